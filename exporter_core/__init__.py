@@ -1,0 +1,118 @@
+"""Choose an OpenTelemetry metrics exporter by name, from installed plugins, and run it behind a guard.
+
+Public names are imported when they are first used (PEP 562), so that ``import exporter_core`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exporter_core.context import Context as Context
+    from exporter_core.contract import InstrumentKind as InstrumentKind
+    from exporter_core.contract import hookimpl as hookimpl
+    from exporter_core.errors import ConfigError as ConfigError
+    from exporter_core.errors import ConfigProblem as ConfigProblem
+    from exporter_core.errors import ContextCancelledError as ContextCancelledError
+    from exporter_core.errors import ContractError as ContractError
+    from exporter_core.errors import DeadlineExceededError as DeadlineExceededError
+    from exporter_core.errors import ExporterBusyError as ExporterBusyError
+    from exporter_core.errors import ExporterConflictError as ExporterConflictError
+    from exporter_core.errors import ExporterCoreError as ExporterCoreError
+    from exporter_core.errors import ExporterError as ExporterError
+    from exporter_core.errors import ExporterForkedError as ExporterForkedError
+    from exporter_core.errors import ExporterNotFoundError as ExporterNotFoundError
+    from exporter_core.errors import ExporterReentrancyError as ExporterReentrancyError
+    from exporter_core.errors import ExporterShutdownError as ExporterShutdownError
+    from exporter_core.errors import PartialSuccessError as PartialSuccessError
+    from exporter_core.errors import PluginBlockedError as PluginBlockedError
+    from exporter_core.errors import PluginLoadError as PluginLoadError
+    from exporter_core.errors import SetupError as SetupError
+    from exporter_core.errors import UnsupportedContractError as UnsupportedContractError
+    from exporter_core.exporter import Exporter as Exporter
+    from exporter_core.exporter import ExporterConfig as ExporterConfig
+    from exporter_core.guard import GuardedExporter as GuardedExporter
+    from exporter_core.pipeline import Pipeline as Pipeline
+    from exporter_core.reader import PeriodicReader as PeriodicReader
+    from exporter_core.registry import ExporterRegistry as ExporterRegistry
+    from exporter_core.registry import load_exporter as load_exporter
+
+__version__ = "1.0.0"
+
+_MODULE_OF = {
+    "Context": "context",
+    "InstrumentKind": "contract",
+    "hookimpl": "contract",
+    "Exporter": "exporter",
+    "ExporterConfig": "exporter",
+    "GuardedExporter": "guard",
+    "ExporterRegistry": "registry",
+    "load_exporter": "registry",
+    "PeriodicReader": "reader",
+    "Pipeline": "pipeline",
+    "ConfigError": "errors",
+    "ConfigProblem": "errors",
+    "ContextCancelledError": "errors",
+    "ContractError": "errors",
+    "DeadlineExceededError": "errors",
+    "ExporterBusyError": "errors",
+    "ExporterConflictError": "errors",
+    "ExporterCoreError": "errors",
+    "ExporterError": "errors",
+    "ExporterForkedError": "errors",
+    "ExporterNotFoundError": "errors",
+    "ExporterReentrancyError": "errors",
+    "ExporterShutdownError": "errors",
+    "PartialSuccessError": "errors",
+    "PluginBlockedError": "errors",
+    "PluginLoadError": "errors",
+    "SetupError": "errors",
+    "UnsupportedContractError": "errors",
+}
+
+__all__ = [
+    "ConfigError",
+    "ConfigProblem",
+    "Context",
+    "ContextCancelledError",
+    "ContractError",
+    "DeadlineExceededError",
+    "Exporter",
+    "ExporterBusyError",
+    "ExporterConfig",
+    "ExporterConflictError",
+    "ExporterCoreError",
+    "ExporterError",
+    "ExporterForkedError",
+    "ExporterNotFoundError",
+    "ExporterReentrancyError",
+    "ExporterRegistry",
+    "ExporterShutdownError",
+    "GuardedExporter",
+    "InstrumentKind",
+    "PartialSuccessError",
+    "PeriodicReader",
+    "Pipeline",
+    "PluginBlockedError",
+    "PluginLoadError",
+    "SetupError",
+    "UnsupportedContractError",
+    "hookimpl",
+    "load_exporter",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
+
+    value: object = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,93 @@
+"""What a plugin author subclasses: one class for the exporter, one pydantic model for its options.
+
+Only :meth:`Exporter.export` has to be written; the other four operations have defaults that are right for an exporter
+that delivers each batch before it returns, holds nothing and owns nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict
+
+from exporter_core.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+    from exporter_core.context import Context
+    from exporter_core.contract import InstrumentKind
+
+__all__ = ["Exporter", "ExporterConfig"]
+
+
+class ExporterConfig(BaseModel):
+    """Base of an exporter's options: frozen, unknown options are errors, and errors never quote the value given.
+
+    Describe every field (``Field(description=...)``): the descriptions are what ``exporter-core describe``, ``init``
+    and the JSON Schema show. Hold secrets in ``pydantic.SecretStr``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+ConfigT = TypeVar("ConfigT", bound=ExporterConfig)
+
+
+class Exporter(ABC, Generic[ConfigT]):
+    """Base class of exporters. Subclass it as ``class MyExporter(Exporter[MyConfig])`` and write :meth:`export`.
+
+    ``export``, ``force_flush`` and ``shutdown`` may be ``async def``. The promises of each operation stand in
+    :mod:`exporter_core.contract`.
+
+    Args:
+        config: the validated options, an instance of :attr:`config_model`.
+    """
+
+    config_model: ClassVar[type[ExporterConfig]] = ExporterConfig
+    """The pydantic model of the options; read off the class's type argument."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # Any: class keyword arguments belong to cooperating bases
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            if get_origin(base) is Exporter:
+                model = get_args(base)[0]
+                if isinstance(model, TypeVar):
+                    continue
+                if not (isinstance(model, type) and issubclass(model, ExporterConfig)):
+                    raise ContractError(
+                        f"{cls.__module__}.{cls.__qualname__}: "
+                        f"Exporter[...] takes a subclass of ExporterConfig, not {model!r}"
+                    )
+                cls.config_model = model
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:  # noqa: ARG002 - the default ignores the kind
+        """Cumulative for every instrument kind."""
+        from opentelemetry.sdk.metrics.export import AggregationTemporality  # noqa: PLC0415 - keeps this module light
+
+        return AggregationTemporality.CUMULATIVE
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:  # noqa: ARG002 - the default ignores the kind
+        """The SDK's default aggregation for every instrument kind."""
+        from opentelemetry.sdk.metrics.view import DefaultAggregation  # noqa: PLC0415 - keeps this module light
+
+        return DefaultAggregation()
+
+    @abstractmethod
+    def export(self, context: Context, metrics: MetricsData) -> Awaitable[None] | None:
+        """Deliver the metrics before returning, or raise."""
+
+    def force_flush(self, context: Context) -> Awaitable[None] | None:  # noqa: ARG002 - nothing is held
+        """Return at once: nothing is held between exports."""
+        return None
+
+    def shutdown(self, context: Context) -> Awaitable[None] | None:  # noqa: ARG002 - nothing is owned
+        """Return at once: there is nothing to release. The guard refuses what comes after it."""
+        return None
