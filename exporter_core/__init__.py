@@ -97,9 +97,9 @@ __all__ = [
     "PluginLoadError",
     "SetupError",
     "UnsupportedContractError",
+    "__version__",
     "hookimpl",
     "load_exporter",
-    "__version__",
 ]
 
 

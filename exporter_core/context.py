@@ -101,9 +101,8 @@ class Context:
     def error(self) -> DeadlineExceededError | ContextCancelledError | None:
         """Why the context is done, as a fresh exception with its cause chained; None while it is not done."""
         cancellation = self._first_cancellation()
-        deadline = self._deadline
-        passed = deadline is not None and self._clock.monotonic() >= deadline
-        if passed and (cancellation is None or cancellation.at >= deadline):
+        deadline = math.inf if self._deadline is None else self._deadline
+        if self._clock.monotonic() >= deadline and (cancellation is None or cancellation.at >= deadline):
             return DeadlineExceededError("the context's deadline has passed")
         return None if cancellation is None else cancellation.error()
 
