@@ -1,0 +1,224 @@
+"""Keeps secrets out of what people and files get to see: errors, log lines, reports.
+
+A :class:`Masker` replaces known secrets, in the forms that libraries print them in, and whatever looks like a
+credential by itself: the user part of a URL, ``password=...``, ``Authorization: ...``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import quote, quote_plus, unquote
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["MASK", "Masker", "masker_for"]
+
+MASK: Final = "***"
+"""What stands in the place of a secret."""
+
+_SHORT: Final = 4  # a secret with fewer characters is masked as a whole word only: "a" is in every message
+_LINE: Final = 8  # a line of a multi-line secret (a PEM key) that is long enough to be secret by itself
+_DEPTH: Final = 32
+
+_CREDENTIAL_NAME: Final = (
+    r"[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?)[\w-]*"
+    r"|pwd|sig|signature"
+)
+_CREDENTIAL_FIELD: Final = re.compile(rf"(?:{_CREDENTIAL_NAME})", re.IGNORECASE)
+_HEADER_FIELD: Final = re.compile(r"[\w-]*(?:headers?|cookies?)(?:[_-][\w-]*)?|metadata", re.IGNORECASE)
+_NO_CREDENTIAL: Final = re.compile(r".*[_-](?:file|path|url|uri|env|name|id|type|ttl|seconds|timeout)", re.IGNORECASE)
+
+# Each pattern's group "secret" is what is masked. They are narrow enough to leave "token: expected a string" alone.
+_ALWAYS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # user:password@ of a URL. The password may hold an unescaped "/" (people do it), unless it reads like a port.
+        r"://(?P<secret>[^\s/?#\"'<>]+)@",
+        r"://(?P<secret>[^\s/?#:@\"'<>]*:(?!\d{1,5}(?:[/?#]|$))[^\s@\"'<>]*)@",
+        rf"(?<![\w-])(?:{_CREDENTIAL_NAME})(?:=|%3D)(?P<secret>'[^']*'|\"[^\"]*\"|[^\s&;,)\]}}'\"]+)",
+        rf"['\"](?:{_CREDENTIAL_NAME})['\"]\s*:\s*(?P<secret>'[^']*'|\"[^\"]*\")",
+        r"authorization['\"]?\s*:\s*['\"]?(?P<secret>(?:basic|bearer|digest|token|negotiate|api-?key)\s+[^\s,;'\"]+)",
+        r"\b(?:x-[\w-]*(?:key|token|auth)|api-key)['\"]?\s*:\s*['\"]?(?P<secret>[^\s,;'\"]+)",
+        r"\b(?:set-)?cookie['\"]?\s*:\s*['\"]?(?P<secret>[^\s;'\"]+=[^'\"\r\n]+)",
+        r"\b(?:bearer|basic)\s+(?P<secret>(?=[\w.~+/=-]*[\d_=+/~])[\w.~+/=-]{8,})",
+    )
+)
+_CONFIGURED_USER_PART: Final = re.compile(r"://(?P<user_part>[^\s@]+(?:@[^\s@/?#]+)*)@")
+
+
+class Masker:
+    """Replaces secrets in text by ``***``. Immutable, safe beside itself; its repr shows no secret.
+
+    A secret is found as given, percent-encoded, and escaped as JSON or Python would; overlapping secrets are masked
+    whole. Secrets shorter than 4 characters are masked only where they stand as a whole word, because masking them
+    everywhere would make every message unreadable; empty ones are ignored.
+
+    Args:
+        secrets: what must not be seen.
+    """
+
+    __slots__ = ("_count", "_forms", "_words")
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = {secret for secret in secrets if secret.strip().strip("*")}
+        forms = {form for secret in known for form in _forms_of(secret)}
+        self._count = len(known)
+        self._forms = tuple(sorted((form for form in forms if len(form) >= _SHORT), key=len, reverse=True))
+        short = sorted((re.escape(form) for form in forms if len(form) < _SHORT), key=len, reverse=True)
+        self._words = re.compile(rf"(?<!\w)(?:{'|'.join(short)})(?!\w)") if short else None
+
+    def __call__(self, text: str) -> str:
+        """Return the text with every secret replaced."""
+        spans = [(match.start("secret"), match.end("secret")) for always in _ALWAYS for match in always.finditer(text)]
+        for form in self._forms:
+            start = text.find(form)
+            while start >= 0:
+                spans.append((start, start + len(form)))
+                start = text.find(form, start + 1)
+        if self._words is not None:
+            spans.extend(match.span() for match in self._words.finditer(text))
+        return _replace(text, spans) if spans else text
+
+    def __repr__(self) -> str:
+        return f"<Masker of {self._count} secrets>"
+
+
+def masker_for(config: BaseModel | None) -> Masker:
+    """A masker of every secret in an exporter's validated options.
+
+    Secret are: values of ``SecretStr``, ``SecretBytes`` and ``Secret``; values of fields named like a credential
+    (``password``, ``api_key``); the user part of URLs; header values of 4 characters or more (a shorter plain value,
+    such as a tenant's ``"1"``, is no credential).
+    """
+    if config is None:
+        return Masker()
+    return Masker(_secrets_in(config, name=""))
+
+
+def _replace(text: str, spans: list[tuple[int, int]]) -> str:
+    """The text with the union of the spans masked."""
+    pieces: list[str] = []
+    end = 0
+    for start, stop in sorted(spans):
+        if start >= end or not pieces:
+            pieces += (text[end:start], MASK)
+            end = stop
+        else:
+            end = max(end, stop)
+    pieces.append(text[end:])
+    return "".join(pieces)
+
+
+def _forms_of(secret: str) -> Iterator[str]:
+    """The spellings in which libraries print a secret."""
+    spellings = {secret, secret.strip(), unquote(secret)}
+    spellings |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= _LINE}
+    for spelling in spellings:
+        if not spelling.strip("*"):
+            continue
+        yield spelling
+        try:
+            encoded = [quote(spelling, safe=""), quote(spelling), quote_plus(spelling)]
+        except UnicodeEncodeError:  # a lone surrogate, from an undecodable environment variable
+            encoded = []
+        for form in encoded:
+            yield form
+            yield re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), form)
+        yield json.dumps(spelling)[1:-1]
+        yield json.dumps(spelling, ensure_ascii=False)[1:-1]
+        yield repr(spelling)[1:-1]
+        yield repr(spelling.encode(errors="surrogateescape"))[2:-1]
+
+
+def _secrets_in(value: object, *, name: str, depth: int = 0) -> Iterator[str]:
+    """Every secret inside a value; ``name`` is its field's name, after those of the secret-holding fields around it."""
+    from pydantic import BaseModel, Secret, SecretBytes, SecretStr  # noqa: PLC0415 - masking alone stays light
+
+    if depth > _DEPTH:
+        return
+    if isinstance(value, SecretStr | SecretBytes | Secret):
+        yield from _all_text(value.get_secret_value())
+    elif isinstance(value, BaseModel | Mapping) or (is_dataclass(value) and not isinstance(value, type)):
+        holds_headers = _holds_headers(name)
+        inherited = name if holds_headers or _is_credential(name) else ""
+        for key, item in _members(value):
+            if not (holds_headers and key in {"name", "key"}):  # a header given as {name: ..., value: ...}
+                yield from _secrets_in(item, name=f"{inherited} {key}".strip(), depth=depth + 1)
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Iterator):
+        for item in value:
+            yield from _secrets_in(item, name=name, depth=depth + 1)
+    elif value is not None and not isinstance(value, bool | int | float):
+        yield from _secrets_of_text(_text(value), name)
+
+
+def _members(value: object) -> Iterable[tuple[object, object]]:
+    """Names and values of a model (its extra fields too), a mapping or a dataclass."""
+    if isinstance(value, Mapping):
+        return value.items()
+    if is_dataclass(value):
+        return [(field.name, getattr(value, field.name, None)) for field in fields(value)]
+    return list(cast("BaseModel", value))
+
+
+def _secrets_of_text(text: str, name: str) -> Iterator[str]:
+    """The secrets in one plain text that stands under this field name."""
+    if _is_credential(name):
+        yield text
+    elif _holds_headers(name):
+        yield from _header_secrets(text)
+    for match in _CONFIGURED_USER_PART.finditer(text):
+        yield from _passwords_in(match["user_part"])
+
+
+def _header_secrets(text: str) -> Iterator[str]:
+    """A header's value, without its scheme too; also the values of a list like ``key=value,key2=value2``."""
+    values = [text, *(pair.partition("=")[2] for pair in text.split(","))]
+    values += [value.partition(" ")[2] for value in values]
+    for value in values:
+        if len(value.strip()) >= _SHORT:
+            yield value.strip()
+
+
+def _passwords_in(user_part: str) -> Iterator[str]:
+    """What stands between ``://`` and the last ``@``: ``user:password``, a token, or several hosts with a user each."""
+    _, colon, password = user_part.partition(":")
+    yield password if colon else user_part
+    for host in user_part.split(","):
+        _, colon, password = host.rpartition("@")[0 if "@" in host else 2].partition(":")
+        if colon:
+            yield password
+
+
+def _all_text(value: object, depth: int = 0) -> Iterator[str]:
+    """Every text inside a secret value, and the password where it is a URL."""
+    if depth > _DEPTH or value is None:
+        return
+    if isinstance(value, Mapping):
+        yield from _all_text(list(value.values()), depth + 1)
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Iterator):
+        for item in value:
+            yield from _all_text(item, depth + 1)
+    else:
+        text = _text(value)
+        yield text
+        yield from _secrets_of_text(text, "")
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _is_credential(name: str) -> bool:
+    """Whether field names say that a value is a credential; ``token_file`` names a path, not a token."""
+    if _NO_CREDENTIAL.fullmatch(name):
+        return False
+    return any(_CREDENTIAL_FIELD.fullmatch(part) for part in name.split())
+
+
+def _holds_headers(name: str) -> bool:
+    return any(_HEADER_FIELD.fullmatch(part) for part in name.split())

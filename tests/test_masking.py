@@ -1,0 +1,177 @@
+from dataclasses import dataclass, field
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AnyUrl, BaseModel, Field, PostgresDsn, SecretBytes, SecretStr
+
+from exporter_core.exporter import ExporterConfig
+from exporter_core.masking import MASK, Masker, masker_for
+
+CANARY = "s3cr3t-Canary/+&"
+
+
+def lower_percent_encoding(text: str) -> str:
+    return quote(text, safe="").replace("%2F", "%2f").replace("%2B", "%2b")
+
+
+@dataclass
+class Login:
+    user: str
+    secret: SecretStr = field(default_factory=lambda: SecretStr(CANARY))
+
+
+class Header(BaseModel):
+    name: str
+    value: str
+
+
+class Config(ExporterConfig):
+    url: str = ""
+    dsn: AnyUrl | None = None
+    secret: SecretStr | None = None
+    raw: SecretBytes | None = None
+    password: str = ""
+    token_file: str = ""
+    headers: dict[str, str] = Field(default_factory=dict)
+    header_pairs: list[Header] = Field(default_factory=list, alias="http_headers")
+    headers_list: str = ""
+    logins: list[Login] = Field(default_factory=list)
+    nested: dict[str, dict[str, tuple[SecretStr, ...]]] = Field(default_factory=dict)
+    postgres: PostgresDsn | None = None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(secret=SecretStr(CANARY)),
+        Config(raw=SecretBytes(CANARY.encode())),
+        Config(password=CANARY),
+        Config(url=f"https://alice:{CANARY}@host/path"),
+        Config(url=f"https://alice:{quote(CANARY, safe='')}@host/path"),
+        Config(url=f"https://{quote(CANARY, safe='')}@host/path"),
+        Config(dsn=AnyUrl(f"https://alice:{quote(CANARY, safe='')}@host/path")),
+        Config(headers={"X-Any": CANARY}),
+        Config(headers={"Authorization": f"Bearer {CANARY}"}),
+        Config(http_headers=[Header(name="Authorization", value=CANARY)]),
+        Config(headers_list=f"a=b,x-key={CANARY}"),
+        Config(logins=[Login("alice")]),
+        Config(nested={"a": {"b": (SecretStr(CANARY),)}}),
+        Config(postgres=PostgresDsn(f"postgresql://u:{quote(CANARY, safe='')}@h1,u2:pw22@h2/db")),
+    ],
+    ids=lambda config: ",".join(sorted(config.model_fields_set)),
+)
+@pytest.mark.parametrize(
+    "form",
+    [str, repr, quote, lambda text: quote(text, safe=""), quote_plus, lower_percent_encoding],
+    ids=["plain", "repr", "quoted", "quoted-all", "plus", "lower"],
+)
+def test_a_secret_of_the_config_is_masked_in_every_form_it_may_be_printed_in(config: Config, form) -> None:
+    shown = form(CANARY)
+    masked = masker_for(config)(f"cannot reach backend ({shown}) again {shown}!")
+    assert shown not in masked
+    assert CANARY not in masked
+    assert masked.startswith("cannot reach backend (")
+    assert masked.endswith("!")
+
+
+def test_names_and_plain_values_of_a_config_stay_readable() -> None:
+    config = Config(
+        url="https://alice:hunter2hunter2@host/path",
+        token_file="/run/token",  # noqa: S106 - a path
+        headers={"X-Scope-OrgID": "1"},
+        http_headers=[Header(name="Content-Type", value="longer")],
+    )
+    masker = masker_for(config)
+    text = "line 1: Content-Type of alice at host/path, /run/token"
+    assert masker(text) == text
+    assert masker("got longer, hunter2hunter2") == f"got {MASK}, {MASK}"
+
+
+def test_no_config_still_masks_credentials_in_urls() -> None:
+    masker = masker_for(None)
+    assert (
+        masker("cannot reach https://alice:pw@host:80/x: refused") == f"cannot reach https://{MASK}@host:80/x: refused"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://u:p%40ss@db/x", f"postgresql://{MASK}@db/x"),
+        ("postgresql://u:p@ss@db/x", f"postgresql://{MASK}@db/x"),
+        ("postgresql://u:a/b@db/x", f"postgresql://{MASK}@db/x"),
+        ("https://ghp_token@host/", f"https://{MASK}@host/"),
+        ("nats://u:p@h1:1,nats://u:q@h2:2", f"nats://{MASK}@h1:1,nats://{MASK}@h2:2"),
+        ("GET /?api_key=abc&x=1", f"GET /?api_key={MASK}&x=1"),
+        ("host=h password='a b' port=1", f"host=h password={MASK} port=1"),
+        ("{'password': 'a b'}", f"{{'password': {MASK}}}"),
+        ("Authorization: Bearer abc", f"Authorization: {MASK}"),
+        ("{'x-api-key': 'abc'}", f"{{'x-api-key': {MASK}}}"),
+        ("Cookie: sid=abc; b=c", f"Cookie: {MASK}"),
+        ("sent bearer eyJ0eXAi.x.y1", f"sent bearer {MASK}"),
+    ],
+)
+def test_what_looks_like_a_credential_is_always_masked(text: str, masked: str) -> None:
+    assert Masker()(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token: expected a string, not null",
+        "authorization: expected a string",
+        "password: missing",
+        "http://localhost:9090/api?mail=a@b",
+        "basic authentication failed, bearer authentication too",
+        "see https://example.org/a for alice@example.org",
+        "timeout=3 interval=5",
+    ],
+)
+def test_ordinary_messages_stay_as_they_are(text: str) -> None:
+    assert Masker()(text) == text
+
+
+def test_a_short_secret_is_masked_as_a_whole_word_only() -> None:
+    masker = Masker(["ab"])
+    assert masker("ab about ab, (ab) cab") == f"{MASK} about {MASK}, ({MASK}) cab"
+
+
+def test_empty_secrets_change_nothing() -> None:
+    assert Masker(["", "  ", "***"])("a b *** c") == "a b *** c"
+
+
+def test_overlapping_secrets_are_masked_whole() -> None:
+    assert Masker(["abcdef", "defghi"])("x abcdefghi y") == f"x {MASK} y"
+    assert Masker(["anana"])("bananana") == f"b{MASK}"
+
+
+def test_the_lines_of_a_multi_line_secret_are_masked_one_by_one() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\nabcdefghijklm=\n-----END KEY-----\n"
+    assert Masker([key])("bad line MIIEvQIBADANBg") == f"bad line {MASK}"
+
+
+def test_a_masker_shows_no_secret_of_its_own() -> None:
+    assert CANARY not in repr(Masker([CANARY]))
+
+
+secret_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="*"), min_size=4).filter(
+    lambda text: text.strip() and len(text.strip()) >= 4
+)
+
+
+@given(secrets=st.lists(secret_text, max_size=4), texts=st.lists(st.text(), min_size=1, max_size=5))
+def test_no_secret_survives_wherever_it_stands(secrets: list[str], texts: list[str]) -> None:
+    text = "".join(part + secret for part in texts for secret in [*secrets, ""])
+    masked = Masker(secrets)(text)
+    for secret in secrets:
+        for piece in masked.split(MASK):
+            assert secret not in piece
+
+
+@given(text=st.text("abc:/@ =?&pwd", max_size=60))
+def test_masking_twice_changes_nothing_more(text: str) -> None:
+    masker = Masker(["abcd"])
+    once = masker(text)
+    assert masker(once).replace(MASK, "") == once.replace(MASK, "")
