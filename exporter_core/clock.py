@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
+import math
 import os
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -18,38 +21,44 @@ if TYPE_CHECKING:
 
 __all__ = ["MONOTONIC", "Clock", "MonotonicClock", "Signal", "TimerHandle"]
 
+_logger = logging.getLogger(__name__)
+
 
 class Signal:
     """A one-shot event: a tenth of the cost of ``threading.Event``, and safe to set from a signal handler.
 
-    It is a raw lock that is born held; setting it releases it, and each waiter passes the release on.
+    A flag, and a raw lock that is born held: setting the flag releases the lock, and each waiter passes the release on.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_flag", "_lock")
 
     def __init__(self) -> None:
+        self._flag = False
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def set(self) -> None:
         """Wake every present and future waiter. Setting it twice is fine."""
+        self._flag = True
         try:
             self._lock.release()
         except RuntimeError:
-            pass  # released already, and with it set; a check before the release would race
+            pass  # released already; a check before the release would race
 
     def is_set(self) -> bool:
         """Whether it has been set."""
-        return not self._lock.locked()
+        return self._flag
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set, at most ``timeout`` seconds (None: without limit); whether it is set."""
         # The longest wait a lock takes is some 292 years; a float from a config file may be more.
         limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
-        if not self._lock.acquire(timeout=limit):
-            return False
-        self.set()
-        return True
+        try:
+            self._lock.acquire(timeout=limit)
+        finally:
+            if self._flag:
+                self.set()  # also when Ctrl-C arrives just here: the other waiters depend on it
+        return self._flag
 
 
 class TimerHandle:
@@ -106,54 +115,74 @@ class MonotonicClock:
 
 
 class _TimerThread:
-    """Makes calls at their times, on one daemon thread."""
+    """Makes calls at their times, on one daemon thread.
 
-    _COMPACT_ABOVE = 64  # entries taken back are dropped when they come due, or sooner where there are many
+    Calls come in through a deque and nothing here waits for a lock, since a signal handler may interrupt any of it.
+    """
+
+    _COMPACT_ABOVE = 64  # calls taken back are dropped when they come due, or sooner where there are many
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, TimerHandle]] = []
-        self._sequence = itertools.count()
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Make a new lock and forget the thread: a forked child has neither the thread nor the lock's holder."""
-        self._lock = threading.Lock()
+        """Forget the thread and its calls: a forked child lacks the thread, and the calls are its parent's to make."""
+        self._incoming: deque[TimerHandle] = deque()
+        self._asleep_until = math.inf
         self._wake = Signal()
-        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._started = False
 
     def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
         handle = TimerHandle(when, callback)
-        with self._lock:
-            if len(self._heap) > self._COMPACT_ABOVE:
-                self._heap = [entry for entry in self._heap if entry[2].callback is not None]
-                heapq.heapify(self._heap)
-            heapq.heappush(self._heap, (when, next(self._sequence), handle))
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="exporter-core-timer", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:
-                    # From Python 3.12 no thread starts while the interpreter exits. Waits are bounded without a
-                    # timer; only a callback for the deadline itself is not made any more.
-                    return handle
-                self._thread = thread
-            else:
-                self._wake.set()
+        self._incoming.append(handle)
+        if not self._started:
+            self._start()
+        if when < self._asleep_until or len(self._incoming) > self._COMPACT_ABOVE:
+            self._wake.set()
         return handle
 
+    def _start(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return  # another thread is at it, or the very code that a signal handler has interrupted
+        try:
+            if not self._started:
+                threading.Thread(target=self._run, name="exporter-core-timer", daemon=True).start()
+                self._started = True
+        except RuntimeError:
+            # From Python 3.12 no thread starts while the interpreter exits. Waits are bounded without a timer; only
+            # a callback for the deadline itself is not made any more.
+            pass
+        finally:
+            self._starting.release()
+
     def _run(self) -> None:
+        heap: list[tuple[float, int, TimerHandle]] = []
+        sequence = itertools.count()
+        compact_above = self._COMPACT_ABOVE
         while True:
-            due: list[TimerHandle] = []
-            with self._lock:
-                now = time.monotonic()
-                while self._heap and self._heap[0][0] <= now:
-                    due.append(heapq.heappop(self._heap)[2])
-                timeout = self._heap[0][0] - now if self._heap else None
-                self._wake = wake = Signal()
-            for handle in due:
-                handle.fire()
-            if not due:
-                wake.wait(timeout)
+            # In this order: a call that comes in after the deque was emptied finds the signal that is waited for.
+            self._wake = wake = Signal()
+            self._asleep_until = math.inf
+            while self._incoming:
+                handle = self._incoming.popleft()
+                heapq.heappush(heap, (handle.when, next(sequence), handle))
+            if len(heap) > compact_above:
+                heap = [entry for entry in heap if entry[2].callback is not None]
+                heapq.heapify(heap)
+                compact_above = max(self._COMPACT_ABOVE, 2 * len(heap))
+            now = time.monotonic()
+            while heap and (heap[0][0] <= now or heap[0][2].callback is None):
+                _fire(heapq.heappop(heap)[2])
+            self._asleep_until = until = heap[0][0] if heap else math.inf
+            wake.wait(until - time.monotonic())
+
+
+def _fire(handle: TimerHandle) -> None:
+    try:
+        handle.fire()
+    except BaseException as error:  # noqa: BLE001 - the thread serves every context of the process and has to go on
+        _logger.error("a timer's callback raised %s", type(error).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
 
 
 MONOTONIC = MonotonicClock()

@@ -51,12 +51,12 @@ class Context:
     def __init__(
         self, *, deadline: float | None = None, parent: Context | None = None, clock: Clock = MONOTONIC
     ) -> None:
-        """Prefer the named constructors; ``deadline`` is in seconds on ``clock``."""
-        self._deadline = deadline
+        """Prefer the named constructors; ``deadline`` is in seconds on ``clock``. Raises ValueError for NaN."""
+        self._deadline = None if deadline is None else _seconds(deadline)
         self._parent = parent
         self._clock = clock
         self._cancellation: _Cancellation | None = None
-        self._watchers: dict[int, Callable[[], None]] = {}
+        self._watchers: dict[int, Callable[[], object]] = {}
 
     # --- making one ----------------------------------------------------------------------------------------------
 
@@ -68,13 +68,16 @@ class Context:
     @classmethod
     def with_timeout(cls, seconds: float) -> Context:
         """A context that is done ``seconds`` from here. Raises ValueError for NaN."""
-        return cls(deadline=MONOTONIC.monotonic() + _seconds(seconds))
+        return cls(deadline=MONOTONIC.monotonic() + max(0.0, _seconds(seconds)))
 
     def child(self, *, timeout: float | None = None) -> Context:
-        """A context that is done when this one is, or ``timeout`` seconds from here, or when it is itself cancelled."""
+        """A context that is done when this one is, or ``timeout`` seconds from here, or when it is itself cancelled.
+
+        A timeout below zero is zero: what ended this context before ends the child too. Raises ValueError for NaN.
+        """
         deadline = self._deadline
         if timeout is not None:
-            own = self._clock.monotonic() + _seconds(timeout)
+            own = self._clock.monotonic() + max(0.0, _seconds(timeout))
             deadline = own if deadline is None else min(deadline, own)
         return Context(deadline=deadline, parent=self, clock=self._clock)
 
@@ -100,11 +103,15 @@ class Context:
 
     def error(self) -> DeadlineExceededError | ContextCancelledError | None:
         """Why the context is done, as a fresh exception with its cause chained; None while it is not done."""
-        cancellation = self._first_cancellation()
-        deadline = math.inf if self._deadline is None else self._deadline
-        if self._clock.monotonic() >= deadline and (cancellation is None or cancellation.at >= deadline):
+        if not self.done:
+            return None
+        # Cancellations get their times under this lock. Behind it, every one that may have been first can be seen, so
+        # that the answer never changes.
+        with _cancelling:
+            cancellation = self._first_cancellation()
+        if cancellation is None or (self._deadline is not None and cancellation.at >= self._deadline):
             return DeadlineExceededError("the context's deadline has passed")
-        return None if cancellation is None else cancellation.error()
+        return cancellation.error()
 
     def raise_if_done(self) -> None:
         """Raise :meth:`error` if the context is done. Raises DeadlineExceededError or ContextCancelledError."""
@@ -117,7 +124,7 @@ class Context:
     def wait(self, seconds: float) -> bool:
         """Sleep ``seconds``, or until the context is done if that comes first; whether the context is done.
 
-        For the back-off between two attempts: ``if context.wait(backoff): raise context.error()``.
+        For the back-off between two attempts: ``context.wait(backoff)``, then ``context.raise_if_done()``.
         """
         until = self._clock.monotonic() + _seconds(seconds)
         signal = Signal()
@@ -167,8 +174,10 @@ class Context:
         handle._stop_watching = self._watch(handle._fire)
         if self.done:
             handle._fire()
-        elif self._deadline is not None:
+        elif self._deadline is not None and self._deadline < math.inf:
             handle._timer = self._clock.call_at(self._deadline, handle._fire)
+        if not handle._callback:
+            handle.unregister()  # it fired while it was being registered, and could not see all of that
         return handle
 
     # --- cancelling ----------------------------------------------------------------------------------------------
@@ -182,10 +191,19 @@ class Context:
         with _cancelling:
             if self.done:
                 return
-            self._cancellation = _Cancellation(self._clock.monotonic(), cause)
+            cancellation = _Cancellation(self._clock.monotonic(), cause)
+            if self._cancellation is not None:
+                return  # a signal handler that interrupted this has cancelled first
+            self._cancellation = cancellation
         # A watcher registers first and looks second, this sets first and looks second: one of the two sees the other.
+        failure: BaseException | None = None
         for watcher in list(self._watchers.values()):
-            watcher()
+            try:
+                watcher()
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C is passed on, but first everybody who waits is woken
+                failure = error
+        if failure is not None:
+            raise failure
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -200,7 +218,7 @@ class Context:
             context = context._parent
         return first
 
-    def _watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def _watch(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call back (perhaps more than once) when this or an ancestor is cancelled, deadlines apart; returns the undo.
 
         Calls back at once when that has happened already.
@@ -252,8 +270,9 @@ class DoneHandle:
             return
         try:
             callback()
-        except Exception:
-            _logger.exception("an on_done callback failed")
+        except Exception as error:  # noqa: BLE001 - a callback's failure is not the failure of whoever cancels
+            name = getattr(callback, "__qualname__", type(callback).__qualname__)
+            _logger.error("the on_done callback %s raised %s", name, type(error).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
         finally:
             self.unregister()
 

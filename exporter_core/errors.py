@@ -38,7 +38,19 @@ __all__ = [
 
 
 class ExporterCoreError(Exception):
-    """Base of every exception in this module. Contract v1."""
+    """Base of every exception in this module. Contract v1.
+
+    Each can be copied and pickled, with its attributes, whatever its constructor takes.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(cls: type[ExporterCoreError], args: tuple[object, ...]) -> ExporterCoreError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
 
 
 # --- while metrics are being delivered -------------------------------------------------------------------------------

@@ -53,17 +53,14 @@ class Exporter(ABC, Generic[ConfigT]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # Any: class keyword arguments belong to cooperating bases
         super().__init_subclass__(**kwargs)
-        for base in getattr(cls, "__orig_bases__", ()):
-            if get_origin(base) is Exporter:
-                model = get_args(base)[0]
-                if isinstance(model, TypeVar):
-                    continue
-                if not (isinstance(model, type) and issubclass(model, ExporterConfig)):
-                    raise ContractError(
-                        f"{cls.__module__}.{cls.__qualname__}: "
-                        f"Exporter[...] takes a subclass of ExporterConfig, not {model!r}"
-                    )
-                cls.config_model = model
+        model = _config_argument(cls)
+        if model is None or isinstance(model, TypeVar):
+            return  # a subclass without a type argument, or still generic, keeps what it inherits
+        if not (isinstance(model, type) and issubclass(model, ExporterConfig)):
+            raise ContractError(
+                f"{cls.__module__}.{cls.__qualname__}: Exporter[...] takes a subclass of ExporterConfig, not {model!r}"
+            )
+        cls.config_model = model
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -91,3 +88,16 @@ class Exporter(ABC, Generic[ConfigT]):
     def shutdown(self, context: Context) -> Awaitable[None] | None:  # noqa: ARG002 - nothing is owned
         """Return at once: there is nothing to release. The guard refuses what comes after it."""
         return None
+
+
+def _config_argument(cls: type) -> object:
+    """What ``cls`` puts for the type parameter of :class:`Exporter`, also through a generic base; None for nothing."""
+    for base in cls.__dict__.get("__orig_bases__", ()):
+        origin, arguments = get_origin(base), get_args(base)
+        if origin is Exporter:
+            return arguments[0]
+        if isinstance(origin, type) and issubclass(origin, Exporter):
+            parameter = _config_argument(origin)
+            if isinstance(parameter, TypeVar):
+                return arguments[origin.__parameters__.index(parameter)]  # type: ignore[attr-defined]  # of generic classes
+    return None
