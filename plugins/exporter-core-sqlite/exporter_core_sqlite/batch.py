@@ -1,0 +1,254 @@
+"""One batch of metrics data as rows: the hot path of an export.
+
+Nothing of the data is changed or kept. A point that cannot be stored is counted with its reason, and the others are
+stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import TYPE_CHECKING, TypeAlias
+
+from opentelemetry.sdk.metrics.export import (
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    NumberDataPoint,
+    Sum,
+)
+
+from exporter_core_sqlite.values import UnstorableError, integer, json_of, number, optional_integer
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.metrics import Exemplar
+    from opentelemetry.sdk.metrics.export import Metric, MetricsData, ScopeMetrics
+
+    from exporter_core import Context
+    from exporter_core_sqlite.series import RowIds
+
+__all__ = ["Batch"]
+
+_Row: TypeAlias = tuple[object, ...]
+_DataPoint: TypeAlias = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint
+
+_KINDS: dict[type, str] = {
+    Gauge: "gauge",
+    Sum: "sum",
+    Histogram: "histogram",
+    ExponentialHistogram: "exponential_histogram",
+}
+
+_ROWS_HELD = 20_000  # then they are inserted: a batch of any size needs memory for so many
+_POINTS_BETWEEN_CHECKS = 1_000  # some two milliseconds
+
+_INSERT_POINTS = "INSERT INTO points VALUES (?, ?, ?, ?, ?)"
+_INSERT_HISTOGRAMS = "INSERT INTO histograms VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_EXPONENTIAL = "INSERT INTO exponential_histograms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_EXEMPLARS = "INSERT INTO exemplars VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+_counts_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class Batch:
+    """Writes the points of one export.
+
+    Args:
+        connection: in a write transaction.
+        ids: synchronised with it.
+        context: the export's; writing ends with its error when it is done.
+
+    Attributes:
+        first_point_id: the id of the first point.
+        rejected: how many were not.
+        reason: why the first of those was not, with its metric's name.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, ids: RowIds, context: Context) -> None:
+        self._connection = connection
+        self._ids = ids
+        self._context = context
+        last = connection.execute("SELECT max(id) FROM points").fetchone()[0]
+        self.first_point_id: int = (last or 0) + 1
+        self._next_id = self.first_point_id
+        self.rejected = 0
+        self.reason = ""
+        self._points: list[_Row] = []
+        self._histograms: list[_Row] = []
+        self._exponential: list[_Row] = []
+        self._exemplars: list[_Row] = []
+
+    @property
+    def stored(self) -> int:
+        """How many points were stored, so far."""
+        return self._next_id - self.first_point_id
+
+    def write(self, metrics: MetricsData) -> int | None:
+        """Insert everything; returns the id of the batch, None if no point was stored."""
+        for resource_metrics in metrics.resource_metrics:
+            try:
+                resource_id = self._ids.resource(self._connection, resource_metrics)
+            except UnstorableError as error:
+                for scope_metrics in resource_metrics.scope_metrics:
+                    self._reject_all(scope_metrics.metrics, f"the resource: {error}")
+                continue
+            for scope_metrics in resource_metrics.scope_metrics:
+                self._write_scope(resource_id, scope_metrics)
+        self._insert()
+        if not self.stored:
+            return None
+        row = (time.time_ns(), self.first_point_id, self._next_id - 1)
+        cursor = self._connection.execute(
+            "INSERT INTO batches (exported_unix_nano, first_point_id, last_point_id) VALUES (?, ?, ?)", row
+        )
+        return cursor.lastrowid
+
+    def _write_scope(self, resource_id: int, scope_metrics: ScopeMetrics) -> None:
+        try:
+            scope_id = self._ids.scope(self._connection, scope_metrics)
+        except UnstorableError as error:
+            self._reject_all(scope_metrics.metrics, f"the instrumentation scope: {error}")
+            return
+        for metric in scope_metrics.metrics:
+            kind = _KINDS.get(type(metric.data))
+            if kind is None:
+                self._reject_all([metric], f"data of type {type(metric.data).__name__} is not known")
+                continue
+            if not metric.data.data_points:
+                continue
+            try:
+                metric_id = self._ids.metric(self._connection, resource_id, scope_id, metric, kind)
+            except UnstorableError as error:
+                self._reject_all([metric], str(error))
+                continue
+            self._write_metric(metric, metric_id)
+
+    def _write_metric(self, metric: Metric, metric_id: int) -> None:
+        data = metric.data
+        if isinstance(data, Gauge | Sum):
+            self._write_numbers(metric.name, metric_id, data.data_points)
+        elif isinstance(data, Histogram):
+            self._write_histograms(metric.name, metric_id, data.data_points)
+        else:
+            self._write_exponential(metric.name, metric_id, data.data_points)
+
+    def _write_numbers(self, name: str, metric_id: int, points: Sequence[NumberDataPoint]) -> None:
+        for position, point in enumerate(points):
+            if not position % _POINTS_BETWEEN_CHECKS:
+                self._pause()
+            try:
+                value = number(point.value)  # SQLite makes NULL of NaN
+                self._add(point, metric_id, None, value)
+            except UnstorableError as error:
+                self._reject(1, name, error)
+
+    def _write_histograms(self, name: str, metric_id: int, points: Sequence[HistogramDataPoint]) -> None:
+        bounds: Sequence[float] | None = None
+        bounds_json = ""
+        for position, point in enumerate(points):
+            if not position % _POINTS_BETWEEN_CHECKS:
+                self._pause()
+            try:
+                if point.explicit_bounds is not bounds:  # the SDK gives all points of a metric the same object
+                    bounds = point.explicit_bounds
+                    bounds_json = json_of(bounds)
+                row = (*_summary(point), _counts(point.bucket_counts))
+                self._histograms.append((self._add(point, metric_id, bounds_json, None), *row))
+            except UnstorableError as error:
+                self._reject(1, name, error)
+
+    def _write_exponential(self, name: str, metric_id: int, points: Sequence[ExponentialHistogramDataPoint]) -> None:
+        for position, point in enumerate(points):
+            if not position % _POINTS_BETWEEN_CHECKS:
+                self._pause()
+            try:
+                row = (
+                    *_summary(point),
+                    integer(point.scale),
+                    integer(point.zero_count),
+                    integer(point.flags),
+                    integer(point.positive.offset),
+                    _counts(point.positive.bucket_counts),
+                    integer(point.negative.offset),
+                    _counts(point.negative.bucket_counts),
+                )
+                self._exponential.append((self._add(point, metric_id, None, None), *row))
+            except UnstorableError as error:
+                self._reject(1, name, error)
+
+    def _add(self, point: _DataPoint, metric_id: int, bounds_json: str | None, value: float | None) -> int:
+        """Take the point itself and its exemplars; its id. Raises UnstorableError, and has then taken nothing."""
+        point_id = self._next_id
+        at = integer(point.time_unix_nano)
+        start = optional_integer(point.start_time_unix_nano)
+        exemplars = [_exemplar_row(point_id, *pair) for pair in enumerate(point.exemplars)] if point.exemplars else ()
+        series_id = self._ids.series(self._connection, metric_id, point.attributes, bounds_json)
+        self._points.append((point_id, series_id, at, start, value))
+        self._exemplars.extend(exemplars)
+        self._next_id = point_id + 1
+        return point_id
+
+    def _pause(self) -> None:
+        """End the batch if its context is done, and insert what has gathered if that is much."""
+        self._context.raise_if_done()
+        if len(self._points) >= _ROWS_HELD:
+            self._insert()
+
+    def _insert(self) -> None:
+        for statement, rows in (
+            (_INSERT_POINTS, self._points),
+            (_INSERT_HISTOGRAMS, self._histograms),
+            (_INSERT_EXPONENTIAL, self._exponential),
+            (_INSERT_EXEMPLARS, self._exemplars),
+        ):
+            if rows:
+                self._connection.executemany(statement, rows)
+                rows.clear()
+
+    def _reject_all(self, metrics: Sequence[Metric], reason: str) -> None:
+        for metric in metrics:
+            self._reject(len(getattr(metric.data, "data_points", ())), metric.name, reason)
+
+    def _reject(self, points: int, name: str, reason: object) -> None:
+        if points and not self.rejected:
+            self.reason = f"metric {name!r}: {reason}"
+        self.rejected += points
+
+
+def _summary(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> _Row:
+    """The columns count, sum, min, max and nan_fields, which tells NaN from absent."""
+    fields = (point.sum, point.min, point.max)
+    nan_fields = 0
+    for bit, field in enumerate(fields):
+        if field is not None:
+            number(field)
+            if isinstance(field, float) and math.isnan(field):
+                nan_fields |= 1 << bit
+    return (integer(point.count), *fields, nan_fields)
+
+
+def _counts(counts: Sequence[int]) -> str:
+    """Bucket counts as a JSON array; integers of any size. Raises UnstorableError."""
+    try:
+        return _counts_json(list(counts))
+    except (TypeError, ValueError):
+        raise UnstorableError("the bucket counts are not all numbers") from None
+
+
+def _exemplar_row(point_id: int, position: int, exemplar: Exemplar) -> _Row:
+    trace_id, span_id = exemplar.trace_id, exemplar.span_id
+    return (
+        point_id,
+        position,
+        integer(exemplar.time_unix_nano),
+        number(exemplar.value),
+        None if trace_id is None else f"{trace_id:032x}",
+        None if span_id is None else f"{span_id:016x}",
+        None if exemplar.filtered_attributes is None else json_of(exemplar.filtered_attributes),
+    )

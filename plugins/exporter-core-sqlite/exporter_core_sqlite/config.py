@@ -1,0 +1,60 @@
+"""The options of the SQLite exporter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from exporter_core import ExporterConfig
+
+__all__ = ["SqliteConfig"]
+
+
+def _absolute(path: Path) -> Path:
+    """The path with ``~`` expanded and made absolute, so that a later change of directory does not move it."""
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - Path.resolve would follow symbolic links too
+
+
+def _names_a_file(value: object) -> object:
+    text = str(value)
+    if not text.strip():
+        raise ValueError("expected the path of a file, not an empty text")
+    if text == ":memory:" or text.startswith("file:"):
+        raise ValueError("expected the path of a file; a database in memory and SQLite URIs are not supported")
+    if "\0" in text:
+        raise ValueError("expected the path of a file, without NUL characters")
+    return value
+
+
+class SqliteConfig(ExporterConfig):
+    """Options of the ``sqlite`` exporter."""
+
+    path: Annotated[Path, BeforeValidator(_names_a_file), AfterValidator(_absolute)]
+    """The database file. It is created when it does not exist; its directory has to exist. `~` is expanded."""
+
+    retention_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Delete points this many seconds after they were exported. Without it, age deletes nothing."""
+
+    max_bytes: Annotated[int, Field(ge=1_048_576)] | None = None
+    """Delete the oldest points when the database file would grow beyond this many bytes. The newest export is always
+    kept. Without it, size deletes nothing."""
+
+    synchronous: Literal["off", "normal", "full"] = "normal"
+    """What a crash can cost. `full`: nothing. `normal`: a power failure can undo the last exports, a crash of the
+    process cannot. `off`: a power failure can corrupt the database."""
+
+    busy_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
+    """How long one export waits while another process holds the database's write lock, in seconds; never beyond the
+    export's own deadline."""
+
+    temporality_preference: Literal["cumulative", "delta", "low_memory"] = "cumulative"
+    """Temporality of the exported points, as in OpenTelemetry's configuration. `delta`: counters and histograms.
+    `low_memory`: the same without observable counters."""
+
+    default_histogram_aggregation: Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"] = (
+        "explicit_bucket_histogram"
+    )
+    """How histograms are aggregated where no view says otherwise, as in OpenTelemetry's configuration."""

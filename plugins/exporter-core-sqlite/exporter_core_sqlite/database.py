@@ -1,0 +1,276 @@
+"""The database file: opened, recognised or refused, created or migrated, and used in transactions that end in time.
+
+No SQLite busy handler is used: it sleeps inside SQLite, deaf to a cancellation. Waits for another process's lock are
+waits on the call's context, and a progress handler ends a statement when that context is done.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+from exporter_core import DeadlineExceededError, ExporterError
+from exporter_core_sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from exporter_core import Context
+    from exporter_core_sqlite.config import SqliteConfig
+
+__all__ = ["Database", "connect_to_read"]
+
+_T = TypeVar("_T")
+
+_FIRST_RETRY_SECONDS = 0.001
+_LAST_RETRY_SECONDS = 0.02
+_STEPS_BETWEEN_CHECKS = 1_000  # of SQLite's virtual machine: well under a millisecond
+_WAL_BYTES_KEPT = 4 * 1024 * 1024  # what SQLite's automatic checkpoint, every 1,000 pages, lets the file grow to
+
+_HINTS = {
+    sqlite3.SQLITE_FULL: "the disk, or the file's allowed size, is full",
+    sqlite3.SQLITE_READONLY: "it cannot be written: check the permissions of the file and its directory",
+    sqlite3.SQLITE_PERM: "it cannot be written: check the permissions of the file and its directory",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check the permissions of the file and its directory",
+    sqlite3.SQLITE_CORRUPT: "the database is corrupt: move the file away, and try `sqlite3 FILE .recover` on it",
+    sqlite3.SQLITE_NOTADB: "not a SQLite database; it was left as it is: choose another path",
+    sqlite3.SQLITE_IOERR: "reading or writing failed; the disk may be full or failing",
+}
+
+
+class Database:
+    """One connection to the file, opened when it is first needed and again after a failure.
+
+    Args:
+        config: where it is and how it is used.
+    """
+
+    def __init__(self, config: SqliteConfig) -> None:
+        self._path = config.path
+        self._synchronous = config.synchronous
+        self._busy_timeout = config.busy_timeout_seconds
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._context: Context | None = None
+
+    @contextmanager
+    def transaction(self, context: Context) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed at the end of the block, rolled back on any exception.
+
+        Raises the context's error when it ends the transaction, and ExporterError for what SQLite refuses.
+        """
+        self._context = context
+        try:
+            with self._translated(context):
+                connection = self._begin(context)
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+        finally:
+            self._context = None
+
+    def close(self) -> None:
+        """Close the connection, if there is one. The next transaction opens another."""
+        connection, self._connection, self._file = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    # --- a transaction ---------------------------------------------------------------------------------------------
+
+    def _begin(self, context: Context) -> sqlite3.Connection:
+        if self._connection is not None and self._file != _identity(self._path):
+            self.close()  # the file was removed or replaced: what goes into the open one would be lost
+        while True:
+            if self._connection is None:
+                self._connection = self._when_unlocked(context, self._open)
+                self._file = _identity(self._path)
+            connection = self._connection
+            self._when_unlocked(context, partial(connection.execute, "BEGIN IMMEDIATE"))
+            if _pragma(connection, "user_version") == SCHEMA_VERSION:
+                return connection
+            self.close()  # another process migrated the file; opening it says whether this one can go on
+
+    def _when_unlocked(self, context: Context, operation: Callable[[], _T]) -> _T:
+        """The operation's result, tried again while another process holds a lock that it needs."""
+        give_up = time.monotonic() + self._busy_timeout
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return operation()
+            except sqlite3.OperationalError as error:
+                if not _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise
+                left = give_up - time.monotonic()
+                if left <= 0:
+                    raise ExporterError(
+                        f"{self._path}: another process has kept the database locked for"
+                        f" {self._busy_timeout:g} s; nothing was stored"
+                    ) from error
+                if context.wait(min(pause, left)):
+                    reason = context.error()
+                    if isinstance(reason, DeadlineExceededError):
+                        raise DeadlineExceededError(
+                            f"{self._path}: another process kept the database locked until the deadline;"
+                            " nothing was stored"
+                        ) from error
+                    context.raise_if_done()
+                pause = min(2 * pause, _LAST_RETRY_SECONDS)
+
+    @contextmanager
+    def _translated(self, context: Context) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if _is(error, sqlite3.SQLITE_INTERRUPT):
+                context.raise_if_done()
+            # What made the connection fail may be mended by the next export; a connection never mends itself.
+            self.close()
+            raise ExporterError(f"{self._path}: {_explanation(error)}") from error
+        except OSError as error:
+            self.close()
+            raise ExporterError(f"{self._path}: {error.strerror or error}") from error
+
+    def _is_done(self) -> bool:
+        """Whether the running statement is to end."""
+        context = self._context
+        return context is not None and context.done
+
+    # --- opening ---------------------------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        """A connection to our database of the current schema, which is made if there is none.
+
+        Raises ExporterError if the file is something else, before anything of it is changed.
+        """
+        directory = self._path.parent
+        if not directory.is_dir():
+            raise ExporterError(f"{self._path}: the directory {directory} does not exist: create it, or change `path`")
+        _refuse_strange_file(self._path)
+        # It is used by one thread at a time, under the exporter's own lock.
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.set_progress_handler(self._is_done, _STEPS_BETWEEN_CHECKS)
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of consequence only before the first table
+            if _pragma(connection, "application_id") != APPLICATION_ID or _version(connection) != SCHEMA_VERSION:
+                self._build(connection)
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except BaseException:
+            connection.close()
+            raise
+        if mode != "wal":
+            connection.close()
+            raise ExporterError(f"{self._path}: the file system does not support write-ahead logging: choose another")
+        return connection
+
+    def _build(self, connection: sqlite3.Connection) -> None:
+        """Create or migrate the schema, unless another process was faster."""
+        # Before write-ahead logging: the file's first page is ours as soon as there is one.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _pragma(connection, "application_id") != APPLICATION_ID:
+                if (
+                    _pragma(connection, "page_count") > 1
+                    or connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+                ):
+                    raise ExporterError(_foreign(self._path))
+                create(connection)
+            else:
+                version = _version(connection)
+                if version > SCHEMA_VERSION:
+                    raise ExporterError(_newer(self._path, version))
+                migrate(connection, version)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A read-only connection to a database of the current schema. Raises ExporterError if it is something else."""
+    if not path.exists():
+        raise ExporterError(f"{path}: no such file")
+    _refuse_strange_file(path)
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+    version = _version(connection)
+    if version == SCHEMA_VERSION:
+        return connection
+    connection.close()
+    if version > SCHEMA_VERSION:
+        raise ExporterError(_newer(path, version))
+    raise ExporterError(f"{path}: has schema version {version}: export into it once, which migrates it")
+
+
+def _refuse_strange_file(path: Path) -> None:
+    """Raise ExporterError for an existing file that is not ours, without locking it or writing anything beside it."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise ExporterError(f"{path}: expected a file, not a {_kind(status.st_mode)}: change `path`")
+    if status.st_size == 0:
+        return
+    # Through SQLite, since closing a descriptor of one's own would drop the locks that SQLite holds in this process.
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    try:
+        if _pragma(connection, "application_id") != APPLICATION_ID:
+            raise ExporterError(_foreign(path))
+    except sqlite3.Error as error:
+        raise ExporterError(f"{path}: {_explanation(error)}") from error
+    finally:
+        connection.close()
+
+
+def _kind(mode: int) -> str:
+    return "directory" if stat.S_ISDIR(mode) else "device, pipe or socket"
+
+
+def _foreign(path: Path) -> str:
+    return f"{path}: a SQLite database of another application; it was left as it is: choose another path"
+
+
+def _newer(path: Path, version: int) -> str:
+    return (
+        f"{path}: has schema version {version}, this exporter-core-sqlite knows versions up to {SCHEMA_VERSION}:"
+        " upgrade it, or choose another path"
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells this file from another one at the same path; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, on every export
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return _pragma(connection, "user_version")
+
+
+def _is(error: sqlite3.Error, *codes: int) -> bool:
+    """Whether the error has one of these primary result codes; Python's own sqlite3 errors have no code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
+def _explanation(error: sqlite3.Error) -> str:
+    hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return f"{hint} ({error})" if hint else str(error)

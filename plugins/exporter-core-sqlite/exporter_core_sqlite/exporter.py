@@ -1,0 +1,143 @@
+"""The exporter: contract operations on one connection, which export and shutdown use in turn."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.view import DefaultAggregation, ExponentialBucketHistogramAggregation
+
+from exporter_core import (
+    Context,
+    ContextCancelledError,
+    Exporter,
+    ExporterShutdownError,
+    InstrumentKind,
+    PartialSuccessError,
+)
+from exporter_core_sqlite.batch import Batch
+from exporter_core_sqlite.config import SqliteConfig
+from exporter_core_sqlite.database import Database
+from exporter_core_sqlite.retention import prune
+from exporter_core_sqlite.series import RowIds
+from exporter_core_sqlite.turn import Turn
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+__all__ = ["SqliteExporter"]
+
+# As OpenTelemetry's configuration defines the preferences; kinds that are not named are cumulative.
+_DELTA = {
+    "cumulative": frozenset[InstrumentKind](),
+    "delta": frozenset({InstrumentKind.COUNTER, InstrumentKind.OBSERVABLE_COUNTER, InstrumentKind.HISTOGRAM}),
+    "low_memory": frozenset({InstrumentKind.COUNTER, InstrumentKind.HISTOGRAM}),
+}
+
+
+class SqliteExporter(Exporter[SqliteConfig]):
+    """Write metrics to a SQLite file."""
+
+    def __init__(self, config: SqliteConfig) -> None:
+        super().__init__(config)
+        self._database = Database(config)
+        self._ids = RowIds()
+        self._turn = Turn()  # whose it is, uses the two above
+        self._state = threading.Lock()  # held for a moment only, and never while waiting
+        self._shut_down = False
+        self._running: Context | None = None
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        """As the option ``temporality_preference`` says."""
+        delta = instrument_kind in _DELTA[self.config.temporality_preference]
+        return AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
+        """The SDK's default, for histograms as the option ``default_histogram_aggregation`` says."""
+        exponential = self.config.default_histogram_aggregation == "base2_exponential_bucket_histogram"
+        if exponential and instrument_kind is InstrumentKind.HISTOGRAM:
+            return ExponentialBucketHistogramAggregation()
+        return DefaultAggregation()
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        """Store the metrics in one transaction: all of it or, on any error but PartialSuccessError, nothing.
+
+        Raises:
+            PartialSuccessError: everything was stored but points that SQLite cannot hold; the message names one.
+            ExporterError: the database is missing its directory, locked, full, read-only, corrupt or not ours.
+        """
+        self._refuse_after_shutdown()
+        context.raise_if_done()
+        if not self._turn.take(context):
+            context.raise_if_done()
+        try:
+            batch = self._store(context, metrics)
+        finally:
+            self._turn.give_back()
+            self._close_if_shut_down()
+        if batch.rejected:
+            raise PartialSuccessError(
+                f"{batch.rejected} of {batch.rejected + batch.stored} points cannot be stored; {batch.reason}",
+                rejected_points=batch.rejected,
+            )
+
+    def force_flush(self, context: Context) -> None:
+        """Return at once, or raise the error of a done context: what export has accepted is committed."""
+        if not self._shut_down:
+            context.raise_if_done()
+
+    def shutdown(self, context: Context) -> None:
+        """Wait for a running export while the context lasts, then end that; close the database.
+
+        Raises the context's error if that is done; the database is closed all the same, by the running export if
+        there is one.
+        """
+        with self._state:
+            self._refuse_after_shutdown()
+            self._shut_down = True
+        if self._turn.take(context):
+            try:
+                self._database.close()
+            finally:
+                self._turn.give_back()
+        else:
+            running = self._running
+            if running is not None:
+                running.cancel("the exporter is shutting down")
+        context.raise_if_done()
+
+    def _store(self, context: Context, metrics: MetricsData) -> Batch:
+        """Write and prune in one transaction that ends with the context, or when shutdown says so."""
+        running = context.child()
+        with self._state:
+            self._refuse_after_shutdown()
+            self._running = running
+        try:
+            with self._database.transaction(running) as connection:
+                self._ids.synchronise(connection)
+                batch = Batch(connection, self._ids, running)
+                batch_id = batch.write(metrics)
+                prune(connection, self.config, newest_batch=batch_id, stored=batch.stored)
+            return batch
+        except BaseException as error:
+            self._ids.forget()  # rows that were rolled back may be among them
+            if isinstance(error, ContextCancelledError):
+                context.raise_if_done()
+                raise ExporterShutdownError("shut down before the export was done; nothing was stored") from error
+            raise
+        finally:
+            self._running = None
+
+    def _close_if_shut_down(self) -> None:
+        """Close the database if a shutdown that could not wait for its turn left that to this export."""
+        if self._shut_down and self._turn.take_if_free():
+            try:
+                self._database.close()
+            finally:
+                self._turn.give_back()
+
+    def _refuse_after_shutdown(self) -> None:
+        if self._shut_down:
+            raise ExporterShutdownError("the exporter has been shut down")

@@ -1,0 +1,114 @@
+"""Deletes the oldest points by age and by size, a bounded amount each time, inside an export's transaction.
+
+The unit is a part of an earlier batch. The batch of the export itself is never touched: what was handed over is
+stored, however small the limits.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from exporter_core_sqlite.config import SqliteConfig
+
+__all__ = ["prune"]
+
+_POINTS_AT_LEAST = 10_000  # that may be deleted by one export; a tenth of a second
+_POINTS_A_STEP = 1_000  # between two looks at the size
+_PAGES_AT_ONCE = 2_000  # given back to the file system by one export
+_EMPTY_SHARE = 4  # a file is made smaller when more than one page in so many is empty
+
+# Deletes the series that have points in the range and nowhere else.
+_DELETE_SERIES = """
+DELETE FROM series WHERE id IN (SELECT series_id FROM points WHERE id BETWEEN ?1 AND ?2)
+AND NOT EXISTS (SELECT 1 FROM points p WHERE p.series_id = series.id AND p.id NOT BETWEEN ?1 AND ?2)
+"""
+
+_DELETE_UNUSED = (
+    "DELETE FROM metrics WHERE NOT EXISTS (SELECT 1 FROM series WHERE metric_id = metrics.id)",
+    "DELETE FROM scopes WHERE id NOT IN (SELECT scope_id FROM metrics)",
+    "DELETE FROM resources WHERE id NOT IN (SELECT resource_id FROM metrics)",
+    "UPDATE state SET series_generation = series_generation + 1",
+)
+
+
+def prune(connection: sqlite3.Connection, config: SqliteConfig, *, newest_batch: int | None, stored: int) -> None:
+    """Delete what the config's limits no longer allow, and make the file smaller.
+
+    At most twice the points that the export stored are deleted, or 10,000 if that is more: a file far beyond its
+    limits gets there over several exports.
+
+    Args:
+        connection: in the export's transaction.
+        config: the limits.
+        newest_batch: the id of the export's own batch, if it has one.
+        stored: how many points that has.
+    """
+    budget = max(_POINTS_AT_LEAST, 2 * stored)
+    series_deleted = False
+    while budget > 0:
+        oldest = connection.execute(
+            "SELECT id, exported_unix_nano, first_point_id, last_point_id FROM batches WHERE id IS NOT ?"
+            " ORDER BY exported_unix_nano, id LIMIT 1",
+            (newest_batch,),
+        ).fetchone()
+        if oldest is None:
+            break
+        batch_id, exported, first, last = oldest
+        if not (_expired(exported, config.retention_seconds) or _too_large(connection, config.max_bytes)):
+            break
+        until = min(last, first + min(budget, _POINTS_A_STEP) - 1)
+        series_deleted |= _delete_points(connection, first, until)
+        if until == last:
+            connection.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
+        else:
+            connection.execute("UPDATE batches SET first_point_id = ? WHERE id = ?", (until + 1, batch_id))
+        budget -= until - first + 1
+    if series_deleted:
+        for statement in _DELETE_UNUSED:
+            connection.execute(statement)
+    _shrink(connection, config.max_bytes)
+
+
+def _expired(exported_unix_nano: int, retention_seconds: float | None) -> bool:
+    return retention_seconds is not None and (time.time_ns() - exported_unix_nano) / 1e9 > retention_seconds
+
+
+def _too_large(connection: sqlite3.Connection, max_bytes: int | None) -> bool:
+    """Whether the pages in use are more than allowed."""
+    if max_bytes is None:
+        return False
+    pages, empty, page_bytes = _sizes(connection)
+    return (pages - empty) * page_bytes > max_bytes
+
+
+def _delete_points(connection: sqlite3.Connection, first: int, last: int) -> bool:
+    """Delete the points of these ids and what belongs to them alone; whether series are among that."""
+    between = (first, last)
+    for table in ("exemplars", "histograms", "exponential_histograms"):
+        connection.execute(f"DELETE FROM {table} WHERE point_id BETWEEN ? AND ?", between)  # noqa: S608 - names from the line above
+    series_deleted = connection.execute(_DELETE_SERIES, between).rowcount > 0
+    connection.execute("DELETE FROM points WHERE id BETWEEN ? AND ?", between)
+    return series_deleted
+
+
+def _shrink(connection: sqlite3.Connection, max_bytes: int | None) -> None:
+    """Cut empty pages off the file: those beyond its limit, and all but a few where much of it is empty."""
+    pages, empty, page_bytes = _sizes(connection)
+    beyond = 0 if max_bytes is None else pages - max_bytes // page_bytes
+    if empty > max(pages // _EMPTY_SHARE, 1):
+        beyond = max(beyond, empty)
+    for _ in range(min(beyond, empty, _PAGES_AT_ONCE)):
+        # One at a time: sqlite3 in Python 3.11 ends the statement after its first page, whatever number it is given.
+        connection.execute("PRAGMA incremental_vacuum(1)")
+
+
+def _sizes(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """How many pages the file has, how many of them are empty, and how many bytes a page is."""
+    pages, empty, page_bytes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return pages, empty, page_bytes

@@ -1,0 +1,138 @@
+"""Row ids of resources, scopes, metrics and series: looked up or inserted, and remembered between exports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Sum
+
+from exporter_core_sqlite.values import json_of, optional_text, text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Hashable
+
+    from opentelemetry.sdk.metrics.export import Metric, ResourceMetrics, ScopeMetrics
+    from opentelemetry.util.types import Attributes
+
+__all__ = ["RowIds"]
+
+_REMEMBERED_AT_MOST: Final = 200_000  # series; some 100 MB at the worst
+
+# Of these types, a value and its type say everything; the hash of a pair of them is a fifth of the cost of their JSON.
+# Floats are not among them, since 0.0 == -0.0.
+_PLAIN_TYPES = frozenset({str, int, bool})
+
+_TEMPORALITY = {
+    AggregationTemporality.CUMULATIVE: "cumulative",
+    AggregationTemporality.DELTA: "delta",
+    AggregationTemporality.UNSPECIFIED: "unspecified",
+}
+
+
+class RowIds:
+    """The ids of rows that describe points. Only to be used inside a write transaction.
+
+    :meth:`synchronise` has to come first in each transaction, and :meth:`forget` after one that was rolled back.
+    """
+
+    def __init__(self) -> None:
+        self._described: dict[tuple[object, ...], int] = {}
+        self._series: dict[int, dict[tuple[str | None, Hashable], int]] = {}
+        self._series_count = 0
+        self._generation: int | None = None
+
+    def synchronise(self, connection: sqlite3.Connection) -> None:
+        """Forget everything if series were deleted by anyone since the last transaction."""
+        generation: int = connection.execute("SELECT series_generation FROM state").fetchone()[0]
+        if generation != self._generation or self._series_count > _REMEMBERED_AT_MOST:
+            self.forget()
+        self._generation = generation
+
+    def forget(self) -> None:
+        """Drop every id."""
+        self._described.clear()
+        self._series.clear()
+        self._series_count = 0
+        self._generation = None
+
+    def resource(self, connection: sqlite3.Connection, metrics: ResourceMetrics) -> int:
+        """The id of the resource. Raises UnstorableError."""
+        resource = metrics.resource
+        row = (json_of(resource.attributes or {}), text(resource.schema_url or ""), text(metrics.schema_url or ""))
+        return self._described_id(connection, "resources", ("attributes", "schema_url", "metrics_schema_url"), row)
+
+    def scope(self, connection: sqlite3.Connection, metrics: ScopeMetrics) -> int:
+        """The id of the instrumentation scope. Raises UnstorableError."""
+        scope = metrics.scope
+        row = (
+            text(scope.name),
+            optional_text(scope.version),
+            text(scope.schema_url or ""),
+            json_of(scope.attributes or {}),
+            text(metrics.schema_url or ""),
+        )
+        columns = ("name", "version", "schema_url", "attributes", "metrics_schema_url")
+        return self._described_id(connection, "scopes", columns, row)
+
+    def metric(self, connection: sqlite3.Connection, resource_id: int, scope_id: int, metric: Metric, kind: str) -> int:
+        """The id of the metric of type ``kind``. Raises UnstorableError."""
+        data = metric.data
+        row = (
+            text(metric.name),
+            resource_id,
+            scope_id,
+            kind,
+            optional_text(metric.unit),
+            optional_text(metric.description),
+            None if isinstance(data, Gauge) else _TEMPORALITY[data.aggregation_temporality],
+            int(data.is_monotonic) if isinstance(data, Sum) else None,
+        )
+        columns = ("name", "resource_id", "scope_id", "type", "unit", "description", "temporality", "is_monotonic")
+        return self._described_id(connection, "metrics", columns, row)
+
+    def series(self, connection: sqlite3.Connection, metric_id: int, attributes: Attributes, bounds: str | None) -> int:
+        """The id of the metric's series of these attributes and these explicit bounds. Raises UnstorableError."""
+        known = self._series.get(metric_id)
+        if known is None:
+            known = self._series[metric_id] = {}
+        key = (bounds, _key(attributes))
+        found = known.get(key)
+        if found is None:
+            row = (metric_id, json_of(attributes or {}), bounds)
+            found = known[key] = _row_id(connection, "series", ("metric_id", "attributes", "explicit_bounds"), row)
+            self._series_count += 1
+        return found
+
+    def _described_id(
+        self, connection: sqlite3.Connection, table: str, columns: tuple[str, ...], row: tuple[object, ...]
+    ) -> int:
+        key = (table, *row)
+        found = self._described.get(key)
+        if found is None:
+            found = self._described[key] = _row_id(connection, table, columns, row)
+        return found
+
+
+def _key(attributes: Attributes) -> Hashable:
+    """What is equal for equal attributes only, types included: ``1 == True == 1.0``, but they are three series."""
+    if not attributes:
+        return ()
+    types = tuple(map(type, attributes.values()))
+    if _PLAIN_TYPES.issuperset(types):
+        return (*attributes.items(), *types)
+    return json_of(attributes)
+
+
+def _row_id(connection: sqlite3.Connection, table: str, columns: tuple[str, ...], row: tuple[object, ...]) -> int:
+    """The id of the row, which is inserted unless it is there. Names come from this module, values are bound."""
+    conditions = " AND ".join(f"{column} IS ?" for column in columns)
+    found = connection.execute(f"SELECT id FROM {table} WHERE {conditions}", row).fetchone()  # noqa: S608 - no input in it
+    if found is None:
+        places = ", ".join("?" * len(columns))
+        inserted = connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", row)  # noqa: S608 - no input in it
+        row_id = inserted.lastrowid
+    else:
+        row_id = found[0]
+    assert isinstance(row_id, int)  # noqa: S101 - tells mypy what an INSERT promises
+    return row_id

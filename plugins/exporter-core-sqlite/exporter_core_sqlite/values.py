@@ -1,0 +1,164 @@
+"""Exact forms of metric values in SQLite, both ways: texts, numbers, and attributes as JSON that SQL can query.
+
+JSON stands for itself wherever it can. What it cannot hold becomes an object with a single key that starts with ``$``:
+``{"$float": "NaN"}``, ``{"$bytes": base64}``, ``{"$text": base64}`` for texts that are not Unicode (lone surrogates),
+``{"$items": [[key, value], ...]}`` for mappings with such keys, and ``{"$map": {...}}`` for a mapping that would
+otherwise read as one of these.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "UnstorableError",
+    "integer",
+    "json_of",
+    "number",
+    "optional_integer",
+    "optional_text",
+    "text",
+    "text_from",
+    "value_of",
+]
+
+_SMALLEST = -(2**63)
+_LARGEST = 2**63 - 1
+
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+class UnstorableError(Exception):
+    """A value that SQLite cannot hold; the message says which and why, and fits after the name of the metric."""
+
+
+def integer(value: object) -> int:
+    """The value, if it is an integer of 64 bits. Raises UnstorableError."""
+    if not isinstance(value, int):
+        raise UnstorableError(f"expected an integer, not {type(value).__name__}")
+    if not _SMALLEST <= value <= _LARGEST:
+        raise UnstorableError("an integer does not fit into 64 bits")
+    return value
+
+
+def optional_integer(value: object) -> int | None:
+    """:func:`integer`, or None for None."""
+    return None if value is None else integer(value)
+
+
+def number(value: object) -> float:
+    """The value, if it is a float or an integer of 64 bits. Raises UnstorableError."""
+    return value if isinstance(value, float) else integer(value)
+
+
+def text(value: object) -> str | bytes:
+    """The text; as surrogate-passing UTF-8 bytes if it is not Unicode. Raises UnstorableError if it is not a text."""
+    if not isinstance(value, str):
+        raise UnstorableError(f"expected a text, not {type(value).__name__}")
+    return value if _is_unicode(value) else value.encode("utf-8", "surrogatepass")
+
+
+def optional_text(value: object) -> str | bytes | None:
+    """:func:`text`, or None for None."""
+    return None if value is None else text(value)
+
+
+def text_from(value: str | bytes) -> str:
+    """The text that :func:`text` made the value from."""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+def json_of(value: object) -> str:
+    """The JSON of an attribute value or a mapping of them; equal values of equal types give the same JSON.
+
+    A value of a type that attributes cannot have becomes its ``str``, as in the SDK. Raises UnstorableError.
+    """
+    try:
+        return _encode(_plain(value))
+    except RecursionError:
+        raise UnstorableError("an attribute is nested too deeply") from None
+    except ValueError as error:
+        raise UnstorableError(f"an attribute cannot be written: {error}") from None
+
+
+def value_of(json_text: str) -> Any:  # Any: whatever an attribute can be
+    """The value that :func:`json_of` made the JSON from; sequences become tuples."""
+    return _exact(json.loads(json_text))
+
+
+def _is_unicode(value: str) -> bool:
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _plain(value: object) -> object:
+    """The value as the JSON module can write it and :func:`_exact` can read it back."""
+    if isinstance(value, Mapping):
+        return _plain_mapping((key if isinstance(key, str) else str(key), item) for key, item in value.items())
+    if isinstance(value, bytes | bytearray):
+        return {"$bytes": _base64(bytes(value))}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: object) -> object:
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": _NON_FINITE[str(float(value))]}
+    as_text = value if isinstance(value, str) else str(value)
+    return as_text if _is_unicode(as_text) else {"$text": _base64(as_text.encode("utf-8", "surrogatepass"))}
+
+
+_NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def _plain_mapping(items: Iterable[tuple[str, object]]) -> object:
+    plain = {key: _plain(item) for key, item in items}
+    if not all(map(_is_unicode, plain)):
+        return {"$items": [[_plain(key), plain[key]] for key in sorted(plain)]}
+    if len(plain) == 1 and next(iter(plain)).startswith("$"):
+        return {"$map": plain}
+    return plain
+
+
+def _exact(value: Any) -> Any:  # Any: whatever JSON can hold
+    if isinstance(value, list):
+        return tuple(map(_exact, value))
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        ((key, content),) = value.items()
+        if key in _DECODERS:
+            return _DECODERS[key](content)
+    return _exact_mapping(value)
+
+
+def _exact_mapping(value: dict[str, Any]) -> dict[str, Any]:  # Any: whatever JSON can hold
+    return {key: _exact(item) for key, item in value.items()}
+
+
+_DECODERS: dict[str, Callable[[Any], object]] = {
+    "$float": float,
+    "$bytes": base64.b64decode,
+    "$text": lambda content: base64.b64decode(content).decode("utf-8", "surrogatepass"),
+    "$items": lambda content: {_exact(name): _exact(item) for name, item in content},
+    "$map": _exact_mapping,
+}
