@@ -1,0 +1,11 @@
+"""The guard: keeps the exporter contract for an exporter, whatever that exporter does.
+
+``guarded`` is the state machine; ``calls`` and ``lanes`` make calls and wait for them; ``outcomes`` says what came of
+them; ``assembly`` builds and ``verifier`` checks what is guarded; ``forking`` renews it in forked children.
+"""
+
+from exporter_core.guard.guarded import SHUTDOWN_SECONDS, GuardedExporter, Runner
+from exporter_core.guard.stats import ExporterStats, GuardState
+from exporter_core.guard.verifier import verify
+
+__all__ = ["SHUTDOWN_SECONDS", "ExporterStats", "GuardState", "GuardedExporter", "Runner", "verify"]

@@ -1,0 +1,170 @@
+"""Building a guarded exporter: its instance, its hooks, its first answers, and the lanes that call it.
+
+Constructors are plugin code like any other: with the ``thread`` runner they run on a lane, within a time-out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from exporter_core.contract import InstrumentKind
+from exporter_core.errors import ContractError, PluginLoadError, SetupError
+from exporter_core.guard.calls import Call, Outcome
+from exporter_core.guard.hooks import bind
+from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, ThreadLane
+from exporter_core.guard.outcomes import is_hosts_own
+from exporter_core.guard.verifier import asynchronous_operations, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics.export import AggregationTemporality
+    from opentelemetry.sdk.metrics.view import Aggregation
+    from pluggy import HookRelay
+
+    from exporter_core.context import Context
+    from exporter_core.guard.loop import LoopThread
+
+__all__ = ["Assembly", "Instance", "assemble"]
+
+
+class Instance:
+    """An exporter that has been built and has answered what it is asked once. Everything here ran plugin code."""
+
+    def __init__(self, factory: Callable[[], object]) -> None:
+        self.exporter = factory()
+        exporter_class = verify(type(self.exporter))
+        self.asynchronous = asynchronous_operations(exporter_class)
+        self.hooks: HookRelay = bind(self.exporter)
+        self.temporalities = {kind: _temporality(self.hooks, kind, exporter_class) for kind in InstrumentKind}
+        self.aggregations = {kind: _aggregation(self.hooks, kind, exporter_class) for kind in InstrumentKind}
+
+
+class Assembly:
+    """An instance with a lane for each of the operations that make calls."""
+
+    def __init__(
+        self, instance: Instance, *, export: Lane, force_flush: Lane, shutdown: Lane, loop: LoopThread | None = None
+    ) -> None:
+        self.instance = instance
+        self.hooks = instance.hooks
+        self.export = export
+        self.force_flush = force_flush
+        self.shutdown = shutdown
+        self._loop = loop
+
+    def close(self) -> None:
+        """Let go of the threads, each when its last call is over. Does not wait."""
+        for lane in (self.export, self.force_flush, self.shutdown):
+            lane.close()
+        if self._loop is not None:
+            self._loop.close()
+
+
+def assemble(
+    factory: Callable[[], object],
+    *,
+    name: str,
+    title: str,
+    runner: str,
+    owner: object,
+    context: Context,
+    describe: Callable[[BaseException], str],
+) -> Assembly:
+    """Build the exporter and its lanes.
+
+    Args:
+        factory: makes the exporter.
+        name: the exporter's name, which its threads carry.
+        title: how messages call the exporter.
+        runner: ``"thread"`` or ``"inline"``.
+        owner: what identifies the guard to calls that come back to it.
+        context: bounds the factory and the exporter's first answers.
+        describe: puts an error into one line without secrets.
+
+    Raises:
+        ContractError: the exporter does not fit the contract.
+        PluginLoadError: its code failed, or took too long.
+    """
+    inline = runner == "inline"
+
+    def lane(operation: str) -> Lane:
+        if inline:
+            return InlineLane(owner, serial=operation == "export")
+        return ThreadLane(f"exporter-core-{name}-{operation}", owner)
+
+    first = lane("export")
+    try:
+        instance = _build(factory, first, inline=inline, title=title, context=context, describe=describe)
+    except BaseException:
+        first.close()
+        raise
+    loop = None
+    if instance.asynchronous:
+        from exporter_core.guard.loop import LoopThread  # noqa: PLC0415 - few exporters need an event loop
+
+        loop = LoopThread(f"exporter-core-{name}", owner)
+
+    def lane_of(operation: str) -> Lane:
+        return LoopLane(loop) if loop is not None and operation in instance.asynchronous else lane(operation)
+
+    # The lane that built the exporter goes on as its export lane, unless the event loop does that.
+    export = first
+    if "export" in instance.asynchronous:
+        first.close()
+        export = lane_of("export")
+    return Assembly(
+        instance, export=export, force_flush=lane_of("force_flush"), shutdown=lane_of("shutdown"), loop=loop
+    )
+
+
+def _build(
+    factory: Callable[[], object],
+    lane: Lane,
+    *,
+    inline: bool,
+    title: str,
+    context: Context,
+    describe: Callable[[BaseException], str],
+) -> Instance:
+    call = cast("Call", lane.perform(lambda: Instance(factory), context))  # it has a result, so there is a call
+    if call.outcome is not Outcome.ENDED:
+        raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
+    error = call.error
+    if error is not None:
+        if isinstance(error, SetupError) or is_hosts_own(error, inline=inline):
+            raise error
+        raise PluginLoadError(f"{title} cannot be built: {describe(error)}") from error
+    instance = cast("Instance", call.result)
+    if inline and instance.asynchronous:
+        operations = ", ".join(sorted(instance.asynchronous))
+        raise ContractError(f"{title}: {operations} is async, which the inline runner cannot run; use runner 'thread'")
+    return instance
+
+
+def _temporality(hooks: HookRelay, kind: InstrumentKind, exporter_class: type) -> AggregationTemporality:
+    from opentelemetry.sdk.metrics.export import AggregationTemporality  # noqa: PLC0415 - see exporter_core.exporter
+
+    answer = hooks.temporality(instrument_kind=kind)
+    if answer not in (AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA) or isinstance(answer, bool):
+        raise ContractError(
+            f"{exporter_class.__module__}.{exporter_class.__qualname__}.temporality({kind}) answered "
+            f"{_shown(answer)}; it must be AggregationTemporality.CUMULATIVE or .DELTA"
+        )
+    return AggregationTemporality(answer)
+
+
+def _aggregation(hooks: HookRelay, kind: InstrumentKind, exporter_class: type) -> Aggregation:
+    from opentelemetry.sdk.metrics.view import Aggregation  # noqa: PLC0415 - see exporter_core.exporter
+
+    answer = hooks.aggregation(instrument_kind=kind)
+    if not isinstance(answer, Aggregation):
+        raise ContractError(
+            f"{exporter_class.__module__}.{exporter_class.__qualname__}.aggregation({kind}) answered "
+            f"{_shown(answer)}; it must be an Aggregation of opentelemetry.sdk.metrics.view"
+        )
+    return answer
+
+
+def _shown(answer: object) -> str:
+    return "None" if answer is None else f"an object of type {type(answer).__name__}"

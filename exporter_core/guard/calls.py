@@ -1,0 +1,180 @@
+"""One call of one operation: who runs it, who waits for it, and whose its outcome is.
+
+Two races decide a call, each by a lock that only one side can take: has it *begun* (the lane) or been withdrawn (the
+caller, or a shutdown); has it *ended* for its caller (the lane) or been abandoned (the caller, at its deadline).
+"""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from exporter_core.clock import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.context import Context
+
+__all__ = ["Call", "Latch", "Outcome"]
+
+
+class Outcome(Enum):
+    """How a call came out for the one who waited for it."""
+
+    ENDED = "ended"
+    """It ran to its end; ``Call.result`` and ``Call.error`` hold."""
+    WITHDRAWN = "withdrawn"
+    """It never began: its context was done, or the exporter shut down, before its turn came."""
+    ABANDONED = "abandoned"
+    """It is still running, and nobody waits for it any more."""
+    LATE = "late"
+    """It ran to its end after its deadline; the inline runner cannot leave a call."""
+    BUSY = "busy"
+    """It was not made: an abandoned call of the same operation is still running."""
+
+
+class Call:
+    """One call, in flight or over.
+
+    Args:
+        function: makes the call; holds its arguments, and is let go of when the call is over.
+        context: the context that the exporter is given, a child of the caller's.
+        on_late: told of the call when it ends after its caller has abandoned it.
+        certain: whether it is made even if its context is done before its turn comes.
+        points: how many data points it hands over.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_end",
+        "certain",
+        "context",
+        "error",
+        "function",
+        "on_late",
+        "outcome",
+        "over",
+        "points",
+        "result",
+        "started",
+        "wake",
+    )
+
+    def __init__(
+        self,
+        function: Callable[[], object],
+        context: Context,
+        *,
+        on_late: Callable[[Call], None] | None = None,
+        certain: bool = False,
+        points: int | None = None,
+    ) -> None:
+        self.function: Callable[[], object] | None = function
+        self.context = context
+        self.on_late = on_late
+        self.certain = certain
+        self.points = points
+        self.started = monotonic()
+        self.outcome = Outcome.ENDED
+        self.result: object = None
+        self.error: BaseException | None = None
+        self.over = False
+        self.wake = Signal()
+        """Set when the caller has a reason to look."""
+        self._begin = threading.Lock()
+        self._end = threading.Lock()
+
+    # --- the lane's side -----------------------------------------------------------------------------------------
+
+    def begin(self) -> bool:
+        """Take the call for running; False if it was withdrawn."""
+        return self._begin.acquire(blocking=False)
+
+    def end(self, result: object = None, error: BaseException | None = None) -> None:
+        """Record how the call came out, and tell whoever is concerned."""
+        self.function = None  # the exporter owned the data until here
+        self.result = result
+        self.error = error
+        self.over = True
+        on_late, self.on_late = self.on_late, None
+        if self._end.acquire(blocking=False):
+            self.wake.set()
+        elif on_late is not None:
+            on_late(self)
+
+    def run(self) -> None:
+        """Make the call on this thread, unless it was withdrawn. Never raises."""
+        function = self.function
+        if function is None or not self.begin():
+            return
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - it is the caller's to raise, and not the end of this thread
+            self.end(error=error)
+        else:
+            self.end(result)
+
+    @property
+    def went_well(self) -> bool:
+        """Whether it ended as the contract has it: in time, without an error, returning None."""
+        return self.outcome is Outcome.ENDED and self.error is None and self.result is None
+
+    # --- the caller's side ---------------------------------------------------------------------------------------
+
+    def withdraw(self) -> bool:
+        """Keep the call from beginning; False if it has begun, or is certain."""
+        if self.certain or not self._begin.acquire(blocking=False):
+            return False
+        self.function = self.on_late = None
+        self.outcome = Outcome.WITHDRAWN
+        self.over = True
+        self.wake.set()
+        return True
+
+    def wait(self) -> None:
+        """Wait for the end, at most until the call's context is done; a call that overruns is abandoned."""
+        context, wake = self.context, self.wake
+        clock = context._clock
+        stop_watching = context._watch(wake.set)
+        try:
+            while not self.over:
+                clock.wait(wake, context.remaining())
+                if context.done and not self.withdraw():
+                    if self._end.acquire(blocking=False):
+                        self.outcome = Outcome.ABANDONED
+                    break  # abandoned, or it has ended at this very moment
+        finally:
+            stop_watching()
+
+
+class Latch:
+    """Something that happens once, and that any number of threads can wait for, each as long as its context lasts."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._waiting: dict[Signal, None] = {}
+
+    def open(self) -> None:
+        """Let everyone through, from here on."""
+        self._open = True
+        # A waiter registers first and looks second, this sets first and looks second: one of the two sees the other.
+        for signal in list(self._waiting):
+            signal.set()
+
+    def wait(self, context: Context) -> bool:
+        """Wait until it is open; False if the context was done before."""
+        signal = Signal()
+        self._waiting[signal] = None
+        stop_watching = context._watch(signal.set)
+        try:
+            while not self._open:
+                if context.done:
+                    return False
+                context._clock.wait(signal, context.remaining())
+        finally:
+            stop_watching()
+            self._waiting.pop(signal, None)
+        return True

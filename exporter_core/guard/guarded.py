@@ -1,0 +1,399 @@
+"""``GuardedExporter``: what stands between a caller and an exporter, and keeps the contract for it.
+
+One state machine, ACTIVE -> SHUTTING_DOWN -> SHUT_DOWN. Each operation has a lane (:mod:`.lanes`) that makes its
+calls; how a call came out is put into words by :mod:`.outcomes`. Each rule stands at the method that keeps it. The
+guard raises and does not report: reporting belongs to whoever has no caller to raise to.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections.abc import Coroutine
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Literal, Self
+
+from exporter_core.context import Context
+from exporter_core.contract import InstrumentKind
+from exporter_core.errors import (
+    ExporterForkedError,
+    ExporterReentrancyError,
+    ExporterShutdownError,
+    PartialSuccessError,
+    SetupError,
+)
+from exporter_core.guard import forking
+from exporter_core.guard.assembly import Assembly, assemble
+from exporter_core.guard.calls import Call, Latch, Outcome
+from exporter_core.guard.copying import copy_metrics
+from exporter_core.guard.outcomes import Refused, Reporter, is_hosts_own
+from exporter_core.guard.stats import ExporterStats, GuardState, Tally, count_points
+from exporter_core.guard.surroundings import inside
+from exporter_core.masking import Masker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+    from exporter_core.guard.lanes import Lane
+    from exporter_core.observing import Observers
+
+__all__ = ["SHUTDOWN_SECONDS", "GuardedExporter", "Runner"]
+
+Runner = Literal["thread", "inline"]
+
+BUILD_SECONDS = 30.0
+"""How long an exporter's constructor and its first answers may take."""
+
+SHUTDOWN_SECONDS = 30.0
+"""How long leaving a ``with`` block may take; the SDK's default for shutting down."""
+
+
+class GuardedExporter:
+    """An exporter behind the guard: the contract's five operations, kept whatever the exporter does.
+
+    The ``thread`` runner keeps every deadline on time. The ``inline`` runner runs the exporter on the caller's thread
+    and cannot: it looks at the deadline when a call returns, lets KeyboardInterrupt and SystemExit of the main thread
+    pass, and refuses ``async def`` exporters. Neither can stop C code that holds the interpreter's lock, a crash, or
+    ``os._exit``; those need a process of their own.
+
+    Args:
+        exporter: the exporter, or None if there is a ``factory``.
+        factory: makes the exporter, once here and once in each forked child that uses it.
+        name: the exporter's name in configuration and messages.
+        runner: ``"thread"`` or ``"inline"``.
+        copy: hand the exporter a deep copy of each batch, so that it cannot change the application's data.
+        origin: where the exporter comes from, such as distribution and version, for messages.
+        masker: masks the config's secrets in every text.
+        observers: told of every operation.
+        timeout: seconds that the factory and the exporter's first answers may take.
+
+    Raises:
+        ContractError: the exporter's class or its answers do not fit the contract.
+        PluginLoadError: the factory failed or took too long.
+    """
+
+    _state: GuardState
+    _mutex: threading.Lock
+    _tally: Tally
+    _closed: Latch
+
+    def __init__(
+        self,
+        exporter: object | None = None,
+        *,
+        factory: Callable[[], object] | None = None,
+        name: str,
+        runner: Runner = "thread",
+        copy: bool = False,
+        origin: str | None = None,
+        masker: Masker | None = None,
+        observers: Observers | None = None,
+        timeout: float = BUILD_SECONDS,
+    ) -> None:
+        if (exporter is None) == (factory is None):
+            raise TypeError("GuardedExporter takes an exporter or a factory, and not both")
+        if runner not in ("thread", "inline"):
+            raise ValueError(f"runner: expected 'thread' or 'inline', not {runner!r}")
+        self._name = name
+        self._runner: Runner = runner
+        self._copy = copy
+        self._factory = factory
+        self._build_timeout = timeout
+        self._mark = (
+            object()
+        )  # what reentrant calls are recognised by; not the guard, which threads must not keep alive
+        self._title = f"exporter {name!r}" if origin is None else f"exporter {name!r} ({origin})"
+        self._reporter = Reporter(name, masker or Masker(), observers)
+        self._renew(GuardState.ACTIVE)
+        self._attach(self._assemble(factory or (lambda: exporter), Context.with_timeout(timeout)))
+        instance = self._assembly.instance
+        self._temporalities = instance.temporalities
+        self._aggregations = instance.aggregations
+        forking.register(self)
+
+    # --- the contract --------------------------------------------------------------------------------------------
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        """The exporter's answer, asked once when the guard was made: no lock, ever."""
+        try:
+            return self._temporalities[instrument_kind]
+        except KeyError:
+            raise _unknown_kind(instrument_kind) from None
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
+        """The exporter's answer, asked once when the guard was made: no lock, ever."""
+        try:
+            return self._aggregations[instrument_kind]
+        except KeyError:
+            raise _unknown_kind(instrument_kind) from None
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        """Hand the batch to the exporter, one at a time; returns when it is accepted, or raises, on time.
+
+        Raises:
+            ExporterShutdownError: after shutdown, whatever the context says; the exporter is not called.
+            DeadlineExceededError: the context's deadline passed. The exporter still owns the batch until its call
+                really ends; meanwhile further exports raise ExporterBusyError.
+            ContextCancelledError: the context was cancelled; the same holds.
+            ExporterBusyError: an earlier export was given up at its deadline and has not ended.
+            ExporterReentrancyError: called from inside the exporter's own operation.
+            PartialSuccessError: the backend refused some of the points.
+            ExporterError: the exporter failed; its error is chained.
+        """
+        if self._state is not GuardState.ACTIVE:
+            self._become_active(context)
+        self._admit("export", context)
+        points = count_points(metrics)
+        if self._copy:
+            metrics = copy_metrics(metrics)
+        assembly = self._assembly
+        hook, child = assembly.hooks.export, context.child()
+
+        def enter() -> object:
+            # The lane has marked the call as running: a shutdown that begins after this look sees it, and one that
+            # began before is seen here.
+            if self._state is not GuardState.ACTIVE:
+                raise Refused
+            return hook(context=child, metrics=metrics)
+
+        started = monotonic()
+        call = assembly.export.perform(enter, child, on_late=self._export_ended_late, points=points)
+        if call is None:
+            self._tally.export_succeeded(points, monotonic() - started)
+            self._reporter.tell("export", started, points=points)
+            return
+        if call.outcome in (Outcome.ABANDONED, Outcome.LATE):
+            self._tally.export_abandoned()
+        error = self._error_of("export", call, context)
+        accepted = points - error.rejected_points if isinstance(error, PartialSuccessError) else 0
+        text = self._reporter.describe(error)
+        self._tally.export_failed(points, max(accepted, 0), monotonic() - started, text)
+        self._reporter.tell("export", started, points=points, error=text)
+        raise error
+
+    def force_flush(self, context: Context) -> None:
+        """Return when everything accepted before is delivered, or raise, on time; runs beside everything else.
+
+        After shutdown it does nothing and returns. Raises what :meth:`export` raises, the shutdown error apart.
+        """
+        if self._state in (GuardState.SHUT_DOWN, GuardState.FORKED):
+            return  # in a forked child that has not exported nothing was accepted
+        self._admit("force_flush", context)
+        self._perform("force_flush", context)
+
+    def shutdown(self, context: Context) -> None:
+        """Refuse new exports, let the running one finish while the context lasts, flush, release; on time and final.
+
+        The exporter's own shutdown is always called, so that it can release, even with a context that is done or
+        beside a hung export. A concurrent or later call waits for the first one to end.
+
+        Raises:
+            ExporterShutdownError: it was not the first call.
+            DeadlineExceededError, ContextCancelledError: the context was done before the exporter was.
+            ExporterReentrancyError: called from inside the exporter's own operation; nothing is shut down.
+            ExporterError: the exporter's shutdown failed; it counts as shut down.
+        """
+        self._refuse_reentry("shutdown")
+        with self._mutex:
+            before = self._state
+            if before is GuardState.ACTIVE:
+                self._state = GuardState.SHUTTING_DOWN
+            elif before is GuardState.FORKED:
+                self._state = GuardState.SHUT_DOWN  # this child never used the exporter: there is nothing to release
+                self._closed.open()
+                return
+        if before is not GuardState.ACTIVE:
+            if before is GuardState.SHUTTING_DOWN and not self._closed.wait(context):
+                context.raise_if_done()
+            raise self._reporter.shut_down("shutdown")
+        try:
+            self._end_exports(context)
+            self._perform("shutdown", context)
+        finally:
+            self._state = GuardState.SHUT_DOWN
+            self._finalizer.detach()
+            self._assembly.close()
+            self._closed.open()
+
+    # --- beside the contract -------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The exporter's name in the configuration."""
+        return self._name
+
+    @property
+    def runner(self) -> Runner:
+        """Where the exporter's code runs."""
+        return self._runner
+
+    @property
+    def state(self) -> GuardState:
+        """Where in its life the exporter is."""
+        return self._state
+
+    @property
+    def busy(self) -> bool:
+        """Whether an export is running, abandoned ones included: another would wait, or raise ExporterBusyError."""
+        return self._state is not GuardState.FORKED and self._assembly.export.running is not None
+
+    def stats(self) -> ExporterStats:
+        """What has been counted so far."""
+        return self._tally.snapshot(name=self._name, runner=self._runner, state=self._state, busy=self.busy)
+
+    def describe_error(self, error: BaseException) -> str:
+        """The error in one line that may be shown: the config's secrets masked, causes left out."""
+        return self._reporter.describe(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.shutdown(Context.with_timeout(SHUTDOWN_SECONDS))
+        except ExporterShutdownError:
+            pass  # shut down inside the block
+
+    def __repr__(self) -> str:
+        return f"<GuardedExporter {self._name!r} {self._state}, runner {self._runner}>"
+
+    # --- making calls --------------------------------------------------------------------------------------------
+
+    def _admit(self, operation: str, context: Context) -> None:
+        if context.done:
+            context.raise_if_done()
+        self._refuse_reentry(operation)
+
+    def _refuse_reentry(self, operation: str) -> None:
+        if inside(self._mark):
+            raise self._reporter.error(
+                ExporterReentrancyError, operation, "called from inside one of the exporter's own operations"
+            )
+
+    def _perform(self, operation: Literal["force_flush", "shutdown"], context: Context) -> None:
+        lane: Lane = getattr(self._assembly, operation)
+        child = context.child()
+        started = monotonic()
+        call = lane.perform(
+            partial(getattr(self._assembly.hooks, operation), context=child),
+            child,
+            on_late=partial(self._ended_late, operation),
+            certain=operation == "shutdown",
+        )
+        if call is None:
+            self._reporter.tell(operation, started)
+            return
+        error = self._error_of(operation, call, context)
+        text = self._reporter.describe(error)
+        self._tally.note_error(text)
+        self._reporter.tell(operation, started, error=text)
+        raise error
+
+    def _error_of(self, operation: str, call: Call, context: Context) -> BaseException:
+        """What a call raises that did not go well."""
+        if call.error is not None and is_hosts_own(call.error, inline=self._runner == "inline"):
+            return call.error
+        if isinstance(call.result, Coroutine):
+            call.result.close()  # a plain function returned it; it would warn that nobody awaited it
+        return self._reporter.error_of(operation, call, context, active=self._state is GuardState.ACTIVE)
+
+    def _export_ended_late(self, call: Call) -> None:
+        if call.error is None:
+            self._tally.export_ended_late(call.points or 0)
+        self._ended_late("export", call)
+
+    def _ended_late(self, operation: str, call: Call) -> None:
+        """Tell of the end of a call that its caller had given up; runs on the lane."""
+        text = None if call.error is None else self._reporter.describe(call.error)
+        self._reporter.tell(operation, call.started, points=call.points, error=text, late=True)
+
+    def _end_exports(self, context: Context) -> None:
+        """Refuse the exports that wait, let the one that runs finish while the context lasts, then cancel it."""
+        lane = self._assembly.export
+        lane.withdraw_waiting()
+        # A call of nothing has its turn when nobody is inside the exporter any more.
+        if lane.perform(_nothing, context.child()) is not None:
+            running = lane.running
+            if running is not None:
+                running.cancel("the exporter is being shut down")
+
+    # --- being made, and made anew -------------------------------------------------------------------------------
+
+    def _renew(self, state: GuardState) -> None:
+        self._state = state
+        self._mutex = threading.Lock()
+        self._tally = Tally()
+        self._closed = Latch()
+        if state is GuardState.SHUT_DOWN:
+            self._closed.open()
+
+    def _assemble(self, factory: Callable[[], object], context: Context) -> Assembly:
+        return assemble(
+            factory,
+            name=self._name,
+            title=self._title,
+            runner=self._runner,
+            owner=self._mark,
+            context=context,
+            describe=self._reporter.describe,
+        )
+
+    def _attach(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._finalizer = weakref.finalize(self, _dropped, self._title, assembly)
+        self._finalizer.atexit = False
+
+    def _become_active(self, context: Context) -> None:
+        """Rebuild the exporter in a forked child; raises unless the guard is active afterwards."""
+        if self._state is GuardState.FORKED:
+            factory = self._factory
+            if factory is None:
+                text = (
+                    "the process forked; an exporter given as an instance cannot be rebuilt: load it by name and config"
+                )
+                raise self._reporter.error(ExporterForkedError, "export", text)
+            remaining = context.remaining()
+            if not self._mutex.acquire(timeout=-1 if remaining is None else remaining):
+                context.raise_if_done()
+            try:
+                if self._state is GuardState.FORKED:
+                    self._attach(self._assemble(factory, context.child(timeout=self._build_timeout)))
+                    self._state = GuardState.ACTIVE
+            except SetupError as error:
+                text = f"the process forked and the exporter could not be rebuilt: {self._reporter.describe(error)}"
+                raise self._reporter.error(ExporterForkedError, "export", text) from error
+            finally:
+                self._mutex.release()
+        if self._state is not GuardState.ACTIVE:
+            raise self._reporter.shut_down("export")
+
+    def _renew_after_fork(self) -> None:
+        """Start anew in a forked child, leaving all that was the parent's untouched."""
+        if self._state is not GuardState.FORKED:
+            self._finalizer.detach()
+            forking.keep_untouched(self._assembly)
+        alive = self._state in (GuardState.ACTIVE, GuardState.FORKED)
+        self._renew(GuardState.FORKED if alive else GuardState.SHUT_DOWN)
+
+
+def _nothing() -> None:
+    """Do nothing; see where it is used."""
+
+
+def _dropped(title: str, assembly: Assembly) -> None:
+    """End the threads of a guard that was dropped without a shutdown; the exporter may have held data."""
+    assembly.close()
+    warnings.warn(f"{title} was never shut down", ResourceWarning, stacklevel=2)
+
+
+def _unknown_kind(instrument_kind: object) -> ValueError:
+    kinds = ", ".join(InstrumentKind)
+    return ValueError(f"{instrument_kind!r} is not an instrument kind; the kinds are {kinds}")

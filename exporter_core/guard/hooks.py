@@ -1,0 +1,41 @@
+"""Pluggy's part: holding the contract's specification and making the calls.
+
+One plugin manager per exporter, holding that exporter alone: with several in one, every implementation would be called
+and a batch sent more than once. Methods need no decorator: one that has an operation's name implements it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from exporter_core.contract import OPERATIONS, PROJECT_NAME, ExporterSpec
+
+if TYPE_CHECKING:
+    from pluggy import HookimplOpts, HookRelay
+
+__all__ = ["bind"]
+
+
+class _OneExporter(pluggy.PluginManager):
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> HookimplOpts | None:
+        """Take every method with an operation's name, decorated or not; the verifier has looked at them."""
+        if name not in OPERATIONS:
+            return None
+        return super().parse_hookimpl_opts(plugin, name) or {
+            "wrapper": False,
+            "hookwrapper": False,
+            "optionalhook": False,
+            "tryfirst": False,
+            "trylast": False,
+            "specname": None,
+        }
+
+
+def bind(exporter: object) -> HookRelay:
+    """The hooks of a plugin manager that holds this exporter alone. The exporter's class has been verified."""
+    manager = _OneExporter(PROJECT_NAME)
+    manager.add_hookspecs(ExporterSpec)
+    manager.register(exporter)
+    return manager.hook

@@ -1,0 +1,150 @@
+"""Putting into words how a call came out: which error its caller gets, and what observers and counts are told.
+
+A plugin's own word counts for its failures alone. That a deadline passed, that a call was cancelled or came after
+shutdown is believed only where the guard's own state agrees.
+"""
+
+from __future__ import annotations
+
+import threading
+from asyncio import CancelledError
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from exporter_core.errors import (
+    ContextCancelledError,
+    DeadlineExceededError,
+    ExporterBusyError,
+    ExporterCoreError,
+    ExporterError,
+    ExporterShutdownError,
+    PartialSuccessError,
+)
+from exporter_core.guard.calls import Call, Outcome
+from exporter_core.observing import Observation
+
+if TYPE_CHECKING:
+    from exporter_core.context import Context
+    from exporter_core.masking import Masker
+    from exporter_core.observing import Observers
+
+    ContextError = DeadlineExceededError | ContextCancelledError
+
+__all__ = ["Refused", "Reporter", "is_hosts_own"]
+
+_E = TypeVar("_E", bound=ExporterError)
+
+_LONGEST = 1000  # characters of a plugin's message that are passed on
+
+
+class Refused(Exception):  # noqa: N818 - not an error: how a lane learns that a call came too late
+    """The exporter began to shut down between a call's admission and its turn."""
+
+
+def is_hosts_own(error: BaseException | None, *, inline: bool) -> bool:
+    """Whether the error may be the host's, such as Ctrl-C: inline on the main thread it looks like a plugin's."""
+    return (
+        isinstance(error, KeyboardInterrupt | SystemExit)
+        and inline
+        and threading.current_thread() is threading.main_thread()
+    )
+
+
+class Reporter:
+    """Words for one exporter's outcomes.
+
+    Args:
+        name: the exporter's name in the configuration.
+        masker: masks the config's secrets in every text.
+        observers: told of every operation, where there are any.
+    """
+
+    def __init__(self, name: str, masker: Masker, observers: Observers | None) -> None:
+        self._name = name
+        self._masker = masker
+        self._observers = observers
+
+    # --- for the caller ------------------------------------------------------------------------------------------
+
+    def error_of(self, operation: str, call: Call, context: Context, *, active: bool) -> BaseException:
+        """The error that a call which did not succeed raises.
+
+        Args:
+            operation: the contract operation.
+            call: the call, over unless it was abandoned.
+            context: the caller's context; the call's own is its child, which a shutdown cancels.
+            active: whether the guard is still active.
+        """
+        over, outcome = context.error(), call.outcome
+        if outcome is Outcome.BUSY:
+            return self.error(ExporterBusyError, operation, "an earlier call was given up and is still running")
+        if outcome is Outcome.WITHDRAWN:
+            return self.shut_down(operation) if over is None else self._again(operation, over, "did not get its turn")
+        if outcome is Outcome.ABANDONED:
+            if over is None:
+                return self.shut_down(operation, " while it was running; whether it was delivered is unknown")
+            return self._again(operation, over, "is still running")
+        error = call.error
+        if isinstance(error, Refused):
+            return self.shut_down(operation)
+        raised = self._error_raised(operation, call, over, active=active) if error is not None else None
+        if raised is None and call.result is not None:
+            kind = type(call.result).__name__
+            raised = self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
+        if raised is None:
+            text = "it returned after its deadline, which the inline runner cannot keep"
+            raised = DeadlineExceededError(f"exporter {self._name!r}: {operation}: {text}")
+        raised.__cause__ = error
+        return raised
+
+    def _error_raised(self, operation: str, call: Call, over: ContextError | None, *, active: bool) -> BaseException:
+        """What becomes of an error that the plugin raised."""
+        error = cast("BaseException", call.error)
+        if isinstance(error, DeadlineExceededError | ContextCancelledError | CancelledError):
+            if over is not None:
+                return self._again(operation, over, "gave up")
+            if call.context.done:
+                return self.shut_down(operation, " while it was running")
+        if isinstance(error, ExporterShutdownError) and operation == "export" and not active:
+            return self.shut_down(operation)
+        text = self.describe(error)
+        if isinstance(error, PartialSuccessError):
+            rejected = error.rejected_points
+            text = f"{text} ({rejected} data points were rejected)"
+            return self.error(PartialSuccessError, operation, text, rejected_points=rejected)
+        return self.error(ExporterError, operation, f"failed: {text}")
+
+    def error(self, kind: type[_E], operation: str, text: str, **more: object) -> _E:
+        """An error that names the exporter and the operation."""
+        message = f"exporter {self._name!r}: {operation}: {text}"
+        return kind(message, exporter=self._name, operation=operation, **more)
+
+    def shut_down(self, operation: str, more: str = "") -> ExporterShutdownError:
+        """The error of a call that came after shutdown, or that a shutdown ended."""
+        return self.error(ExporterShutdownError, operation, f"the exporter has been shut down{more}")
+
+    def _again(self, operation: str, error: ContextError, how: str) -> BaseException:
+        """The context's error, with the call that it ended."""
+        again = type(error)(f"exporter {self._name!r}: {operation} {how}: {error}")
+        again.__cause__ = error.__cause__
+        return again
+
+    # --- for people and observers --------------------------------------------------------------------------------
+
+    def describe(self, error: BaseException) -> str:
+        """The error in one line, secrets masked; errors of our own without their type."""
+        try:
+            text = " ".join(str(error).split())
+        except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
+            text = "(its message cannot be shown)"
+        if not isinstance(error, ExporterCoreError) or not text:
+            text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = self._masker(text)
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+    def tell(
+        self, operation: str, started: float, *, points: int | None = None, error: str | None = None, late: bool = False
+    ) -> None:
+        """Tell the observers of one operation."""
+        if self._observers is not None:
+            self._observers.tell(Observation(self._name, operation, monotonic() - started, points, error, late))

@@ -1,0 +1,127 @@
+"""What a guard has counted."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+__all__ = ["ExporterStats", "GuardState", "Tally", "count_points"]
+
+
+class GuardState(StrEnum):
+    """The life of a guarded exporter; it only ever goes forward, except that a fork starts it anew."""
+
+    ACTIVE = "active"
+    SHUTTING_DOWN = "shutting_down"
+    SHUT_DOWN = "shut_down"
+    FORKED = "forked"
+    """In a forked child: active, the exporter to be rebuilt at first use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterStats:
+    """Counts since the guard was made (or, in a forked child, since the fork)."""
+
+    name: str
+    runner: str
+    state: GuardState
+    exports_ok: int
+    exports_failed: int
+    points_handed_over: int
+    """Data points of all exports, the failed ones included."""
+    points_accepted: int
+    """Data points of the exports that succeeded, in part or late ones included."""
+    exports_abandoned: int
+    """Exports given up at their deadline, of which ``exports_late_ok`` succeeded afterwards."""
+    exports_late_ok: int
+    last_export_seconds: float | None
+    """How long the last caller of export waited."""
+    last_error: str | None
+    """The last failure of any operation in one line, secrets masked."""
+    busy: bool
+    """Whether an export is running, abandoned ones included."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The counts as values that JSON has."""
+        return asdict(self)
+
+
+def count_points(metrics: MetricsData) -> int:
+    """How many data points the batch has."""
+    count = 0
+    for resource_metrics in metrics.resource_metrics:
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                count += len(metric.data.data_points)
+    return count
+
+
+class Tally:
+    """The counts behind :class:`ExporterStats`; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._ok = 0
+        self._failed = 0
+        self._handed_over = 0
+        self._accepted = 0
+        self._abandoned = 0
+        self._late_ok = 0
+        self._last_seconds: float | None = None
+        self._last_error: str | None = None
+
+    def export_succeeded(self, points: int, seconds: float) -> None:
+        """Count an export that was accepted in time."""
+        with self._mutex:
+            self._ok += 1
+            self._handed_over += points
+            self._accepted += points
+            self._last_seconds = seconds
+
+    def export_failed(self, points: int, accepted: int, seconds: float, error: str) -> None:
+        """Count an export that raised, in part accepted or not at all."""
+        with self._mutex:
+            self._failed += 1
+            self._handed_over += points
+            self._accepted += accepted
+            self._last_seconds = seconds
+            self._last_error = error
+
+    def export_abandoned(self) -> None:
+        """Count an export that was given up at its deadline; its failure is counted beside."""
+        with self._mutex:
+            self._abandoned += 1
+
+    def export_ended_late(self, points: int) -> None:
+        """Count an abandoned export that succeeded after all."""
+        with self._mutex:
+            self._late_ok += 1
+            self._accepted += points
+
+    def note_error(self, error: str) -> None:
+        """Remember the failure of another operation."""
+        with self._mutex:
+            self._last_error = error
+
+    def snapshot(self, *, name: str, runner: str, state: GuardState, busy: bool) -> ExporterStats:
+        """The counts at one moment."""
+        with self._mutex:
+            return ExporterStats(
+                name=name,
+                runner=runner,
+                state=state,
+                exports_ok=self._ok,
+                exports_failed=self._failed,
+                points_handed_over=self._handed_over,
+                points_accepted=self._accepted,
+                exports_abandoned=self._abandoned,
+                exports_late_ok=self._late_ok,
+                last_export_seconds=self._last_seconds,
+                last_error=self._last_error,
+                busy=busy,
+            )
