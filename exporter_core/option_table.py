@@ -1,0 +1,110 @@
+"""A Markdown table of a config model's options, from its JSON Schema: what plugin READMEs show.
+
+``python -m exporter_core.option_table exporter_core_sqlite:SqliteConfig`` prints one. A test of the plugin holds its
+README to it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+__all__ = ["option_table"]
+
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+    "minLength": "length at least",
+    "maxLength": "length at most",
+    "minItems": "items at least",
+    "maxItems": "items at most",
+}
+
+# The values of a JSON Schema are Any: they are whatever JSON can hold.
+
+
+def option_table(model: type[BaseModel]) -> str:
+    """The model's options as a Markdown table with a row each: name, type, default, description.
+
+    Options of a nested model are named ``outer.inner``. Ends without a line break.
+    """
+    schema = model.model_json_schema()
+    header = ["| option | type | default | description |", "|---|---|---|---|"]
+    return "\n".join([*header, *_rows(schema, schema.get("$defs", {}), "", ())])
+
+
+def _rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, outer: tuple[str, ...]) -> Iterator[str]:
+    required = schema.get("required", ())
+    for name, option in schema.get("properties", {}).items():
+        if name in required:
+            default = "required"
+        elif option.get("default") is None:
+            default = "none"
+        else:
+            default = f"`{_plain(option['default'])}`"
+        cells = (f"`{prefix}{name}`", _type(option, definitions), default, option.get("description", ""))
+        yield f"| {' | '.join(map(_cell, cells))} |"
+        for reference in _references(option):
+            nested = definitions[reference]
+            if reference not in outer and "properties" in nested:  # a model may contain itself
+                yield from _rows(nested, definitions, f"{prefix}{name}.", (*outer, reference))
+
+
+def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """The option's type in words, without the None that an optional one accepts."""
+    if "$ref" in option:
+        option = definitions[_reference(option)]
+    if "anyOf" in option:
+        return " or ".join(_type(choice, definitions) for choice in option["anyOf"] if choice.get("type") != "null")
+    if "const" in option:
+        return f"`{_plain(option['const'])}`"
+    if "enum" in option:
+        return ", ".join(f"`{_plain(value)}`" for value in option["enum"])
+    kind = str(option.get("format", option.get("type", "any")))
+    words = {"string": "text", "password": "text (secret)", "object": "mapping", "array": "list"}.get(kind, kind)
+    if kind == "array" and option.get("items"):
+        words += f" of {_type(option['items'], definitions)}"
+    elif kind == "object" and isinstance(option.get("additionalProperties"), dict):
+        words += f" to {_type(option['additionalProperties'], definitions)}"
+    bounds = [f"{text} {_plain(option[bound])}" for bound, text in _BOUNDS.items() if bound in option]
+    return ", ".join([words, *bounds])
+
+
+def _references(option: dict[str, Any]) -> list[str]:
+    """The names of the definitions that the option's own value may be."""
+    return [_reference(choice) for choice in (option, *option.get("anyOf", ())) if "$ref" in choice]
+
+
+def _reference(option: dict[str, Any]) -> str:
+    return str(option["$ref"]).rpartition("/")[2]
+
+
+def _plain(value: Any) -> str:
+    """The value as it would be written in a configuration file."""
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def _cell(text: str) -> str:
+    """The text on one line, with what would end the cell escaped."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _main() -> None:
+    import sys  # noqa: PLC0415 - of use to the command only
+    from importlib import import_module  # noqa: PLC0415 - likewise
+
+    module, separator, name = sys.argv[-1].partition(":")
+    if len(sys.argv) != 2 or not separator:  # noqa: PLR2004 - the program and its one argument
+        sys.exit("usage: python -m exporter_core.option_table MODULE:CONFIG_MODEL")
+    print(option_table(getattr(import_module(module), name)))  # noqa: T201 - the command's output
+
+
+if __name__ == "__main__":
+    _main()
