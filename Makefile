@@ -1,4 +1,5 @@
-# One command does the main job (make run), one proves it (make test); both set up what they need.
+# One command does the main job (make run), one proves it (make test). Both set up what they need, from PyPI alone, and
+# work offline on the second call.
 
 # The interpreter that the environment is made with; any CPython from 3.11 on. PYTHON=/path/to/python chooses another.
 PYTHON ?= python3
@@ -7,9 +8,21 @@ UV     := .tools/bin/uv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-PLUGINS := $(wildcard plugins/*/pyproject.toml)
+# How long make run watches this machine, in seconds.
+DURATION ?= 10
+
+PLUGINS     := $(wildcard plugins/*/pyproject.toml)
+V1_PLUGIN   := tests/contract/v1_plugin
+TYPED       := exporter_core $(wildcard plugins/*/exporter_core_*) $(wildcard $(V1_PLUGIN)/exporter_core_*)
+
+# uv's cache stays in the project, so that what one call has fetched the next one finds whatever HOME is.
+export UV_CACHE_DIR           ?= $(CURDIR)/.tools/cache
+export UV_PYTHON_DOWNLOADS    := never
+# pyright would ask the npm registry for a newer pyright.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 .PHONY: help
 help: ## show what can be made
@@ -17,17 +30,19 @@ help: ## show what can be made
 
 # --- setting up ------------------------------------------------------------------------------------------------------
 
+NEW_ENOUGH = $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)
+need_python = $(if $(filter True,$(NEW_ENOUGH)),,$(error exporter-core needs Python 3.11 or newer, which $(PYTHON) is not; set PYTHON=/path/to/python))
+
 # uv comes from PyPI: into a virtual environment, or beside one where the machine has pip but no venv.
 $(UV):
-	@rm -rf .tools
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	    || { echo "make: exporter-core needs Python >= 3.11; set PYTHON=/path/to/python" >&2; exit 2; }
-	@$(PYTHON) -m venv .tools 2>/dev/null && .tools/bin/python -m pip install -q uv \
-	    || { rm -rf .tools; $(PYTHON) -m pip install -q --target .tools uv; }
+	@$(need_python)rm -rf .tools
+	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && .tools/bin/python -m pip install -q --disable-pip-version-check uv \
+	    || { rm -rf .tools; $(PYTHON) -m pip install -q --disable-pip-version-check --target .tools uv; } \
+	    || { echo "make: uv cannot be installed: $(PYTHON) needs pip or venv, and PyPI has to be in reach" >&2; exit 2; }
 
 # The stamp makes a second call do nothing, and so work offline.
 $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
-	@test -x $(BIN)/python || $(UV) venv -q --no-python-downloads -p $(PYTHON) $(VENV)
+	@$(need_python)test -x $(BIN)/python || $(UV) venv -q -p "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@$(UV) pip install -q --compile-bytecode -p $(BIN)/python -c constraints.txt \
 	    -e '.[cli,host]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin))) --group dev
 	@touch $@
@@ -39,3 +54,67 @@ setup: $(STAMP) ## install everything into .venv
 constraints: $(UV) ## renew constraints.txt, the pinned versions
 	$(UV) pip compile -q --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-package exporter-core \
 	    pyproject.toml $(PLUGINS) --all-extras --group dev -o constraints.txt
+
+# --- the main job ----------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
+	@$(BIN)/exporter-core run --duration $(DURATION)
+
+# --- proving it ------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(STAMP) ## run every test
+	@$(BIN)/pytest -q -n auto
+
+.PHONY: test-all
+test-all: $(UV) ## run every test on every CPython from 3.11 on that this machine has
+	@$(PYTHON) .ci/pythons.py | while read -r venv python; do \
+	    echo "--- $$python"; \
+	    $(MAKE) --no-print-directory test VENV=$$venv PYTHON=$$python </dev/null || exit; \
+	done
+
+.PHONY: check
+check: lint types imports contract ## check style, types, layers and the frozen contract
+
+.PHONY: lint
+lint: $(STAMP) ## check style (make format mends it)
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check . || { echo "make format puts this right"; exit 1; }
+	@echo "style: fine"
+
+.PHONY: format
+format: $(STAMP) ## put style right where that needs no thought
+	@$(BIN)/ruff check -q --fix-only .
+	@$(BIN)/ruff format -q .
+
+# pyright finds installed packages through the first python on PATH.
+.PHONY: types
+types: $(STAMP) ## check types, and that those of the public names are complete
+	@$(BIN)/mypy --no-error-summary $(TYPED)
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; out=$$(pyright $(TYPED) 2>&1) || { echo "$$out"; exit 1; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; out=$$(pyright --ignoreexternal --verifytypes exporter_core 2>&1) \
+	    || { echo "$$out"; exit 1; }
+	@echo "types: fine"
+
+.PHONY: imports
+imports: $(STAMP) ## check that modules import only modules of the layers below
+	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$out"; exit 1; }
+	@echo "imports: fine"
+
+.PHONY: contract
+contract: $(STAMP) ## check that the contract is what was frozen
+	@$(BIN)/python tests/contract/freeze.py --check
+
+.PHONY: freeze
+freeze: $(STAMP) ## write the snapshot of a new major version of the contract
+	@$(BIN)/python tests/contract/freeze.py
+
+.PHONY: bench
+bench: $(STAMP) ## run the benchmarks
+	@for program in benchmarks/[!_]*.py; do $(BIN)/python $$program || exit; done
+
+.PHONY: clean
+clean: ## remove everything that make has made
+	@rm -rf .venv .venv-* .tools dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class TimerHandle:
     __slots__ = ("callback", "when")
 
     def __init__(self, when: float, callback: Callable[[], None]) -> None:
-        self.when = when
+        self.when: float = when
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
@@ -100,10 +100,9 @@ class Clock(Protocol):
 class MonotonicClock:
     """The operating system's monotonic clock."""
 
-    monotonic = staticmethod(time.monotonic)
-
     def __init__(self) -> None:
         self._timer = _TimerThread()
+        self.monotonic: Callable[[], float] = time.monotonic
 
     def wait(self, signal: Signal, timeout: float | None) -> None:
         """Block the calling thread on the signal."""
@@ -185,7 +184,7 @@ def _fire(handle: TimerHandle) -> None:
         _logger.error("a timer's callback raised %s", type(error).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
 
 
-MONOTONIC = MonotonicClock()
+MONOTONIC: Final = MonotonicClock()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=MONOTONIC._timer.reset_after_fork)

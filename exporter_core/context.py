@@ -79,7 +79,14 @@ class Context:
         if timeout is not None:
             own = self._clock.monotonic() + max(0.0, _seconds(timeout))
             deadline = own if deadline is None else min(deadline, own)
-        return Context(deadline=deadline, parent=self, clock=self._clock)
+        # A guard makes one for every export: past __init__, whose check the deadline has passed, in half the time.
+        child = Context.__new__(Context)
+        child._deadline = deadline
+        child._parent = self
+        child._clock = self._clock
+        child._cancellation = None
+        child._watchers = {}
+        return child
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -97,9 +104,12 @@ class Context:
     @property
     def done(self) -> bool:
         """Whether the deadline has passed or the context was cancelled."""
-        if self._deadline is not None and self._clock.monotonic() >= self._deadline:
-            return True
-        return self._first_cancellation() is not None
+        context: Context | None = self
+        while context is not None:
+            if context._cancellation is not None:
+                return True
+            context = context._parent
+        return self._deadline is not None and self._clock.monotonic() >= self._deadline
 
     def error(self) -> DeadlineExceededError | ContextCancelledError | None:
         """Why the context is done, as a fresh exception with its cause chained; None while it is not done."""

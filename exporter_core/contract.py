@@ -53,8 +53,10 @@ HARNESS_GROUP: Final = "exporter_core.harnesses.v1"
 OPERATIONS: Final = ("temporality", "aggregation", "export", "force_flush", "shutdown")
 """The names of the contract's operations."""
 
-hookspec = pluggy.HookspecMarker(PROJECT_NAME)
-hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
+hookspec: Final = pluggy.HookspecMarker(PROJECT_NAME)
+"""Marks an operation of the specification; plugins have no use for it."""
+
+hookimpl: Final = pluggy.HookimplMarker(PROJECT_NAME)
 """Marks a method as an implementation of an operation. Optional: a method that has an operation's name is one."""
 
 

@@ -78,8 +78,8 @@ class ExporterError(ExporterCoreError):
 
     def __init__(self, message: str = "", *, exporter: str | None = None, operation: str | None = None) -> None:
         super().__init__(message)
-        self.exporter = exporter
-        self.operation = operation
+        self.exporter: str | None = exporter
+        self.operation: str | None = operation
 
 
 class ExporterShutdownError(ExporterError):
@@ -98,7 +98,7 @@ class PartialSuccessError(ExporterError):
         self, message: str = "", *, rejected_points: int, exporter: str | None = None, operation: str | None = None
     ) -> None:
         super().__init__(message, exporter=exporter, operation=operation)
-        self.rejected_points = rejected_points
+        self.rejected_points: int = rejected_points
 
 
 class ExporterBusyError(ExporterError):
@@ -166,11 +166,11 @@ class ConfigProblem:
         column: int | None = None,
         path: Sequence[str | int] = (),
     ) -> None:
-        self.message = message
-        self.source = source
-        self.line = line
-        self.column = column
-        self.path = tuple(path)
+        self.message: str = message
+        self.source: str | None = source
+        self.line: int | None = line
+        self.column: int | None = column
+        self.path: tuple[str | int, ...] = tuple(path)
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
@@ -185,4 +185,4 @@ class ConfigError(SetupError):
 
     def __init__(self, problems: Sequence[ConfigProblem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
+        self.problems: tuple[ConfigProblem, ...] = tuple(problems)

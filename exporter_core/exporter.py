@@ -32,7 +32,9 @@ class ExporterConfig(BaseModel):
     and the JSON Schema show. Hold secrets in ``pydantic.SecretStr``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 ConfigT = TypeVar("ConfigT", bound=ExporterConfig)
@@ -63,7 +65,7 @@ class Exporter(ABC, Generic[ConfigT]):
         cls.config_model = model
 
     def __init__(self, config: ConfigT) -> None:
-        self.config = config
+        self.config: ConfigT = config
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:  # noqa: ARG002 - the default ignores the kind
         """Cumulative for every instrument kind."""
