@@ -1,0 +1,63 @@
+"""What is installed, told without importing it: exporters and observers of other distributions, and which to use.
+
+Nothing here imports a plugin, pluggy, pydantic or OpenTelemetry. :mod:`exporter_core.discovery.check` imports plugins,
+each in a child process of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.discovery.entries import EXPORTER_PREFIX, OBSERVER_PREFIX, PluginEntry, conflicts, normalize
+from exporter_core.discovery.index import listing
+from exporter_core.discovery.metadata import summary_in
+from exporter_core.discovery.policy import PluginPolicy
+from exporter_core.discovery.select import FIRST_PARTY, select, select_observer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "FIRST_PARTY",
+    "PluginEntry",
+    "PluginPolicy",
+    "conflicts",
+    "installed",
+    "installed_observers",
+    "normalize",
+    "select",
+    "select_observer",
+    "summary_of",
+    "unreadable",
+]
+
+
+def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
+    """Every installed exporter, of every contract version, in order of name; shadowed distributions are left out.
+
+    Args:
+        path: where to look instead of ``sys.path``.
+        refresh: scan although the index looks valid. It misses one change only: an entry_points.txt added to a
+            metadata directory that was without one for a minute or more.
+    """
+    return tuple(entry for entry in listing(path, refresh=refresh).entries if entry.group.startswith(EXPORTER_PREFIX))
+
+
+def installed_observers(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
+    """Every installed observer; as :func:`installed` does for exporters."""
+    return tuple(entry for entry in listing(path, refresh=refresh).entries if entry.group.startswith(OBSERVER_PREFIX))
+
+
+def unreadable(*, path: Sequence[str] | None = None) -> tuple[tuple[str, str], ...]:
+    """The metadata directories whose entry points cannot be read, each with what is wrong there in one line."""
+    return listing(path).problems
+
+
+def summary_of(entry: PluginEntry) -> str:
+    """The one-line summary of the entry's distribution, read when asked for; empty if there is none."""
+    summary = summary_in(entry.location)
+    if summary or entry.location.endswith((".dist-info", ".egg-info")):
+        return summary
+    from exporter_core.discovery.fallback import summary_by_finders  # noqa: PLC0415 - it imports importlib-metadata
+
+    return summary_by_finders(entry)

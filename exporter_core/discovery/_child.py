@@ -1,0 +1,60 @@
+"""The child's side of :mod:`exporter_core.discovery.check`: import one plugin, answer in a line of JSON."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from exporter_core.errors import SetupError
+from exporter_core.masking import Masker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["main"]
+
+_LONGEST = 2000  # characters of a failure
+
+
+def main(registry: Callable[..., Any], request: dict[str, Any], answer_fd: int) -> NoReturn:
+    """Answer the request through the pipe, and end the process whatever the plugin has left running in it.
+
+    Args:
+        registry: the class ExporterRegistry (Any: this package cannot import it).
+        request: ``name``, and ``path`` or None (Any: JSON).
+        answer_fd: the pipe's writing end.
+    """
+    os.set_inheritable(answer_fd, False)
+    status = 1
+    try:
+        answer = json.dumps(_answer(registry, request)).encode() + b"\n"
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:  # noqa: BLE001, S110 - the plugin may have put anything in its place; the answer counts
+                pass
+        while answer:
+            answer = answer[os.write(answer_fd, answer) :]
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _answer(registry: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:  # Any: see main
+    try:
+        plugins = registry(path=request["path"])
+        exporter = plugins.exporter_class(request["name"])
+        schema = plugins.config_model(request["name"]).model_json_schema()
+        docstring = inspect.cleandoc(exporter.__doc__ or "")
+    except SetupError as error:
+        return _failed(str(error))
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is what is asked for
+        return _failed(f"{type(error).__name__}: {error}")
+    return {"failure": None, "docstring": docstring, "schema": schema}
+
+
+def _failed(message: str) -> dict[str, Any]:  # Any: JSON
+    return {"failure": Masker()(" ".join(message.split()))[:_LONGEST], "docstring": "", "schema": None}

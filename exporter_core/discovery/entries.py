@@ -1,0 +1,116 @@
+"""One entry point of one installed distribution, and what can be said of it without importing anything.
+
+The words here are those of packaging: distribution, version, entry point, group.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
+
+__all__ = ["PluginEntry", "conflicts", "normalize"]
+
+EXPORTER_PREFIX = "exporter_core.exporters.v"
+OBSERVER_PREFIX = "exporter_core.observers.v"
+SUPPORTED_CONTRACT = 1
+# These repeat exporter_core.contract, which imports pluggy; a test holds the two equal.
+
+INDEXED_PREFIX = "exporter_core."
+"""What the groups start with whose entry points are read at all."""
+
+
+class PluginEntry:
+    """One entry point as its distribution declares it. Immutable, hashable; nothing was imported to make it.
+
+    Args:
+        name: the entry point's name, such as ``"sqlite"``.
+        value: what it refers to, ``"module:attribute"`` with whatever extras follow, as written.
+        group: the entry-point group, such as ``"exporter_core.exporters.v1"``.
+        distribution: the distribution's name as its METADATA spells it, else as its metadata directory does.
+        version: the distribution's version; empty if it has none.
+        location: the metadata directory, or a text that says where it comes from for what has no directory.
+    """
+
+    __slots__ = ("distribution", "group", "location", "name", "value", "version")
+
+    name: str
+    value: str
+    group: str
+    distribution: str
+    version: str
+    location: str
+
+    def __init__(  # noqa: PLR0917 - the six fields, in the order in which fields() gives them back
+        self, name: str, value: str, group: str, distribution: str, version: str, location: str
+    ) -> None:
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "value", value)
+        put(self, "group", group)
+        put(self, "distribution", distribution)
+        put(self, "version", version)
+        put(self, "location", location)
+
+    @property
+    def contract_version(self) -> int | None:
+        """The major version of the contract that the group names; None if what follows the ``v`` is no version."""
+        digits = self.group.rpartition(".v")[2]
+        if digits.isascii() and digits.isdigit() and (digits == "0" or digits[0] != "0") and len(digits) < 10:  # noqa: PLR2004 - more digits are no version, and int() limits its input
+            return int(digits)
+        return None
+
+    @property
+    def supported(self) -> bool:
+        """Whether this core knows the contract version that the entry is registered under."""
+        return self.contract_version == SUPPORTED_CONTRACT
+
+    @property
+    def qualified_name(self) -> str:
+        """``distribution:name``, which selects this entry whatever else is installed."""
+        return f"{self.distribution}:{self.name}"
+
+    def fields(self) -> tuple[str, str, str, str, str, str]:
+        """The six fields in the order of the constructor."""
+        return self.name, self.value, self.group, self.distribution, self.version, self.location
+
+    def __eq__(self, other: object) -> bool:
+        return self.fields() == other.fields() if isinstance(other, PluginEntry) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.fields())
+
+    def __repr__(self) -> str:
+        name, value, group, distribution, version, location = self.fields()
+        return (
+            f"PluginEntry(name={name!r}, value={value!r}, group={group!r}, "
+            f"distribution={distribution!r}, version={version!r}, location={location!r})"
+        )
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"PluginEntry is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"PluginEntry is immutable: cannot delete {name!r}")
+
+    def __reduce__(self) -> tuple[type[PluginEntry], tuple[str, ...]]:
+        return PluginEntry, self.fields()
+
+
+def normalize(name: str) -> str:
+    """The distribution name as PEP 503 compares it: lower case, runs of ``-``, ``_`` and ``.`` as one ``-``."""
+    plain = name.lower().replace("_", "-").replace(".", "-")
+    while "--" in plain:
+        plain = plain.replace("--", "-")
+    return plain
+
+
+def conflicts(entries: Iterable[PluginEntry]) -> dict[str, tuple[PluginEntry, ...]]:
+    """The names that more than one supported entry gives, with those entries; a repeated identical line counts once."""
+    of_name: dict[str, dict[tuple[str, str], PluginEntry]] = {}
+    for entry in entries:
+        if entry.supported:
+            of_name.setdefault(entry.name, {}).setdefault((normalize(entry.distribution), entry.value), entry)
+    return {name: tuple(found.values()) for name, found in of_name.items() if len(found) > 1}

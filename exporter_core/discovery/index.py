@@ -1,0 +1,210 @@
+"""The index: what is installed, remembered in a small text file and used while every path it depends on is unchanged.
+
+A stat of each path entry and each known entry_points.txt decides. Whatever is wrong with the file, the answer is a
+scan; nothing here raises because of the cache.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from exporter_core.discovery.distributions import Listing, Watch, listing_of, state_of
+from exporter_core.discovery.entries import PluginEntry
+from exporter_core.discovery.scan import absolute, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["listing"]
+
+_MAGIC = b"exporter-core index 1"
+_FILE_PREFIX = "exporter-core-index-"
+_MAX_BYTES = 1 << 26
+_KEPT_FILES = 64  # each sys.path has a file of its own, and some programs make many
+_SETTLING_NS = 60 * 10**9  # an installation writes entry_points.txt well within this of making its directory
+
+
+def listing(path: Sequence[str] | None = None, *, refresh: bool = False) -> Listing:
+    """What is installed along ``path`` (default: ``sys.path``); ``refresh`` scans although the index looks valid."""
+    roots = absolute(sys.path if path is None else path)
+    if _has_custom_finders():
+        # What such a finder depends on cannot be known, so nothing is remembered.
+        from exporter_core.discovery.fallback import found_by_finders  # noqa: PLC0415 - it imports importlib-metadata
+
+        return listing_of(found_by_finders(roots), Watch())
+    key = b"\0".join(map(os.fsencode, roots))
+    file = _file_for(key)
+    if file and not refresh:
+        known = _load(file, key)
+        if known is not None:
+            return known
+    return _scan_and_store(roots, key, file)
+
+
+def _has_custom_finders() -> bool:
+    for finder in sys.meta_path:
+        if hasattr(finder, "find_distributions"):
+            module = finder.__module__
+            # The second is the backport's, or a copy of it that a packaging tool carries inside itself.
+            if module != "_frozen_importlib_external" and module.rpartition(".")[2] != "importlib_metadata":
+                return True
+    return False
+
+
+def _file_for(key: bytes) -> str | None:
+    """The index file of these path entries; None if there is to be none."""
+    setting = os.environ.get("EXPORTER_CORE_CACHE", "")
+    if setting.lower() == "off":
+        return None
+    folder = setting
+    if not folder:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not base.startswith("/"):  # the XDG specification: a relative one is invalid and ignored
+            base = os.path.expanduser("~/.cache")  # noqa: PTH111 - pathlib costs more to import than discovery does
+            if not base.startswith("/"):
+                return None
+        folder = f"{base}/exporter-core"
+    return f"{folder}/{_FILE_PREFIX}{binascii.crc32(key):08x}"
+
+
+def _load(file: str, key: bytes) -> Listing | None:
+    """The remembered listing; None if there is none, it cannot be trusted, or something has changed since."""
+    head, _, body = _read_trusted(file).partition(b"\n")
+    lines = body.split(b"\n")
+    if head != b"%s %08x" % (_MAGIC, binascii.crc32(body)) or lines[0] != key:
+        return None
+    try:
+        states = [_root_state(root) for root in lines[1].split(b"\0")]
+        if lines[2]:
+            states += map(state_of, map(os.stat, lines[2].split(b"\0")))
+        unchanged = _stamp(states) == lines[3]
+    except (OSError, ValueError, IndexError):
+        return None  # a file is gone, which is a change too
+    return _listing_from(lines[4:-1]) if unchanged else None
+
+
+def _read_trusted(file: str) -> bytes:
+    """The file's content; empty if it is not a plain file of our own that nobody else may write."""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (OSError, ValueError):
+        return b""
+    try:
+        status = os.fstat(fd)
+        ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+        return os.read(fd, status.st_size) if ours and status.st_size <= _MAX_BYTES else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _listing_from(lines: list[bytes]) -> Listing | None:
+    entries: list[PluginEntry] = []
+    problems: list[tuple[str, str]] = []
+    for line in lines:
+        fields = line.decode("utf-8", "surrogateescape").split("\0")
+        if len(fields) == 6:  # noqa: PLR2004 - the fields of an entry
+            entries.append(PluginEntry(*fields))
+        elif len(fields) == 2:  # noqa: PLR2004 - the fields of a problem
+            problems.append((fields[0], fields[1]))
+        else:
+            return None
+    return Listing(tuple(entries), tuple(problems))
+
+
+def _scan_and_store(roots: list[str], key: bytes, file: str | None) -> Listing:
+    temporary = _create_beside(file) if file else None
+    if file is None or temporary is None:
+        watch = Watch()
+        return listing_of(scan(roots, watch), watch)
+    name, fd = temporary
+    try:
+        # The file system's own time, from before the scan. What changes within the same tick of its clock leaves no
+        # trace in a stat, so a state as young as this cannot be relied on.
+        begun = os.fstat(fd).st_mtime_ns
+        watch = Watch(settled_before=begun - _SETTLING_NS)
+        result = listing_of(scan(roots, watch), watch)
+        data = None if watch.changed_since(begun) else _encoded(key, watch, result)
+        if data is not None and _put(name, fd, data, file):
+            name = ""
+    finally:
+        os.close(fd)
+        if name:
+            _remove(name)
+    return result
+
+
+def _encoded(key: bytes, watch: Watch, result: Listing) -> bytes | None:
+    """The file's content; None if a path or a value holds a character that the format gives a meaning."""
+    rows = [entry.fields() for entry in result.entries] + list(result.problems)
+    if any("\0" in field or "\n" in field for row in rows for field in row):
+        return None
+    lines = [
+        key,
+        b"\0".join(map(os.fsencode, watch.roots)),
+        b"\0".join(map(os.fsencode, watch.files)),
+        _stamp([*watch.roots.values(), *watch.files.values()]),
+    ]
+    if any(b"\n" in line for line in lines):
+        return None
+    lines += ["\0".join(row).encode("utf-8", "surrogateescape") for row in rows]
+    body = b"\n".join(lines) + b"\n"
+    return b"%s %08x\n%s" % (_MAGIC, binascii.crc32(body), body)
+
+
+def _stamp(states: list[tuple[int, ...]]) -> bytes:
+    # Python does not salt the hash of integers, so it is the same in every process; it is ten times as fast as
+    # comparing texts, and a wrong "unchanged" has a chance of 1 in 2**61.
+    return b"%d" % hash(tuple(states))
+
+
+def _root_state(root: bytes) -> tuple[int, ...]:
+    try:
+        return state_of(os.stat(root))  # noqa: PTH116 - pathlib costs more to import than discovery does
+    except (OSError, ValueError):
+        return ()
+
+
+def _create_beside(file: str) -> tuple[str, int] | None:
+    """A new file of our own in the index's folder, which is made if need be; None if that cannot be written."""
+    name = f"{file}.{os.urandom(8).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        os.makedirs(os.path.dirname(name), 0o700, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is not imported here
+        return name, os.open(name, flags, 0o600)
+    except (OSError, ValueError):
+        return None
+
+
+def _put(name: str, fd: int, data: bytes, file: str) -> bool:
+    """Write the file and move it into place as a whole; false if that failed."""
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+        os.replace(name, file)  # noqa: PTH105 - pathlib costs more to import than discovery does
+        _drop_oldest(os.path.dirname(file))  # noqa: PTH120 - as above
+    except OSError:
+        return False
+    return True
+
+
+def _drop_oldest(folder: str) -> None:
+    """Keep the folder small: it holds an index for each sys.path, and what an interrupted process left."""
+    with os.scandir(folder) as children:
+        ours = [child for child in children if child.name.startswith(_FILE_PREFIX)]
+    if len(ours) > _KEPT_FILES:
+        ours.sort(key=lambda child: child.stat(follow_symlinks=False).st_mtime_ns)
+        for child in ours[:-_KEPT_FILES]:
+            _remove(child.path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108 - pathlib costs more to import than discovery does
+    except OSError:
+        pass  # another process was faster, or the folder has become unwritable: nothing depends on it

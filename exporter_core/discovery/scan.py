@@ -1,0 +1,131 @@
+"""The fast scan: metadata directories of plain directories, read straight from disk.
+
+What it cannot read (zip files, ``.egg`` directories) it hands to importlib-metadata, one path entry at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from exporter_core.discovery.distributions import Found, Watch, state_of
+from exporter_core.discovery.entries import normalize
+from exporter_core.discovery.metadata import (
+    MAX_FILE_BYTES,
+    ReadError,
+    entries_of,
+    headers_of,
+    headers_text,
+    name_of_directory,
+    read_file,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["absolute", "scan"]
+
+
+def absolute(path: Iterable[object]) -> list[str]:
+    """The path entries as absolute paths, the empty one as the current directory; each once, in order."""
+    found: dict[str, None] = {}
+    for entry in path:
+        text = os.fspath(entry) if isinstance(entry, os.PathLike) else entry
+        if not isinstance(text, str):
+            continue  # import ignores it too
+        if not text.startswith("/"):
+            try:
+                text = os.path.abspath(text)  # noqa: PTH100 - pathlib costs more to import than discovery does
+            except OSError:
+                continue  # the current directory is gone, and with it what is relative to it
+        found[text] = None
+    return list(found)
+
+
+def scan(path: Sequence[str], watch: Watch) -> list[Found]:
+    """Every distribution along the absolute path entries, in order; a directory reached twice is read once."""
+    found: list[Found] = []
+    seen: set[tuple[int, int]] = set()
+    for root in path:
+        try:
+            status = os.stat(root)  # noqa: PTH116 - pathlib costs more to import than discovery does
+        except (OSError, ValueError):
+            watch.roots[root] = ()
+            continue
+        watch.roots[root] = state_of(status)
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        if stat.S_ISREG(status.st_mode) or root.lower().endswith(".egg"):
+            from exporter_core.discovery.fallback import found_in  # noqa: PLC0415 - it imports importlib-metadata
+
+            found.extend(found_in(root))
+            watch.look(f"{root}/EGG-INFO")
+            watch.look(f"{root}/EGG-INFO/entry_points.txt")
+        elif stat.S_ISDIR(status.st_mode):
+            _scan_directory(root, watch, found)
+    return found
+
+
+def _scan_directory(root: str, watch: Watch, found: list[Found]) -> None:
+    try:
+        children = os.listdir(root)  # noqa: PTH208 - pathlib costs more to import than discovery does
+    except OSError:
+        return  # not readable: import finds nothing there by listing either
+    prefix = root if root.endswith("/") else f"{root}/"
+    for child in children:
+        if not child.lower().endswith((".dist-info", ".egg-info")):
+            continue
+        location = prefix + child
+        entries, faults = _entries_at(location, watch)
+        named = name_of_directory(child)
+        key = normalize(named[0]) if named else _key_from_metadata(location, watch)
+        if key:
+            found.append(Found(key, location, entries, faults))
+        elif entries or faults:
+            found.append(Found(location, location, [], ["neither its directory nor METADATA names a distribution"]))
+
+
+def _entries_at(location: str, watch: Watch) -> tuple[list[tuple[str, str, str]], list[str]]:
+    path = f"{location}/entry_points.txt"
+    try:
+        read = read_file(path, MAX_FILE_BYTES + 1)
+        if read is None:
+            if not _may_be_unfinished(location, watch):
+                return [], []
+            # It may have been written between the first look and the stat: only a second look makes the stat hold.
+            read = read_file(path, MAX_FILE_BYTES + 1)
+            if read is None:
+                return [], []
+        data, status = read
+        watch.add(path, status)
+        return entries_of(data)
+    except ReadError as error:
+        if path not in watch.files and not watch.look(path):
+            watch.look(location)
+        return [], [f"entry_points.txt: {error}"]
+
+
+def _may_be_unfinished(location: str, watch: Watch) -> bool:
+    """Whether an installation may yet add an entry_points.txt; if so, the listing depends on the directory."""
+    if watch.settled_before is None:
+        return False
+    try:
+        status = os.stat(location)  # noqa: PTH116 - pathlib costs more to import than discovery does
+    except OSError:
+        return False
+    if status.st_mtime_ns < watch.settled_before:
+        return False
+    watch.add(location, status)
+    return True
+
+
+def _key_from_metadata(location: str, watch: Watch) -> str:
+    read = headers_text(location)
+    watch.look(location)
+    if read is None:
+        return ""
+    watch.add(read[0], read[2])
+    return normalize(headers_of(read[1], ["Name"])[0])
