@@ -54,7 +54,7 @@ OPERATIONS: Final = ("temporality", "aggregation", "export", "force_flush", "shu
 """The names of the contract's operations."""
 
 hookspec: Final = pluggy.HookspecMarker(PROJECT_NAME)
-"""Marks an operation of the specification; plugins have no use for it."""
+"""Marks a method as an operation of a specification."""
 
 hookimpl: Final = pluggy.HookimplMarker(PROJECT_NAME)
 """Marks a method as an implementation of an operation. Optional: a method that has an operation's name is one."""
