@@ -1,0 +1,6 @@
+"""The ``console`` exporter: a readable table on a terminal, JSON Lines otherwise."""
+
+from exporter_core_console.config import ConsoleConfig
+from exporter_core_console.exporter import ConsoleExporter
+
+__all__ = ["ConsoleConfig", "ConsoleExporter"]
