@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["kind_of", "nearest", "problems_of", "shown_path", "unknown"]
+__all__ = ["UnknownKeyProblem", "kind_of", "nearest", "problems_of", "shown_path", "unknown"]
 
 _FEW: Final = 12  # so many valid names are listed; more would bury the message
 _LONGEST_KEY: Final = 60
@@ -127,7 +127,18 @@ def problems_of(
         Problems whose ``path`` leads to the wrong value, to an unknown key, or to the mapping that lacks a key.
     """
     found = [_Found(details, resolve(model, details["loc"])) for details in error.errors(include_url=False)]
-    return [ConfigProblem(message, path=(*path, *where)) for where, message in _messages(found, 0, what)]
+    return [
+        (UnknownKeyProblem if item is not None and item.details["type"] == "extra_forbidden" else ConfigProblem)(
+            message, path=(*path, *where)
+        )
+        for where, message, item in _messages(found, 0, what)
+    ]
+
+
+class UnknownKeyProblem(ConfigProblem):
+    """A problem about the last key of its path, not about the value that stands there."""
+
+    __slots__ = ()
 
 
 def unknown(name: str, names: Iterable[str], *, what: str = "option") -> str:
@@ -207,16 +218,16 @@ class _Found:
         return kind in {"missing", "extra_forbidden", "value_error", "assertion_error"} or self.expected is None
 
 
-def _messages(found: Sequence[_Found], depth: int, what: str) -> list[tuple[tuple[str | int, ...], str]]:
-    """Path and message of each problem; alternatives of a union that all failed become one.
+def _messages(found: Sequence[_Found], depth: int, what: str) -> list[tuple[tuple[str | int, ...], str, _Found | None]]:
+    """Path, message and origin of each problem; alternatives of a union that all failed become one, without origin.
 
     ``depth`` is how many unions around the errors have been dealt with.
     """
-    result: list[tuple[tuple[str | int, ...], str]] = []
+    result: list[tuple[tuple[str | int, ...], str, _Found | None]] = []
     for union, group in groupby(found, key=lambda item: item.place.union_at(depth)):
         members = list(group)
         if union is None:
-            result.extend(_message(item, what) for item in members)
+            result.extend((*_message(item, what), item) for item in members)
             continue
         branches: dict[str, list[_Found]] = {}
         for item in members:
@@ -230,7 +241,7 @@ def _messages(found: Sequence[_Found], depth: int, what: str) -> list[tuple[tupl
             best = max(deep or branches.values(), key=lambda branch: max(len(item.place.path) for item in branch))
             result.extend(_messages(best, depth + 1, what))
         else:
-            result.append(_either(union, members))
+            result.append((*_either(union, members), None))
     return result
 
 

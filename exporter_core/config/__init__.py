@@ -1,0 +1,32 @@
+"""The config file: OpenTelemetry declarative configuration, read with positions and resolved to plain settings.
+
+``load_config`` and ``parse_config`` give a :class:`PipelineConfig` or raise every problem at once; ``json_schema``
+describes the file for editors; ``sdk_resource`` and ``sdk_view`` make the SDK's objects of the settings.
+"""
+
+from __future__ import annotations
+
+from exporter_core.config.loader import load_config, parse_config
+from exporter_core.config.resource import sdk_resource
+from exporter_core.config.schema import json_schema
+from exporter_core.config.settings import (
+    AggregationSettings,
+    PipelineConfig,
+    ReaderSettings,
+    ResourceSettings,
+    ViewSettings,
+)
+from exporter_core.config.views import sdk_view
+
+__all__ = [
+    "AggregationSettings",
+    "PipelineConfig",
+    "ReaderSettings",
+    "ResourceSettings",
+    "ViewSettings",
+    "json_schema",
+    "load_config",
+    "parse_config",
+    "sdk_resource",
+    "sdk_view",
+]

@@ -1,0 +1,311 @@
+"""Pydantic models of the config file: OpenTelemetry declarative configuration 1.0 and 1.1, the parts about metrics.
+
+They accept what the official JSON Schema accepts. What is beyond it (what the OpenTelemetry Python SDK cannot do, what
+has to fit together) is in :mod:`exporter_core.config.checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from exporter_core.contract import InstrumentKind
+
+__all__ = [
+    "FILE_FORMATS",
+    "Aggregation",
+    "AttributeNameValue",
+    "CoreSection",
+    "ExporterOptions",
+    "FileModel",
+    "MeterProvider",
+    "MetricReader",
+    "PeriodicReader",
+    "Plugins",
+    "Resource",
+    "View",
+]
+
+FILE_FORMATS: Final = ("1.0", "1.1")
+"""The versions of the file format that are read."""
+
+AttributeType = Literal["string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array"]
+NonNegative = Annotated[int, Field(ge=0)]
+Limit = Annotated[int, Field(gt=0)]
+Pattern = Annotated[list[str], Field(min_length=1)]
+_ABSENT: Final[Any] = None  # Any: a default that may not be written: the schema has no null there
+Component = dict[str, dict[str, Any] | None]  # Any: the options belong to the component
+
+
+class _Model(BaseModel):
+    """Strict as the official schema: a quoted number is a string, and unknown keys are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class _Choice(_Model):
+    """A mapping of which exactly one key is given; a key without a value counts as given."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> _Choice:
+        given = self.model_fields_set
+        if len(given) != 1:
+            names = [field.alias or name for name, field in type(self).model_fields.items()]
+            shown = f"{', '.join(names[:-1])} or {names[-1]}"
+            raise ValueError(f"expected one of {shown}" if not given else f"expected only one of {shown}")
+        return self
+
+    @property
+    def chosen(self) -> str:
+        """The field that is given."""
+        return next(iter(self.model_fields_set))
+
+
+class Empty(_Model):
+    """A component without options."""
+
+
+# --- resource ---------------------------------------------------------------------------------------------------------
+
+
+class AttributeNameValue(_Model):
+    """One attribute of the resource."""
+
+    name: str
+    """The attribute's name."""
+    value: str | int | float | bool | list[str] | list[bool] | list[int] | list[float] | None
+    """The attribute's value, of the type that `type` says; null leaves the attribute out."""
+    type: AttributeType | None = None
+    """The type of the value; string unless said otherwise."""
+
+
+class IncludeExclude(_Model):
+    """Names to keep; `*` and `?` stand for any characters and any one."""
+
+    included: Pattern = Field(default_factory=list)
+    """The names to keep; all of them unless given."""
+    excluded: Pattern = Field(default_factory=list)
+    """The names to leave out, also of the included ones."""
+
+
+class ResourceDetection(_Model):
+    """Attributes that are found out when the pipeline starts."""
+
+    attributes: IncludeExclude = IncludeExclude()
+    """Which of the detected attributes to keep."""
+    detectors: Annotated[list[Component], Field(min_length=1)] = Field(default_factory=list)
+    """The detectors to run: `host`, `process`, `service`, or the name of an installed resource detector."""
+
+
+class Resource(_Model):
+    """What the metrics are about."""
+
+    attributes: Annotated[list[AttributeNameValue], Field(min_length=1)] = Field(default_factory=list)
+    """Attributes; stronger than those of `attributes_list`."""
+    attributes_list: str | None = None
+    """Attributes as in OTEL_RESOURCE_ATTRIBUTES: `key=value,key=value`, percent-encoded."""
+    detection: ResourceDetection = Field(default_factory=ResourceDetection, alias="detection/development")
+    """Attributes that are found out."""
+    schema_url: str | None = None
+    """The schema URL of the resource."""
+
+
+# --- meter provider ---------------------------------------------------------------------------------------------------
+
+
+class CardinalityLimits(_Model):
+    """How many attribute sets an instrument may have; measurements with further ones become one overflow point."""
+
+    default: Limit | None = None
+    """For every kind that is not given; 2000 unless given."""
+    counter: Limit | None = None
+    up_down_counter: Limit | None = None
+    histogram: Limit | None = None
+    gauge: Limit | None = None
+    observable_counter: Limit | None = None
+    observable_up_down_counter: Limit | None = None
+    observable_gauge: Limit | None = None
+
+
+class PeriodicReader(_Model):
+    """Collects and exports on a schedule."""
+
+    interval: NonNegative | None = None
+    """Milliseconds between the starts of two exports, at least 1; 60000 unless given."""
+    timeout: NonNegative | None = None
+    """Milliseconds that one export may take; 0 means without limit; 30000 unless given."""
+    max_export_batch_size: Limit | None = Field(default=None, alias="max_export_batch_size/development")
+    """Not supported."""
+    exporter: Component
+    """The exporter's name with its options."""
+    producers: Annotated[list[Component], Field(min_length=1)] = Field(default_factory=list)
+    """Not supported."""
+    cardinality_limits: CardinalityLimits = CardinalityLimits()
+    """How many attribute sets an instrument may have."""
+
+    @field_validator("interval")
+    @classmethod
+    def _pause(cls, value: int | None) -> int | None:
+        """The schema allows 0, without a meaning: an export would follow the other without an end."""
+        if value == 0:
+            raise ValueError("0 would export without a pause; expected at least 1 (milliseconds)")
+        return value
+
+
+class PullReader(_Model):
+    """Not supported: exporters here push."""
+
+    exporter: Component
+    producers: Annotated[list[Component], Field(min_length=1)] = Field(default_factory=list)
+    cardinality_limits: CardinalityLimits = CardinalityLimits()
+
+
+class MetricReader(_Choice):
+    """A reader."""
+
+    periodic: PeriodicReader = Field(default=_ABSENT)
+    """Collects and exports on a schedule."""
+    pull: PullReader = Field(default=_ABSENT)
+    """Not supported: exporters here push."""
+
+
+class ExplicitBucketHistogram(_Model):
+    """A histogram with given bucket boundaries."""
+
+    boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(default=_ABSENT)
+    """Upper bounds of the buckets, increasing."""
+    record_min_max: bool | None = None
+    """Whether to record the least and the greatest value; true unless given."""
+
+
+class ExponentialHistogram(_Model):
+    """A histogram whose buckets fit themselves to the values."""
+
+    max_scale: Annotated[int, Field(ge=-10, le=20)] | None = None
+    """The finest scale; 20 unless given."""
+    max_size: Annotated[int, Field(ge=2)] | None = None
+    """The most buckets, of positive and of negative values each; 160 unless given."""
+    record_min_max: bool | None = None
+    """Whether to record the least and the greatest value; true unless given."""
+
+
+class Aggregation(_Choice):
+    """How measurements become points."""
+
+    default: Empty | None = None
+    drop: Empty | None = None
+    explicit_bucket_histogram: ExplicitBucketHistogram | None = None
+    base2_exponential_bucket_histogram: ExponentialHistogram | None = None
+    last_value: Empty | None = None
+    sum: Empty | None = None
+
+
+class ViewSelector(_Model):
+    """Which instruments a view is for: those that fit all that is given."""
+
+    instrument_name: str | None = None
+    """The instrument's name; `*` and `?` stand for any characters and any one."""
+    instrument_type: Literal[*tuple(kind.value for kind in InstrumentKind)] | None = None  # type: ignore[valid-type]  # a list of values
+    """The instrument's kind."""
+    unit: str | None = None
+    """The instrument's unit."""
+    meter_name: str | None = None
+    """The meter's name."""
+    meter_version: str | None = None
+    """The meter's version."""
+    meter_schema_url: str | None = None
+    """The meter's schema URL."""
+
+
+class ViewStream(_Model):
+    """What becomes of the instruments that a view is for."""
+
+    name: str | None = None
+    """The metric's name; the instrument's unless given."""
+    description: str | None = None
+    """The metric's description; the instrument's unless given."""
+    aggregation: Aggregation = Field(default=_ABSENT)
+    """How measurements become points."""
+    aggregation_cardinality_limit: Limit | None = None
+    """How many attribute sets there may be."""
+    attribute_keys: IncludeExclude = IncludeExclude()
+    """Which attributes to keep."""
+
+
+class View(_Model):
+    """Changes how the metrics of some instruments are made."""
+
+    selector: ViewSelector
+    """Which instruments."""
+    stream: ViewStream
+    """What becomes of them."""
+
+
+class MeterProvider(_Model):
+    """What is collected, how, and where it goes."""
+
+    readers: Annotated[list[MetricReader], Field(min_length=1)]
+    """Each reader collects on its own schedule and hands to one exporter."""
+    views: Annotated[list[View], Field(min_length=1)] = Field(default_factory=list)
+    """Changes to how metrics are made."""
+    exemplar_filter: Literal["always_on", "always_off", "trace_based"] | None = None
+    """Which measurements may become exemplars; trace_based unless given."""
+    meter_configurator: dict[str, Any] = Field(
+        default_factory=dict, alias="meter_configurator/development"
+    )  # Any: not read
+    """Not supported."""
+
+
+# --- what is exporter-core's own --------------------------------------------------------------------------------------
+
+
+class ExporterOptions(_Model):
+    """How an exporter is run."""
+
+    runner: Literal["thread", "inline"] = "thread"
+    """Where its code runs: on threads of its own, held to its deadlines, or in the caller's."""
+    copy_data: bool = Field(default=False, alias="copy")
+    """Whether to hand it copies, for an exporter that changes what it is given."""
+
+
+class Plugins(_Model):
+    """Which plugins may be imported, by exporter name or by distribution."""
+
+    allow: list[str] | None = None
+    """If given, no others."""
+    block: list[str] = Field(default_factory=list)
+    """Not these; stronger than `allow`."""
+
+
+class CoreSection(_Model):
+    """Settings of exporter-core itself."""
+
+    exporters: dict[str, ExporterOptions] = Field(default_factory=dict)
+    """How to run exporters, by the name that a reader gives."""
+    plugins: Plugins = Plugins()
+    """Which plugins may be imported."""
+    observers: list[str] = Field(default_factory=list)
+    """Names of the observers that are told of every operation."""
+
+
+class FileModel(_Model):
+    """A config file: OpenTelemetry declarative configuration, with one section of exporter-core's own."""
+
+    file_format: Literal["1.0", "1.1"]
+    """The version of the file format, in quotes."""
+    disabled: bool | None = None
+    """Whether to do nothing at all."""
+    resource: Resource = Field(default_factory=Resource)
+    """What the metrics are about."""
+    meter_provider: MeterProvider = Field(default=_ABSENT)
+    """What is collected, how, and where it goes."""
+    exporter_core: CoreSection = CoreSection()
+    """Settings of exporter-core itself."""

@@ -1,0 +1,100 @@
+"""Collects the problems and warnings of one config, with their positions in the file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from exporter_core.errors import ConfigError, ConfigProblem
+from exporter_core.validation import UnknownKeyProblem, shown_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter_core.config.nodes import Document
+
+__all__ = ["Report"]
+
+
+class Report:
+    """What is wrong and what is to be known, of a file (with positions) or of a mapping (with paths).
+
+    Args:
+        document: the parsed file, None for a mapping.
+    """
+
+    def __init__(self, document: Document | None) -> None:
+        self.document = document
+        self._problems: list[ConfigProblem] = list(document.problems) if document else []
+        self._warnings: list[ConfigProblem] = []
+
+    def error(self, message: str, path: Sequence[str | int], *, of_key: bool = False, bare: bool = False) -> None:
+        """Note an error about the value at a path, or about the path's last key.
+
+        A ``bare`` message says itself what it is about: it gets the path in front only where there is no file.
+        """
+        if path and not (bare and self.document):
+            message = f"{shown_path(path)}: {message}"
+        self._problems.append(self._located(message, path, of_key=of_key))
+
+    def warn(self, message: str, path: Sequence[str | int]) -> None:
+        """Note that something at a path is not acted on."""
+        self._warnings.append(self._located(f"{shown_path(path)}: {message}" if path else message, path, of_key=True))
+
+    def add(self, problems: Sequence[ConfigProblem], *, exporter: str = "", prefix: Sequence[str | int] = ()) -> None:
+        """Take over the problems of a validation, with hints that only the file can give.
+
+        Args:
+            problems: with paths from the root.
+            exporter: the exporter whose options they are about; then their messages get a name in front.
+            prefix: the path of that exporter's options.
+        """
+        for problem in problems:
+            node = self.document.find(problem.path) if self.document else None
+            if node is not None and node.broken:
+                continue
+            message = problem.message
+            if exporter:
+                message = f"exporter '{exporter}': {message}" if self.document else f"{shown_path(prefix)}: {message}"
+            if message.endswith("periodic.exporter: expected a mapping, not a string"):
+                message += "; write the exporter's name as a key, such as 'console:'"
+            unknown_key = isinstance(problem, UnknownKeyProblem)
+            if node is not None and not unknown_key:
+                if node.unset and node.value in {None, ""}:
+                    message += f"; the environment variable {' and '.join(node.unset)} is not set"
+                elif node.plain and isinstance(node.value, bool | int | float) and _wants_text(message):
+                    message += "; put quotes around it"
+            self._problems.append(self._located(message, problem.path, of_key=unknown_key))
+
+    def raise_problems(self) -> None:
+        """Raise what was noted, in file order.
+
+        Raises:
+            ConfigError: there is a problem.
+        """
+        if self._problems:
+            raise ConfigError(sorted(self._problems, key=_order))
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether anything is wrong."""
+        return bool(self._problems)
+
+    @property
+    def warnings(self) -> tuple[ConfigProblem, ...]:
+        """The warnings, in file order."""
+        return tuple(sorted(self._warnings, key=_order))
+
+    def _located(self, message: str, path: Sequence[str | int], *, of_key: bool) -> ConfigProblem:
+        if self.document is None:
+            return ConfigProblem(message, path=path)
+        line, column = self.document.position(path, of_key=of_key)
+        return ConfigProblem(message, source=self.document.source, line=line, column=column, path=path)
+
+
+def _wants_text(message: str) -> bool:
+    return re.search(r"expected (?:'|(?:.* or )?a string)", message) is not None
+
+
+def _order(problem: ConfigProblem) -> tuple[int, int]:
+    return problem.line or 0, problem.column or 0

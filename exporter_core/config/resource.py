@@ -1,0 +1,182 @@
+"""The resource of a config file: its attributes checked against their types, and the SDK's object made of it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from exporter_core.config.settings import AttributeValue, ResourceSettings
+from exporter_core.errors import SetupError
+from exporter_core.validation import kind_of, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.sdk.resources import Resource as SdkResource
+
+    from exporter_core.config.models import AttributeNameValue, Resource
+    from exporter_core.config.report import Report
+
+__all__ = ["read_resource", "sdk_resource"]
+
+_DETECTOR_GROUP: Final = "opentelemetry_resource_detector"
+_DETECTION_SECONDS: Final = 5.0
+
+# Entry points behind the detectors that the configuration schema names. Its "host" covers host.* and os.*; its
+# "service" is an instance id and OTEL_SERVICE_NAME.
+_ENTRY_POINTS: Final = {"host": ("host", "os"), "service": ("service_instance",)}
+
+_TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
+    "string": ("a string", (str,)),
+    "bool": ("true or false", (bool,)),
+    "int": ("an integer", (int,)),
+    "double": ("a number", (int, float)),
+}
+
+
+def read_resource(resource: Resource, path: Sequence[str | int], report: Report) -> ResourceSettings:
+    """The settings of a resource; what is wrong with it goes to the report."""
+    attributes = _attributes_list(resource.attributes_list or "", (*path, "attributes_list"), report)
+    for number, attribute in enumerate(resource.attributes):
+        where = (*path, "attributes", number)
+        if attribute.value is None:
+            report.warn(f"the attribute '{attribute.name}' has no value and is left out", where)
+            continue
+        value = _typed(attribute)
+        if isinstance(value, _Mismatch):
+            report.error(value.message, (*where, "value"))
+        else:
+            attributes[attribute.name] = value
+    detection = resource.detection
+    detectors = [
+        name
+        for number, component in enumerate(detection.detectors)
+        for name in _detector(component, (*path, "detection/development", "detectors", number), report)
+    ]
+    return ResourceSettings(
+        attributes=attributes,
+        schema_url=resource.schema_url or "",
+        detectors=tuple(detectors),
+        included=tuple(detection.attributes.included),
+        excluded=tuple(detection.attributes.excluded),
+    )
+
+
+def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkResource:
+    """The SDK's resource: ``telemetry.sdk.*`` and a default ``service.name``, detected attributes, given attributes.
+
+    Raises:
+        SetupError: a detector failed, or detection took longer than 5 seconds.
+    """
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - reading a file works without the SDK
+    from opentelemetry.sdk.version import __version__ as sdk_version  # noqa: PLC0415
+
+    executable = PurePath(sys.executable).name
+    attributes: dict[str, Any] = {  # Any: the values that OpenTelemetry allows
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": sdk_version,
+        "service.name": f"unknown_service:{executable}" if executable else "unknown_service",
+    }
+    for name, value in _detected(settings.detectors, environ).items():
+        if settings.included and not any(fnmatchcase(name, pattern) for pattern in settings.included):
+            continue
+        if not any(fnmatchcase(name, pattern) for pattern in settings.excluded):
+            attributes[name] = value
+    return Resource({**attributes, **settings.attributes}, settings.schema_url)
+
+
+class _Mismatch:
+    """That a value is not of the type that its attribute says."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+
+def _typed(attribute: AttributeNameValue) -> AttributeValue | _Mismatch:
+    """The value as the attribute's type has it."""
+    name = attribute.type or "string"
+    value = attribute.value
+    element, types = _TYPES[name.removesuffix("_array")]
+    hint = "" if attribute.type else "; put quotes around it or say its type"
+    if name.endswith("_array"):
+        if not isinstance(value, list):
+            return _Mismatch(f"expected a list for the type {name}, not {kind_of(value)}")
+        wrong = next((item for item in value if not _fits(item, types)), None)
+        if wrong is not None:
+            return _Mismatch(f"expected a list in which every item is {element}, for the type {name}")
+        return [float(item) for item in value] if name == "double_array" else value
+    if not _fits(value, types):
+        return _Mismatch(f"expected {element} for the type {name}, not {kind_of(value)}{hint}")
+    return float(value) if name == "double" and isinstance(value, int) else value  # type: ignore[return-value]  # not None
+
+
+def _fits(value: object, types: tuple[type, ...]) -> bool:
+    return isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
+
+
+def _attributes_list(text: str, path: Sequence[str | int], report: Report) -> dict[str, AttributeValue]:
+    """The attributes of ``key=value,key=value``, percent-decoded."""
+    attributes: dict[str, AttributeValue] = {}
+    for number, pair in enumerate(part.strip() for part in text.split(",")):
+        name, equals, value = pair.partition("=")
+        if equals and name.strip():
+            attributes[name.strip()] = unquote(value.strip())
+        elif pair:
+            report.error(f"item {number + 1} is not of the form name=value", path)
+    return attributes
+
+
+def _detector(component: Mapping[str, Any], path: Sequence[str | int], report: Report) -> list[str]:
+    """The name of one entry of ``detectors``, empty when it cannot be used."""
+    if len(component) != 1:
+        report.error(f"expected the name of one resource detector, not {len(component)}", path)
+        return []
+    ((name, options),) = component.items()
+    if options:
+        report.error("options of resource detectors are not supported; remove them", (*path, name))
+    installed = _installed_detectors()
+    if any(entry not in installed for entry in _ENTRY_POINTS.get(name, (name,))):
+        message = unknown(name, {"host", "process", "service"} | installed.keys(), what="resource detector")
+        report.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)
+        return []
+    return [name]
+
+
+def _installed_detectors() -> dict[str, Any]:  # Any: an entry point, whose class differs between Python versions
+    return {entry.name: entry for entry in entry_points(group=_DETECTOR_GROUP)}
+
+
+def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:  # Any: attribute values
+    """The attributes that the detectors find, on a thread of their own, because they may wait for a network."""
+    found: dict[str, Any] = {}
+    failed: list[str] = []
+    running = [""]
+
+    def detect() -> None:
+        installed = _installed_detectors()
+        try:
+            for name in detectors:
+                running[0] = name
+                for entry in _ENTRY_POINTS.get(name, (name,)):
+                    found.update(installed[entry].load()().detect().attributes)
+                if name == "service" and environ.get("OTEL_SERVICE_NAME"):
+                    found["service.name"] = environ["OTEL_SERVICE_NAME"]
+        except BaseException as error:  # noqa: BLE001 - whatever a detector raises is raised to the caller below
+            failed.append(f"the resource detector '{running[0]}' failed: {type(error).__name__}: {error}")
+
+    if not detectors:
+        return found
+    thread = threading.Thread(target=detect, name="exporter-core-resource-detection", daemon=True)
+    thread.start()
+    thread.join(_DETECTION_SECONDS)
+    if thread.is_alive():
+        raise SetupError(f"the resource detector '{running[0]}' took longer than {_DETECTION_SECONDS:g} s")
+    if failed:
+        raise SetupError(failed[0])
+    return found

@@ -1,0 +1,95 @@
+"""JSON Schema of the config file, with the options of the exporters that are installed; for editors and other tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from exporter_core.config.loader import OTHER_KEYS
+from exporter_core.config.models import FileModel
+from exporter_core.config.readers import Models
+from exporter_core.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+__all__ = ["json_schema"]
+
+
+class _Named(Protocol):
+    """Something with an exporter's name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Listing(Models, Protocol):
+    """What is asked of a registry of exporters."""
+
+    def entries(self) -> Iterable[_Named]:
+        """Every installed exporter."""
+
+
+class _Generator(GenerateJsonSchema):
+    """Leaves out defaults that JSON cannot express, without a warning."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as in the base class
+
+
+def json_schema(registry: Listing) -> dict[str, Any]:  # Any: JSON
+    """The schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
+
+    Exporters that cannot be loaded, or that the registry's policy forbids, are left out. This imports the others.
+    """
+    schema = FileModel.model_json_schema(schema_generator=_Generator)
+    definitions = schema["$defs"]
+    exporters: dict[str, Any] = {}  # Any: JSON
+    for name in sorted({"none", *(entry.name for entry in registry.entries())}):
+        try:
+            model = registry.config_model(name)
+        except SetupError:
+            continue
+        options = _options_schema(model, name)
+        definitions.update(options.pop("$defs", {}))
+        definitions[_definition(name)] = options
+        exporters[name] = {"anyOf": [{"$ref": f"#/$defs/{_escaped(_definition(name))}"}, {"type": "null"}]}
+    definitions["PeriodicReader"]["properties"]["exporter"] = {
+        "description": "The exporter's name with its options.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": exporters,
+        "additionalProperties": {"type": ["object", "null"]},
+    }
+    for name in ("MetricReader", "Aggregation"):
+        definitions[name] |= {"minProperties": 1, "maxProperties": 1}
+    schema["required"] = ["file_format"]
+    for key, reason in OTHER_KEYS.items():
+        schema["properties"][key] = {"description": f"Not acted on: {reason}."}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "exporter-core config file",
+        "additionalProperties": True,
+    }
+
+
+def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any: JSON
+    """The schema of an exporter's options, its definitions under names that no other exporter's have."""
+    schema = model.model_json_schema(
+        schema_generator=_Generator, ref_template=f"#/$defs/{_escaped(_definition(name))}.{{model}}"
+    )
+    inner = schema.pop("$defs", {})
+    return {**schema, "$defs": {f"{_definition(name)}.{key}": value for key, value in inner.items()}}
+
+
+def _definition(name: str) -> str:
+    return f"exporter {name}"
+
+
+def _escaped(text: str) -> str:
+    """As part of a JSON pointer in a URI fragment."""
+    return text.replace("~", "~0").replace("/", "~1").replace("%", "%25").replace(" ", "%20")

@@ -1,0 +1,83 @@
+"""Environment variable references in the values of a config file: ``${NAME}``, ``${NAME:-default}``, ``$$``.
+
+Source of every rule: the OpenTelemetry configuration data model, "Environment variable substitution". This module works
+on the text of one scalar; that keys are left alone and types are resolved afterwards is up to the reader of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Substitution", "describe_invalid", "substitute"]
+
+_REFERENCE: Final = re.compile(r"\$\{(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}\n]*))?\}")
+_INVALID: Final = re.compile(r"\$\{[^}\n]*\}")
+_START: Final = re.compile(r"\$\{(?:env:)?[A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Substitution:
+    """What became of one scalar's text.
+
+    Args:
+        text: the text with every reference and escape replaced.
+        unset: the variables that were neither set nor had a default; each was replaced by nothing.
+        invalid: each invalid reference as it stands in the text.
+    """
+
+    text: str
+    unset: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
+
+
+def substitute(text: str, environ: Mapping[str, str]) -> Substitution:
+    """Replace references by the variables' values, and ``$$`` by ``$``, in one pass from left to right.
+
+    What is put in is never looked at again: neither a value nor a default can bring in a further reference or escape.
+    A variable that is set but empty counts as unset where there is a default. ``${`` without ``}`` is ordinary text.
+    """
+    if "$" not in text:
+        return Substitution(text)
+    unset: list[str] = []
+    invalid: list[str] = []
+
+    def value_of(reference: re.Match[str]) -> str:
+        name, default = reference["name"], reference["default"]
+        value = environ.get(name)
+        if not value and default is not None:
+            return default
+        if value is None:
+            unset.append(name)
+        return value or ""
+
+    def replaced(segment: str) -> str:
+        pieces: list[str] = []
+        end = 0
+        for candidate in _INVALID.finditer(segment):  # every reference, valid or not, ends at its first brace
+            pieces.append(segment[end : candidate.start()])
+            end = candidate.end()
+            reference = _REFERENCE.fullmatch(candidate.group())
+            if reference is None:
+                invalid.append(candidate.group())
+            else:
+                pieces.append(value_of(reference))
+        return "".join((*pieces, segment[end:]))
+
+    substituted = "$".join(replaced(segment) for segment in text.split("$$"))
+    return Substitution(substituted, tuple(unset), tuple(invalid))
+
+
+def describe_invalid(reference: str) -> str:
+    """The message for an invalid reference; it shows the name only, since a default may be a secret."""
+    start = _START.match(reference)
+    shown = start.group() if start else "${"
+    rest = "" if shown == reference[:-1] else "..."
+    return (
+        f"invalid reference '{shown}{rest}}}' to an environment variable; "
+        "expected ${NAME} or ${NAME:-default}, or $$ for a dollar sign"
+    )
