@@ -79,14 +79,7 @@ class Context:
         if timeout is not None:
             own = self._clock.monotonic() + max(0.0, _seconds(timeout))
             deadline = own if deadline is None else min(deadline, own)
-        # A guard makes one for every export: past __init__, whose check the deadline has passed, in half the time.
-        child = Context.__new__(Context)
-        child._deadline = deadline
-        child._parent = self
-        child._clock = self._clock
-        child._cancellation = None
-        child._watchers = {}
-        return child
+        return self._with_deadline(deadline)
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -214,6 +207,31 @@ class Context:
                 failure = error
         if failure is not None:
             raise failure
+
+    # --- for the guard ---------------------------------------------------------------------------------------------
+
+    def _for_call(self, now: float) -> Context:
+        """A child for a call that begins at ``now``; raises :meth:`error` if this context is done. One look at the
+        clock serves the caller too: a guard does this for every export."""
+        deadline = self._deadline
+        if deadline is not None and now >= deadline:
+            self.raise_if_done()
+        context: Context | None = self
+        while context is not None:
+            if context._cancellation is not None:
+                self.raise_if_done()
+            context = context._parent
+        return self._with_deadline(deadline)
+
+    def _with_deadline(self, deadline: float | None) -> Context:
+        # Past __init__, whose check this deadline has passed, in half the time.
+        child = Context.__new__(Context)
+        child._deadline = deadline
+        child._parent = self
+        child._clock = self._clock
+        child._cancellation = None
+        child._watchers = {}
+        return child
 
     # --- inside --------------------------------------------------------------------------------------------------
 

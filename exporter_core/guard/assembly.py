@@ -11,7 +11,7 @@ from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError, SetupError
 from exporter_core.guard.calls import Call, Outcome
 from exporter_core.guard.hooks import bind
-from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, ThreadLane
+from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
 from exporter_core.guard.outcomes import is_hosts_own
 from exporter_core.guard.verifier import asynchronous_operations, verify
 
@@ -90,7 +90,7 @@ def assemble(
 
     def lane(operation: str) -> Lane:
         if inline:
-            return InlineLane(owner, serial=operation == "export")
+            return SerialInlineLane(owner) if operation == "export" else InlineLane(owner)
         return ThreadLane(f"exporter-core-{name}-{operation}", owner)
 
     first = lane("export")
@@ -127,7 +127,7 @@ def _build(
     context: Context,
     describe: Callable[[BaseException], str],
 ) -> Instance:
-    call = cast("Call", lane.perform(lambda: Instance(factory), context))  # it has a result, so there is a call
+    call = cast("Call", lane.perform(Instance, context, {"factory": factory}))  # it has a result, so there is a call
     if call.outcome is not Outcome.ENDED:
         raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
     error = call.error

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 from exporter_core.clock import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from exporter_core.context import Context
 
 __all__ = ["Call", "Latch", "Outcome"]
+
+
+_NOTHING: Mapping[str, object] = {}
 
 
 class Outcome(Enum):
@@ -30,8 +33,6 @@ class Outcome(Enum):
     """It never began: its context was done, or the exporter shut down, before its turn came."""
     ABANDONED = "abandoned"
     """It is still running, and nobody waits for it any more."""
-    LATE = "late"
-    """It ran to its end after its deadline; the inline runner cannot leave a call."""
     BUSY = "busy"
     """It was not made: an abandoned call of the same operation is still running."""
 
@@ -40,21 +41,23 @@ class Call:
     """One call, in flight or over.
 
     Args:
-        function: makes the call; holds its arguments, and is let go of when the call is over.
+        function: what is called; with its arguments it is let go of when the call is over.
         context: the context that the exporter is given, a child of the caller's.
+        arguments: what ``function`` is called with, by name.
         on_late: told of the call when it ends after its caller has abandoned it.
-        certain: whether it is made even if its context is done before its turn comes.
         points: how many data points it hands over.
+        certain: whether it is made even if its context is done, or its lane refuses calls, before its turn comes.
     """
 
     __slots__ = (
+        "_arguments",
         "_begin",
         "_end",
+        "_function",
+        "_on_late",
         "certain",
         "context",
         "error",
-        "function",
-        "on_late",
         "outcome",
         "over",
         "points",
@@ -65,16 +68,18 @@ class Call:
 
     def __init__(
         self,
-        function: Callable[[], object],
+        function: Callable[..., object],
         context: Context,
-        *,
+        arguments: Mapping[str, object],
         on_late: Callable[[Call], None] | None = None,
-        certain: bool = False,
         points: int | None = None,
+        *,
+        certain: bool = False,
     ) -> None:
-        self.function: Callable[[], object] | None = function
+        self._function: Callable[..., object] | None = function
+        self._arguments = arguments
+        self._on_late = on_late
         self.context = context
-        self.on_late = on_late
         self.certain = certain
         self.points = points
         self.started = monotonic()
@@ -87,6 +92,13 @@ class Call:
         self._begin = threading.Lock()
         self._end = threading.Lock()
 
+    @classmethod
+    def withdrawn(cls, function: Callable[..., object], context: Context, arguments: Mapping[str, object]) -> Call:
+        """A call that is not made."""
+        call = cls(function, context, arguments)
+        call.withdraw()
+        return call
+
     # --- the lane's side -----------------------------------------------------------------------------------------
 
     def begin(self) -> bool:
@@ -95,23 +107,27 @@ class Call:
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         """Record how the call came out, and tell whoever is concerned."""
-        self.function = None  # the exporter owned the data until here
+        self._let_go()  # the exporter owned the data until here
         self.result = result
         self.error = error
         self.over = True
-        on_late, self.on_late = self.on_late, None
+        on_late, self._on_late = self._on_late, None
         if self._end.acquire(blocking=False):
             self.wake.set()
         elif on_late is not None:
             on_late(self)
 
+    def make(self) -> object:
+        """Make the call, which has begun."""
+        assert self._function is not None  # noqa: S101 - for the type checker; it is let go of when the call is over
+        return self._function(**self._arguments)
+
     def run(self) -> None:
         """Make the call on this thread, unless it was withdrawn. Never raises."""
-        function = self.function
-        if function is None or not self.begin():
+        if not self.begin():
             return
         try:
-            result = function()
+            result = self.make()
         except BaseException as error:  # noqa: BLE001 - it is the caller's to raise, and not the end of this thread
             self.end(error=error)
         else:
@@ -119,7 +135,7 @@ class Call:
 
     @property
     def went_well(self) -> bool:
-        """Whether it ended as the contract has it: in time, without an error, returning None."""
+        """Whether it ended as the contract has it: without an error, returning None."""
         return self.outcome is Outcome.ENDED and self.error is None and self.result is None
 
     # --- the caller's side ---------------------------------------------------------------------------------------
@@ -128,7 +144,8 @@ class Call:
         """Keep the call from beginning; False if it has begun, or is certain."""
         if self.certain or not self._begin.acquire(blocking=False):
             return False
-        self.function = self.on_late = None
+        self._let_go()
+        self._on_late = None
         self.outcome = Outcome.WITHDRAWN
         self.over = True
         self.wake.set()
@@ -148,6 +165,10 @@ class Call:
                     break  # abandoned, or it has ended at this very moment
         finally:
             stop_watching()
+
+    def _let_go(self) -> None:
+        self._function = None
+        self._arguments = _NOTHING
 
 
 class Latch:

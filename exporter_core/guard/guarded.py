@@ -28,7 +28,7 @@ from exporter_core.guard import forking
 from exporter_core.guard.assembly import Assembly, assemble
 from exporter_core.guard.calls import Call, Latch, Outcome
 from exporter_core.guard.copying import copy_metrics
-from exporter_core.guard.outcomes import Refused, Reporter, is_hosts_own
+from exporter_core.guard.outcomes import Reporter, is_hosts_own
 from exporter_core.guard.stats import ExporterStats, GuardState, Tally, count_points
 from exporter_core.guard.surroundings import inside
 from exporter_core.masking import Masker
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["SHUTDOWN_SECONDS", "GuardedExporter", "Runner"]
 
 Runner = Literal["thread", "inline"]
+
+_ACTIVE = GuardState.ACTIVE
 
 BUILD_SECONDS = 30.0
 """How long an exporter's constructor and its first answers may take."""
@@ -102,6 +104,7 @@ class GuardedExporter:
             raise ValueError(f"runner: expected 'thread' or 'inline', not {runner!r}")
         self._name = name
         self._runner: Runner = runner
+        self._inline = runner == "inline"
         self._copy = copy
         self._factory = factory
         self._build_timeout = timeout
@@ -146,35 +149,37 @@ class GuardedExporter:
             PartialSuccessError: the backend refused some of the points.
             ExporterError: the exporter failed; its error is chained.
         """
-        if self._state is not GuardState.ACTIVE:
+        if self._state is not _ACTIVE:
             self._become_active(context)
-        self._admit("export", context)
+        if inside(self._mark):
+            self._refuse_reentry("export")
+        assembly, tally, clock = self._assembly, self._tally, context._clock
         points = count_points(metrics)
         if self._copy:
             metrics = copy_metrics(metrics)
-        assembly = self._assembly
-        hook, child = assembly.hooks.export, context.child()
-
-        def enter() -> object:
-            # The lane has marked the call as running: a shutdown that begins after this look sees it, and one that
-            # began before is seen here.
-            if self._state is not GuardState.ACTIVE:
-                raise Refused
-            return hook(context=child, metrics=metrics)
-
-        started = monotonic()
-        call = assembly.export.perform(enter, child, on_late=self._export_ended_late, points=points)
-        if call is None:
-            self._tally.export_succeeded(points, monotonic() - started)
-            self._reporter.tell("export", started, points=points)
+        started = clock.monotonic()
+        child = context._for_call(started)
+        data = {"context": child, "metrics": metrics}
+        call = assembly.export.perform(assembly.hooks.export, child, data, self._export_ended_late, points)
+        ended = clock.monotonic()
+        late = self._inline and child._deadline is not None and ended >= child._deadline
+        if call is None and not late:
+            with tally.mutex:  # in place: a method call would be a twentieth of a guarded export
+                tally.exports_ok += 1
+                tally.points_ok += points
+                tally.last_export_seconds = ended - started
+            if self._reporter.observers is not None:
+                self._reporter.tell("export", ended - started, points=points)
             return
-        if call.outcome in (Outcome.ABANDONED, Outcome.LATE):
-            self._tally.export_abandoned()
+        if call is None:
+            tally.export_ended_late(points)
+        if call is None or call.outcome is Outcome.ABANDONED:
+            tally.export_abandoned()
         error = self._error_of("export", call, context)
         accepted = points - error.rejected_points if isinstance(error, PartialSuccessError) else 0
         text = self._reporter.describe(error)
-        self._tally.export_failed(points, max(accepted, 0), monotonic() - started, text)
-        self._reporter.tell("export", started, points=points, error=text)
+        tally.export_failed(points, max(accepted, 0), ended - started, text)
+        self._reporter.tell("export", ended - started, points=points, error=text)
         raise error
 
     def force_flush(self, context: Context) -> None:
@@ -268,8 +273,7 @@ class GuardedExporter:
     # --- making calls --------------------------------------------------------------------------------------------
 
     def _admit(self, operation: str, context: Context) -> None:
-        if context.done:
-            context.raise_if_done()
+        context.raise_if_done()
         self._refuse_reentry(operation)
 
     def _refuse_reentry(self, operation: str) -> None:
@@ -280,26 +284,30 @@ class GuardedExporter:
 
     def _perform(self, operation: Literal["force_flush", "shutdown"], context: Context) -> None:
         lane: Lane = getattr(self._assembly, operation)
+        started = context._clock.monotonic()
         child = context.child()
-        started = monotonic()
         call = lane.perform(
-            partial(getattr(self._assembly.hooks, operation), context=child),
+            getattr(self._assembly.hooks, operation),
             child,
-            on_late=partial(self._ended_late, operation),
+            {"context": child},
+            partial(self._ended_late, operation),
             certain=operation == "shutdown",
         )
-        if call is None:
-            self._reporter.tell(operation, started)
+        seconds = child._clock.monotonic() - started
+        if call is None and not (self._inline and child.remaining() == 0):
+            self._reporter.tell(operation, seconds)
             return
         error = self._error_of(operation, call, context)
         text = self._reporter.describe(error)
         self._tally.note_error(text)
-        self._reporter.tell(operation, started, error=text)
+        self._reporter.tell(operation, seconds, error=text)
         raise error
 
-    def _error_of(self, operation: str, call: Call, context: Context) -> BaseException:
-        """What a call raises that did not go well."""
-        if call.error is not None and is_hosts_own(call.error, inline=self._runner == "inline"):
+    def _error_of(self, operation: str, call: Call | None, context: Context) -> BaseException:
+        """What a call raises that did not go well; None stands for an inline call that returned after its deadline."""
+        if call is None:
+            return self._reporter.late(operation)
+        if call.error is not None and is_hosts_own(call.error, inline=self._inline):
             return call.error
         if isinstance(call.result, Coroutine):
             call.result.close()  # a plain function returned it; it would warn that nobody awaited it
@@ -313,14 +321,14 @@ class GuardedExporter:
     def _ended_late(self, operation: str, call: Call) -> None:
         """Tell of the end of a call that its caller had given up; runs on the lane."""
         text = None if call.error is None else self._reporter.describe(call.error)
-        self._reporter.tell(operation, call.started, points=call.points, error=text, late=True)
+        self._reporter.tell(operation, monotonic() - call.started, points=call.points, error=text, late=True)
 
     def _end_exports(self, context: Context) -> None:
         """Refuse the exports that wait, let the one that runs finish while the context lasts, then cancel it."""
         lane = self._assembly.export
-        lane.withdraw_waiting()
+        lane.refuse()
         # A call of nothing has its turn when nobody is inside the exporter any more.
-        if lane.perform(_nothing, context.child()) is not None:
+        if lane.perform(_nothing, context.child(), {}, certain=True) is not None:
             running = lane.running
             if running is not None:
                 running.cancel("the exporter is being shut down")

@@ -12,18 +12,19 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol, cast
 
+from exporter_core.clock import Signal
 from exporter_core.errors import ContextCancelledError
 from exporter_core.guard.calls import Call, Outcome
-from exporter_core.guard.surroundings import enter, enter_for_good, leave
+from exporter_core.guard.surroundings import context_inside, enter_for_good
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from exporter_core.context import Context
     from exporter_core.guard.loop import LoopThread
 
-__all__ = ["InlineLane", "Lane", "LoopLane", "ThreadLane"]
+__all__ = ["InlineLane", "Lane", "LoopLane", "SerialInlineLane", "ThreadLane"]
 
 
 class Lane(Protocol):
@@ -34,18 +35,19 @@ class Lane(Protocol):
 
     def perform(
         self,
-        function: Callable[[], object],
+        function: Callable[..., object],
         context: Context,
-        *,
+        arguments: Mapping[str, object],
         on_late: Callable[[Call], None] | None = None,
-        certain: bool = False,
         points: int | None = None,
+        *,
+        certain: bool = False,
     ) -> Call | None:
         """Make a call, and wait for it until its context is done; None if it went well. For the arguments see Call."""
         ...
 
-    def withdraw_waiting(self) -> None:
-        """Withdraw every call whose turn has not come."""
+    def refuse(self) -> None:
+        """From here on make no call that is not certain: withdraw those whose turn has not come, and those to come."""
         ...
 
     def close(self) -> None:
@@ -58,20 +60,21 @@ class _OtherThreadLane:
 
     def __init__(self) -> None:
         self.running: Context | None = None
+        self.refusing = False
         self._overrun: Call | None = None
-        self._closed = False
 
     def perform(
         self,
-        function: Callable[[], object],
+        function: Callable[..., object],
         context: Context,
-        *,
+        arguments: Mapping[str, object],
         on_late: Callable[[Call], None] | None = None,
-        certain: bool = False,
         points: int | None = None,
+        *,
+        certain: bool = False,
     ) -> Call | None:
         """Hand the call over and wait."""
-        call = Call(function, context, on_late=on_late, certain=certain, points=points)
+        call = Call(function, context, arguments, on_late, points, certain=certain)
         overrun = self._overrun
         if overrun is not None:
             if not overrun.over:
@@ -79,7 +82,7 @@ class _OtherThreadLane:
                 return call
             self._overrun = None
         self._submit(call)
-        if self._closed:  # looked at after handing over: whoever closed the lane before this may not have seen the call
+        if self.refusing:  # looked at after handing over: whoever made the lane refuse may have seen no call
             call.withdraw()
         call.wait()
         if call.outcome is Outcome.ABANDONED:
@@ -106,8 +109,9 @@ class ThreadLane(_OtherThreadLane):
         self._queue: SimpleQueue[tuple[ThreadLane, Call] | None] = SimpleQueue()
         threading.Thread(target=_work, args=(self._queue, owner), name=name, daemon=True).start()
 
-    def withdraw_waiting(self) -> None:
+    def refuse(self) -> None:
         """Empty the queue, racing the thread for each call in it."""
+        self.refusing = True
         while True:
             try:
                 item = self._queue.get_nowait()
@@ -120,7 +124,7 @@ class ThreadLane(_OtherThreadLane):
 
     def close(self) -> None:
         """Send the thread home, behind whatever waits."""
-        self._closed = True
+        self.refusing = True
         self._queue.put(None)
 
     def _submit(self, call: Call) -> None:
@@ -132,100 +136,132 @@ def _work(queue: SimpleQueue[tuple[ThreadLane, Call] | None], owner: object) -> 
     while (item := queue.get()) is not None:
         lane, call = item
         lane.running = call.context
-        call.run()
+        # Looked at when the call can be seen to run: a shutdown waits for it, or has made the lane refuse it.
+        if not lane.refusing or not call.withdraw():
+            call.run()
         lane.running = None
         del item, lane, call  # nothing may be kept alive by a thread that waits
 
 
 class InlineLane:
-    """The caller's own thread, which waits its turn, in time, and then makes the call, however long it takes.
+    """The caller's own thread: the call is made here, however long it takes.
 
-    Args:
-        owner: what identifies the guard to calls that come back to it.
-        serial: whether callers take turns, in the order they came.
+    A :class:`Call` is made of it only if there is something to tell, since this path is to be short.
     """
 
-    def __init__(self, owner: object, *, serial: bool) -> None:
-        self.running: Context | None = None
+    running: Context | None = None
+
+    def __init__(self, owner: object) -> None:
         self._owner = owner
-        self._serial = serial
-        self._mutex = threading.Lock()
-        self._taken = False
-        self._waiting: deque[Call] = deque()
 
     def perform(
         self,
-        function: Callable[[], object],
+        function: Callable[..., object],
         context: Context,
-        *,
-        on_late: Callable[[Call], None] | None = None,
-        certain: bool = False,
+        arguments: Mapping[str, object],
+        on_late: Callable[[Call], None] | None = None,  # noqa: ARG002 - nobody leaves a call before its end
         points: int | None = None,
+        *,
+        certain: bool = False,  # noqa: ARG002 - there is no turn to wait for
     ) -> Call | None:
-        """Make the call here. A :class:`Call` is made of it only if there is something to tell: this path is short."""
-        if self._serial:
-            waited = self._take_turn(function, context)
-            if waited is not None and waited.outcome is Outcome.WITHDRAWN:
-                return waited
-            self.running = context
-        result, raised = None, None
-        tokens = enter(self._owner)
+        """Make the call."""
+        result = raised = None
         try:
-            result = function()
+            result = context_inside(self._owner).run(function, **arguments)
         except BaseException as error:  # noqa: BLE001 - it is the guard's to raise
             raised = error
-        finally:
-            leave(tokens)
-            if self._serial:
-                self.running = None
-                self._pass_turn()
-        late = context.remaining() == 0
-        if raised is None and result is None and not late:
+        if raised is None and result is None:
             return None
-        call = Call(function, context, certain=certain, points=points)
+        call = Call(function, context, arguments, points=points)
         call.end(result, raised)
-        if late and call.went_well:
-            call.outcome = Outcome.LATE
-            if on_late is not None:
-                on_late(call)
         return call
 
-    def withdraw_waiting(self) -> None:
-        """Withdraw those who wait for their turn."""
-        with self._mutex:
-            while self._waiting:
-                self._waiting.popleft().withdraw()
+    def refuse(self) -> None:
+        """Do nothing: no call waits."""
 
     def close(self) -> None:
         """Do nothing: there is no thread."""
 
-    def _take_turn(self, function: Callable[[], object], context: Context) -> Call | None:
-        """Wait for the turn; the call that waited, withdrawn if the turn did not come, or None if none had to wait."""
-        with self._mutex:
-            if not self._taken:
-                self._taken = True
-                return None
-            call = Call(function, context)
-            self._waiting.append(call)
-        stop_watching = context._watch(call.wake.set)
-        try:
-            while True:
-                context._clock.wait(call.wake, context.remaining())
-                with self._mutex:
-                    if call in self._waiting and context.done:
-                        self._waiting.remove(call)
-                        call.withdraw()
-                    if call not in self._waiting:
-                        return call
-        finally:
-            stop_watching()
 
-    def _pass_turn(self) -> None:
-        with self._mutex:
+class SerialInlineLane:
+    """The caller's own thread, which waits for its turn, in time, and about in the order of coming."""
+
+    def __init__(self, owner: object) -> None:
+        self.running: Context | None = None
+        self._refusing = False
+        self._surroundings = context_inside(owner)  # one thread at a time can be in it: the one whose turn it is
+        self._turn = threading.Lock()
+        self._waiting: deque[Call] = deque()
+
+    def perform(
+        self,
+        function: Callable[..., object],
+        context: Context,
+        arguments: Mapping[str, object],
+        on_late: Callable[[Call], None] | None = None,  # noqa: ARG002 - nobody leaves a call before its end
+        points: int | None = None,
+        *,
+        certain: bool = False,
+    ) -> Call | None:
+        """Wait for the turn and make the call."""
+        if not self._turn.acquire(False):
+            waiting = Call(function, context, arguments)
+            if not self._take_turn(waiting):
+                return waiting
+        self.running = context
+        result = raised = None
+        try:
+            # Looked at when the call can be seen to run: a shutdown waits for it, or has made the lane refuse it.
+            if self._refusing and not certain:
+                return Call.withdrawn(function, context, arguments)
+            result = self._surroundings.run(function, **arguments)
+            if result is None:
+                return None
+        except BaseException as error:  # noqa: BLE001 - it is the guard's to raise
+            raised = error
+        finally:
+            self.running = None
+            self._turn.release()
             if self._waiting:
-                self._waiting.popleft().wake.set()
-            else:
-                self._taken = False
+                self._wake_next()
+        call = Call(function, context, arguments, points=points)
+        call.end(result, raised)
+        return call
+
+    def refuse(self) -> None:
+        """Withdraw those who wait for their turn."""
+        self._refusing = True
+        for call in list(self._waiting):
+            call.withdraw()
+
+    def close(self) -> None:
+        """Do nothing: there is no thread."""
+
+    def _take_turn(self, call: Call) -> bool:
+        """Wait for the turn; False if the call was withdrawn before it came."""
+        context = call.context
+        while not call.over:
+            # It enters itself first and tries second, who leaves releases first and looks second: no wake-up is lost.
+            call.wake = Signal()
+            self._waiting.append(call)
+            stop_watching = context._watch(call.wake.set)
+            try:
+                if self._turn.acquire(blocking=False):
+                    return True
+                context._clock.wait(call.wake, context.remaining())
+            finally:
+                stop_watching()
+                self._waiting.remove(call)
+            if context.done:
+                call.withdraw()
+                self._wake_next()  # the wake-up may have been for this one
+        return False
+
+    def _wake_next(self) -> None:
+        try:
+            self._waiting[0].wake.set()
+        except IndexError:
+            pass  # nobody waits any more
 
 
 class LoopLane(_OtherThreadLane):
@@ -237,14 +273,15 @@ class LoopLane(_OtherThreadLane):
         self._waiting: deque[Call] = deque()  # appended to by callers, taken from on the loop alone
         self._task: asyncio.Task[tuple[object, BaseException | None]] | None = None
 
-    def withdraw_waiting(self) -> None:
+    def refuse(self) -> None:
         """Withdraw those whose turn has not come."""
+        self.refusing = True
         for call in list(self._waiting):
             call.withdraw()
 
     def close(self) -> None:
         """Take no more calls; the loop itself is closed by whoever made it."""
-        self._closed = True
+        self.refusing = True
 
     def _submit(self, call: Call) -> None:
         self._waiting.append(call)
@@ -257,12 +294,13 @@ class LoopLane(_OtherThreadLane):
     def _next(self) -> None:
         while self.running is None and self._waiting:
             call = self._waiting.popleft()
-            function = call.function
-            if function is not None and call.begin():
-                self._start(call, function)
+            self.running = call.context  # before the look at refusing, as in _work
+            if (self.refusing and call.withdraw()) or not call.begin():
+                self.running = None
+            else:
+                self._start(call)
 
-    def _start(self, call: Call, function: Callable[[], object]) -> None:
-        self.running = call.context
+    def _start(self, call: Call) -> None:
         # Only a shutdown cancels a call's own context; when the caller gives up, perform() cancels the task. What is
         # certain to run (a shutdown) is cancelled by neither, but when the loop is wound up: it is to release.
         stop_watching = call.context._watch(lambda: self._abandoned(call))
@@ -276,7 +314,7 @@ class LoopLane(_OtherThreadLane):
                 call.end(*task.result())
             self._next()
 
-        self._task = self._loop.loop.create_task(_outcome(function))
+        self._task = self._loop.loop.create_task(_outcome(call))
         self._task.add_done_callback(done)
 
     def _cancel(self, call: Call) -> None:
@@ -284,9 +322,9 @@ class LoopLane(_OtherThreadLane):
             self._task.cancel()
 
 
-async def _outcome(function: Callable[[], object]) -> tuple[object, BaseException | None]:
+async def _outcome(call: Call) -> tuple[object, BaseException | None]:
     """The result or the error; raises nothing, since a KeyboardInterrupt that leaves a task ends its event loop."""
     try:
-        return await cast("Awaitable[object]", function()), None
+        return await cast("Awaitable[object]", call.make()), None
     except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
         return None, error

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 from asyncio import CancelledError
-from time import monotonic
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter_core.errors import (
     ContextCancelledError,
@@ -30,15 +29,11 @@ if TYPE_CHECKING:
 
     ContextError = DeadlineExceededError | ContextCancelledError
 
-__all__ = ["Refused", "Reporter", "is_hosts_own"]
+__all__ = ["Reporter", "is_hosts_own"]
 
 _E = TypeVar("_E", bound=ExporterError)
 
 _LONGEST = 1000  # characters of a plugin's message that are passed on
-
-
-class Refused(Exception):  # noqa: N818 - not an error: how a lane learns that a call came too late
-    """The exporter began to shut down between a call's admission and its turn."""
 
 
 def is_hosts_own(error: BaseException | None, *, inline: bool) -> bool:
@@ -62,7 +57,7 @@ class Reporter:
     def __init__(self, name: str, masker: Masker, observers: Observers | None) -> None:
         self._name = name
         self._masker = masker
-        self._observers = observers
+        self.observers = observers
 
     # --- for the caller ------------------------------------------------------------------------------------------
 
@@ -84,22 +79,22 @@ class Reporter:
             if over is None:
                 return self.shut_down(operation, " while it was running; whether it was delivered is unknown")
             return self._again(operation, over, "is still running")
-        error = call.error
-        if isinstance(error, Refused):
-            return self.shut_down(operation)
-        raised = self._error_raised(operation, call, over, active=active) if error is not None else None
-        if raised is None and call.result is not None:
+        if call.error is None:
             kind = type(call.result).__name__
-            raised = self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
-        if raised is None:
-            text = "it returned after its deadline, which the inline runner cannot keep"
-            raised = DeadlineExceededError(f"exporter {self._name!r}: {operation}: {text}")
-        raised.__cause__ = error
+            return self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
+        raised = self._error_raised(operation, call.error, call, over, active=active)
+        raised.__cause__ = call.error
         return raised
 
-    def _error_raised(self, operation: str, call: Call, over: ContextError | None, *, active: bool) -> BaseException:
+    def late(self, operation: str) -> DeadlineExceededError:
+        """The error of an inline call that went well, but not in time."""
+        text = "returned after its deadline, which the inline runner cannot keep"
+        return DeadlineExceededError(f"exporter {self._name!r}: {operation} {text}")
+
+    def _error_raised(
+        self, operation: str, error: BaseException, call: Call, over: ContextError | None, *, active: bool
+    ) -> BaseException:
         """What becomes of an error that the plugin raised."""
-        error = cast("BaseException", call.error)
         if isinstance(error, DeadlineExceededError | ContextCancelledError | CancelledError):
             if over is not None:
                 return self._again(operation, over, "gave up")
@@ -143,8 +138,8 @@ class Reporter:
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
     def tell(
-        self, operation: str, started: float, *, points: int | None = None, error: str | None = None, late: bool = False
+        self, operation: str, seconds: float, *, points: int | None = None, error: str | None = None, late: bool = False
     ) -> None:
         """Tell the observers of one operation."""
-        if self._observers is not None:
-            self._observers.tell(Observation(self._name, operation, monotonic() - started, points, error, late))
+        if self.observers is not None:
+            self.observers.tell(Observation(self._name, operation, seconds, points, error, late))

@@ -65,63 +65,57 @@ class Tally:
     """The counts behind :class:`ExporterStats`; safe from any thread."""
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._ok = 0
+        self.mutex = threading.Lock()
+        """Held by whoever changes a count."""
+        self.exports_ok = 0
+        self.points_ok = 0
+        self.last_export_seconds: float | None = None
         self._failed = 0
-        self._handed_over = 0
-        self._accepted = 0
+        self._points_failed = 0
+        self._points_accepted_beside = 0  # of exports that failed: in part, or late
         self._abandoned = 0
         self._late_ok = 0
-        self._last_seconds: float | None = None
         self._last_error: str | None = None
-
-    def export_succeeded(self, points: int, seconds: float) -> None:
-        """Count an export that was accepted in time."""
-        with self._mutex:
-            self._ok += 1
-            self._handed_over += points
-            self._accepted += points
-            self._last_seconds = seconds
 
     def export_failed(self, points: int, accepted: int, seconds: float, error: str) -> None:
         """Count an export that raised, in part accepted or not at all."""
-        with self._mutex:
+        with self.mutex:
             self._failed += 1
-            self._handed_over += points
-            self._accepted += accepted
-            self._last_seconds = seconds
+            self._points_failed += points
+            self._points_accepted_beside += accepted
+            self.last_export_seconds = seconds
             self._last_error = error
 
     def export_abandoned(self) -> None:
         """Count an export that was given up at its deadline; its failure is counted beside."""
-        with self._mutex:
+        with self.mutex:
             self._abandoned += 1
 
     def export_ended_late(self, points: int) -> None:
         """Count an abandoned export that succeeded after all."""
-        with self._mutex:
+        with self.mutex:
             self._late_ok += 1
-            self._accepted += points
+            self._points_accepted_beside += points
 
     def note_error(self, error: str) -> None:
         """Remember the failure of another operation."""
-        with self._mutex:
+        with self.mutex:
             self._last_error = error
 
     def snapshot(self, *, name: str, runner: str, state: GuardState, busy: bool) -> ExporterStats:
         """The counts at one moment."""
-        with self._mutex:
+        with self.mutex:
             return ExporterStats(
                 name=name,
                 runner=runner,
                 state=state,
-                exports_ok=self._ok,
+                exports_ok=self.exports_ok,
                 exports_failed=self._failed,
-                points_handed_over=self._handed_over,
-                points_accepted=self._accepted,
+                points_handed_over=self.points_ok + self._points_failed,
+                points_accepted=self.points_ok + self._points_accepted_beside,
                 exports_abandoned=self._abandoned,
                 exports_late_ok=self._late_ok,
-                last_export_seconds=self._last_seconds,
+                last_export_seconds=self.last_export_seconds,
                 last_error=self._last_error,
                 busy=busy,
             )

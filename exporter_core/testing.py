@@ -1,0 +1,171 @@
+"""Public helpers for testing exporters, readers and applications: a configurable fake exporter and a fake clock.
+
+Nothing here sleeps: a fake exporter does what it is told, and time on a fake clock passes when a test says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from exporter_core.clock import Signal, TimerHandle
+from exporter_core.context import Context
+from exporter_core.errors import ExporterShutdownError
+from exporter_core.exporter import Exporter, ExporterConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+    from exporter_core.contract import InstrumentKind
+
+__all__ = ["FakeClock", "FakeExporter"]
+
+
+class FakeExporter(Exporter[ExporterConfig]):
+    """An exporter that keeps the contract and remembers what it was handed, unless a function field says otherwise.
+
+    Args:
+        on_export: called instead of accepting the batch.
+        on_force_flush: called instead of returning.
+        on_shutdown: called instead of shutting down.
+        on_temporality: called instead of answering cumulative.
+        on_aggregation: called instead of answering the SDK's default.
+    """
+
+    def __init__(
+        self,
+        config: ExporterConfig | None = None,
+        *,
+        on_export: Callable[[Context, MetricsData], object] | None = None,
+        on_force_flush: Callable[[Context], object] | None = None,
+        on_shutdown: Callable[[Context], object] | None = None,
+        on_temporality: Callable[[InstrumentKind], AggregationTemporality] | None = None,
+        on_aggregation: Callable[[InstrumentKind], Aggregation] | None = None,
+    ) -> None:
+        super().__init__(config or ExporterConfig())
+        self.on_export = on_export
+        self.on_force_flush = on_force_flush
+        self.on_shutdown = on_shutdown
+        self.on_temporality = on_temporality
+        self.on_aggregation = on_aggregation
+        self.calls: list[str] = []
+        """The operations in the order they were entered."""
+        self.exported: list[MetricsData] = []
+        """The batches that were accepted."""
+        self.is_shut_down = False
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        """Cumulative, or what ``on_temporality`` says."""
+        return self.on_temporality(instrument_kind) if self.on_temporality else super().temporality(instrument_kind)
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
+        """The SDK's default, or what ``on_aggregation`` says."""
+        return self.on_aggregation(instrument_kind) if self.on_aggregation else super().aggregation(instrument_kind)
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        """Accept the batch, or do what ``on_export`` says and return what it returns."""
+        self.calls.append("export")
+        if self.on_export is not None:
+            return self.on_export(context, metrics)  # type: ignore[return-value]  # a test may want a wrong answer
+        if self.is_shut_down:
+            raise ExporterShutdownError("the fake exporter has been shut down")
+        context.raise_if_done()
+        self.exported.append(metrics)
+        return None
+
+    def force_flush(self, context: Context) -> None:
+        """Return, since nothing is held, or do what ``on_force_flush`` says."""
+        self.calls.append("force_flush")
+        if self.on_force_flush is not None:
+            return self.on_force_flush(context)  # type: ignore[return-value]  # a test may want a wrong answer
+        if not self.is_shut_down:
+            context.raise_if_done()
+        return None
+
+    def shutdown(self, context: Context) -> None:
+        """Shut down, or do what ``on_shutdown`` says."""
+        self.calls.append("shutdown")
+        if self.on_shutdown is not None:
+            return self.on_shutdown(context)  # type: ignore[return-value]  # a test may want a wrong answer
+        if self.is_shut_down:
+            raise ExporterShutdownError("the fake exporter has been shut down")
+        self.is_shut_down = True
+        context.raise_if_done()
+        return None
+
+
+class FakeClock:
+    """A monotonic clock that stands still until :meth:`advance`; whoever waits on it is woken by that alone.
+
+    Args:
+        auto_advance: let every wait pass at once, moving the clock on to its end: for code that backs off and retries
+            on one thread.
+    """
+
+    def __init__(self, *, auto_advance: bool = False) -> None:
+        self._now = 0.0
+        self._auto_advance = auto_advance
+        self._condition = threading.Condition()
+        self._sleepers: dict[Signal, float | None] = {}
+        self._timers: list[TimerHandle] = []
+        self.waits: list[float | None] = []
+        """The time-outs of all waits, in seconds, in the order they began."""
+
+    def context(self, *, timeout: float | None = None) -> Context:
+        """A context on this clock, done ``timeout`` seconds from here (None: when it is cancelled)."""
+        return Context(deadline=None if timeout is None else self._now + timeout, clock=self)
+
+    def monotonic(self) -> float:
+        """The seconds that have been let pass."""
+        return self._now
+
+    def wait(self, signal: Signal, timeout: float | None) -> None:
+        """Wait for the signal, or until the clock has been moved on by ``timeout`` seconds, which sets the signal."""
+        with self._condition:
+            self.waits.append(timeout)
+            due = None if timeout is None else self._now + timeout
+            if due is not None and due <= self._now:
+                return
+            if due is not None and self._auto_advance and not signal.is_set():
+                self._move(due)
+                return
+            self._sleepers[signal] = due
+            self._condition.notify_all()
+        try:
+            signal.wait()
+        finally:
+            with self._condition:
+                self._sleepers.pop(signal, None)
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
+        """Call back from :meth:`advance`, or at once if the clock is there already."""
+        handle = TimerHandle(when, callback)
+        with self._condition:
+            self._timers.append(handle)
+        self.advance(0)
+        return handle
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: wakes whoever waited for it, and makes the calls that are due, on this thread."""
+        with self._condition:
+            due = self._move(self._now + seconds)
+        for handle in due:
+            handle.fire()
+
+    def await_sleepers(self, count: int = 1, *, timeout: float = 30.0) -> None:
+        """Return when at least ``count`` threads wait on the clock; raises TimeoutError after ``timeout`` real seconds."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: len(self._sleepers) >= count, timeout):
+                raise TimeoutError(f"{len(self._sleepers)} of {count} threads wait on the clock after {timeout} s")
+
+    def _move(self, now: float) -> list[TimerHandle]:
+        self._now = now
+        for signal, due in list(self._sleepers.items()):
+            if due is not None and due <= now:
+                signal.set()
+        calls = [handle for handle in self._timers if handle.when <= now]
+        self._timers = [handle for handle in self._timers if handle.when > now]
+        return sorted(calls, key=lambda handle: handle.when)
