@@ -49,6 +49,7 @@ $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
 
 .PHONY: setup
 setup: $(STAMP) ## install everything into .venv
+	@:
 
 .PHONY: constraints
 constraints: $(UV) ## renew constraints.txt, the pinned versions

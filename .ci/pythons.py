@@ -34,7 +34,7 @@ def candidates() -> Iterator[Path]:
 def described(path: Path) -> tuple[tuple[int, int], str] | None:
     """Version and real path of a released CPython that is new enough; None for what is not, or does not run."""
     try:
-        done = subprocess.run([path, "-c", DESCRIBE], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - an interpreter
+        done = subprocess.run([path, "-c", DESCRIBE], capture_output=True, text=True, timeout=30, check=True)
         major, minor, level, implementation, executable = done.stdout.rstrip("\n").split(" ", 4)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
@@ -53,7 +53,7 @@ def main() -> None:
             found.setdefault(*description)
     for version, executable in sorted(found.items(), reverse=True):
         venv = ".venv" if version == sys.version_info[:2] else ".venv-{}.{}".format(*version)
-        print(venv, executable)  # noqa: T201 - what it is for
+        print(venv, executable)
 
 
 if __name__ == "__main__":

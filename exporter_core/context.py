@@ -211,8 +211,10 @@ class Context:
     # --- for the guard ---------------------------------------------------------------------------------------------
 
     def _for_call(self, now: float) -> Context:
-        """A child for a call that begins at ``now``; raises :meth:`error` if this context is done. One look at the
-        clock serves the caller too: a guard does this for every export."""
+        """A child for a call that begins at ``now``; raises :meth:`error` if this context is done.
+
+        One look at the clock serves the caller too: a guard does this for every export.
+        """
         deadline = self._deadline
         if deadline is not None and now >= deadline:
             self.raise_if_done()
