@@ -150,7 +150,7 @@ class Batch:
 
     def _write_histograms(self, name: str, metric_id: int, points: Sequence[HistogramDataPoint]) -> None:
         bounds: Sequence[float] | None = None
-        bounds_json = ""
+        bounds_json = json_of(bounds)
         for position, point in enumerate(points):
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()

@@ -136,6 +136,8 @@ class Database:
             # What made the connection fail may be mended by the next export; a connection never mends itself.
             self.close()
             raise ExporterError(f"{self._path}: {_explanation(error)}") from error
+        except DeadlineExceededError:
+            raise  # though it is an OSError
         except OSError as error:
             self.close()
             raise ExporterError(f"{self._path}: {error.strerror or error}") from error
@@ -162,7 +164,6 @@ class Database:
             connection.set_progress_handler(self._is_done, _STEPS_BETWEEN_CHECKS)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of consequence only before the first table
             if _pragma(connection, "application_id") != APPLICATION_ID or _version(connection) != SCHEMA_VERSION:
                 self._build(connection)
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -176,8 +177,13 @@ class Database:
 
     def _build(self, connection: sqlite3.Connection) -> None:
         """Create or migrate the schema, unless another process was faster."""
-        # Before write-ahead logging: the file's first page is ours as soon as there is one.
-        connection.execute("BEGIN IMMEDIATE")
+        # One transaction, and before write-ahead logging: as soon as the file has a first page, that says it is ours.
+        if _pragma(connection, "page_count") == 0:
+            # Once there is a page it is too late to choose this. The statement takes the write lock as IMMEDIATE does.
+            connection.execute("BEGIN")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        else:
+            connection.execute("BEGIN IMMEDIATE")
         try:
             if _pragma(connection, "application_id") != APPLICATION_ID:
                 if (
@@ -203,17 +209,20 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         raise ExporterError(f"{path}: no such file")
     _refuse_strange_file(path)
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
-    version = _version(connection)
-    if version == SCHEMA_VERSION:
-        return connection
-    connection.close()
-    if version > SCHEMA_VERSION:
-        raise ExporterError(_newer(path, version))
-    raise ExporterError(f"{path}: has schema version {version}: export into it once, which migrates it")
+    try:
+        version = _version(connection)
+        if version > SCHEMA_VERSION:
+            raise ExporterError(_newer(path, version))
+        if version < SCHEMA_VERSION:
+            raise ExporterError(f"{path}: has schema version {version}: export into it once, which migrates it")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _refuse_strange_file(path: Path) -> None:
-    """Raise ExporterError for an existing file that is not ours, without locking it or writing anything beside it."""
+    """Raise ExporterError for a file that is certainly not ours, without locking it or writing anything beside it."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -225,9 +234,13 @@ def _refuse_strange_file(path: Path) -> None:
     # Through SQLite, since closing a descriptor of one's own would drop the locks that SQLite holds in this process.
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
     try:
+        if _pragma(connection, "page_count") == 0:
+            raise ExporterError(f"{path}: {_HINTS[sqlite3.SQLITE_NOTADB]}")  # too short to be one
         if _pragma(connection, "application_id") != APPLICATION_ID:
             raise ExporterError(_foreign(path))
     except sqlite3.Error as error:
+        if _is(error, sqlite3.SQLITE_CORRUPT):
+            return  # or another process is making it this very moment: a connection that respects locks will tell
         raise ExporterError(f"{path}: {_explanation(error)}") from error
     finally:
         connection.close()

@@ -40,21 +40,21 @@ class RowIds:
         self._described: dict[tuple[object, ...], int] = {}
         self._series: dict[int, dict[tuple[str | None, Hashable], int]] = {}
         self._series_count = 0
-        self._generation: int | None = None
+        self._valid_for: tuple[sqlite3.Connection, int] | None = None
 
     def synchronise(self, connection: sqlite3.Connection) -> None:
-        """Forget everything if series were deleted by anyone since the last transaction."""
-        generation: int = connection.execute("SELECT series_generation FROM state").fetchone()[0]
-        if generation != self._generation or self._series_count > _REMEMBERED_AT_MOST:
+        """Forget everything if the database was opened again, or anyone deleted series, since the last transaction."""
+        valid_for = (connection, connection.execute("SELECT series_generation FROM state").fetchone()[0])
+        if valid_for != self._valid_for or self._series_count > _REMEMBERED_AT_MOST:
             self.forget()
-        self._generation = generation
+        self._valid_for = valid_for
 
     def forget(self) -> None:
         """Drop every id."""
         self._described.clear()
         self._series.clear()
         self._series_count = 0
-        self._generation = None
+        self._valid_for = None
 
     def resource(self, connection: sqlite3.Connection, metrics: ResourceMetrics) -> int:
         """The id of the resource. Raises UnstorableError."""
