@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from exporter_core.context import Context
 from exporter_core.discovery import PluginEntry, PluginPolicy, installed, select, select_observer
-from exporter_core.errors import ConfigError, ContractError, PluginLoadError, SetupError
+from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
 from exporter_core.guard.calls import Outcome
@@ -201,7 +201,8 @@ def _validated(model: type[ExporterConfig], config: Mapping[str, Any] | Exporter
 
     validated = _bounded(validate, f"exporter {name!r}")  # validators are the plugin's code
     if isinstance(validated, ValidationError):
-        raise ConfigError(problems_of(validated, model, path=(name,)))
+        problems = problems_of(validated, model, path=(name,))
+        raise ConfigError([ConfigProblem(one.message, source=f"exporter {name!r}", path=one.path) for one in problems])
     return validated
 
 
