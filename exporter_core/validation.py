@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["UnknownKeyProblem", "kind_of", "nearest", "problems_of", "shown_path", "unknown"]
+__all__ = ["UnknownKeyProblem", "kind_of", "nearest", "problems_of", "shown_path", "stated", "unknown"]
 
+_STATED: Final = "exporter_core_stated"  # the error type of :func:`stated`
 _FEW: Final = 12  # so many valid names are listed; more would bury the message
 _LONGEST_KEY: Final = 60
 
@@ -163,6 +164,16 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return by_key[close[0]] if close else None
 
 
+def stated(message: str) -> Exception:
+    """For validators of models here: an error whose message is shown as it is, since it quotes no value.
+
+    The message of a ValueError is masked instead, because a plugin's validator may well quote what it was given.
+    """
+    from pydantic_core import PydanticCustomError  # noqa: PLC0415 - importing this module stays light
+
+    return PydanticCustomError(_STATED, "{message}", {"message": message})
+
+
 def kind_of(value: object) -> str:
     """What kind of value this is, in the words of a config file."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -289,6 +300,8 @@ def _with_nearest(choices: str, given: object) -> str:
 
 def _other(item: _Found) -> str:
     """The message of a validator, or of an error type not known here, without the value it was about."""
+    if item.details["type"] == _STATED:
+        return str(item.context["message"])
     text = str(item.context["error"]) if "error" in item.context else item.details["msg"]
     text = re.sub(r"^(?:Value error|Assertion failed), ", "", text)
     text = re.sub(r"^Input should (?:be )?", "expected ", text)

@@ -117,7 +117,7 @@ def _resolve(data: dict[str, Any], report: Report, registry: Models | None) -> P
         for number, item in enumerate(_list(provider.get("views")))
         if (view := _part(View, item)) is not None
     ]
-    if provider.get("meter_configurator/development"):
+    if "meter_configurator/development" in provider:
         report.warn("is not acted on", ("meter_provider", "meter_configurator/development"))
     resource = _part(Resource, data.get("resource", {}))
     settings = read_resource(resource, ("resource",), report) if resource is not None else ResourceSettings()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from exporter_core.contract import InstrumentKind
+from exporter_core.validation import kind_of, stated
 
 __all__ = [
     "FILE_FORMATS",
@@ -31,9 +32,15 @@ FILE_FORMATS: Final = ("1.0", "1.1")
 """The versions of the file format that are read."""
 
 AttributeType = Literal["string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array"]
-NonNegative = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[int, Field(ge=0, le=9_223_372_036_000)]  # the longest that a thread can wait
 Limit = Annotated[int, Field(gt=0)]
 Pattern = Annotated[list[str], Field(min_length=1)]
+_ATTRIBUTE_TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
+    "string": ("a string", (str,)),
+    "bool": ("true or false", (bool,)),
+    "int": ("an integer", (int,)),
+    "double": ("a number", (int, float)),
+}
 _ABSENT: Final[Any] = None  # Any: a default that may not be written: the schema has no null there
 Component = dict[str, dict[str, Any] | None]  # Any: the options belong to the component
 
@@ -60,7 +67,7 @@ class _Choice(_Model):
         if len(given) != 1:
             names = [field.alias or name for name, field in type(self).model_fields.items()]
             shown = f"{', '.join(names[:-1])} or {names[-1]}"
-            raise ValueError(f"expected one of {shown}" if not given else f"expected only one of {shown}")
+            raise stated(f"expected one of {shown}" if not given else f"expected only one of {shown}")
         return self
 
     @property
@@ -81,10 +88,38 @@ class AttributeNameValue(_Model):
 
     name: str
     """The attribute's name."""
-    value: str | int | float | bool | list[str] | list[bool] | list[int] | list[float] | None
-    """The attribute's value, of the type that `type` says; null leaves the attribute out."""
     type: AttributeType | None = None
     """The type of the value; string unless said otherwise."""
+    value: str | int | float | bool | list[str] | list[bool] | list[int] | list[float] | None
+    """The attribute's value, of the type that `type` says; null leaves the attribute out."""
+
+    @field_validator("value")
+    @classmethod
+    def _of_type(cls, value: Any, info: ValidationInfo) -> Any:  # Any: one of the types of the field
+        """The value as its type has it; the schema says in words that they must match."""
+        given = info.data.get("type")
+        name = given or "string"
+        element, types = _ATTRIBUTE_TYPES[name.removesuffix("_array")]
+        if value is None:
+            return None
+        items = value if isinstance(value, list) else [value]
+        if isinstance(value, list) is not name.endswith("_array"):
+            expected = f"a list for the type {name}" if name.endswith("_array") else f"{element} for the type {name}"
+            raise stated(f"expected {expected}, not {kind_of(value)}")
+        if not all(isinstance(item, types) and (bool in types or not isinstance(item, bool)) for item in items):
+            if isinstance(value, list):
+                raise stated(f"expected a list in which every item is {element}, for the type {name}")
+            hint = "" if given else "; put quotes around it or say its type"
+            raise stated(f"expected {element} for the type {name}, not {kind_of(value)}{hint}")
+        if name.startswith("int") and not all(-(2**63) <= item < 2**63 for item in items):
+            raise stated("expected an integer of 64 bits")
+        if float not in types:
+            return value
+        try:
+            floats = [float(item) for item in items]
+        except OverflowError:
+            raise stated("expected a number that fits into 64 bits") from None
+        return floats if isinstance(value, list) else floats[0]
 
 
 class IncludeExclude(_Model):
@@ -138,9 +173,9 @@ class CardinalityLimits(_Model):
 class PeriodicReader(_Model):
     """Collects and exports on a schedule."""
 
-    interval: NonNegative | None = None
+    interval: Milliseconds | None = None
     """Milliseconds between the starts of two exports, at least 1; 60000 unless given."""
-    timeout: NonNegative | None = None
+    timeout: Milliseconds | None = None
     """Milliseconds that one export may take; 0 means without limit; 30000 unless given."""
     max_export_batch_size: Limit | None = Field(default=None, alias="max_export_batch_size/development")
     """Not supported."""
@@ -156,7 +191,7 @@ class PeriodicReader(_Model):
     def _pause(cls, value: int | None) -> int | None:
         """The schema allows 0, without a meaning: an export would follow the other without an end."""
         if value == 0:
-            raise ValueError("0 would export without a pause; expected at least 1 (milliseconds)")
+            raise stated("0 would export without a pause; expected at least 1 (milliseconds)")
         return value
 
 
@@ -249,6 +284,26 @@ class View(_Model):
     """What becomes of them."""
 
 
+class MeterConfig(_Model):
+    """Not supported."""
+
+    enabled: bool = True
+
+
+class MeterMatcher(_Model):
+    """Not supported."""
+
+    name: str
+    config: MeterConfig
+
+
+class MeterConfigurator(_Model):
+    """Not supported."""
+
+    default_config: MeterConfig = MeterConfig()
+    meters: Annotated[list[MeterMatcher], Field(min_length=1)] = Field(default_factory=list)
+
+
 class MeterProvider(_Model):
     """What is collected, how, and where it goes."""
 
@@ -258,9 +313,7 @@ class MeterProvider(_Model):
     """Changes to how metrics are made."""
     exemplar_filter: Literal["always_on", "always_off", "trace_based"] | None = None
     """Which measurements may become exemplars; trace_based unless given."""
-    meter_configurator: dict[str, Any] = Field(
-        default_factory=dict, alias="meter_configurator/development"
-    )  # Any: not read
+    meter_configurator: MeterConfigurator = Field(default=_ABSENT, alias="meter_configurator/development")
     """Not supported."""
 
 

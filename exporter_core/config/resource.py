@@ -12,14 +12,14 @@ from urllib.parse import unquote
 
 from exporter_core.config.settings import AttributeValue, ResourceSettings
 from exporter_core.errors import SetupError
-from exporter_core.validation import kind_of, unknown
+from exporter_core.validation import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource as SdkResource
 
-    from exporter_core.config.models import AttributeNameValue, Resource
+    from exporter_core.config.models import Resource
     from exporter_core.config.report import Report
 
 __all__ = ["read_resource", "sdk_resource"]
@@ -31,13 +31,6 @@ _DETECTION_SECONDS: Final = 5.0
 # "service" is an instance id and OTEL_SERVICE_NAME.
 _ENTRY_POINTS: Final = {"host": ("host", "os"), "service": ("service_instance",)}
 
-_TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
-    "string": ("a string", (str,)),
-    "bool": ("true or false", (bool,)),
-    "int": ("an integer", (int,)),
-    "double": ("a number", (int, float)),
-}
-
 
 def read_resource(resource: Resource, path: Sequence[str | int], report: Report) -> ResourceSettings:
     """The settings of a resource; what is wrong with it goes to the report."""
@@ -46,12 +39,8 @@ def read_resource(resource: Resource, path: Sequence[str | int], report: Report)
         where = (*path, "attributes", number)
         if attribute.value is None:
             report.warn(f"the attribute '{attribute.name}' has no value and is left out", where)
-            continue
-        value = _typed(attribute)
-        if isinstance(value, _Mismatch):
-            report.error(value.message, (*where, "value"))
         else:
-            attributes[attribute.name] = value
+            attributes[attribute.name] = attribute.value
     detection = resource.detection
     detectors = [
         name
@@ -89,35 +78,6 @@ def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkR
         if not any(fnmatchcase(name, pattern) for pattern in settings.excluded):
             attributes[name] = value
     return Resource({**attributes, **settings.attributes}, settings.schema_url)
-
-
-class _Mismatch:
-    """That a value is not of the type that its attribute says."""
-
-    def __init__(self, message: str) -> None:
-        self.message = message
-
-
-def _typed(attribute: AttributeNameValue) -> AttributeValue | _Mismatch:
-    """The value as the attribute's type has it."""
-    name = attribute.type or "string"
-    value = attribute.value
-    element, types = _TYPES[name.removesuffix("_array")]
-    hint = "" if attribute.type else "; put quotes around it or say its type"
-    if name.endswith("_array"):
-        if not isinstance(value, list):
-            return _Mismatch(f"expected a list for the type {name}, not {kind_of(value)}")
-        wrong = next((item for item in value if not _fits(item, types)), None)
-        if wrong is not None:
-            return _Mismatch(f"expected a list in which every item is {element}, for the type {name}")
-        return [float(item) for item in value] if name == "double_array" else value
-    if not _fits(value, types):
-        return _Mismatch(f"expected {element} for the type {name}, not {kind_of(value)}{hint}")
-    return float(value) if name == "double" and isinstance(value, int) else value  # type: ignore[return-value]  # not None
-
-
-def _fits(value: object, types: tuple[type, ...]) -> bool:
-    return isinstance(value, types) and not (isinstance(value, bool) and bool not in types)
 
 
 def _attributes_list(text: str, path: Sequence[str | int], report: Report) -> dict[str, AttributeValue]:

@@ -1,0 +1,208 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import View
+
+from exporter_core.config import AggregationSettings, ViewSettings, parse_config, sdk_view
+from exporter_core.config.models import View as ViewModel
+from exporter_core.config.report import Report
+from exporter_core.config.views import read_view
+from exporter_core.contract import InstrumentKind
+from exporter_core.errors import ConfigError
+
+
+@pytest.fixture
+def read(registry, minimal) -> Callable[..., ViewSettings]:
+    def read(stream: dict[str, Any], **selector: Any) -> ViewSettings:
+        view = {"selector": selector, "stream": stream}
+        return parse_config(minimal(provider={"views": [view]}), registry=registry).views[0]
+
+    return read
+
+
+@pytest.fixture
+def faults(read) -> Callable[..., list[str]]:
+    def faults(stream: dict[str, Any], **selector: Any) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            read(stream, **selector)
+        return [str(problem).removeprefix("meter_provider.views[0].") for problem in caught.value.problems]
+
+    return faults
+
+
+def test_a_view_is_read_whole(read) -> None:
+    settings = read(
+        {
+            "name": "n",
+            "description": "d",
+            "aggregation": {"explicit_bucket_histogram": {"boundaries": [1, 2.5], "record_min_max": False}},
+            "aggregation_cardinality_limit": 9,
+            "attribute_keys": {"included": ["a", "b"]},
+        },
+        instrument_name="i",
+        instrument_type="histogram",
+        unit="s",
+        meter_name="m",
+        meter_version="1",
+        meter_schema_url="u",
+    )
+    assert settings == ViewSettings(
+        instrument_name="i",
+        instrument_kind=InstrumentKind.HISTOGRAM,
+        unit="s",
+        meter_name="m",
+        meter_version="1",
+        meter_schema_url="u",
+        name="n",
+        description="d",
+        aggregation=AggregationSettings(
+            "explicit_bucket_histogram", {"boundaries": [1.0, 2.5], "record_min_max": False}
+        ),
+        cardinality_limit=9,
+        attribute_keys=frozenset({"a", "b"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stream", "selector", "fault"),
+    [
+        ({}, {}, "selector: expected at least one criterion, such as instrument_name"),
+        (
+            {"name": "x"},
+            {"instrument_name": "a*"},
+            "stream.name: a view whose instrument_name has wildcards cannot rename",
+        ),
+        ({"name": "x"}, {"instrument_name": "a?"}, "stream.name: a view whose instrument_name has wildcards"),
+        (
+            {"attribute_keys": {"excluded": ["a"]}},
+            {"unit": "s"},
+            "stream.attribute_keys.excluded: the OpenTelemetry Python SDK cannot leave attributes out by name",
+        ),
+        (
+            {"attribute_keys": {"included": ["a", "b.*"]}},
+            {"unit": "s"},
+            "stream.attribute_keys.included[1]: the OpenTelemetry Python SDK knows no wildcards in attribute keys",
+        ),
+        (
+            {"aggregation": {"explicit_bucket_histogram": {"boundaries": [1, 3, 2]}}},
+            {"unit": "s"},
+            "stream.aggregation.explicit_bucket_histogram.boundaries[2]: expected boundaries in increasing order",
+        ),
+        (
+            {"aggregation": {"explicit_bucket_histogram": {"boundaries": [1, float("inf")]}}},
+            {"unit": "s"},
+            "stream.aggregation.explicit_bucket_histogram.boundaries[1]: expected a finite number",
+        ),
+        (
+            {"aggregation": {"base2_exponential_bucket_histogram": {"max_size": 16385}}},
+            {"unit": "s"},
+            "stream.aggregation.base2_exponential_bucket_histogram.max_size: the OpenTelemetry Python SDK has at most",
+        ),
+        (
+            {"aggregation": {"base2_exponential_bucket_histogram": {"max_scale": 21}}},
+            {"unit": "s"},
+            "stream.aggregation.base2_exponential_bucket_histogram.max_scale: expected a value of at most 20",
+        ),
+        (
+            {"aggregation": {"sum": None, "drop": None}},
+            {"unit": "s"},
+            "stream.aggregation: expected only one of default, drop, ",
+        ),
+        ({"aggregation": {}}, {"unit": "s"}, "stream.aggregation: expected one of default, drop, "),
+        (
+            {"aggregation": {"summ": None}},
+            {"unit": "s"},
+            "stream.aggregation: unknown key 'summ'; did you mean 'sum'?",
+        ),
+        (
+            {},
+            {"instrument_type": "histgram"},
+            "selector.instrument_type: expected 'counter', 'up_down_counter', 'histogram', 'gauge', ",
+        ),
+        ({"aggregation_cardinality_limit": 0}, {"unit": "s"}, "stream.aggregation_cardinality_limit: expected a value"),
+    ],
+)
+def test_what_the_sdk_cannot_do_is_an_error(faults, stream: Any, selector: Any, fault: str) -> None:
+    (found,) = faults(stream, **selector)
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "aggregation",
+    [
+        {"default": None},
+        {"drop": {}},
+        {"sum": None},
+        {"last_value": None},
+        {"explicit_bucket_histogram": None},
+        {"explicit_bucket_histogram": {"boundaries": []}},
+        {"base2_exponential_bucket_histogram": None},
+        {"base2_exponential_bucket_histogram": {"max_size": 2, "max_scale": -10, "record_min_max": False}},
+    ],
+)
+def test_every_aggregation_works_in_the_sdk(read, aggregation: dict[str, Any]) -> None:
+    view = sdk_view(read({"aggregation": aggregation}, instrument_name="i"))
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader], views=[view], shutdown_on_exit=False)
+    provider.get_meter("m").create_histogram("i").record(5)
+    data = reader.get_metrics_data()
+    assert (data is None) is ("drop" in aggregation)
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("kind", list(InstrumentKind))
+def test_a_view_selects_by_every_instrument_kind(read, kind: InstrumentKind) -> None:
+    view = sdk_view(read({"name": "renamed", "attribute_keys": {"included": ["a"]}}, instrument_type=kind.value))
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader], views=[view], shutdown_on_exit=False)
+    meter = provider.get_meter("m")
+    for name in InstrumentKind:
+        create = getattr(meter, f"create_{name.value}")
+        if name.startswith("observable"):
+            create(f"my_{name}", callbacks=[])
+        else:
+            instrument = create(f"my_{name}")
+            getattr(instrument, {"histogram": "record", "gauge": "set"}.get(name, "add"))(1, {"a": 1, "b": 2})
+    data = reader.get_metrics_data()
+    metrics = {
+        metric.name: metric for r in data.resource_metrics for scope in r.scope_metrics for metric in scope.metrics
+    }
+    if not kind.startswith("observable"):
+        assert f"my_{kind}" not in metrics
+        assert [dict(point.attributes) for point in metrics["renamed"].data.data_points] == [{"a": 1}]
+    provider.shutdown()
+
+
+names = st.none() | st.text("ab*?.", min_size=1, max_size=3)
+
+
+@settings(max_examples=200)
+@given(
+    selector=st.fixed_dictionaries(
+        {},
+        optional={
+            "instrument_name": names,
+            "instrument_type": st.none() | st.sampled_from([kind.value for kind in InstrumentKind]),
+            "unit": names,
+            "meter_name": names,
+        },
+    ),
+    stream=st.fixed_dictionaries(
+        {}, optional={"name": names, "aggregation_cardinality_limit": st.none() | st.integers(1)}
+    ),
+)
+def test_every_view_that_is_accepted_can_be_made(selector: dict[str, Any], stream: dict[str, Any]) -> None:
+    report = Report(None)
+    view = read_view(ViewModel.model_validate({"selector": selector, "stream": stream}), (), report)
+    try:
+        report.raise_problems()
+    except ConfigError:
+        with pytest.raises(Exception, match=r"Some instrument selection|declared with wildcard"):
+            sdk_view(view)
+    else:
+        assert isinstance(sdk_view(view), View)
