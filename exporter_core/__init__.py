@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from exporter_core.errors import PluginLoadError as PluginLoadError
     from exporter_core.errors import SetupError as SetupError
     from exporter_core.errors import UnsupportedContractError as UnsupportedContractError
+    from exporter_core.exporter import Destination as Destination
     from exporter_core.exporter import Exporter as Exporter
     from exporter_core.exporter import ExporterConfig as ExporterConfig
     from exporter_core.guard import GuardedExporter as GuardedExporter
@@ -43,6 +44,7 @@ _MODULE_OF = {
     "Context": "context",
     "InstrumentKind": "contract",
     "hookimpl": "contract",
+    "Destination": "exporter",
     "Exporter": "exporter",
     "ExporterConfig": "exporter",
     "GuardedExporter": "guard",
@@ -77,6 +79,7 @@ __all__ = [
     "ContextCancelledError",
     "ContractError",
     "DeadlineExceededError",
+    "Destination",
     "Exporter",
     "ExporterBusyError",
     "ExporterConfig",

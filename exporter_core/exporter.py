@@ -7,7 +7,7 @@ that delivers each batch before it returns, holds nothing and owns nothing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
 
-__all__ = ["Exporter", "ExporterConfig"]
+__all__ = ["Destination", "Exporter", "ExporterConfig"]
 
 
 class ExporterConfig(BaseModel):
@@ -35,6 +35,15 @@ class ExporterConfig(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
+
+
+class Destination(NamedTuple):
+    """Where an exporter's data goes, for people to read; an exporter may have a ``destination`` method that says it."""
+
+    location: str
+    """The place in one line: a file, a URL without credentials."""
+    command: str | None = None
+    """One shell command that shows what has arrived there."""
 
 
 ConfigT = TypeVar("ConfigT", bound=ExporterConfig)

@@ -21,6 +21,7 @@ PUBLIC = [
     "ContextCancelledError",
     "ContractError",
     "DeadlineExceededError",
+    "Destination",
     "Exporter",
     "ExporterBusyError",
     "ExporterConfig",

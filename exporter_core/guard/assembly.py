@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError, SetupError
+from exporter_core.exporter import Destination
 from exporter_core.guard.calls import Call, Outcome
 from exporter_core.guard.hooks import bind
 from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
@@ -37,6 +38,7 @@ class Instance:
         self.asynchronous = asynchronous_operations(exporter_class)
         self.hooks: HookRelay = bind(self.exporter)
         self.temporalities = {kind: _temporality(self.hooks, kind, exporter_class) for kind in InstrumentKind}
+        self.destination = _destination(self.exporter)
         self.aggregations = {kind: _aggregation(self.hooks, kind, exporter_class) for kind in InstrumentKind}
 
 
@@ -164,6 +166,13 @@ def _aggregation(hooks: HookRelay, kind: InstrumentKind, exporter_class: type) -
             f"{_shown(answer)}; it must be an Aggregation of opentelemetry.sdk.metrics.view"
         )
     return answer
+
+
+def _destination(exporter: object) -> Destination | None:
+    """Where the data goes, if the exporter says it; the one thing asked that is not in the contract."""
+    ask = getattr(exporter, "destination", None)
+    answer = ask() if callable(ask) else None
+    return answer if isinstance(answer, Destination) else None
 
 
 def _shown(answer: object) -> str:

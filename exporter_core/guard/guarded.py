@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
 
+    from exporter_core.exporter import Destination
     from exporter_core.guard.lanes import Lane
     from exporter_core.observing import Observers
 
@@ -118,6 +119,7 @@ class GuardedExporter:
         instance = self._assembly.instance
         self._temporalities = instance.temporalities
         self._aggregations = instance.aggregations
+        self._destination = instance.destination
         forking.register(self)
 
     # --- the contract --------------------------------------------------------------------------------------------
@@ -247,6 +249,11 @@ class GuardedExporter:
     def busy(self) -> bool:
         """Whether an export is running, abandoned ones included: another would wait, or raise ExporterBusyError."""
         return self._state is not GuardState.FORKED and self._assembly.export.running is not None
+
+    @property
+    def destination(self) -> Destination | None:
+        """Where the data goes, if the exporter says it."""
+        return self._destination
 
     def stats(self) -> ExporterStats:
         """What has been counted so far."""
