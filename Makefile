@@ -11,9 +11,8 @@ STAMP  := $(VENV)/.installed
 # How long make run watches this machine, in seconds.
 DURATION ?= 10
 
-PLUGINS     := $(wildcard plugins/*/pyproject.toml)
-V1_PLUGIN   := tests/contract/v1_plugin
-TYPED       := exporter_core $(wildcard plugins/*/exporter_core_*) $(wildcard $(V1_PLUGIN)/exporter_core_*)
+PLUGINS      := $(wildcard plugins/*/pyproject.toml)
+PUBLIC_USERS := $(wildcard plugins/*/exporter_core_* tests/contract/v1_plugin/exporter_core_*)
 
 # uv's cache stays in the project, so that what one call has fetched the next one finds whatever HOME is.
 export UV_CACHE_DIR           ?= $(CURDIR)/.tools/cache
@@ -36,8 +35,8 @@ need_python = $(if $(filter True,$(NEW_ENOUGH)),,$(error exporter-core needs Pyt
 # uv comes from PyPI: into a virtual environment, or beside one where the machine has pip but no venv.
 $(UV):
 	@$(need_python)rm -rf .tools
-	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && .tools/bin/python -m pip install -q --disable-pip-version-check uv \
-	    || { rm -rf .tools; $(PYTHON) -m pip install -q --disable-pip-version-check --target .tools uv; } \
+	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && .tools/bin/python -m pip install -qq --disable-pip-version-check uv \
+	    || { rm -rf .tools; $(PYTHON) -m pip install -qq --disable-pip-version-check --target .tools uv; } \
 	    || { echo "make: uv cannot be installed: $(PYTHON) needs pip or venv, and PyPI has to be in reach" >&2; exit 2; }
 
 # The stamp makes a second call do nothing, and so work offline.
@@ -89,13 +88,12 @@ format: $(STAMP) ## put style right where that needs no thought
 	@$(BIN)/ruff check -q --fix-only .
 	@$(BIN)/ruff format -q .
 
-# pyright finds installed packages through the first python on PATH.
+# pyright, which finds installed packages through the first python on PATH, checks the public names and who uses them.
 .PHONY: types
 types: $(STAMP) ## check types, and that those of the public names are complete
-	@$(BIN)/mypy --no-error-summary $(TYPED)
-	@PATH="$(CURDIR)/$(BIN):$$PATH"; out=$$(pyright $(TYPED) 2>&1) || { echo "$$out"; exit 1; }
-	@PATH="$(CURDIR)/$(BIN):$$PATH"; out=$$(pyright --ignoreexternal --verifytypes exporter_core 2>&1) \
-	    || { echo "$$out"; exit 1; }
+	@$(BIN)/mypy --no-error-summary exporter_core $(PUBLIC_USERS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; out=$$(pyright $(PUBLIC_USERS) 2>&1) || { echo "$$out"; exit 1; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python .ci/public_types.py
 	@echo "types: fine"
 
 .PHONY: imports

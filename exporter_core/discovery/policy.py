@@ -27,8 +27,8 @@ class PluginPolicy:
     def __init__(self, allow: Iterable[str] | None = None, block: Iterable[str] = ()) -> None:
         if isinstance(allow, str) or isinstance(block, str):
             raise TypeError("allow and block are sequences of names, not one name")
-        self.allow = None if allow is None else tuple(allow)
-        self.block = tuple(block)
+        self.allow: tuple[str, ...] | None = None if allow is None else tuple(allow)
+        self.block: tuple[str, ...] = tuple(block)
         self._allow = None if self.allow is None else frozenset(map(normalize, self.allow))
         self._block = frozenset(map(normalize, self.block))
 
