@@ -5,6 +5,7 @@ What came from outside is shown so that it cannot act on the terminal: control c
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ def number_text(value: object) -> str:
         return f"{value:.{_SIGNIFICANT_DIGITS}g}"
     if value.is_integer():
         return f"{value:,.0f}"
-    before_the_point = max(0, math.floor(math.log10(size)) + 1)
+    before_the_point = math.floor(math.log10(size)) + 1  # negative: zeros after the point
     text = f"{value:,.{max(0, _SIGNIFICANT_DIGITS - before_the_point)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -63,7 +64,7 @@ def _value_text(value: AnyValue) -> str:
         plain = value and value.isprintable() and not any(character in value for character in " =\"',[]{}")
         return value if plain else '"' + printable(value).replace('"', '\\"') + '"'
     if value is None or isinstance(value, bool):
-        return str(value).lower()
+        return json.dumps(value)
     if isinstance(value, bytes | bytearray):
         return "0x" + value.hex()
     if isinstance(value, Mapping):
