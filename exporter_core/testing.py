@@ -156,7 +156,7 @@ class FakeClock:
             handle.fire()
 
     def await_sleepers(self, count: int = 1, *, timeout: float = 30.0) -> None:
-        """Return when ``count`` threads or more wait on the clock; raises TimeoutError after ``timeout`` real seconds."""
+        """Return when ``count`` or more threads wait on it; raises TimeoutError after ``timeout`` real seconds."""
         with self._condition:
             if not self._condition.wait_for(lambda: len(self._sleepers) >= count, timeout):
                 raise TimeoutError(f"{len(self._sleepers)} of {count} threads wait on the clock after {timeout} s")
