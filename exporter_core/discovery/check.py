@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from exporter_core.discovery.scan import absolute
 from exporter_core.masking import Masker
@@ -35,6 +35,7 @@ OUTPUT_LIMIT = 64 * 1024
 
 _ANSWER_LIMIT = 8 * 1024 * 1024
 _LOOK_INTERVAL = 0.1  # seconds
+_REAP_TIMEOUT = 5.0  # seconds
 _PIPE_BYTES = 1 << 20  # at least what a pipe holds, so that one read empties it
 
 # The registry stands above this package: only the child, a program of its own, may import it.
@@ -126,14 +127,21 @@ def _run(request: bytes, deadline: float) -> tuple[int | None, dict[str, Any] | 
         finally:
             # The group is the child's and whatever it has started. Not reaped yet, its number is still its own.
             os.killpg(process.pid, signal.SIGKILL)
-            status = process.wait()
+            status = _reap(process)
     return status if in_time else None, _understood(bytes(answer)), bytes(output)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(_REAP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return None  # killed, but stuck in the kernel, such as on a network file system that does not answer
 
 
 class _Pipe:
     """A pipe whose ends are closed at the end of the block."""
 
-    def __enter__(self) -> _Pipe:
+    def __enter__(self) -> Self:
         self.read, self.write = os.pipe()
         self._open = {self.read, self.write}
         return self

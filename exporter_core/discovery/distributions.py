@@ -10,9 +10,9 @@ from exporter_core.discovery.entries import PluginEntry, normalize
 from exporter_core.discovery.metadata import headers_of, headers_text, name_of_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Found", "Listing", "Watch", "listing_of"]
+__all__ = ["Found", "Listing", "State", "Watch", "listing_of", "state_of"]
 
 State = tuple[int, ...]
 """What a stat says of a path; empty for what cannot be stat'ed, such as a path that does not exist."""
@@ -67,8 +67,8 @@ class Found:
         self,
         key: str,
         location: str,
-        entries: list[tuple[str, str, str]],
-        faults: list[str],
+        entries: Sequence[tuple[str, str, str]],
+        faults: Sequence[str],
         identity: tuple[str, str] | None = None,
     ) -> None:
         self.key = key

@@ -10,9 +10,10 @@ import binascii
 import os
 import stat
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter_core.discovery.distributions import Listing, Watch, listing_of, state_of
+from exporter_core.discovery.distributions import Listing, State, Watch, listing_of, state_of
 from exporter_core.discovery.entries import PluginEntry
 from exporter_core.discovery.scan import absolute, scan
 
@@ -77,14 +78,32 @@ def _load(file: str, key: bytes) -> Listing | None:
     lines = body.split(b"\n")
     if head != b"%s %08x" % (_MAGIC, binascii.crc32(body)) or lines[0] != key:
         return None
+    roots = key.split(b"\0")
+    states: list[State] = []
     try:
-        states = [_root_state(root) for root in lines[1].split(b"\0")]
-        if lines[2]:
-            states += map(state_of, map(os.stat, lines[2].split(b"\0")))
-        unchanged = _stamp(states) == lines[3]
+        for number, root in enumerate(roots, 1):
+            _add_states(states, root, lines[number])
+        unchanged = _stamp(states) == lines[len(roots) + 1]
     except (OSError, ValueError, IndexError):
         return None  # a file is gone, which is a change too
-    return _listing_from(lines[4:-1]) if unchanged else None
+    return _listing_from(lines[len(roots) + 2 : -1]) if unchanged else None
+
+
+def _add_states(states: list[State], root: bytes, files: bytes) -> None:
+    """Add the state of a path entry and of the files in it (relative paths, separated by NUL)."""
+    if not files:
+        try:
+            states.append(state_of(os.stat(root)))  # noqa: PTH116 - pathlib costs more to import than discovery does
+        except (OSError, ValueError):
+            states.append(())
+        return
+    # Relative to an open directory: the system does not walk the long common part of the paths again and again.
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        states.append(state_of(os.fstat(fd)))
+        states += map(state_of, map(partial(os.stat, dir_fd=fd), files.split(b"\0")))
+    finally:
+        os.close(fd)
 
 
 def _read_trusted(file: str) -> bytes:
@@ -144,30 +163,26 @@ def _encoded(key: bytes, watch: Watch, result: Listing) -> bytes | None:
     rows = [entry.fields() for entry in result.entries] + list(result.problems)
     if any("\0" in field or "\n" in field for row in rows for field in row):
         return None
-    lines = [
-        key,
-        b"\0".join(map(os.fsencode, watch.roots)),
-        b"\0".join(map(os.fsencode, watch.files)),
-        _stamp([*watch.roots.values(), *watch.files.values()]),
-    ]
-    if any(b"\n" in line for line in lines):
+    lines = [key]
+    states: list[State] = []
+    unplaced = dict(watch.files)
+    for root, state in watch.roots.items():
+        prefix = f"{root.rstrip('/')}/"
+        within = [path for path in unplaced if path.startswith(prefix)]
+        states += [state, *(unplaced.pop(path) for path in within)]
+        lines.append(b"\0".join(os.fsencode(path[len(prefix) :]) for path in within))
+    lines.append(_stamp(states))
+    if unplaced or any(b"\n" in line for line in lines):
         return None
     lines += ["\0".join(row).encode("utf-8", "surrogateescape") for row in rows]
     body = b"\n".join(lines) + b"\n"
     return b"%s %08x\n%s" % (_MAGIC, binascii.crc32(body), body)
 
 
-def _stamp(states: list[tuple[int, ...]]) -> bytes:
+def _stamp(states: list[State]) -> bytes:
     # Python does not salt the hash of integers, so it is the same in every process; it is ten times as fast as
     # comparing texts, and a wrong "unchanged" has a chance of 1 in 2**61.
     return b"%d" % hash(tuple(states))
-
-
-def _root_state(root: bytes) -> tuple[int, ...]:
-    try:
-        return state_of(os.stat(root))  # noqa: PTH116 - pathlib costs more to import than discovery does
-    except (OSError, ValueError):
-        return ()
 
 
 def _create_beside(file: str) -> tuple[str, int] | None:
@@ -186,6 +201,7 @@ def _put(name: str, fd: int, data: bytes, file: str) -> bool:
     try:
         while data:
             data = data[os.write(fd, data) :]
+        _remove(file)  # ext4 flushes a file that replaces another to disk at once; without an index there is a scan
         os.replace(name, file)  # noqa: PTH105 - pathlib costs more to import than discovery does
         _drop_oldest(os.path.dirname(file))  # noqa: PTH120 - as above
     except OSError:

@@ -46,8 +46,10 @@ def read_file(path: str, limit: int) -> tuple[bytes, os.stat_result] | None:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return None
-        data = os.read(fd, limit)
-        while len(data) < limit and (more := os.read(fd, limit - len(data))):
+        # A file that grows meanwhile has another stat afterwards, so its size as it was is enough.
+        wanted = min(limit, status.st_size)
+        data = os.read(fd, wanted)
+        while len(data) < wanted and (more := os.read(fd, wanted - len(data))):
             data += more
         return data, status
     except OSError as error:
