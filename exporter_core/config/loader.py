@@ -128,7 +128,7 @@ def _resolve(data: dict[str, Any], report: Report, registry: Models | None) -> P
         resource=settings,
         readers=tuple(readers),
         views=tuple(views),
-        exemplar_filter=provider.get("exemplar_filter") or "trace_based",
+        exemplar_filter=provider.get("exemplar_filter", "trace_based"),
         observers=tuple(observers),
         policy=policy or PluginPolicy(),
         warnings=report.warnings,

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from exporter_core.contract import InstrumentKind
 from exporter_core.validation import kind_of, stated
 
 __all__ = [
@@ -32,6 +31,15 @@ FILE_FORMATS: Final = ("1.0", "1.1")
 """The versions of the file format that are read."""
 
 AttributeType = Literal["string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array"]
+InstrumentName = Literal[
+    "counter",
+    "up_down_counter",
+    "histogram",
+    "gauge",
+    "observable_counter",
+    "observable_up_down_counter",
+    "observable_gauge",
+]
 Milliseconds = Annotated[int, Field(ge=0, le=9_223_372_036_000)]  # the longest that a thread can wait
 Limit = Annotated[int, Field(gt=0)]
 Pattern = Annotated[list[str], Field(min_length=1)]
@@ -88,7 +96,7 @@ class AttributeNameValue(_Model):
 
     name: str
     """The attribute's name."""
-    type: AttributeType | None = None
+    type: AttributeType = Field(default=_ABSENT)
     """The type of the value; string unless said otherwise."""
     value: str | int | float | bool | list[str] | list[bool] | list[int] | list[float] | None
     """The attribute's value, of the type that `type` says; null leaves the attribute out."""
@@ -106,6 +114,8 @@ class AttributeNameValue(_Model):
         if isinstance(value, list) is not name.endswith("_array"):
             expected = f"a list for the type {name}" if name.endswith("_array") else f"{element} for the type {name}"
             raise stated(f"expected {expected}, not {kind_of(value)}")
+        if not items:
+            raise stated("expected at least one item")
         if not all(isinstance(item, types) and (bool in types or not isinstance(item, bool)) for item in items):
             if isinstance(value, list):
                 raise stated(f"expected a list in which every item is {element}, for the type {name}")
@@ -248,7 +258,7 @@ class ViewSelector(_Model):
 
     instrument_name: str | None = None
     """The instrument's name; `*` and `?` stand for any characters and any one."""
-    instrument_type: Literal[*tuple(kind.value for kind in InstrumentKind)] | None = None  # type: ignore[valid-type]  # a list of values
+    instrument_type: InstrumentName = Field(default=_ABSENT)
     """The instrument's kind."""
     unit: str | None = None
     """The instrument's unit."""
@@ -311,7 +321,7 @@ class MeterProvider(_Model):
     """Each reader collects on its own schedule and hands to one exporter."""
     views: Annotated[list[View], Field(min_length=1)] = Field(default_factory=list)
     """Changes to how metrics are made."""
-    exemplar_filter: Literal["always_on", "always_off", "trace_based"] | None = None
+    exemplar_filter: Literal["always_on", "always_off", "trace_based"] = "trace_based"
     """Which measurements may become exemplars; trace_based unless given."""
     meter_configurator: MeterConfigurator = Field(default=_ABSENT, alias="meter_configurator/development")
     """Not supported."""

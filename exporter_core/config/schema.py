@@ -46,6 +46,10 @@ def json_schema(registry: Listing) -> dict[str, Any]:  # Any: JSON
     """
     schema = FileModel.model_json_schema(schema_generator=_Generator)
     definitions = schema["$defs"]
+    for part in (schema, *definitions.values()):
+        for field in part.get("properties", {}).values():
+            if field.get("default", ...) is None and "anyOf" not in field:
+                del field["default"]  # it stands for "absent": null may not be written there
     exporters: dict[str, Any] = {}  # Any: JSON
     for name in sorted({"none", *(entry.name for entry in registry.entries())}):
         try:

@@ -47,7 +47,9 @@ def read_view(view: View, path: Sequence[str | int], report: Report) -> ViewSett
             )
     return ViewSettings(
         instrument_name=selector.instrument_name,
-        instrument_kind=InstrumentKind(selector.instrument_type) if selector.instrument_type else None,
+        instrument_kind=InstrumentKind(selector.instrument_type)
+        if "instrument_type" in selector.model_fields_set
+        else None,
         unit=selector.unit,
         meter_name=selector.meter_name,
         meter_version=selector.meter_version,

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
 from exporter_core.config import AggregationSettings, ViewSettings, parse_config, sdk_view
+from exporter_core.config.models import InstrumentName
 from exporter_core.config.models import View as ViewModel
 from exporter_core.config.report import Report
 from exporter_core.config.views import read_view
@@ -187,7 +188,7 @@ names = st.none() | st.text("ab*?.", min_size=1, max_size=3)
         {},
         optional={
             "instrument_name": names,
-            "instrument_type": st.none() | st.sampled_from([kind.value for kind in InstrumentKind]),
+            "instrument_type": st.sampled_from([kind.value for kind in InstrumentKind]),
             "unit": names,
             "meter_name": names,
         },
@@ -206,3 +207,7 @@ def test_every_view_that_is_accepted_can_be_made(selector: dict[str, Any], strea
             sdk_view(view)
     else:
         assert isinstance(sdk_view(view), View)
+
+
+def test_the_config_knows_exactly_the_instrument_kinds_of_the_contract() -> None:
+    assert set(get_args(InstrumentName)) == {kind.value for kind in InstrumentKind}
