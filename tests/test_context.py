@@ -529,30 +529,29 @@ def test_an_interrupt_in_a_callback_reaches_the_canceller_after_everybody_was_wo
     assert not context._watchers
 
 
-def test_racing_threads_call_a_callback_exactly_once() -> None:
-    for _ in range(100):
-        parent = Context.background()
-        context = parent.child(timeout=0.002)
-        calls: list[int] = []
-        barrier = threading.Barrier(4)
+@pytest.mark.parametrize("attempt", range(50))
+def test_racing_threads_call_a_callback_exactly_once(attempt: int) -> None:
+    parent = Context.background()
+    context = parent.child(timeout=0.002)
+    calls: list[int] = []
+    barrier = threading.Barrier(3)
 
-        def race(end: Callable[[], object], barrier: threading.Barrier = barrier) -> None:
-            barrier.wait(BOUND)
-            end()
+    def register() -> None:
+        for number in range(20):
+            context.on_done(lambda number=number: calls.append(number))
 
-        def register(context: Context = context, calls: list[int] = calls) -> None:
-            for number in range(20):
-                context.on_done(lambda number=number: calls.append(number))
+    def race(end: Callable[[], object]) -> None:
+        barrier.wait(BOUND)
+        end()
 
-        ends = [context.cancel, parent.cancel, register, lambda: None]
-        threads = [threading.Thread(target=race, args=(end,)) for end in ends]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(BOUND)
-        # The timer thread may still be in the middle of one that it has taken.
-        eventually(lambda: len(calls) >= 20 and not parent._watchers and not context._watchers)
-        assert sorted(calls) == list(range(20))
+    threads = [threading.Thread(target=race, args=(end,)) for end in (context.cancel, parent.cancel, register)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    # The timer thread may still be in the middle of one that it has taken.
+    eventually(lambda: len(calls) >= 20 and not parent._watchers and not context._watchers)
+    assert sorted(calls) == list(range(20))
 
 
 def test_a_callback_may_cancel_and_register_again() -> None:
