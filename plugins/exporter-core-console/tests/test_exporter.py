@@ -20,6 +20,7 @@ from exporter_core import (
     DeadlineExceededError,
     ExporterShutdownError,
     InstrumentKind,
+    load_exporter,
 )
 
 CUMULATIVE = AggregationTemporality.CUMULATIVE
@@ -269,3 +270,24 @@ def test_the_exporter_is_registered_by_its_name():
     assert entry.load() is ConsoleExporter
     assert entry.dist.name == "exporter-core-console"
     assert ConsoleExporter.config_model is ConsoleConfig
+
+
+def test_it_is_chosen_by_name_and_runs_behind_a_guard(batch, context, capsys):
+    with load_exporter("console", {"format": "json", "stream": "stderr"}) as guarded:
+        guarded.export(context, batch(("m", 1, {})))
+    with pytest.raises(ExporterShutdownError):
+        guarded.export(context, batch(("late", 1, {})))
+    assert json.loads(capsys.readouterr().err)["metric"] == "m"
+
+
+def test_behind_a_guard_a_blocked_pipe_is_an_error_on_time_and_the_next_export_succeeds(batch, context, pipe):
+    pipe.as_stdout()
+    with load_exporter("console") as guarded:
+        pipe.fill()
+        with pytest.raises(DeadlineExceededError):
+            guarded.export(Context.with_timeout(0.1), batch(("lost", 1, {})))
+        pipe.drain()
+        while guarded.busy:  # the guard gave up at the same moment as the exporter, which may need one more
+            assert not context.wait(0.01)
+        guarded.export(context, batch(("m", 1, {})))
+    assert json.loads(pipe.drain())["metric"] == "m"

@@ -233,12 +233,13 @@ def test_a_replaced_stdout_is_written_through(exporter, batch, context):
     assert [line["metric"] for line in lines_of(stream.getvalue())] == ["m"]
 
 
-def test_a_capture_of_the_test_runner_sees_what_is_exported(exporter, batch, context, capsys):
+def test_a_capture_of_the_test_runner_sees_what_is_exported(exporter, batch, context, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
     exporter(stream="stderr").export(context, batch(("m", 1, {})))
     exporter(format="table").export(context, batch(("n", 1, {})))
     captured = capsys.readouterr()
     assert [line["metric"] for line in lines_of(captured.err)] == ["m"]
-    assert "n  gauge  1" in captured.out or "metric" in captured.out
+    assert "\nn  gauge  1\n  1\n" in captured.out
 
 
 def test_a_replaced_stdout_that_fails_is_an_exporter_error(exporter, batch, context, monkeypatch):
