@@ -1,0 +1,109 @@
+"""Every snippet and command in the documents is run, and prints what the document says it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from exporter_core.config import load_config
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+IDS = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SAVED_AS = re.compile(r"# ([\w./-]+\.(?:py|yaml))\n")
+PRINTED = re.compile(r"print\(.*\)  # (.+)$", re.MULTILINE)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return [text for name, text in BLOCK.findall(document.read_text(encoding="utf-8")) if name == language]
+
+
+def save_files(document: Path, folder: Path) -> None:
+    for language in ("python", "yaml"):
+        for text in blocks(document, language):
+            if name := SAVED_AS.match(text):
+                (folder / name[1]).write_text(text, encoding="utf-8")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(folder),
+        "HOME": str(folder),
+        "NO_COLOR": "1",
+        "COLUMNS": "120",
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_python_snippets_run_and_print_what_they_say(document: Path, tmp_path: Path) -> None:
+    save_files(document, tmp_path)
+    program = [text for text in blocks(document, "python") if not SAVED_AS.match(text)]
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(program)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [expected for text in program for expected in PRINTED.findall(text)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_toml_and_whole_config_files_are_valid(document: Path, tmp_path: Path) -> None:
+    for text in blocks(document, "toml"):
+        tomllib.loads(text)
+    for number, text in enumerate(blocks(document, "yaml")):
+        if re.search(r"^file_format:", text, re.MULTILINE):
+            file = tmp_path / f"{number}.yaml"
+            file.write_text(text, encoding="utf-8")
+            load_config(file, environ={})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_commands_do_what_they_say(document: Path, tmp_path: Path) -> None:
+    save_files(document, tmp_path)
+    targets = re.findall(r"^([\w-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    ours = {path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")} | {"exporter-core"}
+    for text in blocks(document, "console"):
+        for command in re.findall(r"^\$ (.*)$", text, re.MULTILINE):
+            words = shlex.split(command, comments=True)
+            if words[0] == "make":
+                # CI and whoever clones the repository run these; here they would run this test again.
+                assert words[1] in targets, command
+            elif words[:2] == ["pip", "install"]:
+                # The packaging tests install wheels; here it is enough that the distributions exist.
+                assert {word.partition("[")[0] for word in words[2:]} <= ours, command
+            else:
+                ran = subprocess.run(
+                    ["bash", "-euc", command],
+                    cwd=tmp_path,
+                    env=environment(tmp_path),
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=100,
+                    check=False,
+                )
+                assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
