@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData, ScopeMetrics
 
     from exporter_core import Context
-    from exporter_core_sqlite.series import RowIds
+    from exporter_core_sqlite.series import RowIds, SeriesIds
 
 __all__ = ["Batch"]
 
@@ -139,31 +139,36 @@ class Batch:
             self._write_exponential(metric.name, metric_id, data.data_points)
 
     def _write_numbers(self, name: str, metric_id: int, points: Sequence[NumberDataPoint]) -> None:
+        series = self._ids.series_of(self._connection, metric_id, None)
         for position, point in enumerate(points):
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()
             try:
-                value = number(point.value)  # SQLite makes NULL of NaN
-                self._add(point, metric_id, None, value)
+                value = point.value
+                if type(value) is not float:
+                    value = number(value)
+                self._add(point, series, value)  # SQLite makes NULL of NaN
             except UnstorableError as error:
                 self._reject(1, name, error)
 
     def _write_histograms(self, name: str, metric_id: int, points: Sequence[HistogramDataPoint]) -> None:
+        series: SeriesIds | None = None
         bounds: Sequence[float] | None = None
-        bounds_json = json_of(bounds)
         for position, point in enumerate(points):
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()
             try:
-                if point.explicit_bounds is not bounds:  # the SDK gives all points of a metric the same object
+                # The SDK gives all points of a metric the same bounds object.
+                if series is None or point.explicit_bounds is not bounds:
+                    series = self._ids.series_of(self._connection, metric_id, json_of(point.explicit_bounds))
                     bounds = point.explicit_bounds
-                    bounds_json = json_of(bounds)
                 row = (*_summary(point), _counts(point.bucket_counts))
-                self._histograms.append((self._add(point, metric_id, bounds_json, None), *row))
+                self._histograms.append((self._add(point, series, None), *row))
             except UnstorableError as error:
                 self._reject(1, name, error)
 
     def _write_exponential(self, name: str, metric_id: int, points: Sequence[ExponentialHistogramDataPoint]) -> None:
+        series = self._ids.series_of(self._connection, metric_id, None)
         for position, point in enumerate(points):
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()
@@ -178,19 +183,21 @@ class Batch:
                     integer(point.negative.offset),
                     _counts(point.negative.bucket_counts),
                 )
-                self._exponential.append((self._add(point, metric_id, None, None), *row))
+                self._exponential.append((self._add(point, series, None), *row))
             except UnstorableError as error:
                 self._reject(1, name, error)
 
-    def _add(self, point: _DataPoint, metric_id: int, bounds_json: str | None, value: float | None) -> int:
+    def _add(self, point: _DataPoint, series: SeriesIds, value: float | None) -> int:
         """Take the point itself and its exemplars; its id. Raises UnstorableError, and has then taken nothing."""
         point_id = self._next_id
         at = integer(point.time_unix_nano)
         start = optional_integer(point.start_time_unix_nano)
-        exemplars = [_exemplar_row(point_id, *pair) for pair in enumerate(point.exemplars)] if point.exemplars else ()
-        series_id = self._ids.series(self._connection, metric_id, point.attributes, bounds_json)
-        self._points.append((point_id, series_id, at, start, value))
-        self._exemplars.extend(exemplars)
+        if point.exemplars:
+            exemplars = [_exemplar_row(point_id, *pair) for pair in enumerate(point.exemplars)]
+            self._points.append((point_id, series.id_of(point.attributes), at, start, value))
+            self._exemplars.extend(exemplars)
+        else:
+            self._points.append((point_id, series.id_of(point.attributes), at, start, value))
         self._next_id = point_id + 1
         return point_id
 

@@ -211,14 +211,15 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
     try:
         version = _version(connection)
-        if version > SCHEMA_VERSION:
-            raise ExporterError(_newer(path, version))
-        if version < SCHEMA_VERSION:
-            raise ExporterError(f"{path}: has schema version {version}: export into it once, which migrates it")
     except BaseException:
         connection.close()
         raise
-    return connection
+    if version == SCHEMA_VERSION:
+        return connection
+    connection.close()
+    if version > SCHEMA_VERSION:
+        raise ExporterError(_newer(path, version))
+    raise ExporterError(f"{path}: has schema version {version}: export into it once, which migrates it")
 
 
 def _refuse_strange_file(path: Path) -> None:

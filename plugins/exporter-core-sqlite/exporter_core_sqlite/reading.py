@@ -56,7 +56,8 @@ def read(path: str | os.PathLike[str]) -> Iterator[MetricsData]:
     Absent attributes read as empty ones and sequences as tuples; everything else is as it was. Other processes may
     write meanwhile.
 
-    Raises ExporterError for a file that is missing, not of this exporter, or of another schema version.
+    Raises ExporterError for a file that is missing, not of this exporter, or of another schema version, and
+    sqlite3.Error when reading it fails.
     """
     connection = connect_to_read(Path(path))
     try:

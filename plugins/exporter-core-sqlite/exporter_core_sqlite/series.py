@@ -38,14 +38,13 @@ class RowIds:
 
     def __init__(self) -> None:
         self._described: dict[tuple[object, ...], int] = {}
-        self._series: dict[int, dict[tuple[str | None, Hashable], int]] = {}
-        self._series_count = 0
+        self._series: dict[tuple[int, str | None], SeriesIds] = {}
         self._valid_for: tuple[sqlite3.Connection, int] | None = None
 
     def synchronise(self, connection: sqlite3.Connection) -> None:
         """Forget everything if the database was opened again, or anyone deleted series, since the last transaction."""
         valid_for = (connection, connection.execute("SELECT series_generation FROM state").fetchone()[0])
-        if valid_for != self._valid_for or self._series_count > _REMEMBERED_AT_MOST:
+        if valid_for != self._valid_for or sum(map(len, self._series.values())) > _REMEMBERED_AT_MOST:
             self.forget()
         self._valid_for = valid_for
 
@@ -53,7 +52,6 @@ class RowIds:
         """Drop every id."""
         self._described.clear()
         self._series.clear()
-        self._series_count = 0
         self._valid_for = None
 
     def resource(self, connection: sqlite3.Connection, metrics: ResourceMetrics) -> int:
@@ -91,18 +89,12 @@ class RowIds:
         columns = ("name", "resource_id", "scope_id", "type", "unit", "description", "temporality", "is_monotonic")
         return self._described_id(connection, "metrics", columns, row)
 
-    def series(self, connection: sqlite3.Connection, metric_id: int, attributes: Attributes, bounds: str | None) -> int:
-        """The id of the metric's series of these attributes and these explicit bounds. Raises UnstorableError."""
-        known = self._series.get(metric_id)
+    def series_of(self, connection: sqlite3.Connection, metric_id: int, bounds: str | None) -> SeriesIds:
+        """The ids of the metric's series that have these explicit bounds, for the rest of the transaction."""
+        known = self._series.get((metric_id, bounds))
         if known is None:
-            known = self._series[metric_id] = {}
-        key = (bounds, _key(attributes))
-        found = known.get(key)
-        if found is None:
-            row = (metric_id, json_of(attributes or {}), bounds)
-            found = known[key] = _row_id(connection, "series", ("metric_id", "attributes", "explicit_bounds"), row)
-            self._series_count += 1
-        return found
+            known = self._series[metric_id, bounds] = SeriesIds(connection, metric_id, bounds)
+        return known
 
     def _described_id(
         self, connection: sqlite3.Connection, table: str, columns: tuple[str, ...], row: tuple[object, ...]
@@ -114,14 +106,34 @@ class RowIds:
         return found
 
 
-def _key(attributes: Attributes) -> Hashable:
-    """What is equal for equal attributes only, types included: ``1 == True == 1.0``, but they are three series."""
-    if not attributes:
-        return ()
-    types = tuple(map(type, attributes.values()))
-    if _PLAIN_TYPES.issuperset(types):
-        return (*attributes.items(), *types)
-    return json_of(attributes)
+class SeriesIds:
+    """The ids of the series of one metric with the same explicit bounds."""
+
+    __slots__ = ("_bounds", "_connection", "_known", "_metric_id")
+
+    def __init__(self, connection: sqlite3.Connection, metric_id: int, bounds: str | None) -> None:
+        self._connection = connection
+        self._metric_id = metric_id
+        self._bounds = bounds
+        self._known: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def id_of(self, attributes: Attributes) -> int:
+        """The id of the series with these attributes. Raises UnstorableError."""
+        # What is equal for equal attributes only, types included: 1 == True == 1.0, but they are three series.
+        key: Hashable = ()
+        if attributes:
+            values = attributes.values()
+            types = tuple(map(type, values))
+            key = (*attributes, *values, *types) if _PLAIN_TYPES.issuperset(types) else json_of(attributes)
+        found = self._known.get(key)
+        if found is None:
+            row = (self._metric_id, json_of(attributes or {}), self._bounds)
+            found = _row_id(self._connection, "series", ("metric_id", "attributes", "explicit_bounds"), row)
+            self._known[key] = found
+        return found
 
 
 def _row_id(connection: sqlite3.Connection, table: str, columns: tuple[str, ...], row: tuple[object, ...]) -> int:

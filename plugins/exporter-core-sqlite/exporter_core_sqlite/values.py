@@ -29,9 +29,6 @@ __all__ = [
     "value_of",
 ]
 
-_SMALLEST = -(2**63)
-_LARGEST = 2**63 - 1
-
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -43,9 +40,9 @@ def integer(value: object) -> int:
     """The value, if it is an integer of 64 bits. Raises UnstorableError."""
     if not isinstance(value, int):
         raise UnstorableError(f"expected an integer, not {type(value).__name__}")
-    if not _SMALLEST <= value <= _LARGEST:
-        raise UnstorableError("an integer does not fit into 64 bits")
-    return value
+    if -0x8000_0000_0000_0000 <= value <= 0x7FFF_FFFF_FFFF_FFFF:  # noqa: PLR2004 - 64 bits; in place, as it is hot
+        return value
+    raise UnstorableError("an integer does not fit into 64 bits")
 
 
 def optional_integer(value: object) -> int | None:

@@ -257,6 +257,15 @@ def test_a_histogram_that_cannot_be_stored_leaves_nothing_of_itself(bad, make_ex
     assert query("SELECT count(*) FROM points") == [(2,)]
 
 
+def test_histograms_with_the_same_unstorable_bounds_are_all_refused(make_exporter, context, data_of, query):
+    good = {**HISTOGRAM, "bucket_counts": [1, 0], "explicit_bounds": [1.0]}
+    bad = {**good, "explicit_bounds": [10**5000]}
+    points = [HistogramDataPoint(**options) for options in (good, bad, bad, good)]
+    with pytest.raises(PartialSuccessError, match="2 of 4 points"):
+        make_exporter().export(context, data_of(Histogram(points, AggregationTemporality.DELTA)))
+    assert query("SELECT explicit_bounds FROM series") == [("[1.0]",)]
+
+
 def test_attributes_that_nest_too_deeply_cost_their_point_only(make_exporter, context, data_of, point):
     deep = []
     deep.append(deep)
