@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import ValidationError
 
+from exporter_core.config.bounded import TookTooLongError, bounded
 from exporter_core.config.settings import ReaderSettings
 from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry, PluginPolicy
@@ -24,6 +25,7 @@ __all__ = ["Models", "read_exporter", "read_reader"]
 
 _INTERVAL: Final = 60_000  # milliseconds, as in the configuration schema
 _TIMEOUT: Final = 30_000
+_CHECK_SECONDS: Final = 10.0  # for a plugin to check its options; it may look at files
 
 
 class Models(Protocol):
@@ -75,14 +77,8 @@ def read_exporter(
     except SetupError as error:
         report.error(" ".join(str(error).split()), where, of_key=True, bare=True)
         return None
-    try:
-        return name, model.model_validate({} if options is None else options)
-    except ValidationError as error:
-        report.add(problems_of(error, model, path=where), exporter=name, prefix=where)
-    except Exception as error:  # noqa: BLE001 - a plugin's own validator may raise anything
-        message = Masker(_texts(options))(" ".join(f"{type(error).__name__}: {error}".split()))
-        report.error(f"exporter '{name}': checking the options failed: {message}", where, of_key=True, bare=True)
-    return None
+    config = _validated(name, model, options or {}, where, report)
+    return (name, config) if config is not None else None
 
 
 def read_reader(
@@ -124,6 +120,23 @@ def read_reader(
         runner=how.runner,
         copy=how.copy_data,
     )
+
+
+def _validated(
+    name: str, model: type[ExporterConfig], options: Mapping[str, Any], path: Sequence[str | int], report: Report
+) -> ExporterConfig | None:
+    """The options as the plugin's model has them; its validators are the plugin's code, and may do anything."""
+    try:
+        return bounded(lambda: model.model_validate(options), _CHECK_SECONDS)
+    except ValidationError as error:
+        report.add(problems_of(error, model, path=path), exporter=name, prefix=path)
+        return None
+    except TookTooLongError:
+        cause = f"it took longer than {_CHECK_SECONDS:g} s"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by the plugin
+        cause = Masker(_texts(options))(" ".join(f"{type(error).__name__}: {error}".split()))
+    report.error(f"exporter '{name}': checking the options failed: {cause}", path, of_key=True, bare=True)
+    return None
 
 
 def _texts(value: object) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-import threading
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from exporter_core.config.bounded import TookTooLongError, bounded
 from exporter_core.config.settings import AttributeValue, ResourceSettings
 from exporter_core.errors import SetupError
 from exporter_core.validation import unknown
@@ -60,7 +61,7 @@ def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkR
     """The SDK's resource: ``telemetry.sdk.*`` and a default ``service.name``, detected attributes, given attributes.
 
     Raises:
-        SetupError: a detector failed, or detection took longer than 5 seconds.
+        SetupError: a detector failed, or took longer than 5 seconds.
     """
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - reading a file works without the SDK
     from opentelemetry.sdk.version import __version__ as sdk_version  # noqa: PLC0415
@@ -113,30 +114,26 @@ def _installed_detectors() -> dict[str, Any]:  # Any: an entry point, whose clas
 
 
 def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:  # Any: attribute values
-    """The attributes that the detectors find, on a thread of their own, because they may wait for a network."""
-    found: dict[str, Any] = {}
-    failed: list[str] = []
-    running = [""]
+    """The attributes that the detectors find; one may ask the network, so each has a few seconds."""
+    installed = _installed_detectors() if detectors else {}
 
-    def detect() -> None:
-        installed = _installed_detectors()
-        try:
-            for name in detectors:
-                running[0] = name
-                for entry in _ENTRY_POINTS.get(name, (name,)):
-                    found.update(installed[entry].load()().detect().attributes)
-                if name == "service" and environ.get("OTEL_SERVICE_NAME"):
-                    found["service.name"] = environ["OTEL_SERVICE_NAME"]
-        except BaseException as error:  # noqa: BLE001 - whatever a detector raises is raised to the caller below
-            failed.append(f"the resource detector '{running[0]}' failed: {type(error).__name__}: {error}")
-
-    if not detectors:
+    def detect(name: str) -> dict[str, Any]:  # Any: attribute values
+        found: dict[str, Any] = {}
+        for entry in _ENTRY_POINTS.get(name, (name,)):
+            found.update(installed[entry].load()().detect().attributes)
         return found
-    thread = threading.Thread(target=detect, name="exporter-core-resource-detection", daemon=True)
-    thread.start()
-    thread.join(_DETECTION_SECONDS)
-    if thread.is_alive():
-        raise SetupError(f"the resource detector '{running[0]}' took longer than {_DETECTION_SECONDS:g} s")
-    if failed:
-        raise SetupError(failed[0])
-    return found
+
+    attributes: dict[str, Any] = {}
+    for name in detectors:
+        try:
+            attributes.update(bounded(partial(detect, name), _DETECTION_SECONDS))
+        except TookTooLongError:
+            raise SetupError(f"the resource detector '{name}' took longer than {_DETECTION_SECONDS:g} s") from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            raise SetupError(f"the resource detector '{name}' failed: {cause}") from error
+        if name == "service" and environ.get("OTEL_SERVICE_NAME"):
+            attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
+    return attributes

@@ -1,7 +1,8 @@
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field, SecretStr, field_validator
@@ -17,6 +18,7 @@ class Tls(ExporterConfig):
 
 
 class Options(ExporterConfig):
+    gate: ClassVar[threading.Event] = threading.Event()
     path: str = Field("metrics.db", description="Where to write.")
     endpoint: str | None = None
     timeout: float = Field(1.0, gt=0)
@@ -30,6 +32,10 @@ class Options(ExporterConfig):
     def _refuse(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value().startswith("leak"):
             raise ValueError(f"refused: {value.get_secret_value()}")
+        if value.get_secret_value() == "exit":
+            raise SystemExit("leaving")
+        if value.get_secret_value() == "hang":
+            cls.gate.wait(60)
         if value.get_secret_value().startswith("crash"):
             raise TypeError(f"crashed on {value.get_secret_value()}")
         return value

@@ -179,6 +179,10 @@ def test_the_environment_is_the_process_own_unless_given(
             ["6:11: exporter 'console': checking the options failed: TypeError: crashed on ***"],
         ),
         (
+            with_reader(exporter="console: {password: exit}"),
+            ["6:11: exporter 'console': checking the options failed: SystemExit: leaving"],
+        ),
+        (
             with_reader("producers: [{opencensus: }]"),
             ["5:9: meter_provider.readers[0].periodic.producers: metric producers are not supported by the OpenTel"],
         ),
@@ -269,6 +273,17 @@ def test_secrets_are_quoted_in_no_problem(problems) -> None:
     found = problems(with_reader(exporter=f"console: {options}"), {"S": "c4n4ry-s3cr3t"})
     assert len(found) == 5
     assert not any("c4n4ry-s3cr3t" in line for line in found)
+
+
+def test_a_plugin_that_hangs_while_it_checks_its_options_is_left_behind(
+    problems, registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter_core.config.readers._CHECK_SECONDS", 0.05)
+    try:
+        found = problems(with_reader(exporter="console: {password: hang}"))
+    finally:
+        registry.models["console"].gate.set()
+    assert found == ["6:11: exporter 'console': checking the options failed: it took longer than 0.05 s"]
 
 
 @pytest.mark.parametrize("policy", ["block: [sqlite]", "block: [Dist_SQLite]", "allow: [console]", "allow: []"])
