@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from exporter_core.context import Context as Context
+    from exporter_core.context import DoneHandle as DoneHandle
     from exporter_core.contract import InstrumentKind as InstrumentKind
     from exporter_core.contract import hookimpl as hookimpl
+    from exporter_core.discovery import PluginPolicy as PluginPolicy
     from exporter_core.errors import ConfigError as ConfigError
     from exporter_core.errors import ConfigProblem as ConfigProblem
     from exporter_core.errors import ContextCancelledError as ContextCancelledError
@@ -42,6 +44,8 @@ __version__ = "1.0.0"
 
 _MODULE_OF = {
     "Context": "context",
+    "DoneHandle": "context",
+    "PluginPolicy": "discovery",
     "InstrumentKind": "contract",
     "hookimpl": "contract",
     "Destination": "exporter",
@@ -80,6 +84,7 @@ __all__ = [
     "ContractError",
     "DeadlineExceededError",
     "Destination",
+    "DoneHandle",
     "Exporter",
     "ExporterBusyError",
     "ExporterConfig",
@@ -98,6 +103,7 @@ __all__ = [
     "Pipeline",
     "PluginBlockedError",
     "PluginLoadError",
+    "PluginPolicy",
     "SetupError",
     "UnsupportedContractError",
     "__version__",
