@@ -1,0 +1,75 @@
+"""The command line ``exporter-core``: one module a command, imported when that command runs.
+
+A command is a row in ``COMMANDS`` of :mod:`exporter_core.cli.app` and a Typer function in a module of its own:
+
+- Its signature is its options and arguments (``Annotated[..., typer.Option(...)]``), its docstring its help. The
+  docstring's first paragraph is the row's summary, its last one ``Example: exporter-core ...``.
+- It returns None or 0 when all is well, 1 when something that was tried failed, or raises: an error of
+  :mod:`exporter_core.errors` becomes lines on standard error and an exit code, 2 for what is wrong with the input and 1
+  for what failed (:func:`exporter_core.cli.output.report`). No expected error is a traceback.
+- At module level it imports what its signature needs, and what is light; pydantic, pluggy, OpenTelemetry and rich stay
+  in the functions that use them.
+- Results go to standard output, for people through :func:`~exporter_core.cli.output.console`, for programs
+  (``--json``) through :func:`~exporter_core.cli.output.emit_json`; errors, warnings and progress to standard error.
+  Text that comes from plugins, files or the network goes through :func:`~exporter_core.cli.output.printable`.
+
+A broken pipe ends a command silently with 1, Ctrl-C with 130; a command that has to drain handles signals itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+_LIST_FLAGS = {"--json", "--refresh"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. The arguments are those of the process unless given."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["list"] and "--json" in given and _LIST_FLAGS.issuperset(given[1:]):
+        return _guarded(lambda: _list(given))
+    return _guarded(lambda: _any_command(given))
+
+
+def _list(arguments: list[str]) -> int:
+    """``list --json``, which programs ask often, without the 100 ms that importing Typer takes."""
+    from exporter_core.cli.listing import emit_rows, rows  # noqa: PLC0415 - one command's module
+
+    emit_rows(rows(refresh="--refresh" in arguments))
+    return 0
+
+
+def _any_command(arguments: list[str]) -> int:
+    try:
+        from exporter_core.cli.app import run_command  # noqa: PLC0415 - imports Typer
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
+            raise
+        from exporter_core.cli.output import fail  # noqa: PLC0415 - an error only
+
+        fail("the command line needs Typer and rich: pip install 'exporter-core[cli]'")
+        return 2
+    return run_command(arguments)
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    """The command's exit code, its output written; 1 when nobody reads that any more, 130 after Ctrl-C."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # What is still buffered would be written, and fail again, when the interpreter exits.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        return 1
+    return code

@@ -1,0 +1,118 @@
+"""The Typer application: the table of commands, which imports a command's module when that command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from exporter_core import __version__
+from exporter_core.cli import output
+from exporter_core.errors import ExporterCoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "PROGRAM", "app", "run_command"]
+
+PROGRAM: Final = "exporter-core"
+
+
+class Command(NamedTuple):
+    """Where a command is: its module below ``exporter_core.cli`` and its function there; and its one-line help."""
+
+    module: str
+    function: str
+    summary: str
+
+
+COMMANDS: Final = {
+    "list": Command("list", "list_exporters", "Show the exporters that are installed."),
+    "describe": Command("describe", "describe", "Show an exporter's options."),
+    "init": Command("init", "init", "Write a config file, with comments, for some exporters."),
+    "validate": Command("validate", "validate", "Check config files."),
+    "probe": Command("probe", "probe", "Send one metric through each exporter of a config file."),
+    "run": Command("run", "run", "Export this machine's metrics."),
+    "schema": Command("schema", "schema", "Write the JSON Schema of the config file."),
+    "new": Command("new", "new", "Start a plugin distribution that works as it is."),
+}
+"""The commands, in the order in which help shows them."""
+
+# Typer's errors are not all public; those of its public classes' bases are what every version of it raises (Any: for mypy
+# they are types, and not exceptions).
+_USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Commands(TyperGroup):
+    """Knows name and summary of every command, and imports the one that is used."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # Any: Typer's own types, which are not public
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _imported(name), rest
+
+
+def _imported(name: str) -> Any:  # Any: a command of Typer's, whose type is not public
+    where = COMMANDS[name]
+    function = getattr(import_module(f"exporter_core.cli.{where.module}"), where.function)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
+    alone.command(name)(function)
+    return get_command(alone)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    rich_markup_mode=None,
+    context_settings=_SETTINGS,
+    help="Choose an OpenTelemetry metrics exporter by name, and trust it.",
+    epilog="Exit codes: 0 all is well, 1 something that was tried failed, 2 wrong usage or configuration.",
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _not_imported() -> None:
+    """Stands in the table for a command whose module is not imported."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.summary)(_not_imported)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code. Errors are printed, except a broken pipe and KeyboardInterrupt."""
+    group = get_command(app)
+    if not arguments:
+        group.main(["--help"], prog_name=PROGRAM, standalone_mode=False)
+        return 2
+    if "_EXPORTER_CORE_COMPLETE" in os.environ:
+        group.main(list(arguments), prog_name=PROGRAM)  # a shell asks for completions; this exits
+    try:
+        with group.make_context(PROGRAM, list(arguments)) as context:
+            return group.invoke(context) or 0
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:
+        return 130
+    except ExporterCoreError as error:
+        return output.report(error)
+    except _USAGE_ERROR as error:
+        return output.report_usage(error)

@@ -1,0 +1,76 @@
+"""The command ``list``, with its options; what it lists is in :mod:`exporter_core.cli.listing`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from exporter_core.cli.listing import Row, emit_rows, rows, show_rows
+
+if TYPE_CHECKING:
+    from exporter_core.discovery import PluginPolicy
+    from exporter_core.exporter import ExporterConfig
+
+__all__ = ["list_exporters"]
+
+
+def list_exporters(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Import each exporter, in a process of its own.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Look again at what is installed.")] = False,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="FILE", help="Apply the plugins section of this config file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> int:
+    """Show the exporters that are installed.
+
+    Nothing is imported, unless --check asks for it; then the exit code is 1 if one cannot be used.
+
+    Example: exporter-core list --check
+    """
+    found = rows(_policy(config) if config is not None else None, refresh=refresh)
+    if check:
+        found = _checked(found)
+    (emit_rows if json else show_rows)(found)
+    return 1 if any(row.status == "failed" for row in found) else 0
+
+
+def _checked(found: list[Row]) -> list[Row]:
+    """The rows with what became of the exporters that may be imported."""
+    from exporter_core.discovery.check import check_all  # noqa: PLC0415 - of use to --check only
+
+    results = check_all(row.entry for row in found if row.status in {"ok", "conflict"})
+    failures = {result.entry: result.failure for result in results if result.failure is not None}
+    return [
+        row._replace(status="failed", reason=failures[row.entry]) if row.entry in failures else row for row in found
+    ]
+
+
+def _policy(path: str) -> PluginPolicy:
+    """The allow and block lists of a config file, which is checked without importing a plugin.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
+
+    return load_config(path, registry=_AnyExporter()).policy
+
+
+class _AnyExporter:
+    """Knows every exporter's name, and lets it have any options."""
+
+    def select(self, name: str) -> object:
+        return name
+
+    def config_model(self, name: str) -> type[ExporterConfig]:  # noqa: ARG002 - the same for all
+        from pydantic import ConfigDict  # noqa: PLC0415 - of use to --config only
+
+        from exporter_core.exporter import ExporterConfig  # noqa: PLC0415 - imports pydantic
+
+        class AnyOptions(ExporterConfig):
+            model_config = ConfigDict(extra="allow")
+
+        return AnyOptions

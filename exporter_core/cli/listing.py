@@ -1,0 +1,117 @@
+"""``exporter-core list``: what is installed, without importing any of it, or with ``--check`` in child processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exporter_core.cli.output import console, emit_json, printable
+from exporter_core.discovery import PluginEntry, PluginPolicy, conflicts, installed, normalize, summary_of, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BUILT_IN_SUMMARY", "Row", "emit_rows", "rows", "show_rows"]
+
+BUILT_IN_SUMMARY = "Discard all metrics."
+"""The summary of ``none``, whose distribution is exporter-core itself."""
+
+_COLOURS = {"ok": "green", "conflict": "yellow", "unsupported": "yellow", "blocked": "yellow", "failed": "red"}
+
+
+class Row(NamedTuple):
+    """One exporter in the list."""
+
+    entry: PluginEntry
+    status: str
+    """``ok``, ``conflict``, ``unsupported`` or ``blocked``; with ``--check`` also ``failed``."""
+    reason: str | None
+    """Why the status is not ``ok``, in one line."""
+
+
+def rows(policy: PluginPolicy | None = None, *, refresh: bool = False) -> list[Row]:
+    """The installed exporters, in order of name. Imports none of them.
+
+    Args:
+        policy: what may be used; None for everything.
+        refresh: scan although the index looks valid.
+    """
+    entries = installed(refresh=refresh)
+    against = {entry: policy.reason_against(entry) if policy else None for entry in entries}
+    rivals = conflicts(entry for entry in entries if against[entry] is None)
+    return [Row(entry, *_status(entry, against[entry], rivals.get(entry.name, ()))) for entry in entries]
+
+
+def _status(entry: PluginEntry, against: str | None, rivals: Sequence[PluginEntry]) -> tuple[str, str | None]:
+    if against is not None:
+        return "blocked", against
+    if not entry.supported:
+        version = entry.contract_version
+        what = f"contract version {version}" if version is not None else f"the group {entry.group}"
+        return "unsupported", f"it is registered for {what}; this exporter-core supports version 1"
+    if rivals:
+        others = list(dict.fromkeys(_origin(rival) for rival in rivals if rival != entry))
+        return "conflict", f"also registered by {' and '.join(others)}; {entry.qualified_name} selects this one"
+    return "ok", None
+
+
+def _origin(entry: PluginEntry) -> str:
+    return f"{entry.distribution} {entry.version}".strip()
+
+
+def _summary(entry: PluginEntry) -> str:
+    if entry.name == "none" and normalize(entry.distribution) == "exporter-core":
+        return BUILT_IN_SUMMARY
+    return summary_of(entry)
+
+
+def emit_rows(found: Sequence[Row]) -> None:
+    """Write the rows as JSON."""
+    exporters: list[dict[str, Any]] = [  # Any: JSON
+        {
+            "name": entry.name,
+            "distribution": entry.distribution,
+            "version": entry.version,
+            "summary": _summary(entry),
+            "entry_point": entry.value,
+            "group": entry.group,
+            "contract_version": entry.contract_version,
+            "status": status,
+            "reason": reason,
+        }
+        for entry, status, reason in found
+    ]
+    problems = [{"location": location, "reason": reason} for location, reason in unreadable()]
+    emit_json({"exporters": exporters, "unreadable": problems})
+
+
+def show_rows(found: Sequence[Row]) -> None:
+    """Write the rows as a table, and below it why an exporter cannot be used."""
+    from rich.table import Table  # noqa: PLC0415 - programs that read JSON need not wait for it
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    out = console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("SUMMARY", overflow="fold")
+    for entry, status, _ in found:
+        contract = "?" if entry.contract_version is None else f"v{entry.contract_version}"
+        table.add_row(
+            Text(printable(entry.name), "bold"),
+            Text(status, _COLOURS[status]),
+            printable(_origin(entry)),
+            contract,
+            printable(_summary(entry)),
+        )
+    out.print(table)
+    notes = [(entry.name, status, reason) for entry, status, reason in found if reason is not None]
+    notes += [(location, "unreadable", reason) for location, reason in unreadable()]
+    if notes:
+        out.print()
+    for name, status, reason in notes:
+        out.print(
+            Text.assemble(
+                (printable(name), "bold"), ": ", (status, _COLOURS.get(status, "red")), ": ", printable(reason)
+            ),
+            soft_wrap=True,
+        )

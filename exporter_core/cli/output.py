@@ -1,0 +1,125 @@
+"""What commands write: text or JSON on standard output, errors and warnings on standard error, colour on terminals.
+
+Every error that a person sees on the command line is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from exporter_core.errors import ConfigProblem, ExporterCoreError
+
+__all__ = ["coloured", "console", "emit_json", "fail", "printable", "report", "report_usage", "warn", "warn_of"]
+
+_UNLIMITED = 10_000  # columns; what is not a terminal has no width
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether to write colours to this stream: to a terminal that has them, unless NO_COLOR says not to."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") in {"dumb", "unknown"}:
+        return False
+    return stream.isatty()
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A rich console on standard output, or on another stream; what is no terminal gets plain, unbroken lines."""
+    from rich.console import Console  # noqa: PLC0415 - programs that read JSON need not wait for it
+
+    stream = stream or sys.stdout
+    return Console(
+        file=stream,
+        force_terminal=stream.isatty(),
+        color_system="auto" if coloured(stream) else None,
+        width=None if stream.isatty() else _UNLIMITED,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def emit_json(value: Any, *, line: bool = False) -> None:  # Any: what JSON can hold
+    """Write a JSON document to standard output; on one line, at once, if it is one of several."""
+    import json  # noqa: PLC0415 - text output does without
+
+    sys.stdout.write(json.dumps(value, indent=None if line else 2) + "\n")
+    if line:
+        sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """The text with characters that a terminal would act on, or could not show, written as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def fail(message: str) -> None:
+    """Write an error, one line, to standard error."""
+    _say("error", "31", message)
+
+
+def warn(message: str) -> None:
+    """Write a warning, one line, to standard error."""
+    _say("warning", "33", message)
+
+
+def warn_of(problem: ConfigProblem) -> None:
+    """Write a warning about a place in a file: ``FILE:LINE:COL: warning: message``."""
+    where = str(problem).removesuffix(problem.message)
+    _write(f"{printable(where)}{_word('warning', '33')} {printable(problem.message)}")
+
+
+def report(error: ExporterCoreError) -> int:
+    """Write an error, a line for each problem that it has, and return the exit code that it means.
+
+    2: what was asked for is wrong or cannot be built. 1: it was tried, and failed.
+    """
+    from exporter_core.errors import ConfigError, SetupError  # noqa: PLC0415 - an error only
+
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            if problem.source is None:
+                fail(str(problem))
+            else:
+                _write(printable(str(problem)))
+    else:
+        for line in str(error).splitlines() or [type(error).__name__]:
+            fail(line)
+    return 2 if isinstance(error, SetupError) else 1
+
+
+def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public type
+    """Write what Typer says is wrong with a command line, on one line; the exit code."""
+    message = " ".join(error.format_message().split()).rstrip(".").replace(". Did you", "; did you")
+    possible = getattr(error, "possibilities", None)
+    if possible:
+        message = f"{error.message.rstrip('.')}; did you mean {min(possible)}?"
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    fail(f"{message[:1].lower()}{message[1:]}{hint}")
+    return 2
+
+
+def _say(word: str, colour: str, message: str) -> None:
+    _write(f"{_word(word, colour)} {printable(' '.join(message.split()))}")
+
+
+def _word(word: str, colour: str) -> str:
+    return f"\033[1;{colour}m{word}:\033[0m" if coloured(sys.stderr) else f"{word}:"
+
+
+def _write(line: str) -> None:
+    """Write to standard error, whatever its encoding can express; that it is closed or full changes nothing."""
+    try:
+        encoding = sys.stderr.encoding or "utf-8"
+        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass  # there is nowhere else to say it
