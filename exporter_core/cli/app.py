@@ -43,8 +43,7 @@ COMMANDS: Final = {
 }
 """The commands, in the order in which help shows them."""
 
-# Typer's errors are not all public; those of its public classes' bases are what every version of it raises (Any: for mypy
-# they are types, and not exceptions).
+# Typer's base of usage errors is not public, but a base of what is. Any: to mypy it is no exception.
 _USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -54,7 +53,7 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # Any: Typer's own types, which are not public
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and _imported(name), rest
+        return name, command and _imported(str(name)), rest
 
 
 def _imported(name: str) -> Any:  # Any: a command of Typer's, whose type is not public
