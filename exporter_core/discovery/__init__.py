@@ -6,6 +6,7 @@ each in a child process of its own.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from exporter_core.discovery.entries import EXPORTER_PREFIX, OBSERVER_PREFIX, PluginEntry, conflicts, normalize
@@ -56,7 +57,7 @@ def unreadable(*, path: Sequence[str] | None = None) -> tuple[tuple[str, str], .
 def summary_of(entry: PluginEntry) -> str:
     """The one-line summary of the entry's distribution, read when asked for; empty if there is none."""
     summary = summary_in(entry.location)
-    if summary or entry.location.endswith((".dist-info", ".egg-info")):
+    if summary or os.path.isdir(entry.location):  # noqa: PTH112 - pathlib costs more to import than discovery does
         return summary
     from exporter_core.discovery.fallback import summary_by_finders  # noqa: PLC0415 - it imports importlib-metadata
 

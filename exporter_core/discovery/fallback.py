@@ -65,10 +65,14 @@ def _one(distribution: Any) -> Found:  # Any: the class is the custom finder's o
 
 def summary_by_finders(entry: PluginEntry) -> str:
     """The Summary of the entry's distribution; empty if it has none."""
-    path = [entry.location.rpartition("/")[0], *sys.path]
-    try:
-        for distribution in importlib_metadata.distributions(name=entry.distribution, path=path):
-            return str(distribution.metadata["Summary"] or "")
-    except Exception:  # noqa: BLE001 - see above
-        return ""
+    options = {"name": entry.distribution, "path": [entry.location.rpartition("/")[0], *sys.path]}
+    context: Any = importlib_metadata.DistributionFinder.Context  # Any: its constructor is untyped
+    for finder in sys.meta_path:
+        try:
+            for distribution in finder.find_distributions(context(**options)):  # type: ignore[attr-defined]  # see below
+                metadata = distribution.metadata
+                if normalize(str(metadata["Name"])) == normalize(entry.distribution):
+                    return str(metadata["Summary"] or "")
+        except Exception:  # noqa: BLE001, S112 - a finder without this ability, or one that fails: others may know
+            continue
     return ""

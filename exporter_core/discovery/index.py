@@ -148,6 +148,9 @@ def _scan_and_store(roots: list[str], key: bytes, file: str | None) -> Listing:
         begun = os.fstat(fd).st_mtime_ns
         watch = Watch(settled_before=begun - _SETTLING_NS)
         result = listing_of(scan(roots, watch), watch)
+        # What was there has been found wrong or was not wanted. Besides, ext4 writes a file that replaces another one
+        # to the disk at once, which costs more than the scan that another process may make meanwhile.
+        _remove(file)
         data = None if watch.changed_since(begun) else _encoded(key, watch, result)
         if data is not None and _put(name, fd, data, file):
             name = ""
@@ -201,7 +204,6 @@ def _put(name: str, fd: int, data: bytes, file: str) -> bool:
     try:
         while data:
             data = data[os.write(fd, data) :]
-        _remove(file)  # ext4 flushes a file that replaces another to disk at once; without an index there is a scan
         os.replace(name, file)  # noqa: PTH105 - pathlib costs more to import than discovery does
         _drop_oldest(os.path.dirname(file))  # noqa: PTH120 - as above
     except OSError:

@@ -1,0 +1,178 @@
+"""Trying plugins out in child processes: whatever they do, the outcome is one line and this process is unharmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from exporter_core.discovery import installed
+from exporter_core.discovery.check import OUTPUT_LIMIT, check, check_all
+
+GOOD = '''
+from exporter_core import Exporter, ExporterConfig
+
+class Config(ExporterConfig):
+    path: str
+    """Where to write."""
+
+class Exporter_(Exporter[Config]):
+    """Write metrics somewhere.
+
+    And more.
+    """
+    def export(self, context, metrics):
+        return None
+'''
+
+
+@pytest.fixture
+def plugin(site):
+    """Install a plugin with this module source; its entry."""
+
+    def install(source, name="plug", value="Exporter_"):
+        site.exporter(f"dist-{name}", f"{name} = module_{name}:{value}")
+        (site.folder / f"module_{name}.py").write_text(source)
+        return next(entry for entry in installed(path=site.path) if entry.name == name)
+
+    return install
+
+
+def checked(entry, site, **options):
+    result = check(entry, path=site.path, **options)
+    assert result.entry is entry
+    assert result.ok is (result.failure is None)
+    assert result.failure is None or "\n" not in result.failure
+    return result
+
+
+def test_a_good_plugin_shows_its_docstring_and_options(plugin, site):
+    result = checked(plugin(GOOD), site)
+    assert result.ok, result
+    assert result.docstring == "Write metrics somewhere.\n\nAnd more."
+    assert result.config_schema["properties"]["path"]["description"] == "Where to write."
+    assert result.output == ""
+    assert result.seconds > 0
+
+
+def test_what_a_plugin_prints_is_captured_and_it_may_read_no_input(plugin, site):
+    source = (
+        "import os, sys\nprint('out')\nprint('err', file=sys.stderr)\nos.system('echo below')\n"
+        "print(repr(sys.stdin.read()))\n"
+    )
+    result = checked(plugin(source + GOOD), site)
+    assert result.ok, result
+    assert sorted(result.output.split()) == ["''", "below", "err", "out"]
+
+
+def test_output_without_end_is_bounded(plugin, site):
+    result = checked(plugin("print('x' * 5_000_000)\n" + GOOD), site)
+    assert result.ok, result
+    assert result.output == "x" * OUTPUT_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("import module_that_is_not_there", "No module named 'module_that_is_not_there'"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("raise BaseException('odd\\nand long')", "odd and long"),
+        ("x = ", "SyntaxError"),
+        ("import os; os._exit(7)", "importing it ended the process (exit status 7)"),
+        ("import os; os._exit(0)", "importing it ended the process (exit status 0)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "importing it crashed the process (SIGSEGV)"),
+        ("import os; os.closerange(3, 1000)\n" + GOOD, "importing it ended the process (exit status 1)"),
+        ("Exporter_ = 3", "int is not a class"),
+        ("class Other: pass", "Exporter_"),
+    ],
+)
+def test_whatever_a_plugin_does_when_it_is_imported_is_one_line(plugin, site, source, says):
+    result = checked(plugin(source), site)
+    assert result.failure is not None
+    assert says in result.failure
+    assert result.config_schema is None
+
+
+def test_a_secret_in_a_plugins_error_or_output_is_masked(plugin, site):
+    source = "print('http://user:hunter2@host/')\nraise RuntimeError('http://user:hunter2@host/ is down')"
+    result = checked(plugin(source), site)
+    assert "hunter2" not in result.failure + result.output
+    assert "is down" in result.failure
+
+
+def test_a_plugin_that_hangs_is_killed_with_everything_it_started(plugin, site, tmp_path):
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    # The kernel closes the pipe's writing ends when the last of the two processes is gone.
+    source = f"""
+import os, time
+held = os.open({str(fifo)!r}, os.O_WRONLY)
+os.fork()
+while True:
+    time.sleep(60)
+"""
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        result = checked(plugin(source), site, timeout=5.0)
+        assert result.failure == "importing and verifying it did not end within 5 s"
+        os.set_blocking(reading, True)
+        assert os.read(reading, 1) == b""
+    finally:
+        os.close(reading)
+
+
+def test_a_process_left_behind_does_not_hold_up_the_outcome(plugin, site):
+    begun = time.monotonic()
+    fork = "import os, time\nif not os.fork():\n    time.sleep(300)\n    os._exit(0)\n"
+    assert checked(plugin(fork + GOOD, "forks"), site).ok
+    result = checked(plugin(fork + "os._exit(9)", "dies"), site)
+    assert result.failure == "importing it ended the process (exit status 9)"
+    assert time.monotonic() - begun < 60
+
+
+def test_nonsense_in_the_answers_pipe_is_no_answer(plugin, site):
+    source = "import os, sys\nos.write(int(sys.argv[1]), b'[1, 2]\\n')\nimport time; time.sleep(300)"
+    result = checked(plugin(source), site)
+    assert result.failure is not None
+    assert not result.ok
+
+
+def test_threads_that_a_plugin_starts_do_not_hold_up_the_outcome(plugin, site):
+    source = "import threading, time\nthreading.Thread(target=time.sleep, args=(300,)).start()\n"
+    begun = time.monotonic()
+    assert checked(plugin(source + GOOD), site).ok
+    assert time.monotonic() - begun < 60
+
+
+def test_an_unsupported_contract_version_is_the_outcome_without_an_import(site):
+    site.exporter("a", "x = module_x:X", group="exporter_core.exporters.v2")
+    (site.folder / "module_x.py").write_text("import os; os._exit(1)")
+    (entry,) = installed(path=site.path)
+    assert "contract version 2" in checked(entry, site).failure
+
+
+def test_several_are_checked_each_by_itself_and_answered_in_order(plugin, site):
+    plugin(GOOD, "a")
+    plugin("raise RuntimeError('no')", "b")
+    plugin(GOOD, "c")
+    entries = installed(path=site.path)
+    results = check_all(entries, path=site.path)
+    assert [result.entry for result in results] == list(entries)
+    assert [result.ok for result in results] == [True, False, True]
+    assert check_all([]) == []
+
+
+def test_the_current_directory_does_not_get_into_the_child(plugin, site, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise RuntimeError('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    assert checked(plugin(GOOD), site).ok
+
+
+def test_no_child_is_left(plugin, site):
+    checked(plugin("import os; os._exit(0)"), site)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
