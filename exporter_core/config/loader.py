@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from exporter_core.config.files import read_text
-from exporter_core.config.models import ExporterOptions, FileModel, PeriodicReader, Plugins, Resource, View
+from exporter_core.config.models import (
+    ExporterOptions,
+    FileModel,
+    MeterConfigurator,
+    PeriodicReader,
+    Plugins,
+    Resource,
+    View,
+)
 from exporter_core.config.readers import Models, read_exporter, read_reader
 from exporter_core.config.report import Report
 from exporter_core.config.resource import read_resource
@@ -117,8 +125,7 @@ def _resolve(data: dict[str, Any], report: Report, registry: Models | None) -> P
         for number, item in enumerate(_list(provider.get("views")))
         if (view := _part(View, item)) is not None
     ]
-    if "meter_configurator/development" in provider:
-        report.warn("is not acted on", ("meter_provider", "meter_configurator/development"))
+    _check_meters(provider.get("meter_configurator/development"), report)
     resource = _part(Resource, data.get("resource", {}))
     settings = read_resource(resource, ("resource",), report) if resource is not None else ResourceSettings()
     report.raise_problems()
@@ -184,6 +191,20 @@ def _readers(
         hint = f"; did you mean '{close}'?" if close else ""
         report.warn(f"no reader exports to '{name}'{hint}", ("exporter_core", "exporters", name))
     return readers
+
+
+def _check_meters(data: object, report: Report) -> None:
+    """Refuse to have meters disabled, which would export what the file says not to; enabling them is no change."""
+    path = ("meter_provider", "meter_configurator/development")
+    configurator = _part(MeterConfigurator, data)
+    if configurator is None:
+        return
+    enabled = [configurator.default_config.enabled, *(meter.config.enabled for meter in configurator.meters)]
+    if not all(enabled):
+        message = "disabling meters is not supported; use a view that selects meter_name and has the aggregation 'drop'"
+        report.error(message, path, of_key=True)
+    else:
+        report.warn("is not acted on: every meter is enabled anyway", path)
 
 
 def _observers(items: object, report: Report, policy: PluginPolicy | None) -> list[str]:

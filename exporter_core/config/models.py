@@ -19,6 +19,7 @@ __all__ = [
     "CoreSection",
     "ExporterOptions",
     "FileModel",
+    "MeterConfigurator",
     "MeterProvider",
     "MetricReader",
     "PeriodicReader",

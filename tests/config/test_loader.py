@@ -335,8 +335,18 @@ def test_settings_of_a_reader_or_provider_that_are_not_acted_on_are_said(load) -
             "5:9: meter_provider.readers[0].periodic.max_export_batch_size/development: "
             "is not acted on: a collection is exported as a whole"
         ),
-        "8:3: meter_provider.meter_configurator/development: is not acted on",
+        "8:3: meter_provider.meter_configurator/development: is not acted on: every meter is enabled anyway",
     ]
+
+
+@pytest.mark.parametrize(
+    "value", ["{default_config: {enabled: false}}", "{meters: [{name: a, config: {enabled: false}}]}"]
+)
+def test_disabling_meters_is_an_error(problems, value: str) -> None:
+    (found,) = problems(with_reader() + f"  meter_configurator/development: {value}\n")
+    assert found.startswith(
+        "7:3: meter_provider.meter_configurator/development: disabling meters is not supported; use"
+    )
 
 
 def test_a_disabled_file_has_no_readers_and_imports_nothing(load, registry) -> None:

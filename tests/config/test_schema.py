@@ -69,7 +69,7 @@ WHOLE: dict[str, Any] = {
         "exemplar_filter": "always_on",
         "meter_configurator/development": {
             "default_config": {"enabled": True},
-            "meters": [{"name": "a", "config": {"enabled": False}}],
+            "meters": [{"name": "a", "config": {"enabled": True}}],
         },
     },
 }
