@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from exporter_core import DeadlineExceededError, ExporterError
+from exporter_core_sqlite.forking import cannot_be_opened
 from exporter_core_sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate
 
 if TYPE_CHECKING:
@@ -157,6 +158,11 @@ class Database:
         directory = self._path.parent
         if not directory.is_dir():
             raise ExporterError(f"{self._path}: the directory {directory} does not exist: create it, or change `path`")
+        if cannot_be_opened(self._path):
+            raise ExporterError(
+                f"{self._path}: this process was forked in the middle of an export and cannot use the file safely:"
+                " fork before exporting, or let the child use another path"
+            )
         _refuse_strange_file(self._path)
         # It is used by one thread at a time, under the exporter's own lock.
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
