@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Final, cast
@@ -24,9 +25,10 @@ MASK: Final = "***"
 _SHORT: Final = 4  # a secret with fewer characters is masked as a whole word only: "a" is in every message
 _LINE: Final = 8  # a line of a multi-line secret (a PEM key) that is long enough to be secret by itself
 _DEPTH: Final = 32
+_SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 
 _CREDENTIAL_NAME: Final = (
-    r"[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?)[\w-]*"
+    r"[\w-]{0,40}(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?)[\w-]{0,40}"
     r"|pwd|sig|signature"
 )
 _CREDENTIAL_FIELD: Final = re.compile(rf"(?:{_CREDENTIAL_NAME})", re.IGNORECASE)
@@ -36,15 +38,16 @@ _NO_CREDENTIAL: Final = re.compile(r".*[_-](?:file|path|url|uri|env|name|id|type
 # Each pattern's group "secret" is what is masked. They are narrow enough to leave "token: expected a string" alone.
 _ALWAYS: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
+    # Repetitions are bounded where a text could make a search quadratic: error texts hold whole response bodies.
     for pattern in (
         # user:password@ of a URL. The password may hold an unescaped "/" (people do it), unless it reads like a port.
         r"://(?P<secret>[^\s/?#\"'<>]+)@",
-        r"://(?P<secret>[^\s/?#:@\"'<>]*:(?!\d{1,5}(?:[/?#]|$))[^\s@\"'<>]*)@",
+        r"://(?P<secret>[^\s/?#:@\"'<>]{0,500}:(?!\d{1,5}(?:[/?#]|$))[^\s@\"'<>]{0,500})@",
         rf"(?<![\w-])(?:{_CREDENTIAL_NAME})(?:=|%3D)(?P<secret>'[^']*'|\"[^\"]*\"|[^\s&;,)\]}}'\"]+)",
         rf"['\"](?:{_CREDENTIAL_NAME})['\"]\s*:\s*(?P<secret>'[^']*'|\"[^\"]*\")",
         r"authorization['\"]?\s*:\s*['\"]?(?P<secret>(?:basic|bearer|digest|token|negotiate|api-?key)\s+[^\s,;'\"]+)",
-        r"\b(?:x-[\w-]*(?:key|token|auth)|api-key)['\"]?\s*:\s*['\"]?(?P<secret>[^\s,;'\"]+)",
-        r"\b(?:set-)?cookie['\"]?\s*:\s*['\"]?(?P<secret>[^\s;'\"]+=[^'\"\r\n]+)",
+        r"\b(?:x-[\w-]{0,40}(?:key|token|auth)|api-key)['\"]?\s*:\s*['\"]?(?P<secret>[^\s,;'\"]+)",
+        r"\b(?:set-)?cookie['\"]?\s*:\s*['\"]?(?P<secret>[^\s;'\"]{1,100}=[^'\"\r\n]+)",
         r"\b(?:bearer|basic)\s+(?P<secret>(?=[\w.~+/=-]*[\d_=+/~])[\w.~+/=-]{8,})",
     )
 )
@@ -149,7 +152,7 @@ def _secrets_in(value: object, *, name: str, depth: int = 0) -> Iterator[str]:
         for key, item in _members(value):
             if not (holds_headers and key in {"name", "key"}):  # a header given as {name: ..., value: ...}
                 yield from _secrets_in(item, name=f"{inherited} {key}".strip(), depth=depth + 1)
-    elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Iterator):
+    elif isinstance(value, _SEQUENCES):
         for item in value:
             yield from _secrets_in(item, name=name, depth=depth + 1)
     elif value is not None and not isinstance(value, bool | int | float):
@@ -162,7 +165,8 @@ def _members(value: object) -> Iterable[tuple[object, object]]:
         return value.items()
     if is_dataclass(value):
         return [(field.name, getattr(value, field.name, None)) for field in fields(value)]
-    return list(cast("BaseModel", value))
+    model = cast("BaseModel", value)
+    return [*vars(model).items(), *(model.model_extra or {}).items()]
 
 
 def _secrets_of_text(text: str, name: str) -> Iterator[str]:
@@ -200,7 +204,7 @@ def _all_text(value: object, depth: int = 0) -> Iterator[str]:
         return
     if isinstance(value, Mapping):
         yield from _all_text(list(value.values()), depth + 1)
-    elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Iterator):
+    elif isinstance(value, _SEQUENCES):
         for item in value:
             yield from _all_text(item, depth + 1)
     else:

@@ -4,7 +4,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AnyUrl, BaseModel, Field, PostgresDsn, SecretBytes, SecretStr
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PostgresDsn, RootModel, SecretBytes, SecretStr
 
 from exporter_core.exporter import ExporterConfig
 from exporter_core.masking import MASK, Masker, masker_for
@@ -154,6 +154,28 @@ def test_the_lines_of_a_multi_line_secret_are_masked_one_by_one() -> None:
 
 def test_a_masker_shows_no_secret_of_its_own() -> None:
     assert CANARY not in repr(Masker([CANARY]))
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "secret", "://a:", "cookie:", "token=", "bearer ", "x-", "'password'", "://", "authorization: "]
+)
+def test_a_large_text_is_masked_in_a_moment(piece: str) -> None:
+    text = piece * (300_000 // len(piece))
+    assert len(Masker(["abcd"])(text)) <= len(text) + 300_000
+
+
+class Root(RootModel[dict[str, SecretStr]]):
+    def __iter__(self):
+        raise AssertionError("a model's own iteration is not used")
+
+
+def test_root_models_and_extra_fields_are_looked_into() -> None:
+    class Loose(BaseModel):
+        model_config = ConfigDict(extra="allow")
+        inner: Root
+
+    config = Loose.model_validate({"inner": {"a": CANARY}, "password": "hunter22"})
+    assert masker_for(config)(f"{CANARY} hunter22") == f"{MASK} {MASK}"
 
 
 secret_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="*"), min_size=4).filter(

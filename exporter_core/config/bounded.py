@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TookTooLongError", "bounded"]
+__all__ = ["TookTooLongError", "bounded", "one_line"]
 
 _T = TypeVar("_T")
 
@@ -17,12 +17,16 @@ class TookTooLongError(Exception):
     """The code was still running when its time was up; its thread is left behind."""
 
 
+class _EscapedError(Exception):
+    """The code raised what is meant to end a program or a task: SystemExit, KeyboardInterrupt, CancelledError."""
+
+
 def bounded(function: Callable[[], _T], seconds: float) -> _T:
     """The function's result; it runs on a daemon thread of its own.
 
     Raises:
         TookTooLongError: it did not end within ``seconds``.
-        BaseException: whatever the function raised.
+        Exception: what the function raised; a BaseException is wrapped, because it must not end the caller.
     """
     results: list[_T] = []
     errors: list[BaseException] = []
@@ -38,6 +42,14 @@ def bounded(function: Callable[[], _T], seconds: float) -> _T:
     thread.join(seconds)
     if results:
         return results[0]
-    if errors:
+    if not errors:
+        raise TookTooLongError
+    if isinstance(errors[0], Exception):
         raise errors[0]
-    raise TookTooLongError
+    raise _EscapedError from errors[0]
+
+
+def one_line(error: BaseException) -> str:
+    """Type and message of an error that :func:`bounded` raised, in one line; secrets are not masked."""
+    cause = error.__cause__ if isinstance(error, _EscapedError) and error.__cause__ else error
+    return " ".join(f"{type(cause).__name__}: {cause}".rstrip(": ").split())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import ValidationError
 
-from exporter_core.config.bounded import TookTooLongError, bounded
+from exporter_core.config.bounded import TookTooLongError, bounded, one_line
 from exporter_core.config.settings import ReaderSettings
 from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry, PluginPolicy
@@ -133,8 +133,8 @@ def _validated(
         return None
     except TookTooLongError:
         cause = f"it took longer than {_CHECK_SECONDS:g} s"
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by the plugin
-        cause = Masker(_texts(options))(" ".join(f"{type(error).__name__}: {error}".split()))
+    except Exception as error:  # noqa: BLE001 - the plugin's validators may raise anything
+        cause = Masker(_texts(options))(one_line(error))
     report.error(f"exporter '{name}': checking the options failed: {cause}", path, of_key=True, bare=True)
     return None
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Substitution", "describe_invalid", "substitute"]
 
 _REFERENCE: Final = re.compile(r"\$\{(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}\n]*))?\}")
-_INVALID: Final = re.compile(r"\$\{[^}\n]*\}")
 _START: Final = re.compile(r"\$\{(?:env:)?[A-Za-z0-9_]*")
 
 
@@ -58,18 +57,40 @@ def substitute(text: str, environ: Mapping[str, str]) -> Substitution:
     def replaced(segment: str) -> str:
         pieces: list[str] = []
         end = 0
-        for candidate in _INVALID.finditer(segment):  # every reference, valid or not, ends at its first brace
-            pieces.append(segment[end : candidate.start()])
-            end = candidate.end()
-            reference = _REFERENCE.fullmatch(candidate.group())
+        for start, stop in _candidates(segment):
+            pieces.append(segment[end:start])
+            end = stop
+            reference = _REFERENCE.fullmatch(segment, start, stop)
             if reference is None:
-                invalid.append(candidate.group())
+                invalid.append(segment[start:stop])
             else:
                 pieces.append(value_of(reference))
         return "".join((*pieces, segment[end:]))
 
     substituted = "$".join(replaced(segment) for segment in text.split("$$"))
     return Substitution(substituted, tuple(unset), tuple(invalid))
+
+
+def _candidates(text: str) -> Iterator[tuple[int, int]]:
+    """Where references start and end, valid or not: from ``${`` to the first brace of that line.
+
+    Found by hand because a regular expression would look for the brace anew at every ``${`` of a long text.
+    """
+    start = text.find("${")
+    brace = newline = -1
+    while start >= 0:
+        if brace < start:
+            brace = text.find("}", start)
+            if brace < 0:
+                return
+        if newline < start:
+            newline = text.find("\n", start)
+            newline = len(text) if newline < 0 else newline
+        if brace < newline:
+            yield start, brace + 1
+            start = text.find("${", brace + 1)
+        else:
+            start = text.find("${", newline)
 
 
 def describe_invalid(reference: str) -> str:

@@ -30,6 +30,7 @@ MAX_DEPTH: Final = 64
 MAX_NODES: Final = 100_000
 """The most values in a file, those that aliases repeat counted again."""
 
+_MOST_REFERENCES: Final = 20  # invalid ones of one scalar that are reported; no scalar has so many by mistake
 _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is there, is ten times as fast
 _TAG: Final = "tag:yaml.org,2002:"
@@ -211,7 +212,7 @@ class _Builder:
         start, end = _Mark.of(event.start_mark), _Mark.of(event.end_mark)
         result = substitute(event.value, self.environ)
         search_from = start.index
-        for reference in result.invalid:
+        for reference in result.invalid[:_MOST_REFERENCES]:
             index = self.text.find(reference, search_from, end.index)
             search_from = max(search_from, index + 1)
             self.report(describe_invalid(reference), _Mark.of_index(self.text, index) if index >= 0 else start)

@@ -34,6 +34,8 @@ class Options(ExporterConfig):
             raise ValueError(f"refused: {value.get_secret_value()}")
         if value.get_secret_value() == "exit":
             raise SystemExit("leaving")
+        if value.get_secret_value() == "interrupt":
+            raise KeyboardInterrupt
         if value.get_secret_value() == "hang":
             cls.gate.wait(60)
         if value.get_secret_value().startswith("crash"):

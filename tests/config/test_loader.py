@@ -183,6 +183,10 @@ def test_the_environment_is_the_process_own_unless_given(
             ["6:11: exporter 'console': checking the options failed: SystemExit: leaving"],
         ),
         (
+            with_reader(exporter="console: {password: interrupt}"),
+            ["6:11: exporter 'console': checking the options failed: KeyboardInterrupt"],
+        ),
+        (
             with_reader("producers: [{opencensus: }]"),
             ["5:9: meter_provider.readers[0].periodic.producers: metric producers are not supported by the OpenTel"],
         ),

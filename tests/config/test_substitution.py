@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import yaml
@@ -130,6 +131,23 @@ def test_items_of_lists_are_substituted() -> None:
 def test_an_invalid_reference_ends_the_reading_with_an_error(load) -> None:
     with pytest.raises(ConfigError, match=r"pipeline.yaml:2:11: invalid reference"):
         load('file_format: "1.1"\ndisabled: ${1}\n')
+
+
+@pytest.mark.parametrize("piece", ["${", "${\n", "${a-b}", "$$", "${X}", "}"])
+def test_a_large_value_is_read_in_a_moment(piece: str) -> None:
+    text = piece * (400_000 // len(piece)) + "}"
+    assert substitute(text, {"X": "v"}).unset == ()
+    document = parse(f"key: {yaml.safe_dump(text, width=10**9)}", source="f", environ={"X": "v"})
+    assert len(document.problems) <= 20
+
+
+@given(text=st.text("${}aA_:-\n ", max_size=40))
+def test_references_are_found_as_the_grammar_says(text: str) -> None:
+    expected: list[str] = []
+    for segment in text.split("$$"):
+        expected += re.findall(r"\$\{[^}\n]*\}", segment)
+    invalid = [one for one in expected if not re.fullmatch(r"\$\{(env:)?[a-zA-Z_]\w*(:-[^}\n]*)?\}", one)]
+    assert list(substitute(text, {}).invalid) == invalid
 
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
