@@ -1,4 +1,4 @@
-"""A Markdown table of a config model's options, from its JSON Schema: what plugin READMEs show.
+"""A config model's options, read from its JSON Schema, and a Markdown table of them: what plugin READMEs show.
 
 ``python -m exporter_core.option_table exporter_core_sqlite:SqliteConfig`` prints one. A test of the plugin holds its
 README to it.
@@ -7,14 +7,14 @@ README to it.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic import BaseModel
 
-__all__ = ["option_table"]
+__all__ = ["Option", "option_table", "options"]
 
 _BOUNDS = {
     "minimum": "at least",
@@ -30,31 +30,58 @@ _BOUNDS = {
 # The values of a JSON Schema are Any: they are whatever JSON can hold.
 
 
+class Option(NamedTuple):
+    """One option, in words."""
+
+    name: str
+    """The option's key; of an option in a nested model ``outer.inner``."""
+    type: str
+    """What it accepts, such as ``integer, at least 1``; of a choice, its values in backticks."""
+    required: bool
+    default: Any
+    """What it is unless given, None if it is required or has none (Any: JSON)."""
+    description: str
+    """One line."""
+    secret: bool
+
+
 def option_table(model: type[BaseModel]) -> str:
     """The model's options as a Markdown table with a row each: name, type, default, description.
 
-    Options of a nested model are named ``outer.inner``. Ends without a line break.
+    Ends without a line break.
     """
-    schema = model.model_json_schema()
     header = ["| option | type | default | description |", "|---|---|---|---|"]
-    return "\n".join([*header, *_rows(schema, schema.get("$defs", {}), "", ())])
+    return "\n".join([*header, *(_row(option) for option in options(model.model_json_schema()))])
 
 
-def _rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, outer: tuple[str, ...]) -> Iterator[str]:
+def _row(option: Option) -> str:
+    default = "none" if option.default is None else f"`{_plain(option.default)}`"
+    cells = (f"`{option.name}`", option.type, "required" if option.required else default, option.description)
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def options(schema: dict[str, Any]) -> list[Option]:
+    """The options that a model's JSON Schema describes, those of a nested model right after the option it is for."""
+    return list(_options(schema, schema.get("$defs", {}), "", ()))
+
+
+def _options(
+    schema: dict[str, Any], definitions: dict[str, Any], prefix: str, outer: tuple[str, ...]
+) -> Iterator[Option]:
     required = schema.get("required", ())
     for name, option in schema.get("properties", {}).items():
-        if name in required:
-            default = "required"
-        elif option.get("default") is None:
-            default = "none"
-        else:
-            default = f"`{_plain(option['default'])}`"
-        cells = (f"`{prefix}{name}`", _type(option, definitions), default, option.get("description", ""))
-        yield f"| {' | '.join(map(_cell, cells))} |"
+        yield Option(
+            name=f"{prefix}{name}",
+            type=_type(option, definitions),
+            required=name in required,
+            default=None if name in required else option.get("default"),
+            description=" ".join(option.get("description", "").split()),
+            secret=any(choice.get("format") == "password" for choice in (option, *option.get("anyOf", ()))),
+        )
         for reference in _references(option):
             nested = definitions[reference]
             if reference not in outer and "properties" in nested:  # a model may contain itself
-                yield from _rows(nested, definitions, f"{prefix}{name}.", (*outer, reference))
+                yield from _options(nested, definitions, f"{prefix}{name}.", (*outer, reference))
 
 
 def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:

@@ -12,25 +12,26 @@ from exporter_core.errors import SetupError
 from exporter_core.masking import Masker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["main"]
 
 _LONGEST = 2000  # characters of a failure
 
 
-def main(registry: Callable[..., Any], request: dict[str, Any], answer_fd: int) -> NoReturn:
+def main(registry: Callable[..., Any], kinds: Iterable[Any], request: dict[str, Any], answer_fd: int) -> NoReturn:
     """Answer the request through the pipe, and end the process whatever the plugin has left running in it.
 
     Args:
         registry: the class ExporterRegistry (Any: this package cannot import it).
-        request: ``name``, and ``path`` or None (Any: JSON).
+        kinds: the instrument kinds (Any: as above).
+        request: ``name``, ``build``, and ``path`` or None (Any: JSON).
         answer_fd: the pipe's writing end.
     """
     os.set_inheritable(answer_fd, False)
     status = 1
     try:
-        answer = json.dumps(_answer(registry, request)).encode() + b"\n"
+        answer = json.dumps(_answer(registry, kinds, request)).encode() + b"\n"
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -43,18 +44,35 @@ def main(registry: Callable[..., Any], request: dict[str, Any], answer_fd: int) 
         os._exit(status)
 
 
-def _answer(registry: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:  # Any: see main
+def _answer(
+    registry: Callable[..., Any], kinds: Iterable[Any], request: dict[str, Any]
+) -> dict[str, Any]:  # Any: see main
     try:
         plugins = registry(path=request["path"])
         exporter = plugins.exporter_class(request["name"])
         schema = plugins.config_model(request["name"]).model_json_schema()
         docstring = inspect.cleandoc(exporter.__doc__ or "")
+        temporality = _temporality(plugins, kinds, request["name"]) if request["build"] else None
     except SetupError as error:
         return _failed(str(error))
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is what is asked for
         return _failed(f"{type(error).__name__}: {error}")
-    return {"failure": None, "docstring": docstring, "schema": schema}
+    return {"failure": None, "docstring": docstring, "schema": schema, "temporality": temporality}
+
+
+def _temporality(plugins: Any, kinds: Iterable[Any], name: str) -> dict[str, str] | None:  # Any: see main
+    """What the exporter asks for by kind, when it is built with its options' defaults; None if it cannot be."""
+    try:
+        guarded = plugins.load(name)
+    except SetupError:
+        return None
+    return {str(kind): guarded.temporality(kind).name.lower() for kind in kinds}
 
 
 def _failed(message: str) -> dict[str, Any]:  # Any: JSON
-    return {"failure": Masker()(" ".join(message.split()))[:_LONGEST], "docstring": "", "schema": None}
+    return {
+        "failure": Masker()(" ".join(message.split()))[:_LONGEST],
+        "docstring": "",
+        "schema": None,
+        "temporality": None,
+    }

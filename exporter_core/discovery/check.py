@@ -44,9 +44,10 @@ _PROGRAM = """\
 import json, os, sys
 request = json.load(sys.stdin)
 sys.path[:] = request["sys_path"]
+from exporter_core.contract import InstrumentKind
 from exporter_core.discovery._child import main
 from exporter_core.registry import ExporterRegistry
-main(ExporterRegistry, request, int(sys.argv[1]))
+main(ExporterRegistry, InstrumentKind, request, int(sys.argv[1]))
 """
 
 
@@ -64,6 +65,8 @@ class CheckResult(NamedTuple):
     """What the plugin wrote to standard output and standard error, at most :data:`OUTPUT_LIMIT` bytes of it."""
     seconds: float
     """How long it took, with the start of the child process."""
+    temporality: dict[str, str] | None = None
+    """The temporality that it asks for, by instrument kind; None unless it was built, with its options' defaults."""
 
     @property
     def ok(self) -> bool:
@@ -82,7 +85,9 @@ def check_all(
         return list(pool.map(lambda entry: check(entry, path=path, timeout=timeout), wanted))
 
 
-def check(entry: PluginEntry, *, path: Sequence[str] | None = None, timeout: float = TIMEOUT) -> CheckResult:
+def check(
+    entry: PluginEntry, *, path: Sequence[str] | None = None, timeout: float = TIMEOUT, build: bool = False
+) -> CheckResult:
     """Import and verify one exporter in a child process. Never raises for what the plugin does.
 
     Args:
@@ -90,10 +95,12 @@ def check(entry: PluginEntry, *, path: Sequence[str] | None = None, timeout: flo
         path: where distributions are looked for instead of ``sys.path``; importing looks there first, then along
             ``sys.path``.
         timeout: seconds after which the child, with every process it has started, is killed.
+        build: also build one with its options' defaults, if it can be, and ask it for its temporality.
     """
     begun = time.monotonic()
     request = {
         "name": entry.qualified_name,
+        "build": build,
         "path": None if path is None else absolute(path),
         "sys_path": list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)])),
     }
@@ -101,7 +108,9 @@ def check(entry: PluginEntry, *, path: Sequence[str] | None = None, timeout: flo
     seconds = time.monotonic() - begun
     text = Masker()(output.decode("utf-8", "replace"))
     if answer is not None:
-        return CheckResult(entry, answer["failure"], answer["docstring"], answer["schema"], text, seconds)
+        return CheckResult(
+            entry, answer["failure"], answer["docstring"], answer["schema"], text, seconds, answer["temporality"]
+        )
     return CheckResult(entry, _failure(status, timeout), "", None, text, seconds)
 
 
@@ -194,6 +203,7 @@ def _understood(answer: bytes) -> dict[str, Any] | None:  # Any: JSON
     try:
         said = json.loads(answer)
         fits = isinstance(said["docstring"], str) and isinstance(said["schema"], dict | None)
+        fits = fits and isinstance(said["temporality"], dict | None)
         return said if fits and isinstance(said["failure"], str | None) else None
     except (ValueError, TypeError, KeyError):
         return None
