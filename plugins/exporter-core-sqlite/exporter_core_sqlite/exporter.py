@@ -60,7 +60,7 @@ class SqliteExporter(Exporter[SqliteConfig]):
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
         """The SDK's default, for histograms as the option ``default_histogram_aggregation`` says."""
         exponential = self.config.default_histogram_aggregation == "base2_exponential_bucket_histogram"
-        if exponential and instrument_kind is InstrumentKind.HISTOGRAM:
+        if exponential and instrument_kind == InstrumentKind.HISTOGRAM:
             return ExponentialBucketHistogramAggregation()
         return DefaultAggregation()
 
