@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import subprocess
 import time
 
 import pytest
@@ -171,8 +171,22 @@ def test_the_current_directory_does_not_get_into_the_child(plugin, site, tmp_pat
     assert checked(plugin(GOOD), site).ok
 
 
-def test_no_child_is_left(plugin, site):
+def test_no_child_is_left(plugin, site, monkeypatch):
+    started = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self.pid)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
     checked(plugin("import os; os._exit(0)"), site)
+    (pid,) = started
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+        os.waitpid(pid, os.WNOHANG)
+
+
+def test_a_plugin_is_built_and_asked_for_its_temporality_only_on_request(plugin, site):
+    entry = plugin(GOOD.replace("path: str\n", 'path: str = "x"\n'))
+    assert checked(entry, site).temporality is None
+    assert checked(entry, site, build=True).temporality["counter"] == "cumulative"
