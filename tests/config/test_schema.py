@@ -123,7 +123,7 @@ def test_the_whole_config_is_sound(registry) -> None:
     assert len(parse_config(WHOLE, registry=registry).readers) == 2
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(changes, min_size=1, max_size=2))
 def test_what_the_official_schema_refuses_is_refused(registry, changes: list[Any]) -> None:
     config = changed(changes)
@@ -132,7 +132,7 @@ def test_what_the_official_schema_refuses_is_refused(registry, changes: list[Any
             parse_config(config, registry=registry)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(changes, min_size=1, max_size=2))
 def test_the_models_accept_what_the_official_schema_accepts(changes: list[Any]) -> None:
     config = changed(changes)
@@ -146,7 +146,7 @@ def test_the_models_accept_what_the_official_schema_accepts(changes: list[Any]) 
             assert one["loc"][-1] in {"value", "interval"}, one
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(changes, min_size=1, max_size=2))
 def test_our_schema_accepts_what_loads(registry, ours: jsonschema.Draft202012Validator, changes: list[Any]) -> None:
     config = changed(changes)
