@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from opentelemetry.sdk.metrics.view import DefaultAggregation, ExponentialBucket
 from exporter_core import (
     Context,
     ContextCancelledError,
+    Destination,
     Exporter,
     ExporterShutdownError,
     InstrumentKind,
@@ -63,6 +66,15 @@ class SqliteExporter(Exporter[SqliteConfig]):
         if exponential and instrument_kind == InstrumentKind.HISTOGRAM:
             return ExponentialBucketHistogramAggregation()
         return DefaultAggregation()
+
+    def destination(self) -> Destination:
+        """The file, and a command that shows the newest value of each series there."""
+        path = str(self.config.path)
+        query = "SELECT metric, attributes, value, unit FROM latest"
+        if shutil.which("sqlite3"):
+            return Destination(path, f"sqlite3 -box {shlex.quote(path)} {shlex.quote(query)}")
+        program = f"import sqlite3; print(*sqlite3.connect({path!r}).execute({query!r}), sep='\\n')"
+        return Destination(path, f"python3 -c {shlex.quote(program)}")
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Store the metrics in one transaction: all of it or, on any error but PartialSuccessError, nothing.

@@ -1,5 +1,6 @@
 """The exporter as its users meet it: by name, behind the guard."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -132,3 +133,24 @@ def test_the_entry_point_is_the_class():
     from exporter_core import ExporterRegistry
 
     assert ExporterRegistry().exporter_class("sqlite") is SqliteExporter
+
+
+@pytest.mark.parametrize("sqlite3_is_installed", [True, False])
+def test_it_says_where_its_data_is_and_how_to_read_it(path, context, data, tmp_path, monkeypatch, sqlite3_is_installed):
+    if sqlite3_is_installed:
+        # Not every machine has the program; this one passes the query on to the library.
+        stand_in = tmp_path / "bin" / "sqlite3"
+        stand_in.parent.mkdir()
+        stand_in.write_text(
+            f"#!{sys.executable}\nimport sqlite3, sys\nprint(*sqlite3.connect(sys.argv[2]).execute(sys.argv[3]))\n"
+        )
+        stand_in.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    else:
+        monkeypatch.setattr("shutil.which", lambda name: None)
+    with load_exporter("sqlite", {"path": str(path)}) as exporter:
+        destination = exporter.destination
+        exporter.export(context, data)
+    assert destination.location == str(path)
+    shown = subprocess.run(["bash", "-c", destination.command], capture_output=True, text=True, check=True, timeout=60)
+    assert "metric" in shown.stdout
