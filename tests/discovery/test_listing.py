@@ -183,6 +183,27 @@ def test_broken_entry_points_are_reported_and_hide_no_others(site, content, reas
         assert reason in problem
 
 
+def test_a_file_that_may_not_be_read_is_reported_and_hides_no_others(site, monkeypatch):
+    denied = site.exporter("denied", "y")
+    site.exporter("a", "x")
+    site.settle()
+    open_file = os.open
+
+    def refusing(path, *arguments, **options):
+        # Permissions stop nobody who runs the tests as root.
+        if path == str(denied / "entry_points.txt"):
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+    for _ in range(2):
+        assert names(site.path) == ["x"]
+        assert unreadable(path=site.path) == ((str(denied), "entry_points.txt: Permission denied"),)
+    monkeypatch.undo()
+    (denied / "entry_points.txt").chmod(0o600)
+    assert names(site.path) == ["x", "y"]
+
+
 def test_good_lines_beside_a_bad_one_are_kept(site):
     info = site.install("b", "[exporter_core.exporters.v1]\ngood = m:X\nbad\nfine = m:Z\n[other]\nalso bad\n")
     assert names(site.path) == ["fine", "good"]
