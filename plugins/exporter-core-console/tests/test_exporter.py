@@ -161,20 +161,28 @@ def test_an_export_that_waits_for_its_turn_when_shutdown_comes_writes_nothing(
 ):
     gate.install()
     console = exporter()
-    background(console.export, context, batch(("m", 1, {})))
+    writing = background(console.export, context, batch(("m", 1, {})))
     assert gate.entered.wait(GENEROUS)
+    waits = threading.Event()
     outcome = []
+
+    class Noting(Context):
+        def remaining(self):
+            waits.set()  # what waits asks how long it may
+            return super().remaining()
 
     def export():
         try:
-            console.export(context, batch(("late", 1, {})))
+            console.export(Noting(deadline=context.deadline), batch(("late", 1, {})))
         except ExporterShutdownError as error:
             outcome.append(error)
 
     waiting = background(export)
+    assert waits.wait(GENEROUS)
     with pytest.raises(DeadlineExceededError):
         console.shutdown(Context.with_timeout(0.05))
     gate.opened.set()
+    writing.join(GENEROUS)
     waiting.join(GENEROUS)
     assert len(outcome) == 1
     assert gate.events == ["written"]

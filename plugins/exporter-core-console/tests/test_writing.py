@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gzip
 import io
 import json
 import os
@@ -98,7 +99,8 @@ def test_a_line_cut_short_by_a_deadline_does_not_spoil_the_next(exporter, batch,
     first = pipe.drain()
     assert not first.endswith(b"\n")
     exporter().export(Context.with_timeout(GENEROUS), batch(("m", 1, {})))
-    assert [line["metric"] for line in lines_of(pipe.drain().removeprefix(b"\n"))] == ["m"]
+    line_feed, line = pipe.drain().splitlines()
+    assert (line_feed, json.loads(line)["metric"]) == (b"", "m")
     console.export(Context.with_timeout(GENEROUS), batch(("n", 1, {})))
     assert [line["metric"] for line in lines_of(pipe.drain())] == ["n"]
 
@@ -240,6 +242,25 @@ def test_a_capture_of_the_test_runner_sees_what_is_exported(exporter, batch, con
     captured = capsys.readouterr()
     assert [line["metric"] for line in lines_of(captured.err)] == ["m"]
     assert "\nn  gauge  1\n  1\n" in captured.out
+
+
+def test_a_stdout_that_does_more_than_write_is_not_bypassed(exporter, batch, context, monkeypatch, tmp_path):
+    copies = []
+
+    class Tee(io.TextIOWrapper):
+        def write(self, text):
+            copies.append(text)
+            return super().write(text)
+
+    with Tee((tmp_path / "tee").open("wb"), encoding="utf-8") as tee:
+        monkeypatch.setattr(sys, "stdout", tee)
+        exporter().export(context, batch(("m", 1, {})))
+    assert [line["metric"] for line in lines_of("".join(copies))] == ["m"]
+    with gzip.open(tmp_path / "gz", "wt") as compressed:
+        monkeypatch.setattr(sys, "stdout", compressed)
+        exporter().export(context, batch(("n", 1, {})))
+    with gzip.open(tmp_path / "gz") as compressed:
+        assert [line["metric"] for line in lines_of(compressed.read())] == ["n"]
 
 
 def test_a_replaced_stdout_that_fails_is_an_exporter_error(exporter, batch, context, monkeypatch):
