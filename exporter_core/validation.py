@@ -326,9 +326,10 @@ def _texts_in(value: object, depth: int = 0) -> list[str]:
 
 
 def _given(item: _Found) -> str:
-    if item.details["type"] == "int_from_float":
-        return "a number with a fraction"
-    return kind_of(item.details["input"])
+    given = item.details["input"]
+    if isinstance(given, float) and (item.expected or "").startswith("an integer"):
+        return "a number with a decimal point"
+    return kind_of(given)
 
 
 def _at(path: Sequence[str | int], message: str) -> str:

@@ -283,6 +283,7 @@ def test_a_plugin_that_hangs_while_it_checks_its_options_is_left_behind(
     problems, registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter_core.config.readers._CHECK_SECONDS", 0.05)
+    registry.models["console"].gate.clear()
     try:
         found = problems(with_reader(exporter="console: {password: hang}"))
     finally:
