@@ -313,8 +313,9 @@ def _texts_in(value: object, depth: int = 0) -> list[str]:
     """Every text inside a value that was given."""
     if isinstance(value, str | bytes):
         return [value if isinstance(value, str) else value.decode(errors="replace")]
-    if hasattr(value, "get_secret_value"):
-        return _texts_in(value.get_secret_value(), depth + 1)
+    secret = getattr(value, "get_secret_value", None)
+    if callable(secret):
+        return _texts_in(secret(), depth + 1)
     if depth > 16:  # noqa: PLR2004 - options are not nested deeper, and this ends a cycle
         return []
     if isinstance(value, Mapping):

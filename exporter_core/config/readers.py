@@ -33,9 +33,11 @@ class Models(Protocol):
 
     def select(self, name: str) -> object:
         """The installed entry of a name, or something else for a built-in exporter; imports nothing."""
+        raise NotImplementedError
 
     def config_model(self, name: str) -> type[ExporterConfig]:
         """The model of an exporter's options; imports that plugin."""
+        raise NotImplementedError
 
 
 def read_exporter(

@@ -31,6 +31,7 @@ class Listing(Models, Protocol):
 
     def entries(self) -> Iterable[_Named]:
         """Every installed exporter."""
+        raise NotImplementedError
 
 
 class _Generator(GenerateJsonSchema):
