@@ -36,7 +36,7 @@ class Delivery:
     points_accepted: int
     """Those of them that it accepted in time."""
     seconds: float
-    """How long the caller waited."""
+    """How long it took."""
     error: Exception | None
     """What failed, for the caller to raise or to report; None if all went well."""
 
@@ -74,7 +74,8 @@ class Job:
         self.over = False
         self.released = False
         """Whether the caller, in the place of the thread, has the exporter shut down."""
-        self._started = context._clock.monotonic()
+        self._clock = context._clock
+        self._started = self._ended = self._clock.monotonic()
         self._errors: list[Exception] = []
         self._release_errors: list[Exception] = []
         self._done = Signal()
@@ -95,6 +96,7 @@ class Job:
         """The job is done, or has failed; what a caller who has left cannot raise is reported."""
         if self._ending.acquire(blocking=False):
             self._errors = errors
+            self._ended = self._clock.monotonic()
             self.over = True
             self._done.set()
         else:
@@ -105,12 +107,13 @@ class Job:
     def wait(self, context: Context) -> None:
         """Wait for the end while the context lasts."""
         while not self.over and not context.done:
-            context._clock.wait(self._done, context.remaining())
+            self._clock.wait(self._done, context.remaining())
 
     def give_up(self) -> None:
         """The time is up: the job counts as failed, whatever its thread still does."""
         if self._ending.acquire(blocking=False):
             self._errors = [self.late()]
+            self._ended = self._clock.monotonic()
             self.over = True
 
     def release(self, share: int) -> None:
@@ -148,7 +151,7 @@ class Job:
         return Delivery(
             points_handed_over=self.points_handed_over,
             points_accepted=self.points_accepted,
-            seconds=self.until._clock.monotonic() - self._started,
+            seconds=self._ended - self._started,
             error=errors[0] if errors else None,
         )
 

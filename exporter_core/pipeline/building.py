@@ -1,0 +1,144 @@
+"""From a config to running readers and their provider: all of it, or nothing that stays behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.sdk import metrics as sdk
+
+from exporter_core.config import PipelineConfig, sdk_resource, sdk_view
+from exporter_core.context import Context
+from exporter_core.errors import ExporterShutdownError, PluginLoadError, SetupError
+from exporter_core.masking import Masker
+from exporter_core.observing import Observers
+from exporter_core.reader import PeriodicReader, finish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter_core.config import ReaderSettings
+    from exporter_core.guard import GuardedExporter
+    from exporter_core.registry import ExporterRegistry
+
+__all__ = ["OBSERVERS_SECONDS", "Parts", "build"]
+
+_logger = logging.getLogger("exporter_core.pipeline")
+
+OBSERVERS_SECONDS: Final = 1.0
+"""How long observers may take to hear what is queued for them, at the end."""
+
+_DISCARD_SECONDS: Final = 5.0  # for shutting down each exporter that was built in vain
+
+_EXEMPLAR_FILTERS: Final[dict[str, Callable[[], sdk.ExemplarFilter]]] = {
+    "always_on": sdk.AlwaysOnExemplarFilter,
+    "always_off": sdk.AlwaysOffExemplarFilter,
+    "trace_based": sdk.TraceBasedExemplarFilter,
+}
+
+
+class Provider(sdk.MeterProvider):
+    """The provider of a pipeline; whoever keeps it keeps the pipeline, and with it the shutdown at exit."""
+
+    pipeline: object
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a pipeline consists of."""
+
+    provider: Provider
+    readers: tuple[PeriodicReader, ...]
+    observers: Observers | None
+
+
+def build(
+    config: PipelineConfig, registry: ExporterRegistry, error_handler: Callable[[Exception], object] | None
+) -> Parts:
+    """Build what the config describes. When a part fails, those built before are shut down.
+
+    Raises:
+        SetupError: a part cannot be built.
+    """
+    with ExitStack() as undo:
+        observers = _observers(config, registry)
+        if observers is not None:
+            undo.callback(observers.close, OBSERVERS_SECONDS)
+        readers = []
+        for settings in config.readers:
+            exporter = registry.load(
+                settings.exporter, settings.config, runner=settings.runner, copy=settings.copy, observers=observers
+            )
+            undo.callback(_discard, exporter)
+            reader = _reader(exporter, settings, error_handler)
+            undo.callback(_stop, reader)
+            readers.append(reader)
+        provider = _provider(config, readers)
+        undo.pop_all()
+    return Parts(provider, tuple(readers), observers)
+
+
+def _observers(config: PipelineConfig, registry: ExporterRegistry) -> Observers | None:
+    if not config.observers:
+        return None
+    observers = [registry.observer(name) for name in config.observers]
+    with _failing_as(PluginLoadError, f"the hooks of observers {', '.join(config.observers)} do not fit"):
+        return Observers(observers)
+
+
+def _reader(
+    exporter: GuardedExporter, settings: ReaderSettings, error_handler: Callable[[Exception], object] | None
+) -> PeriodicReader:
+    with _failing_as(SetupError, f"reader {settings.label!r} cannot be made"):
+        return PeriodicReader(
+            exporter,
+            interval=settings.interval,
+            timeout=settings.timeout,
+            name=settings.label,
+            cardinality_limits=settings.cardinality_limits,
+            error_handler=error_handler,
+        )
+
+
+def _provider(config: PipelineConfig, readers: list[PeriodicReader]) -> Provider:
+    resource = sdk_resource(config.resource, os.environ)
+    where = f"{config.source}: " if config.source else ""
+    with _failing_as(SetupError, f"{where}the OpenTelemetry SDK refuses the configuration"):
+        return Provider(
+            metric_readers=readers,
+            resource=resource,
+            exemplar_filter=_EXEMPLAR_FILTERS[config.exemplar_filter](),
+            views=[sdk_view(view) for view in config.views],
+            shutdown_on_exit=False,
+        )
+
+
+@contextmanager
+def _failing_as(kind: type[SetupError], what: str) -> Iterator[None]:
+    """Make what is raised one line of ours."""
+    try:
+        yield
+    except Exception as error:
+        line = Masker()(" ".join(f"{type(error).__name__}: {error}".split()))
+        raise kind(f"{what}: {line}") from error
+
+
+def _stop(reader: PeriodicReader) -> None:
+    """Shut down a reader that was built in vain."""
+    job = reader.begin_shutdown(Context.with_timeout(_DISCARD_SECONDS))
+    for delivery in finish([job] if job is not None else []):
+        if delivery.error is not None:
+            reader.report(delivery.error)
+
+
+def _discard(exporter: GuardedExporter) -> None:
+    """Shut down an exporter that was built in vain."""
+    try:
+        exporter.shutdown(Context.with_timeout(_DISCARD_SECONDS))
+    except ExporterShutdownError:
+        pass  # by its reader
+    except Exception as error:  # noqa: BLE001 - beside the error that is about to be raised this one is a note
+        _logger.warning("%s", exporter.describe_error(error))
