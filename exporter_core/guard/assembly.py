@@ -5,6 +5,7 @@ Constructors are plugin code like any other: with the ``thread`` runner they run
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 from exporter_core.contract import InstrumentKind
@@ -29,11 +30,18 @@ if TYPE_CHECKING:
 __all__ = ["Assembly", "Instance", "assemble"]
 
 
+class _PluginError(Exception):
+    """Carries, as its cause, an error of the plugin's own that would be taken for one of the guard's."""
+
+
 class Instance:
     """An exporter that has been built and has answered what it is asked once. Everything here ran plugin code."""
 
     def __init__(self, factory: Callable[[], object]) -> None:
-        self.exporter = factory()
+        try:
+            self.exporter = factory()
+        except SetupError as error:
+            raise _PluginError from error
         exporter_class = verify(type(self.exporter))
         self.asynchronous = asynchronous_operations(exporter_class)
         self.hooks: HookRelay = bind(self.exporter)
@@ -95,29 +103,31 @@ def assemble(
             return SerialInlineLane(owner) if operation == "export" else InlineLane(owner)
         return ThreadLane(f"exporter-core-{name}-{operation}", owner)
 
-    first = lane("export")
-    try:
+    with ExitStack() as undo:
+        first = lane("export")
+        undo.callback(first.close)
         instance = _build(factory, first, inline=inline, title=title, context=context, describe=describe)
-    except BaseException:
-        first.close()
-        raise
-    loop = None
-    if instance.asynchronous:
-        from exporter_core.guard.loop import LoopThread  # noqa: PLC0415 - few exporters need an event loop
+        loop = None
+        if instance.asynchronous:
+            from exporter_core.guard.loop import LoopThread  # noqa: PLC0415 - few exporters need an event loop
 
-        loop = LoopThread(f"exporter-core-{name}", owner)
+            loop = LoopThread(f"exporter-core-{name}", owner)
+            undo.callback(loop.close)
 
-    def lane_of(operation: str) -> Lane:
-        return LoopLane(loop) if loop is not None and operation in instance.asynchronous else lane(operation)
+        def lane_of(operation: str) -> Lane:
+            made = LoopLane(loop) if loop is not None and operation in instance.asynchronous else lane(operation)
+            undo.callback(made.close)
+            return made
 
-    # The lane that built the exporter goes on as its export lane, unless the event loop does that.
-    export = first
-    if "export" in instance.asynchronous:
-        first.close()
-        export = lane_of("export")
-    return Assembly(
-        instance, export=export, force_flush=lane_of("force_flush"), shutdown=lane_of("shutdown"), loop=loop
-    )
+        # The lane that built the exporter goes on as its export lane, unless the event loop does that.
+        if "export" in instance.asynchronous:
+            first.close()
+        export = lane_of("export") if "export" in instance.asynchronous else first
+        assembly = Assembly(
+            instance, export=export, force_flush=lane_of("force_flush"), shutdown=lane_of("shutdown"), loop=loop
+        )
+        undo.pop_all()
+    return assembly
 
 
 def _build(
@@ -132,9 +142,9 @@ def _build(
     call = cast("Call", lane.perform(Instance, context, {"factory": factory}))  # it has a result, so there is a call
     if call.outcome is not Outcome.ENDED:
         raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
-    error = call.error
+    error = call.error.__cause__ if isinstance(call.error, _PluginError) else call.error
     if error is not None:
-        if isinstance(error, SetupError) or is_hosts_own(error, inline=inline):
+        if call.error is error and (isinstance(error, SetupError) or is_hosts_own(error, inline=inline)):
             raise error
         raise PluginLoadError(f"{title} cannot be built: {describe(error)}") from error
     instance = cast("Instance", call.result)

@@ -6,6 +6,7 @@ caller, or a shutdown); has it *ended* for its caller (the lane) or been abandon
 
 from __future__ import annotations
 
+import logging
 import threading
 from enum import Enum
 from time import monotonic
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Latch", "Outcome"]
 
+_logger = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, object] = {}
 
@@ -114,8 +116,13 @@ class Call:
         on_late, self._on_late = self._on_late, None
         if self._end.acquire(blocking=False):
             self.wake.set()
-        elif on_late is not None:
-            on_late(self)
+            return
+        try:
+            if on_late is not None:
+                on_late(self)
+        except BaseException as failure:  # noqa: BLE001 - the lane has to go on
+            _logger.error("a late end could not be told of: %s", type(failure).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
+        self.result = self.error = None  # nobody asks any more, and a traceback keeps the data alive
 
     def make(self) -> object:
         """Make the call, which has begun."""
@@ -159,12 +166,19 @@ class Call:
         try:
             while not self.over:
                 clock.wait(wake, context.remaining())
-                if context.done and not self.withdraw():
-                    if self._end.acquire(blocking=False):
-                        self.outcome = Outcome.ABANDONED
-                    break  # abandoned, or it has ended at this very moment
+                if context.done:
+                    self._give_up()
+                    break
+        except BaseException:
+            self._give_up()  # Ctrl-C: the caller leaves, so the call may not begin any more
+            raise
         finally:
             stop_watching()
+
+    def _give_up(self) -> None:
+        """Withdraw or abandon the call, unless it has ended at this very moment."""
+        if not self.withdraw() and self._end.acquire(blocking=False):
+            self.outcome = Outcome.ABANDONED
 
     def _let_go(self) -> None:
         self._function = None

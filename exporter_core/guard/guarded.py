@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Literal, Self
 from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import (
+    DeadlineExceededError,
+    ExporterCoreError,
     ExporterForkedError,
     ExporterReentrancyError,
     ExporterShutdownError,
@@ -83,6 +85,7 @@ class GuardedExporter:
 
     _state: GuardState
     _mutex: threading.Lock
+    _building: threading.Lock
     _tally: Tally
     _closed: Latch
 
@@ -162,7 +165,11 @@ class GuardedExporter:
         started = clock.monotonic()
         child = context._for_call(started)
         data = {"context": child, "metrics": metrics}
-        call = assembly.export.perform(assembly.hooks.export, child, data, self._export_ended_late, points)
+        try:
+            call = assembly.export.perform(assembly.hooks.export, child, data, self._export_ended_late, points)
+        except BaseException:  # the caller was interrupted while it waited
+            tally.export_failed(points, 0, clock.monotonic() - started, "export: interrupted")
+            raise
         ended = clock.monotonic()
         late = self._inline and child._deadline is not None and ended >= child._deadline
         if call is None and not late:
@@ -220,7 +227,16 @@ class GuardedExporter:
                 context.raise_if_done()
             raise self._reporter.shut_down("shutdown")
         try:
-            self._end_exports(context)
+            try:
+                self._end_exports(context)
+            except BaseException as interrupt:  # Ctrl-C while it waits: the exporter is to release all the same
+                hurried = context.child()
+                hurried.cancel(interrupt)
+                try:
+                    self._perform("shutdown", hurried)
+                except ExporterCoreError:
+                    pass  # it was the one interrupted call; the host has something better to raise
+                raise
             self._perform("shutdown", context)
         finally:
             self._state = GuardState.SHUT_DOWN
@@ -316,25 +332,26 @@ class GuardedExporter:
             return self._reporter.late(operation)
         if call.error is not None and is_hosts_own(call.error, inline=self._inline):
             return call.error
-        if isinstance(call.result, Coroutine):
-            call.result.close()  # a plain function returned it; it would warn that nobody awaited it
+        _close_coroutine(call.result)
         return self._reporter.error_of(operation, call, context, active=self._state is GuardState.ACTIVE)
 
     def _export_ended_late(self, call: Call) -> None:
-        if call.error is None:
-            self._tally.export_ended_late(call.points or 0)
         self._ended_late("export", call)
 
     def _ended_late(self, operation: str, call: Call) -> None:
         """Tell of the end of a call that its caller had given up; runs on the lane."""
-        text = None if call.error is None else self._reporter.describe(call.error)
+        _close_coroutine(call.result)
+        text, accepted = self._reporter.late_error(call)
+        if operation == "export":
+            self._tally.export_ended_late(accepted, well=text is None)
         self._reporter.tell(operation, monotonic() - call.started, points=call.points, error=text, late=True)
 
     def _end_exports(self, context: Context) -> None:
         """Refuse the exports that wait, let the one that runs finish while the context lasts, then cancel it."""
         lane = self._assembly.export
         lane.refuse()
-        # A call of nothing has its turn when nobody is inside the exporter any more.
+        # A call of nothing has its turn when nobody is inside the exporter any more. One that was given up before is
+        # not waited for: its context has told it to end.
         if lane.perform(_nothing, context.child(), {}, certain=True) is not None:
             running = lane.running
             if running is not None:
@@ -345,6 +362,9 @@ class GuardedExporter:
     def _renew(self, state: GuardState) -> None:
         self._state = state
         self._mutex = threading.Lock()
+        """Held by whoever changes the state, for a moment."""
+        self._building = threading.Lock()
+        """Held by whoever rebuilds the exporter in a forked child."""
         self._tally = Tally()
         self._closed = Latch()
         if state is GuardState.SHUT_DOWN:
@@ -369,38 +389,61 @@ class GuardedExporter:
     def _become_active(self, context: Context) -> None:
         """Rebuild the exporter in a forked child; raises unless the guard is active afterwards."""
         if self._state is GuardState.FORKED:
+            self._admit("export", context)
             factory = self._factory
             if factory is None:
                 text = (
                     "the process forked; an exporter given as an instance cannot be rebuilt: load it by name and config"
                 )
                 raise self._reporter.error(ExporterForkedError, "export", text)
-            remaining = context.remaining()
-            if not self._mutex.acquire(timeout=-1 if remaining is None else remaining):
-                context.raise_if_done()
-            try:
-                if self._state is GuardState.FORKED:
-                    self._attach(self._assemble(factory, context.child(timeout=self._build_timeout)))
-                    self._state = GuardState.ACTIVE
-            except SetupError as error:
-                text = f"the process forked and the exporter could not be rebuilt: {self._reporter.describe(error)}"
-                raise self._reporter.error(ExporterForkedError, "export", text) from error
-            finally:
-                self._mutex.release()
+            self._rebuild(factory, context)
         if self._state is not GuardState.ACTIVE:
             raise self._reporter.shut_down("export")
+
+    def _rebuild(self, factory: Callable[[], object], context: Context) -> None:
+        """Rebuild the exporter in a forked child, unless another thread has done it, or shut the guard down."""
+        remaining = context.remaining()
+        if not self._building.acquire(timeout=-1 if remaining is None else min(remaining, threading.TIMEOUT_MAX)):
+            raise DeadlineExceededError(
+                f"exporter {self._name!r}: export: the process forked and the exporter was not rebuilt in time"
+            )
+        try:
+            if self._state is GuardState.FORKED:
+                assembly = self._assemble(factory, context.child(timeout=self._build_timeout))
+                with self._mutex:
+                    wanted = self._state is GuardState.FORKED
+                    if wanted:
+                        self._attach(assembly)
+                        self._state = GuardState.ACTIVE
+                if not wanted:  # shut down meanwhile, by another thread, which has nothing to release
+                    child = context.child()
+                    assembly.shutdown.perform(assembly.hooks.shutdown, child, {"context": child}, certain=True)
+                    assembly.close()
+        except (SetupError, RuntimeError) as error:  # RuntimeError: no thread can be started
+            context.raise_if_done()
+            text = f"the process forked and the exporter could not be rebuilt: {self._reporter.describe(error)}"
+            raise self._reporter.error(ExporterForkedError, "export", text) from error
+        finally:
+            self._building.release()
 
     def _renew_after_fork(self) -> None:
         """Start anew in a forked child, leaving all that was the parent's untouched."""
         if self._state is not GuardState.FORKED:
             self._finalizer.detach()
             forking.keep_untouched(self._assembly)
+            self._assembly.export.running = None  # in the parent alone
         alive = self._state in (GuardState.ACTIVE, GuardState.FORKED)
         self._renew(GuardState.FORKED if alive else GuardState.SHUT_DOWN)
 
 
 def _nothing() -> None:
     """Do nothing; see where it is used."""
+
+
+def _close_coroutine(result: object) -> None:
+    """A coroutine that a plain function returned would warn that nobody awaited it."""
+    if isinstance(result, Coroutine):
+        result.close()
 
 
 def _dropped(title: str, assembly: Assembly) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from exporter_core.contract import OPERATIONS, PROJECT_NAME, ExporterSpec
+from exporter_core.errors import ContractError
 
 if TYPE_CHECKING:
     from pluggy import HookimplOpts, HookRelay
@@ -34,8 +35,19 @@ class _OneExporter(pluggy.PluginManager):
 
 
 def bind(exporter: object) -> HookRelay:
-    """The hooks of a plugin manager that holds this exporter alone. The exporter's class has been verified."""
+    """The hooks of a plugin manager that holds this exporter alone. The exporter's class has been verified.
+
+    Raises:
+        ContractError: pluggy does not see an operation (an unusual ``__dir__``): calls of it would silently do nothing.
+    """
     manager = _OneExporter(PROJECT_NAME)
     manager.add_hookspecs(ExporterSpec)
     manager.register(exporter)
+    for name in OPERATIONS:
+        if not getattr(manager.hook, name).get_hookimpls():
+            exporter_class = type(exporter)
+            raise ContractError(
+                f"{exporter_class.__module__}.{exporter_class.__qualname__} hides its operation {name!r}: "
+                "dir() of an instance has to have it"
+            )
     return manager.hook

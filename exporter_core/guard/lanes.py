@@ -76,18 +76,19 @@ class _OtherThreadLane:
         """Hand the call over and wait."""
         call = Call(function, context, arguments, on_late, points, certain=certain)
         overrun = self._overrun
-        if overrun is not None:
-            if not overrun.over:
-                call.outcome = Outcome.BUSY
-                return call
-            self._overrun = None
+        if overrun is not None and not overrun.over:
+            call.outcome = Outcome.BUSY
+            return call
         self._submit(call)
         if self.refusing:  # looked at after handing over: whoever made the lane refuse may have seen no call
             call.withdraw()
-        call.wait()
-        if call.outcome is Outcome.ABANDONED:
-            self._overrun = call
-            self._abandoned(call)
+        try:
+            call.wait()
+        finally:
+            if call.outcome is Outcome.ABANDONED:
+                if not call.over:  # else the next one may have been abandoned already
+                    self._overrun = call
+                self._abandoned(call)
         return None if call.went_well else call
 
     def _submit(self, call: Call) -> None:
@@ -110,21 +111,22 @@ class ThreadLane(_OtherThreadLane):
         threading.Thread(target=_work, args=(self._queue, owner), name=name, daemon=True).start()
 
     def refuse(self) -> None:
-        """Empty the queue, racing the thread for each call in it."""
+        """Empty the queue but for what is certain, racing the thread for each call in it."""
         self.refusing = True
-        while True:
-            try:
+        stays: list[tuple[ThreadLane, Call] | None] = []
+        try:
+            while True:
                 item = self._queue.get_nowait()
-            except Empty:
-                return
-            if item is None:
-                self._queue.put(None)
-                return
-            item[1].withdraw()
+                if item is None or not item[1].withdraw():
+                    stays.append(item)
+        except Empty:
+            pass
+        for item in stays:
+            self._queue.put(item)
 
     def close(self) -> None:
-        """Send the thread home, behind whatever waits."""
-        self.refusing = True
+        """Send the thread home, behind what is certain."""
+        self.refuse()
         self._queue.put(None)
 
     def _submit(self, call: Call) -> None:
@@ -239,23 +241,28 @@ class SerialInlineLane:
 
     def _take_turn(self, call: Call) -> bool:
         """Wait for the turn; False if the call was withdrawn before it came."""
-        context = call.context
-        while not call.over:
-            # It enters itself first and tries second, who leaves releases first and looks second: no wake-up is lost.
-            call.wake = Signal()
-            self._waiting.append(call)
-            stop_watching = context._watch(call.wake.set)
-            try:
-                if self._turn.acquire(blocking=False):
-                    return True
-                context._clock.wait(call.wake, context.remaining())
-            finally:
-                stop_watching()
-                self._waiting.remove(call)
-            if context.done:
-                call.withdraw()
-                self._wake_next()  # the wake-up may have been for this one
-        return False
+        context, taken = call.context, False
+        try:
+            while not call.over:
+                # It enters itself first and tries second, who leaves releases first and looks second: no wake-up is
+                # lost.
+                call.wake = Signal()
+                self._waiting.append(call)
+                stop_watching = context._watch(call.wake.set)
+                try:
+                    taken = self._turn.acquire(blocking=False)
+                    if taken:
+                        return True
+                    context._clock.wait(call.wake, context.remaining())
+                finally:
+                    stop_watching()
+                    self._waiting.remove(call)
+                if context.done:
+                    call.withdraw()
+            return False
+        finally:
+            if not taken:
+                self._wake_next()  # the last wake-up may have been for the one that leaves
 
     def _wake_next(self) -> None:
         try:
@@ -272,6 +279,7 @@ class LoopLane(_OtherThreadLane):
         self._loop = loop
         self._waiting: deque[Call] = deque()  # appended to by callers, taken from on the loop alone
         self._task: asyncio.Task[tuple[object, BaseException | None]] | None = None
+        self._cancelled = False
 
     def refuse(self) -> None:
         """Withdraw those whose turn has not come."""
@@ -281,11 +289,12 @@ class LoopLane(_OtherThreadLane):
 
     def close(self) -> None:
         """Take no more calls; the loop itself is closed by whoever made it."""
-        self.refusing = True
+        self.refuse()
 
     def _submit(self, call: Call) -> None:
         self._waiting.append(call)
-        self._loop.call_soon(self._next)
+        if not self._loop.call_soon(self._next):
+            call.withdraw()
 
     def _abandoned(self, call: Call) -> None:
         if not call.certain:
@@ -314,11 +323,14 @@ class LoopLane(_OtherThreadLane):
                 call.end(*task.result())
             self._next()
 
+        self._cancelled = False
         self._task = self._loop.loop.create_task(_outcome(call))
         self._task.add_done_callback(done)
 
     def _cancel(self, call: Call) -> None:
-        if self.running is call.context and self._task is not None:
+        # Once: a second cancellation would end what the exporter awaits in order to clean up.
+        if self.running is call.context and self._task is not None and not self._cancelled:
+            self._cancelled = True
             self._task.cancel()
 
 

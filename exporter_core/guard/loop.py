@@ -11,9 +11,10 @@ import logging
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from exporter_core.guard.surroundings import enter_for_good
+from exporter_core.clock import Signal
+from exporter_core.guard.surroundings import context_inside, enter_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,11 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._executor = _DaemonExecutor(name, owner)
         self._loop.set_default_executor(self._executor)
-        threading.Thread(target=_run, args=(self._loop, owner), name=f"{name}-loop", daemon=True).start()
+        self._closing = Signal()
+        # A callback runs in a copy of its submitter's context variables unless it is given others: these say that it
+        # runs inside the exporter, and tasks and asyncio.to_thread inherit them.
+        self._surroundings = context_inside(owner)
+        threading.Thread(target=_run, args=(self._loop, self._closing, owner), name=f"{name}-loop", daemon=True).start()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -43,7 +48,7 @@ class LoopThread:
     def call_soon(self, callback: Callable[..., object], *args: object) -> bool:
         """Have the loop call back; False if it is closed."""
         try:
-            self._loop.call_soon_threadsafe(callback, *args)
+            self._loop.call_soon_threadsafe(callback, *args, context=self._surroundings)
         except RuntimeError:
             return False
         return True
@@ -51,6 +56,7 @@ class LoopThread:
     def close(self) -> None:
         """Have the loop cancel what still runs, close, and end its thread. Does not wait."""
         self._executor.shutdown(wait=False)
+        self._closing.set()
         self.call_soon(self._loop.stop)
 
 
@@ -58,23 +64,28 @@ _GRACE_SECONDS = 1.0
 """How long what still runs when the loop is closed may take to end by itself, and then again to be cancelled."""
 
 
-def _run(loop: asyncio.AbstractEventLoop, owner: object) -> None:
+def _run(loop: asyncio.AbstractEventLoop, closing: Signal, owner: object) -> None:
     enter_for_good(owner)
     asyncio.set_event_loop(loop)
-    while True:
+    loop.set_exception_handler(_report)
+    while not closing.is_set():  # whoever else stops the loop, it goes on
         try:
             loop.run_forever()
-        except BaseException:
-            # KeyboardInterrupt and SystemExit of a task that the exporter made itself come out here.
-            _logger.exception("a task of an exporter ended its event loop, which goes on")
-            continue
-        break
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt or SystemExit of a task that the exporter made
+            _report(loop, {"message": "a task would have ended the loop", "exception": error})
     try:
         loop.run_until_complete(_wind_up())
-    except BaseException:
-        _logger.exception("an exporter's event loop could not be wound up")
+    except BaseException as error:  # noqa: BLE001 - as above; the loop is closed all the same
+        _report(loop, {"message": "it could not be wound up", "exception": error})
     finally:
         loop.close()
+
+
+def _report(_: asyncio.AbstractEventLoop, happened: dict[str, Any]) -> None:  # Any: asyncio's own type
+    """Log what went wrong on the loop outside any call. One line: a traceback may hold secrets."""
+    error = happened.get("exception")
+    what = happened.get("message") if error is None else f"{happened.get('message')}: {type(error).__qualname__}"
+    _logger.error("%s: %s", threading.current_thread().name, what)
 
 
 async def _wind_up() -> None:
@@ -102,7 +113,8 @@ class _DaemonExecutor(ThreadPoolExecutor):
         self._name = name
         self._owner = owner
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._mutex = threading.Lock()
+        # Reentrant: shutdown may be called by the garbage collector, which may interrupt any of this.
+        self._mutex = threading.RLock()
         self._idle = 1
         self._count = 0
         self._closed = False

@@ -34,6 +34,7 @@ __all__ = ["Reporter", "is_hosts_own"]
 _E = TypeVar("_E", bound=ExporterError)
 
 _LONGEST = 1000  # characters of a plugin's message that are passed on
+_MASKED = 65536  # characters of it that are searched for secrets first, which takes time
 
 
 def is_hosts_own(error: BaseException | None, *, inline: bool) -> bool:
@@ -104,7 +105,7 @@ class Reporter:
             return self.shut_down(operation)
         text = self.describe(error)
         if isinstance(error, PartialSuccessError):
-            rejected = error.rejected_points
+            rejected = _rejected(error, call.points)
             text = f"{text} ({rejected} data points were rejected)"
             return self.error(PartialSuccessError, operation, text, rejected_points=rejected)
         return self.error(ExporterError, operation, f"failed: {text}")
@@ -124,12 +125,22 @@ class Reporter:
         again.__cause__ = error.__cause__
         return again
 
+    def late_error(self, call: Call) -> tuple[str | None, int]:
+        """The failure of a call that ended after its caller had given it up, and how many points it delivered."""
+        points, error = call.points or 0, call.error
+        if error is not None:
+            accepted = points - _rejected(error, points) if isinstance(error, PartialSuccessError) else 0
+            return self.describe(error), accepted
+        if call.result is not None:
+            return f"returned {type(call.result).__name__}; it has to return None, or raise", 0
+        return None, points
+
     # --- for people and observers --------------------------------------------------------------------------------
 
     def describe(self, error: BaseException) -> str:
         """The error in one line, secrets masked; errors of our own without their type."""
         try:
-            text = " ".join(str(error).split())
+            text = " ".join(str(error)[:_MASKED].split())
         except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
             text = "(its message cannot be shown)"
         if not isinstance(error, ExporterCoreError) or not text:
@@ -143,3 +154,11 @@ class Reporter:
         """Tell the observers of one operation."""
         if self.observers is not None:
             self.observers.tell(Observation(self._name, operation, seconds, points, error, late))
+
+
+def _rejected(error: PartialSuccessError, points: int | None) -> int:
+    """How many points were rejected, as the plugin says it but within reason."""
+    rejected = getattr(error, "rejected_points", None)
+    if not isinstance(rejected, int) or rejected < 0:
+        return points or 0
+    return rejected if points is None else min(rejected, points)

@@ -91,10 +91,10 @@ class Tally:
         with self.mutex:
             self._abandoned += 1
 
-    def export_ended_late(self, points: int) -> None:
-        """Count an abandoned export that succeeded after all."""
+    def export_ended_late(self, points: int, *, well: bool = True) -> None:
+        """Count the end of an abandoned export that delivered so many points after all."""
         with self.mutex:
-            self._late_ok += 1
+            self._late_ok += well
             self._points_accepted_beside += points
 
     def note_error(self, error: str) -> None:

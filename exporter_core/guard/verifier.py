@@ -60,10 +60,11 @@ def _operations(exporter_class: type) -> Iterator[str]:
             yield f"{where} is abstract: an exporter has to implement it{_place(exporter_class)}"
             continue
         if not inspect.isfunction(member):
-            yield f"{where} is a {type(member).__name__}; an operation is a plain method{_place(exporter_class)}"
+            place = _place(getattr(member, "__func__", None)) or _place(exporter_class)
+            yield f"{where} is a {type(member).__name__}; an operation is a plain method{place}"
             continue
         for problem in (*_kind(name, member), *_parameters(name, member), *_marker(member)):
-            yield f"{where} {problem}{_place(member)}"
+            yield f"{where} {problem}{_place(inspect.unwrap(member))}"
 
 
 def _kind(name: str, function: Callable[..., object]) -> Iterator[str]:
@@ -76,13 +77,21 @@ def _kind(name: str, function: Callable[..., object]) -> Iterator[str]:
 def _parameters(name: str, function: Callable[..., object]) -> Iterator[str]:
     expected = list(inspect.signature(getattr(ExporterSpec, name)).parameters)[1:]
     wanted = f"the contract has {name}({', '.join(['self', *expected])})"
-    _, *parameters = inspect.signature(function, follow_wrapped=False).parameters.values() or (None,)
+    try:
+        # As pluggy reads it: of a decorated function (functools.wraps) the one that is decorated.
+        own, *parameters = inspect.signature(function).parameters.values() or (None,)
+    except (TypeError, ValueError):
+        yield f"has a signature that cannot be read; {wanted}"
+        return
+    if own is None or own.kind is inspect.Parameter.KEYWORD_ONLY:
+        yield f"takes no 'self'; {wanted}"
+    if not _can_be_called(function, names := ["self", *(parameter.name for parameter in parameters)]):
+        yield f"is decorated by a function that cannot be called with ({', '.join(names)}); {wanted}"
     for position, parameter in enumerate(parameters):
         it = f"parameter {parameter.name!r}"
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            yield f"takes *{parameter.name}: name the parameters; {wanted}"
-        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            yield f"takes **{parameter.name}: name the parameters; {wanted}"
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else "**"
+            yield f"takes {stars}{parameter.name}: name the parameters; {wanted}"
         elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             yield f"has the keyword-only {it}; {wanted}"
         elif position >= len(expected):
@@ -91,6 +100,16 @@ def _parameters(name: str, function: Callable[..., object]) -> Iterator[str]:
             yield f"has the {it} where {expected[position]!r} belongs; {wanted}"
         elif parameter.default is not inspect.Parameter.empty:
             yield f"gives the {it} a default: pluggy leaves such a parameter out of the call; {wanted}"
+
+
+def _can_be_called(function: Callable[..., object], names: list[str]) -> bool:
+    """Whether the function takes as many positional arguments, if it is one that decorates another."""
+    if inspect.unwrap(function) is not function:
+        try:
+            inspect.signature(function, follow_wrapped=False).bind(*names)
+        except TypeError:
+            return False
+    return True
 
 
 def _marker(function: Callable[..., object]) -> Iterator[str]:
@@ -117,7 +136,7 @@ def _place(subject: object) -> str:
         return f" ({code.co_filename}:{code.co_firstlineno})"
     try:
         return f" ({inspect.getsourcefile(subject)}:{inspect.getsourcelines(subject)[1]})"  # type: ignore[arg-type]  # raises TypeError for what has no source
-    except (OSError, TypeError):
+    except (OSError, TypeError, SyntaxError):  # no source, or one that was edited since
         return ""
 
 
