@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-__all__ = ["Option", "option_table", "options"]
+__all__ = ["Option", "option_table", "options", "plain"]
 
 _BOUNDS = {
     "minimum": "at least",
@@ -55,7 +55,7 @@ def option_table(model: type[BaseModel]) -> str:
 
 
 def _row(option: Option) -> str:
-    default = "none" if option.default is None else f"`{_plain(option.default)}`"
+    default = "none" if option.default is None else f"`{plain(option.default)}`"
     cells = (f"`{option.name}`", option.type, "required" if option.required else default, option.description)
     return f"| {' | '.join(map(_cell, cells))} |"
 
@@ -91,16 +91,16 @@ def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "anyOf" in option:
         return " or ".join(_type(choice, definitions) for choice in option["anyOf"] if choice.get("type") != "null")
     if "const" in option:
-        return f"`{_plain(option['const'])}`"
+        return f"`{plain(option['const'])}`"
     if "enum" in option:
-        return ", ".join(f"`{_plain(value)}`" for value in option["enum"])
+        return ", ".join(f"`{plain(value)}`" for value in option["enum"])
     kind = str(option.get("format", option.get("type", "any")))
     words = {"string": "text", "password": "text (secret)", "object": "mapping", "array": "list"}.get(kind, kind)
     if kind == "array" and option.get("items"):
         words += f" of {_type(option['items'], definitions)}"
     elif kind == "object" and isinstance(option.get("additionalProperties"), dict):
         words += f" to {_type(option['additionalProperties'], definitions)}"
-    bounds = [f"{text} {_plain(option[bound])}" for bound, text in _BOUNDS.items() if bound in option]
+    bounds = [f"{text} {plain(option[bound])}" for bound, text in _BOUNDS.items() if bound in option]
     return ", ".join([words, *bounds])
 
 
@@ -113,8 +113,8 @@ def _reference(option: dict[str, Any]) -> str:
     return str(option["$ref"]).rpartition("/")[2]
 
 
-def _plain(value: Any) -> str:
-    """The value as it would be written in a configuration file."""
+def plain(value: Any) -> str:
+    """A JSON value in words: text as it is, the rest as JSON."""
     return value if isinstance(value, str) and value else json.dumps(value)
 
 

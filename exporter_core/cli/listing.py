@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter_core.cli.output import console, emit_json, printable
+from exporter_core.cli.output import emit_json, printable, show
 from exporter_core.discovery import PluginEntry, PluginPolicy, conflicts, installed, normalize, summary_of, unreadable
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ def show_rows(found: Sequence[Row]) -> None:
     from rich.table import Table  # noqa: PLC0415 - programs that read JSON need not wait for it
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    out = console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT"):
         table.add_column(title, no_wrap=True)
@@ -103,15 +102,11 @@ def show_rows(found: Sequence[Row]) -> None:
             contract,
             printable(_summary(entry)),
         )
-    out.print(table)
+    show(table)
     notes = [(entry.name, status, reason) for entry, status, reason in found if reason is not None]
     notes += [(location, "unreadable", reason) for location, reason in unreadable()]
     if notes:
-        out.print()
+        show("")
     for name, status, reason in notes:
-        out.print(
-            Text.assemble(
-                (printable(name), "bold"), ": ", (status, _COLOURS.get(status, "red")), ": ", printable(reason)
-            ),
-            soft_wrap=True,
-        )
+        where = Text.assemble((printable(name), "bold"), ": ", (status, _COLOURS.get(status, "red")), ": ")
+        show(where.append(printable(reason)))

@@ -10,11 +10,11 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from exporter_core.errors import ConfigProblem, ExporterCoreError
 
-__all__ = ["coloured", "console", "emit_json", "fail", "printable", "report", "report_usage", "warn", "warn_of"]
+__all__ = ["coloured", "console", "emit_json", "fail", "printable", "report", "report_usage", "show", "warn", "warn_of"]
 
 _UNLIMITED = 10_000  # columns; what is not a terminal has no width
 
@@ -40,6 +40,17 @@ def console(stream: TextIO | None = None) -> Console:
         markup=False,
         emoji=False,
     )
+
+
+def show(renderable: RenderableType, stream: TextIO | None = None) -> None:
+    """Write a text, table or other renderable of rich's; without the blanks that pad its lines where they show."""
+    out = console(stream)
+    if out.is_terminal:
+        out.print(renderable)
+        return
+    with out.capture() as captured:
+        out.print(renderable)
+    out.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def emit_json(value: Any, *, line: bool = False) -> None:  # Any: what JSON can hold

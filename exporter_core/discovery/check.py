@@ -75,14 +75,14 @@ class CheckResult(NamedTuple):
 
 
 def check_all(
-    entries: Iterable[PluginEntry], *, path: Sequence[str] | None = None, timeout: float = TIMEOUT
+    entries: Iterable[PluginEntry], *, path: Sequence[str] | None = None, timeout: float = TIMEOUT, build: bool = False
 ) -> list[CheckResult]:
     """Check each entry, as many side by side as there are processors; the results are in the order given."""
     wanted = list(entries)
     if not wanted:
         return []
     with ThreadPoolExecutor(max_workers=min(len(wanted), os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda entry: check(entry, path=path, timeout=timeout), wanted))
+        return list(pool.map(lambda entry: check(entry, path=path, timeout=timeout, build=build), wanted))
 
 
 def check(

@@ -1,0 +1,122 @@
+"""What ``run`` shows: live progress while it runs, and a summary of what was delivered when it ends."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from exporter_core.cli._history import sparkline
+from exporter_core.cli.output import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from exporter_core.cli._history import Row
+    from exporter_core.exporter import Destination
+    from exporter_core.guard import ExporterStats
+
+__all__ = ["progress", "quantity", "summary"]
+
+_TREND_WIDTH = 16
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_DECIMAL = ("", "k", "M", "G", "T", "P", "E")
+
+
+def progress(stats: Mapping[str, ExporterStats], seconds: float, duration: float | None) -> RenderableType:
+    """The table of exporters as it stands.
+
+    Args:
+        stats: by reader, what its exporter has counted.
+        seconds: how long it has been running.
+        duration: how long it is to run, None for until it is told to stop.
+    """
+    ends = "Ctrl-C ends it" if duration is None else f"of {duration:g} s"
+    return Group(Text(f"{seconds:.0f} s {ends}", style="dim"), _exporters(stats))
+
+
+def summary(
+    rows: Sequence[Row], at_zero: int, stats: Mapping[str, ExporterStats], places: Mapping[str, Destination]
+) -> RenderableType:
+    """What was delivered: the metrics with their latest values, the exporters, and where to look."""
+    parts: list[RenderableType] = []
+    if rows:
+        parts += [_metrics(rows), Text(f"{len(rows)} series, and {at_zero} that stayed at 0", style="dim"), Text()]
+    parts.append(_exporters(stats))
+    for reader, place in places.items():
+        parts.append(
+            Text.assemble("\n", (f"{printable(reader)} ", "bold"), "wrote to ", (printable(place.location), "cyan"))
+        )
+        if place.command:
+            parts.append(Text.assemble("  ", ("$ ", "dim"), (printable(place.command), "green")))
+    return Group(*parts)
+
+
+def _exporters(stats: Mapping[str, ExporterStats]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("exporter")
+    for title in ("delivered", "exports", "failed", "last"):
+        table.add_column(title, justify="right")
+    table.add_column("last error", overflow="fold")
+    for reader, one in stats.items():
+        last = "" if one.last_export_seconds is None else f"{one.last_export_seconds * 1000:.1f} ms"
+        failed = Text(f"{one.exports_failed:,}", style="red" if one.exports_failed else "dim")
+        table.add_row(
+            printable(reader),
+            f"{one.points_accepted:,} points",
+            f"{one.exports_ok:,}",
+            failed,
+            last,
+            Text(printable(one.last_error or ""), style="red"),
+        )
+    return table
+
+
+def _metrics(rows: Sequence[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("", style="dim")
+    table.add_column("latest", justify="right", no_wrap=True)
+    table.add_column("a second", justify="right", no_wrap=True)
+    table.add_column("trend", no_wrap=True, style="cyan", min_width=_TREND_WIDTH)
+    above = ""
+    for row in rows:
+        rate = "" if row.rate is None else quantity(row.rate, row.unit)
+        name = "" if row.metric == above else printable(row.metric)
+        above = row.metric
+        table.add_row(
+            name, printable(row.attributes), quantity(row.latest, row.unit), rate, sparkline(row.trend, _TREND_WIDTH)
+        )
+    return table
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value in three or four digits with its UCUM unit: bytes in powers of 1024, a ratio as a percentage."""
+    if not math.isfinite(value):
+        return str(value)
+    if unit == "1":
+        return f"{value:.1%}"
+    if unit == "s":
+        return f"{_three_digits(value)} s"
+    if unit == "By":
+        return _scaled(value, 1024, _BINARY)
+    return f"{_scaled(value, 1000, _DECIMAL)} {unit.strip('{}')}".strip()
+
+
+def _scaled(value: float, base: int, prefixes: Sequence[str]) -> str:
+    power = 0
+    while abs(value) >= base and power < len(prefixes) - 1:
+        value /= base
+        power += 1
+    return f"{_three_digits(value)} {prefixes[power]}".strip()
+
+
+def _three_digits(value: float) -> str:
+    """The value with three digits, or all those before the point; whole numbers without a point."""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"  # noqa: PLR2004 - three digits

@@ -1,0 +1,47 @@
+"""What a command asks of an exporter that it must not import: description and options, from a child process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.discovery import select
+from exporter_core.discovery.check import CheckResult, check_all
+from exporter_core.errors import PluginLoadError, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["ask"]
+
+
+def ask(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
+    """What each exporter says of itself, by the name asked for.
+
+    Args:
+        names: as in a config file, perhaps ``distribution:name``.
+        build: also build them, with their options' defaults, for their temporality.
+
+    Raises:
+        SetupError: one of them is not installed, ambiguous, or cannot be loaded; a line for each.
+    """
+    entries = {}
+    problems: list[SetupError] = []
+    for name in dict.fromkeys(names):
+        try:
+            entries[name] = select(name)
+        except SetupError as error:
+            problems.append(error)
+    results = dict(zip(entries, check_all(entries.values(), build=build), strict=True))
+    for name, result in results.items():
+        if result.failure is not None:
+            # What the registry says names the exporter already; what became of the process does not.
+            known = result.failure.startswith("exporter ")
+            origin = f"{result.entry.distribution} {result.entry.version}".strip()
+            problems.append(
+                PluginLoadError(result.failure if known else f"exporter {name!r} ({origin}): {result.failure}")
+            )
+    if len(problems) > 1:
+        raise SetupError("\n".join(map(str, problems)))
+    if problems:
+        raise problems[0]
+    return results

@@ -1,0 +1,118 @@
+"""``exporter-core describe``: what an exporter says of itself and of its options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from exporter_core.cli.asking import ask
+from exporter_core.cli.completion import exporter_names
+from exporter_core.cli.output import emit_json, printable, show
+from exporter_core.discovery import summary_of
+from exporter_core.option_table import Option, options, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from exporter_core.discovery.check import CheckResult
+
+__all__ = ["describe"]
+
+
+def describe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The exporter's name.", autocompletion=exporter_names)],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON, with the JSON Schema of the options.")] = False,
+) -> None:
+    """Show an exporter's options.
+
+    The exporter is imported, and built if its options all have defaults, in a process of its own.
+
+    Example: exporter-core describe sqlite
+    """
+    result = ask([name], build=True)[name]
+    found = options(result.config_schema or {})
+    if json:
+        entry = result.entry
+        emit_json(
+            {
+                "name": entry.name,
+                "distribution": entry.distribution,
+                "version": entry.version,
+                "summary": summary_of(entry),
+                "entry_point": entry.value,
+                "group": entry.group,
+                "contract_version": entry.contract_version,
+                "description": result.docstring,
+                "options": [option._asdict() for option in found],
+                "temporality": result.temporality,
+                "schema": result.config_schema,
+            }
+        )
+    else:
+        _show(result, found)
+
+
+def _show(result: CheckResult, found: Sequence[Option]) -> None:
+    from rich.console import Group  # noqa: PLC0415 - programs that read JSON need not wait for it
+    from rich.padding import Padding  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    entry = result.entry
+    origin = f"{entry.distribution} {entry.version}".strip()
+    parts: list[RenderableType] = [
+        Text.assemble((printable(entry.name), "bold"), f"  {printable(origin)}, contract v{entry.contract_version}"),
+        "",
+    ]
+    if result.docstring:
+        parts += [line for paragraph in _paragraphs(result.docstring) for line in (_marked(paragraph), "")]
+    if not found:
+        parts += ["It has no options.", ""]
+    for option in found:
+        line = Text.assemble((printable(option.name), "bold"), (f"  {printable(option.type.replace('`', ''))}", "dim"))
+        if option.required:
+            line.append("  required", "yellow")
+        elif option.default is not None:
+            line.append(f"  [{printable(plain(option.default))}]", "dim")
+        parts += [line, Padding(_marked(option.description), (0, 0, 0, 4)), ""]
+    parts.append(Text.assemble(("Temporality: ", "bold"), _temporality(result, found)))
+    show(Group(*parts))
+
+
+def _paragraphs(docstring: str) -> list[str]:
+    """The paragraphs, each on one line unless its lines are indented or a list."""
+    paragraphs = docstring.split("\n\n")
+    return [
+        paragraph
+        if any(line[:1] in {" ", "-", "*"} for line in paragraph.splitlines())
+        else " ".join(paragraph.split())
+        for paragraph in paragraphs
+    ]
+
+
+def _marked(text: str) -> Text:
+    """The text with what stands in backticks in colour."""
+    from rich.text import Text  # noqa: PLC0415 - programs that read JSON need not wait for it
+
+    marked = Text("\n".join(map(printable, text.splitlines())))
+    marked.highlight_regex(r"`[^`]+`", "cyan")
+    return marked
+
+
+def _temporality(result: CheckResult, found: Sequence[Option]) -> str:
+    """In words, grouped by what is asked for."""
+    if result.temporality is None:
+        missing = ", ".join(option.name for option in found if option.required and "." not in option.name)
+        return (
+            f"known once there is a value for {missing}" if missing else "not known; it cannot be built with defaults"
+        )
+    kinds: dict[str, list[str]] = {}
+    for kind, temporality in result.temporality.items():
+        kinds.setdefault(temporality, []).append(kind)
+    if len(kinds) == 1:
+        return f"{next(iter(kinds))} for every instrument kind{', with the defaults of its options' if found else ''}"
+    return "; ".join(f"{temporality} for {', '.join(those)}" for temporality, those in kinds.items())

@@ -1,0 +1,39 @@
+"""Writing the files that commands make; nothing is overwritten unless that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter_core.errors import SetupError
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["write_text"]
+
+
+def write_text(path: str | os.PathLike[str], text: str, *, replace: bool = False) -> None:
+    """Write a text file in UTF-8.
+
+    Args:
+        path: the file; its folder has to exist.
+        text: its content.
+        replace: whether a file that exists may be replaced.
+
+    Raises:
+        SetupError: it exists, or it cannot be written; one line that says which.
+    """
+    try:
+        with Path(path).open("w" if replace else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        if Path(path).is_dir():
+            raise SetupError(f"{path}: is a directory; name a file") from None
+        raise SetupError(f"{path}: exists; --force replaces it") from None
+    except IsADirectoryError:
+        raise SetupError(f"{path}: is a directory; name a file") from None
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except ValueError:
+        raise SetupError(f"{path!s:.80}: cannot be written: its name has a null character") from None

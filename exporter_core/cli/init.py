@@ -1,0 +1,41 @@
+"""``exporter-core init``: a config file for some exporters, with every option described in comments."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from exporter_core.cli.asking import ask
+from exporter_core.cli.completion import exporter_names
+from exporter_core.cli.files import write_text
+from exporter_core.cli.template import config_text
+
+__all__ = ["init"]
+
+
+def init(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="The exporters' names.", autocompletion=exporter_names),
+    ],
+    *,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a config file, with comments, for some exporters.
+
+    Each exporter gets a reader of its own. Every option stands there with its default and what it means; what has to be
+    filled in is marked REQUIRED.
+
+    Example: exporter-core init sqlite -o metrics.yaml
+    """
+    results = ask(names)
+    text = config_text([(name, results[name]) for name in names])
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(output, text, replace=force)

@@ -1,0 +1,132 @@
+"""The text of a config file to start from: YAML with comments, made of what exporters say of their options."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any, Final
+
+from exporter_core.cli.output import printable
+from exporter_core.option_table import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from exporter_core.discovery.check import CheckResult
+    from exporter_core.option_table import Option
+
+__all__ = ["config_text"]
+
+_WIDTH: Final = 100
+_PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
+_NOT_TEXT: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # what a YAML reader may take them for
+
+_HEAD: Final = """\
+# OpenTelemetry declarative configuration for exporter-core.
+#   exporter-core validate FILE   checks this file
+#   exporter-core probe FILE      sends one metric through each exporter
+#   exporter-core run FILE        exports this machine's metrics
+# ${NAME} is replaced by an environment variable, ${NAME:-default} with a default; a dollar sign is written $$.
+file_format: "1.1"
+
+# What the metrics are about.
+resource:
+  attributes:
+    - name: service.name
+      value: "${OTEL_SERVICE_NAME:-unknown_service}"
+
+meter_provider:
+  readers:
+"""
+
+_READER: Final = """\
+    - periodic:
+        # Milliseconds between the starts of two exports.
+        interval: 60000
+        # Milliseconds that one export may take.
+        timeout: 30000
+        exporter:
+"""
+
+_TAIL: Final = """
+# Settings of exporter-core itself.
+# exporter_core:
+#   # Where the code of each runs: thread keeps its deadlines on time, inline uses the caller's thread.
+#   exporters:
+{exporters}
+#   plugins:
+#     # Never import these, by exporter name or by distribution; "allow" instead: none but these.
+#     block: []
+"""
+
+_EXPORTER: Final = """\
+#     {name}: {{runner: thread}}"""
+
+
+def config_text(exporters: Sequence[tuple[str, CheckResult]]) -> str:
+    """A config file with a reader for each exporter, given by the name that selects it and what it says of itself."""
+    text = [_HEAD]
+    for number, (name, result) in enumerate(exporters):
+        text += ["\n" * bool(number), _READER, *(f"{line}\n" for line in _indented(_exporter(name, result), " " * 10))]
+    names = dict.fromkeys(name for name, _ in exporters)
+    text.append(_TAIL.format(exporters="\n".join(_EXPORTER.format(name=_scalar(name)) for name in names)))
+    return "".join(text)
+
+
+def _exporter(name: str, result: CheckResult) -> list[str]:
+    """The lines under ``exporter:``."""
+    summary = result.docstring.partition("\n\n")[0]
+    lines = _options(options(result.config_schema or {}), name, "", 12)
+    return [*_comment(summary, 10), f"{_scalar(name)}:", *_indented(lines, "  ")]
+
+
+def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -> list[str]:
+    """The lines of options, each with its comment; those of nested models below the option that they are of."""
+    lines: list[str] = []
+    rest = list(found)
+    while rest:
+        option, *rest = rest
+        inner = [one for one in rest if one.name.startswith(f"{option.name}.")]
+        del rest[: len(inner)]
+        key = _scalar(option.name.removeprefix(prefix))
+        body = [f"{key}: {_value(option, exporter)}".rstrip()]
+        if inner:
+            nested = _options(inner, exporter, f"{option.name}.", indent + 2)
+            filled = not option.required or any(one.required for one in inner)
+            body = [f"{key}:" if filled else f"{key}: {{}}", *_indented(nested, "  ")]
+        if not option.required:
+            body = _indented(body, "# ")
+        elif not inner:
+            body[0] += "  # REQUIRED"
+        kind = "secret, best kept in the environment" if option.secret else option.type.replace("`", "")
+        lines += [""] * bool(lines)
+        lines += [*_comment(option.description, indent), *_comment(f"({kind})", indent), *body]
+    return lines
+
+
+def _value(option: Option, exporter: str) -> str:
+    """What stands after the option's key: its default; of a secret, an environment variable."""
+    if option.secret:
+        variable = re.sub(r"[^A-Z0-9]+", "_", f"{exporter}_{option.name}".upper())
+        return f'"${{{variable if variable[0].isalpha() else f"EXPORTER_{variable}"}}}"'
+    if option.default is None:
+        empty = {"mapping": "{}", "list": "[]"}
+        return "" if option.required else empty.get(option.type.partition(" ")[0], "")
+    return _scalar(option.default)
+
+
+def _scalar(value: Any) -> str:  # Any: JSON
+    """A value as YAML, without a reference to an environment variable."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return (text if text.isprintable() else json.dumps(value)).replace("$", "$$")
+
+
+def _comment(text: str, indent: int) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(printable(" ".join(text.split())), _WIDTH - indent - 2)]
+
+
+def _indented(lines: Iterable[str], by: str) -> list[str]:
+    return [f"{by}{line}".rstrip() for line in lines]

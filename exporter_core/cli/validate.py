@@ -1,0 +1,82 @@
+"""``exporter-core validate``: every problem and warning of config files, with the place of each."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from exporter_core.cli.output import emit_json, printable, report, warn_of
+from exporter_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from exporter_core.config import PipelineConfig
+    from exporter_core.errors import ConfigProblem
+
+__all__ = ["validate"]
+
+
+def validate(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="The config files.")],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> int:
+    """Check config files.
+
+    Every problem is a line FILE:LINE:COL: message, and so is what is read but not acted on, as a warning. The exporters
+    that a file names are imported; nothing is built or sent. The exit code is 2 if there is a problem.
+
+    Example: exporter-core validate metrics.yaml
+    """
+    outcomes = [(file, _outcome(file)) for file in files]
+    if json:
+        emit_json({"files": [_as_json(file, outcome) for file, outcome in outcomes]})
+    else:
+        for file, outcome in outcomes:
+            _show(file, outcome)
+    return 2 if any(isinstance(outcome, ConfigError) for _, outcome in outcomes) else 0
+
+
+def _outcome(file: str) -> PipelineConfig | ConfigError:
+    from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
+
+    # What a plugin prints while it is imported is not what this command has to say.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            return load_config(file)
+        except ConfigError as error:
+            return error
+
+
+def _show(file: str, outcome: PipelineConfig | ConfigError) -> None:
+    if isinstance(outcome, ConfigError):
+        report(outcome)
+        return
+    for warning in outcome.warnings:
+        warn_of(warning)
+    labels = ", ".join(reader.label for reader in outcome.readers)
+    count = len(outcome.readers)
+    what = f"{count} reader{'s' * (count != 1)}: {labels}" if count else "nothing is exported"
+    sys.stdout.write(f"{printable(file)}: fine, {printable(what)}\n")
+
+
+def _as_json(file: str, outcome: PipelineConfig | ConfigError) -> dict[str, Any]:  # Any: JSON
+    wrong = isinstance(outcome, ConfigError)
+    return {
+        "file": file,
+        "valid": not wrong,
+        "problems": [_problem(problem) for problem in outcome.problems] if isinstance(outcome, ConfigError) else [],
+        "warnings": [_problem(one) for one in outcome.warnings] if not isinstance(outcome, ConfigError) else [],
+        "readers": [reader.label for reader in outcome.readers] if not isinstance(outcome, ConfigError) else [],
+    }
+
+
+def _problem(problem: ConfigProblem) -> dict[str, Any]:  # Any: JSON
+    return {
+        "message": problem.message,
+        "line": problem.line,
+        "column": problem.column,
+        "path": list(problem.path),
+    }
