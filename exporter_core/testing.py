@@ -158,8 +158,12 @@ class FakeClock:
     def await_sleepers(self, count: int = 1, *, timeout: float = 30.0) -> None:
         """Return when ``count`` or more threads wait on it; raises TimeoutError after ``timeout`` real seconds."""
         with self._condition:
-            if not self._condition.wait_for(lambda: len(self._sleepers) >= count, timeout):
-                raise TimeoutError(f"{len(self._sleepers)} of {count} threads wait on the clock after {timeout} s")
+            if not self._condition.wait_for(lambda: self._asleep() >= count, timeout):
+                raise TimeoutError(f"{self._asleep()} of {count} threads wait on the clock after {timeout} s")
+
+    def _asleep(self) -> int:
+        """How many threads wait; one that has been woken, and has not got round to leaving, does not."""
+        return sum(not signal.is_set() for signal in self._sleepers)
 
     def _move(self, now: float) -> list[TimerHandle]:
         self._now = now
