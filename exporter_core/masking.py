@@ -14,10 +14,12 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, quote_plus, unquote
 
+from exporter_core.errors import ExporterCoreError
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["MASK", "Masker", "masker_for"]
+__all__ = ["MASK", "Masker", "describe", "masker_for"]
 
 MASK: Final = "***"
 """What stands in the place of a secret."""
@@ -25,6 +27,8 @@ MASK: Final = "***"
 _SHORT: Final = 4  # a secret with fewer characters is masked as a whole word only: "a" is in every message
 _LINE: Final = 8  # a line of a multi-line secret (a PEM key) that is long enough to be secret by itself
 _DEPTH: Final = 32
+_LONGEST: Final = 1000  # characters of an error's message that are passed on
+_SEARCHED: Final = 65536  # characters of it that are searched for secrets first, which takes time
 _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 
 _CREDENTIAL_NAME: Final = (
@@ -101,6 +105,22 @@ def masker_for(config: BaseModel | None) -> Masker:
     if config is None:
         return Masker()
     return Masker(_secrets_in(config, name=""))
+
+
+def describe(error: BaseException, masker: Masker) -> str:
+    """An error in one line that may be shown: its type and message, secrets masked, causes left out.
+
+    Errors of this package go without their type, because their messages are written for people. Never raises for what
+    the error's own ``__str__`` does.
+    """
+    try:
+        text = str(error)[:_SEARCHED]
+    except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
+        text = "(its message cannot be shown)"
+    text = " ".join(masker(text).split())  # in this order: a secret may have two spaces in a row
+    if not isinstance(error, ExporterCoreError) or not text:
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _replace(text: str, spans: list[tuple[int, int]]) -> str:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
 
 from exporter_core.context import Context
-from exporter_core.discovery import PluginEntry, PluginPolicy, installed, select, select_observer
+from exporter_core.discovery import PluginEntry, PluginPolicy, installed, origin_of, select, select_observer
 from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
 from exporter_core.guard.calls import Outcome
 from exporter_core.guard.lanes import ThreadLane
-from exporter_core.masking import Masker, masker_for
-from exporter_core.validation import problems_of
+from exporter_core.masking import Masker, describe, masker_for
+from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ class ExporterRegistry:
     def __init__(self, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> None:
         self._policy = policy or PluginPolicy()
         self._path = path
-        self._classes: dict[PluginEntry, type] = {}
+        self._plugins: dict[PluginEntry, _Plugin] = {}
 
     @property
     def policy(self) -> PluginPolicy:
@@ -87,11 +87,11 @@ class ExporterRegistry:
             ContractError: it does not fit the contract.
             SetupError: as for :meth:`select`.
         """
-        return self._class_of(self.select(name), name)
+        return self._plugin(self.select(name), name).exporter_class
 
     def config_model(self, name: str) -> type[ExporterConfig]:
         """The model of the exporter's options; raises as :meth:`exporter_class` does."""
-        return _config_model(self.exporter_class(name))
+        return self._plugin(self.select(name), name).config_model
 
     def load(
         self,
@@ -111,7 +111,8 @@ class ExporterRegistry:
             runner: ``"thread"`` or ``"inline"``.
             copy: hand it a deep copy of each batch.
             observers: told of every operation.
-            timeout: seconds that its constructor and first answers may take.
+            timeout: seconds that each may take: importing it, checking its options, and building it with its first
+                answers.
 
         Raises:
             ConfigError: the options do not fit; every problem at once.
@@ -120,15 +121,16 @@ class ExporterRegistry:
             SetupError: as for :meth:`select`.
         """
         entry = self.select(name)
-        exporter_class = self._class_of(entry, name)
-        options = _validated(_config_model(exporter_class), {} if config is None else config, name)
+        exporter_class, model = self._plugin(entry, name, timeout)
+        given = {} if config is None else config
+        options, masker = _validated(model, given, name, _title(name, entry), timeout)
         return GuardedExporter(
             factory=lambda: exporter_class(options),
             name=name,
             runner=runner,
             copy=copy,
-            origin=_origin(entry),
-            masker=masker_for(options),
+            origin=origin_of(entry),
+            masker=masker,
             observers=observers,
             timeout=timeout,
         )
@@ -141,27 +143,30 @@ class ExporterRegistry:
             SetupError: as for :meth:`select`.
         """
         entry = select_observer(name, policy=self._policy, path=self._path)
-        title = f"observer {name!r} ({_origin(entry)})"
-        observer = _bounded(lambda: _imported(entry), title)
-        return _bounded(observer, title) if isinstance(observer, type) else observer
+        title = f"observer {name!r} ({origin_of(entry)})"
 
-    def _class_of(self, entry: PluginEntry, name: str) -> type:
-        found = self._classes.get(entry)
+        def build() -> object:
+            observer = _imported(entry)
+            return observer() if isinstance(observer, type) else observer
+
+        return _bounded(build, title)
+
+    def _plugin(self, entry: PluginEntry, name: str, timeout: float = BUILD_SECONDS) -> _Plugin:
+        found = self._plugins.get(entry)
         if found is None:
-            title = f"exporter {name!r} ({_origin(entry)})"
-            imported = _bounded(lambda: _imported(entry), title)
-            try:
-                found = verify(imported)
-                _config_model(found)
-            except ContractError as error:
-                lines = str(error).splitlines()
-                raise ContractError("\n".join(f"{title} does not fit the contract: {line}" for line in lines)) from None
-            self._classes[entry] = found
+            found = self._plugins[entry] = _bounded(lambda: _verified(entry), _title(name, entry), timeout)
         return found
 
 
-def _origin(entry: PluginEntry) -> str:
-    return f"{entry.distribution} {entry.version}".strip()
+class _Plugin(NamedTuple):
+    """What has been imported for an entry, and fits the contract."""
+
+    exporter_class: type
+    config_model: type[ExporterConfig]
+
+
+def _title(name: str, entry: PluginEntry) -> str:
+    return f"exporter {name!r} ({origin_of(entry)})"
 
 
 def _imported(entry: PluginEntry) -> object:
@@ -175,67 +180,79 @@ def _imported(entry: PluginEntry) -> object:
     return found
 
 
-def _config_model(exporter_class: type) -> type[ExporterConfig]:
+def _verified(entry: PluginEntry) -> _Plugin:
+    """Import and verify; looking at a class can run code of its metaclass, so this is plugin code as a whole."""
+    exporter_class = verify(_imported(entry))
     model = getattr(exporter_class, "config_model", ExporterConfig)
     if not (isinstance(model, type) and issubclass(model, ExporterConfig)):
         raise ContractError(
             f"{exporter_class.__module__}.{exporter_class.__qualname__}.config_model is not a subclass of "
             "exporter_core.ExporterConfig"
         )
-    return model
+    return _Plugin(exporter_class, model)
 
 
-def _validated(model: type[ExporterConfig], config: Mapping[str, Any] | ExporterConfig, name: str) -> ExporterConfig:
-    if isinstance(config, model):
-        return config
-    if isinstance(config, ExporterConfig) or not isinstance(config, Mapping):
+def _validated(
+    model: type[ExporterConfig], given: Mapping[str, Any] | ExporterConfig, name: str, title: str, timeout: float
+) -> tuple[ExporterConfig, Masker]:
+    """The options as the model has them, with the masker of their secrets."""
+    if not isinstance(given, (model, Mapping)):
         raise TypeError(
-            f"config of exporter {name!r}: expected {model.__name__} or a mapping, not {type(config).__name__}"
+            f"config of exporter {name!r}: expected {model.__name__} or a mapping, not {type(given).__name__}"
         )
 
-    def validate() -> ExporterConfig | ValidationError:
+    def validate() -> tuple[ExporterConfig, Masker] | list[ConfigProblem]:
         try:
-            return model.model_validate(config)
+            options = given if isinstance(given, model) else model.model_validate(given)
         except ValidationError as error:
-            return error
+            return problems_of(error, model, path=(name,))
+        if not isinstance(options, model):
+            raise ContractError(f"{model.__module__}.{model.__qualname__} validates options to something else")
+        return options, masker_for(options)
 
-    validated = _bounded(validate, f"exporter {name!r}")  # validators are the plugin's code
-    if isinstance(validated, ValidationError):
-        problems = problems_of(validated, model, path=(name,))
-        raise ConfigError([ConfigProblem(one.message, source=f"exporter {name!r}", path=one.path) for one in problems])
+    # Validators are the plugin's code, and so are the models that a masker walks through.
+    validated = _bounded(validate, title, timeout, Masker(texts_in(given) if isinstance(given, Mapping) else ()))
+    if isinstance(validated, list):
+        problems = [ConfigProblem(one.message, source=f"exporter {name!r}", path=one.path) for one in validated]
+        raise ConfigError(problems)
     return validated
 
 
-def _bounded(function: Callable[[], _T], title: str) -> _T:
-    """Run plugin code on a thread that can be left behind, within the time-out; raises PluginLoadError for its errors.
+def _bounded(
+    function: Callable[[], _T], title: str, timeout: float = BUILD_SECONDS, masker: Masker | None = None
+) -> _T:
+    """Run plugin code on a thread that can be left behind; a SetupError that begins with ``title`` for its errors.
 
     Inside an import it runs on the calling thread: the plugin may need a module that this very thread is importing,
     and would wait for it on another.
     """
+    masker = masker or Masker()
     if _importing():
         try:
             return function()
-        except (Exception, SystemExit) as error:
-            raise _failed(title, error) from error
+        except KeyboardInterrupt:
+            raise  # the host's own
+        except BaseException as error:
+            raise _failed(title, error, masker) from error
     lane = ThreadLane("exporter-core-load", object())
     try:
-        call = lane.perform(function, Context.with_timeout(BUILD_SECONDS), {})
+        call = lane.perform(function, Context.with_timeout(timeout), {})
     finally:
         lane.close()
     if call is None:
         return cast("_T", None)
     if call.outcome is not Outcome.ENDED:
-        raise PluginLoadError(f"{title} cannot be loaded: it did not end within {BUILD_SECONDS:g} s")
+        raise PluginLoadError(f"{title} cannot be loaded: it did not end within {timeout:g} s")
     if call.error is not None:
-        raise _failed(title, call.error) from call.error
+        raise _failed(title, call.error, masker) from call.error
     return cast("_T", call.result)
 
 
-def _failed(title: str, error: BaseException) -> SetupError:
-    if isinstance(error, SetupError):
-        return error
-    cause = Masker()(" ".join(str(error).split()))
-    return PluginLoadError(f"{title} cannot be loaded: {type(error).__name__}{cause and f': {cause}'}")
+def _failed(title: str, error: BaseException, masker: Masker) -> SetupError:
+    if isinstance(error, ContractError):
+        problems = masker(str(error)).splitlines()
+        return ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))
+    return PluginLoadError(f"{title} cannot be loaded: {describe(error, masker)}")
 
 
 def _importing() -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["UnknownKeyProblem", "kind_of", "nearest", "problems_of", "shown_path", "stated", "unknown"]
+__all__ = ["UnknownKeyProblem", "kind_of", "nearest", "problems_of", "shown_path", "stated", "texts_in", "unknown"]
 
 _STATED: Final = "exporter_core_stated"  # the error type of :func:`stated`
 _FEW: Final = 12  # so many valid names are listed; more would bury the message
@@ -306,24 +306,24 @@ def _other(item: _Found) -> str:
     text = re.sub(r"^(?:Value error|Assertion failed), ", "", text)
     text = re.sub(r"^Input should (?:be )?", "expected ", text)
     text = " ".join(text.split())
-    return Masker(_texts_in(item.details["input"]))(text) or "is not valid"
+    return Masker(texts_in(item.details["input"]))(text) or "is not valid"
 
 
-def _texts_in(value: object, depth: int = 0) -> list[str]:
-    """Every text inside a value that was given."""
+def texts_in(value: object, depth: int = 0) -> list[str]:
+    """Every text inside a value that was given: what a message about it must not repeat."""
     if isinstance(value, str | bytes):
         return [value if isinstance(value, str) else value.decode(errors="replace")]
     secret = getattr(value, "get_secret_value", None)
     if callable(secret):
-        return _texts_in(secret(), depth + 1)
+        return texts_in(secret(), depth + 1)
     if depth > 16:  # noqa: PLR2004 - options are not nested deeper, and this ends a cycle
         return []
     if isinstance(value, Mapping):
-        return [text for item in value.values() for text in _texts_in(item, depth + 1)]
+        return [text for item in value.values() for text in texts_in(item, depth + 1)]
     if isinstance(value, list | tuple | set | frozenset):
-        return [text for item in value for text in _texts_in(item, depth + 1)]
+        return [text for item in value for text in texts_in(item, depth + 1)]
     members = getattr(value, "__dict__", None)
-    return _texts_in(members, depth + 1) if isinstance(members, dict) else []
+    return texts_in(members, depth + 1) if isinstance(members, dict) else []
 
 
 def _given(item: _Found) -> str:

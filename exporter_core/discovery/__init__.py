@@ -13,7 +13,7 @@ from exporter_core.discovery.entries import EXPORTER_PREFIX, OBSERVER_PREFIX, Pl
 from exporter_core.discovery.index import listing
 from exporter_core.discovery.metadata import summary_in
 from exporter_core.discovery.policy import PluginPolicy
-from exporter_core.discovery.select import FIRST_PARTY, select, select_observer
+from exporter_core.discovery.select import FIRST_PARTY, origin_of, select, select_observer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ __all__ = [
     "installed",
     "installed_observers",
     "normalize",
+    "origin_of",
     "select",
     "select_observer",
     "summary_of",

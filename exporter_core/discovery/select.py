@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from exporter_core.discovery.distributions import Listing
     from exporter_core.discovery.policy import PluginPolicy
 
-__all__ = ["FIRST_PARTY", "select", "select_observer"]
+__all__ = ["FIRST_PARTY", "origin_of", "select", "select_observer"]
 
 FIRST_PARTY = {
     "console": "exporter-core-console",
@@ -103,7 +103,7 @@ def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[
     if not permitted:
         raise PluginBlockedError(
             "; ".join(
-                f"{kind.noun} {e.name!r} of {_origin(e)} may not be used: {reason}" for e, reason in reasons.items()
+                f"{kind.noun} {e.name!r} of {origin_of(e)} may not be used: {reason}" for e, reason in reasons.items()
             )
             + "; the lists are those under exporter_core: plugins:"
         )
@@ -162,7 +162,7 @@ def _not_found(kind: _Kind, installed: Listing, name: str) -> str:
 
 def _unsupported(noun: str, entry: PluginEntry) -> str:
     version = entry.contract_version
-    what = f"{noun} {entry.name!r} of {_origin(entry)}"
+    what = f"{noun} {entry.name!r} of {origin_of(entry)}"
     if version is None:
         return (
             f"{what} is registered in the group {entry.group!r}, which names no contract version: "
@@ -176,7 +176,7 @@ def _unsupported(noun: str, entry: PluginEntry) -> str:
 
 def _conflict(noun: str, rivals: tuple[PluginEntry, ...]) -> str:
     first = rivals[0]
-    origins = list(dict.fromkeys(_origin(entry) for entry in rivals))
+    origins = list(dict.fromkeys(origin_of(entry) for entry in rivals))
     if len(origins) == 1:
         values = " and ".join(repr(entry.value) for entry in rivals)
         return (
@@ -189,7 +189,8 @@ def _conflict(noun: str, rivals: tuple[PluginEntry, ...]) -> str:
     )
 
 
-def _origin(entry: PluginEntry) -> str:
+def origin_of(entry: PluginEntry) -> str:
+    """The entry's distribution and version, for messages; quoted if they hold what would break a line."""
     return _shown(f"{entry.distribution} {entry.version}".rstrip())
 
 
