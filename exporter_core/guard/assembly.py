@@ -144,8 +144,11 @@ def _build(
         raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
     error = call.error.__cause__ if isinstance(call.error, _PluginError) else call.error
     if error is not None:
-        if call.error is error and (isinstance(error, SetupError) or is_hosts_own(error, inline=inline)):
+        if call.error is error and is_hosts_own(error, inline=inline):
             raise error
+        if call.error is error and isinstance(error, ContractError):
+            lines = [describe(ContractError(line)) for line in str(error).splitlines()]
+            raise ContractError("\n".join(f"{title} does not fit the contract: {line}" for line in lines)) from None
         raise PluginLoadError(f"{title} cannot be built: {describe(error)}") from error
     instance = cast("Instance", call.result)
     if inline and instance.asynchronous:

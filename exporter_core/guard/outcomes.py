@@ -14,12 +14,12 @@ from exporter_core.errors import (
     ContextCancelledError,
     DeadlineExceededError,
     ExporterBusyError,
-    ExporterCoreError,
     ExporterError,
     ExporterShutdownError,
     PartialSuccessError,
 )
 from exporter_core.guard.calls import Call, Outcome
+from exporter_core.masking import describe
 from exporter_core.observing import Observation
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Reporter", "is_hosts_own"]
 
 _E = TypeVar("_E", bound=ExporterError)
-
-_LONGEST = 1000  # characters of a plugin's message that are passed on
-_MASKED = 65536  # characters of it that are searched for secrets first, which takes time
 
 
 def is_hosts_own(error: BaseException | None, *, inline: bool) -> bool:
@@ -77,9 +74,7 @@ class Reporter:
         if outcome is Outcome.WITHDRAWN:
             return self.shut_down(operation) if over is None else self._again(operation, over, "did not get its turn")
         if outcome is Outcome.ABANDONED:
-            if over is None:
-                return self.shut_down(operation, " while it was running; whether it was delivered is unknown")
-            return self._again(operation, over, "is still running")
+            return self._abandoned(operation, over, active=active)
         if call.error is None:
             kind = type(call.result).__name__
             return self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
@@ -92,6 +87,13 @@ class Reporter:
         text = "returned after its deadline, which the inline runner cannot keep"
         return DeadlineExceededError(f"exporter {self._name!r}: {operation} {text}")
 
+    def _abandoned(self, operation: str, over: ContextError | None, *, active: bool) -> BaseException:
+        if over is not None:
+            return self._again(operation, over, "is still running")
+        if active:
+            return self.error(ExporterError, operation, "cancelled its own context, and is still running")
+        return self.shut_down(operation, " while it was running; whether it was delivered is unknown")
+
     def _error_raised(
         self, operation: str, error: BaseException, call: Call, over: ContextError | None, *, active: bool
     ) -> BaseException:
@@ -99,7 +101,7 @@ class Reporter:
         if isinstance(error, DeadlineExceededError | ContextCancelledError | CancelledError):
             if over is not None:
                 return self._again(operation, over, "gave up")
-            if call.context.done:
+            if call.context.done and not active:
                 return self.shut_down(operation, " while it was running")
         if isinstance(error, ExporterShutdownError) and operation == "export" and not active:
             return self.shut_down(operation)
@@ -139,14 +141,7 @@ class Reporter:
 
     def describe(self, error: BaseException) -> str:
         """The error in one line, secrets masked; errors of our own without their type."""
-        try:
-            text = " ".join(str(error)[:_MASKED].split())
-        except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
-            text = "(its message cannot be shown)"
-        if not isinstance(error, ExporterCoreError) or not text:
-            text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        text = self._masker(text)
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        return describe(error, self._masker)
 
     def tell(
         self, operation: str, seconds: float, *, points: int | None = None, error: str | None = None, late: bool = False

@@ -34,6 +34,12 @@ def verify(exporter_class: object) -> type:
             f"{', '.join(OPERATIONS)}"
         )
     problems = [*_operations(exporter_class), *_near_misses(exporter_class)]
+    if problems and _is_of_the_sdk(exporter_class):
+        raise ContractError(
+            f"{exporter_class.__module__}.{exporter_class.__qualname__} is a MetricExporter of the OpenTelemetry SDK; "
+            f"register a subclass of exporter_core.Exporter here, and this one in the group "
+            f"'opentelemetry_metrics_exporter'{_place(exporter_class)}"
+        )
     if problems:
         raise ContractError("\n".join(problems))
     return exporter_class
@@ -44,6 +50,12 @@ def asynchronous_operations(exporter_class: type) -> frozenset[str]:
     return frozenset(
         name for name in OPERATIONS if inspect.iscoroutinefunction(inspect.unwrap(getattr(exporter_class, name)))
     )
+
+
+def _is_of_the_sdk(exporter_class: type) -> bool:
+    from opentelemetry.sdk.metrics.export import MetricExporter  # noqa: PLC0415 - see exporter_core.exporter
+
+    return issubclass(exporter_class, MetricExporter)
 
 
 def _operations(exporter_class: type) -> Iterator[str]:
