@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from exporter_core.cli._history import Row
     from exporter_core.exporter import Destination
-    from exporter_core.guard import ExporterStats
+    from exporter_core.reader import ReaderStats
 
 __all__ = ["progress", "quantity", "summary"]
 
@@ -29,11 +29,11 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 
 
-def progress(stats: Mapping[str, ExporterStats], seconds: float, duration: float | None) -> RenderableType:
+def progress(stats: Sequence[ReaderStats], seconds: float, duration: float | None) -> RenderableType:
     """The table of exporters as it stands.
 
     Args:
-        stats: by reader, what its exporter has counted.
+        stats: what each reader and its exporter have counted.
         seconds: how long it has been running.
         duration: how long it is to run, None for until it is told to stop.
     """
@@ -42,33 +42,34 @@ def progress(stats: Mapping[str, ExporterStats], seconds: float, duration: float
 
 
 def summary(
-    rows: Sequence[Row], at_zero: int, stats: Mapping[str, ExporterStats], places: Mapping[str, Destination]
+    rows: Sequence[Row], at_zero: int, stats: Sequence[ReaderStats], places: Mapping[str, Destination]
 ) -> RenderableType:
     """What was delivered: the metrics with their latest values, the exporters, and where to look."""
     parts: list[RenderableType] = []
     if rows:
         parts += [_metrics(rows), Text(f"{len(rows)} series, and {at_zero} that stayed at 0", style="dim"), Text()]
     parts.append(_exporters(stats))
-    for reader, place in places.items():
+    for name, place in places.items():
         parts.append(
-            Text.assemble("\n", (f"{printable(reader)} ", "bold"), "wrote to ", (printable(place.location), "cyan"))
+            Text.assemble("\n", (f"{printable(name)} ", "bold"), "wrote to ", (printable(place.location), "cyan"))
         )
         if place.command:
             parts.append(Text.assemble("  ", ("$ ", "dim"), (printable(place.command), "green")))
     return Group(*parts)
 
 
-def _exporters(stats: Mapping[str, ExporterStats]) -> Table:
+def _exporters(stats: Sequence[ReaderStats]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("exporter")
     for title in ("delivered", "exports", "failed", "last"):
         table.add_column(title, justify="right")
     table.add_column("last error", overflow="fold")
-    for reader, one in stats.items():
+    for reader in stats:
+        one = reader.exporter
         last = "" if one.last_export_seconds is None else f"{one.last_export_seconds * 1000:.1f} ms"
         failed = Text(f"{one.exports_failed:,}", style="red" if one.exports_failed else "dim")
         table.add_row(
-            printable(reader),
+            printable(reader.name),
             f"{one.points_accepted:,} points",
             f"{one.exports_ok:,}",
             failed,
@@ -83,7 +84,7 @@ def _metrics(rows: Sequence[Row]) -> Table:
     table.add_column("metric", no_wrap=True)
     table.add_column("", style="dim")
     table.add_column("latest", justify="right", no_wrap=True)
-    table.add_column("a second", justify="right", no_wrap=True)
+    table.add_column("per second", justify="right", no_wrap=True)
     table.add_column("trend", no_wrap=True, style="cyan", min_width=_TREND_WIDTH)
     above = ""
     for row in rows:

@@ -1,0 +1,136 @@
+"""``exporter-core probe``: one metric through each exporter of a config file, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - Typer reads the annotations
+from time import time_ns
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from exporter_core.cli import output
+from exporter_core.clock import MONOTONIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from exporter_core.config import PipelineConfig, ReaderSettings
+    from exporter_core.registry import ExporterRegistry
+
+__all__ = ["probe"]
+
+METRIC = "exporter_core.probe"
+"""The name of the metric that is sent: a gauge with the value 1."""
+
+
+class _Step(NamedTuple):
+    """One step with one exporter, and what came of it."""
+
+    reader: str
+    step: str
+    seconds: float
+    error: str | None
+
+
+def probe(
+    file: Annotated[Path, typer.Argument(help="The config file.", show_default=False)],
+    timeout: Annotated[
+        float, typer.Option(min=0.01, metavar="SECONDS", help="What each step may take, with each exporter.")
+    ] = 10.0,
+    json: Annotated[bool, typer.Option("--json", help="Say as JSON what came of it.")] = False,
+) -> int:
+    """Send one metric through each exporter of a config file, and say what came of it.
+
+    The metric is real: a gauge called exporter_core.probe with the value 1 arrives at the backends. Each exporter is
+    loaded, handed the metric, flushed and shut down, with the file's options.
+
+    Example: exporter-core probe metrics.yaml
+    """
+    from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
+    from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
+
+    config = load_config(file)
+    for problem in config.warnings:
+        output.warn_of(problem)
+    registry = ExporterRegistry(policy=config.policy)
+    steps = []
+    for settings in config.readers:
+        for step in _steps(config, settings, registry, timeout):
+            steps.append(step)
+            if not json:
+                _show(step)
+    if json:
+        output.emit_json({"ok": not any(step.error for step in steps), "steps": [step._asdict() for step in steps]})
+    elif not config.readers:
+        output.warn(f"{file}: there are no readers, so there is no exporter to probe")
+    return 1 if any(step.error for step in steps) else 0
+
+
+def _steps(
+    config: PipelineConfig, settings: ReaderSettings, registry: ExporterRegistry, timeout: float
+) -> Iterator[_Step]:
+    """Take the steps; the first that fails is the last but for shutting down."""
+    from exporter_core.context import Context  # noqa: PLC0415 - see above
+    from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - see above
+
+    def step(name: str, take: Callable[[], object]) -> _Step:
+        began = MONOTONIC.monotonic()
+        error = None
+        try:
+            take()
+        except ExporterCoreError as raised:
+            error = " ".join(str(raised).split())
+        return _Step(settings.label, name, MONOTONIC.monotonic() - began, error)
+
+    loaded = []
+    yield step(
+        "load",
+        lambda: loaded.append(
+            registry.load(
+                settings.exporter, settings.config, runner=settings.runner, copy=settings.copy, timeout=timeout
+            )
+        ),
+    )
+    for exporter in loaded:
+        sent = step("export", lambda: exporter.export(Context.with_timeout(timeout), _metrics(config)))  # noqa: B023 - called at once
+        yield sent
+        if sent.error is None:
+            yield step("force_flush", lambda: exporter.force_flush(Context.with_timeout(timeout)))  # noqa: B023 - called at once
+        yield step("shutdown", lambda: exporter.shutdown(Context.with_timeout(timeout)))  # noqa: B023 - called at once
+
+
+def _metrics(config: PipelineConfig) -> MetricsData:
+    """A batch of one point, from the resource that the file describes."""
+    import os  # noqa: PLC0415 - a probe only
+
+    from opentelemetry.sdk.metrics.export import (  # noqa: PLC0415 - 150 ms
+        Gauge,
+        Metric,
+        MetricsData,
+        NumberDataPoint,
+        ResourceMetrics,
+        ScopeMetrics,
+    )
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 - see above
+
+    from exporter_core import __version__  # noqa: PLC0415 - see above
+    from exporter_core.config import sdk_resource  # noqa: PLC0415 - see above
+
+    point = NumberDataPoint(attributes={}, start_time_unix_nano=0, time_unix_nano=time_ns(), value=1)
+    metric = Metric(METRIC, "Whether metrics get through", "1", Gauge([point]))
+    scope = ScopeMetrics(InstrumentationScope("exporter_core.cli", __version__), [metric], "")
+    return MetricsData([ResourceMetrics(sdk_resource(config.resource, os.environ), [scope], "")])
+
+
+def _show(step: _Step) -> None:
+    from rich.text import Text  # noqa: PLC0415 - text output only
+
+    word, style = ("OK   ", "green") if step.error is None else ("ERROR", "bold red")
+    line = Text.assemble(
+        (word, style), f" {output.printable(step.reader)} {step.step:<11} ", (f"{step.seconds * 1000:.1f} ms", "dim")
+    )
+    if step.error is not None:
+        line.append(f"  {output.printable(step.error)}")
+    output.console().print(line, soft_wrap=True)

@@ -1,0 +1,181 @@
+"""``exporter-core run``: this machine's metrics through a pipeline, until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from exporter_core.cli import output
+from exporter_core.clock import MONOTONIC, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from exporter_core.cli._history import History
+    from exporter_core.pipeline import Pipeline, PipelineReport
+
+__all__ = ["run"]
+
+_REFRESH_SECONDS = 0.25
+_INTERRUPTED = 130
+
+
+def run(  # noqa: PLR0917 - Typer passes them by name
+    file: Annotated[
+        Path | None, typer.Argument(help="The config file; without one, metrics go to SQLite.", show_default=False)
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="End after so long, not only when told to.", show_default=False),
+    ] = None,
+    database: Annotated[
+        Path, typer.Option(metavar="PATH", help="The SQLite file, where there is no config file.")
+    ] = Path("metrics.db"),
+    interval: Annotated[
+        float, typer.Option(min=0.01, metavar="SECONDS", help="Between two exports, where there is no config file.")
+    ] = 1.0,
+    shutdown_timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="What the last export and the shutdown may take.")
+    ] = 10.0,
+    json: Annotated[bool, typer.Option("--json", help="Say as JSON what was delivered.")] = False,
+) -> int:
+    """Export this machine's metrics: processors, memory, disks, network and this process.
+
+    SIGTERM and Ctrl-C deliver what there is, within the shutdown timeout, and say what could not be delivered. A second
+    one ends it at once.
+
+    Example: exporter-core run --duration 10
+    """
+    from exporter_core.cli._history import History  # noqa: PLC0415 - imports the SDK
+    from exporter_core.cli._host import measured_by  # noqa: PLC0415 - imports the instrumentation
+
+    history = History()
+    # From here on, so that the last collection, at the end, does not come right behind a scheduled one: a processor's
+    # use over a millisecond says nothing.
+    began = MONOTONIC.monotonic()
+    with _stop_on_signals() as stop:
+        pipeline = _pipeline(file, database, interval, shutdown_timeout, history)
+        try:
+            with measured_by(pipeline.meter_provider):
+                _wait(pipeline, stop, began, duration)
+                report = pipeline.shutdown()
+        except BaseException:
+            pipeline.shutdown(timeout=0)
+            raise
+    return _tell(pipeline, report, history, MONOTONIC.monotonic() - began, json=json)
+
+
+def _pipeline(
+    file: Path | None, database: Path, interval: float, shutdown_timeout: float, history: History
+) -> Pipeline:
+    from exporter_core.cli._history import TappingRegistry  # noqa: PLC0415 - imports the SDK
+    from exporter_core.config import load_config, parse_config  # noqa: PLC0415 - imports pydantic
+    from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
+
+    config = parse_config(_to_sqlite(database, interval)) if file is None else load_config(file)
+    for problem in config.warnings:
+        output.warn_of(problem)
+    registry = TappingRegistry(history, policy=config.policy)
+    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=_Notes())
+
+
+def _to_sqlite(database: Path, interval: float) -> dict[str, Any]:  # Any: what a config file may say
+    """The configuration of ``run`` without a file."""
+    exporter = {"sqlite": {"path": str(database)}}
+    periodic = {"interval": max(1, round(interval * 1000)), "timeout": 10_000, "exporter": exporter}
+    return {
+        "file_format": "1.1",
+        "resource": {"attributes": [{"name": "service.name", "value": "exporter-core-run"}]},
+        "meter_provider": {"readers": [{"periodic": periodic}]},
+    }
+
+
+class _Notes:
+    """Says on standard error what fails while it runs, a failure that repeats once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, error: Exception) -> None:
+        text = str(error)
+        if text not in self._said:
+            self._said.add(text)
+            output.warn(text)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Signal]:
+    """A signal that SIGTERM or Ctrl-C sets; from the second one on they interrupt as usual."""
+    stop = Signal()
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None) -> None:
+    """Wait for the end, showing progress where somebody watches."""
+    if not (sys.stderr.isatty() and _is_quiet(pipeline)):
+        stop.wait(None if duration is None else began + duration - MONOTONIC.monotonic())
+        return
+    from rich.live import Live  # noqa: PLC0415 - a terminal only
+
+    from exporter_core.cli._display import progress  # noqa: PLC0415 - a terminal only
+
+    with Live(console=output.console(sys.stderr), transient=True, auto_refresh=False) as live:
+        while not stop.is_set():
+            seconds = MONOTONIC.monotonic() - began
+            if duration is not None and seconds >= duration:
+                return
+            live.update(progress(pipeline.stats(), seconds, duration), refresh=True)
+            stop.wait(_REFRESH_SECONDS if duration is None else min(_REFRESH_SECONDS, duration - seconds))
+
+
+def _is_quiet(pipeline: Pipeline) -> bool:
+    """Whether no exporter writes to the terminal itself; a live table and its output would overwrite each other."""
+    return all(reader.exporter.rpartition(":")[2] != "console" for reader in pipeline.config.readers)
+
+
+def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds: float, *, json: bool) -> int:
+    """Say what was delivered, and what was not; the exit code."""
+    stats = pipeline.stats()
+    places = {
+        reader.name: place
+        for reader in pipeline.readers
+        if (place := reader.exporter.destination) is not None and reader.exporter.stats().points_accepted
+    }
+    rows = history.rows()
+    if json:
+        output.emit_json(
+            {
+                "seconds": round(seconds, 3),
+                "shutdown": report.as_dict(),
+                "readers": [one.as_dict() for one in stats],
+                "destinations": {name: place._asdict() for name, place in places.items()},
+                "metrics": [row.as_dict() for row in rows],
+            }
+        )
+    else:
+        from exporter_core.cli._display import summary  # noqa: PLC0415 - imports rich
+
+        output.console().print(summary(rows, history.series_at_zero, stats, places))
+    for one in report.readers:
+        if one.error is not None:
+            left = one.points_handed_over - one.points_accepted
+            output.fail(f"{one.name}: {left} data points of the last export were not delivered: {one.error}")
+    failed = not report.ok or any(one.exporter.exports_failed for one in stats)
+    return 1 if failed else 0
