@@ -110,11 +110,11 @@ class Reporter:
             rejected = _rejected(error, call.points)
             text = f"{text} ({rejected} data points were rejected)"
             return self.error(PartialSuccessError, operation, text, rejected_points=rejected)
-        return self.error(ExporterError, operation, f"failed: {text}")
+        return self.error(ExporterError, operation, text, verb=" failed")
 
-    def error(self, kind: type[_E], operation: str, text: str, **more: object) -> _E:
+    def error(self, kind: type[_E], operation: str, text: str, *, verb: str = "", **more: object) -> _E:
         """An error that names the exporter and the operation."""
-        message = f"exporter {self._name!r}: {operation}: {text}"
+        message = f"exporter {self._name!r}: {operation}{verb}: {text}"
         return kind(message, exporter=self._name, operation=operation, **more)
 
     def shut_down(self, operation: str, more: str = "") -> ExporterShutdownError:
