@@ -9,8 +9,9 @@ A command is a row in ``COMMANDS`` of :mod:`exporter_core.cli.app` and a Typer f
   for what failed (:func:`exporter_core.cli.output.report`). No expected error is a traceback.
 - At module level it imports what its signature needs, and what is light; pydantic, pluggy, OpenTelemetry and rich stay
   in the functions that use them.
-- Results go to standard output, for people through :func:`~exporter_core.cli.output.console`, for programs
-  (``--json``) through :func:`~exporter_core.cli.output.emit_json`; errors, warnings and progress to standard error.
+- Results go to standard output, for people through :func:`~exporter_core.cli.output.show`, for programs
+  (``--json``) through :func:`~exporter_core.cli.output.emit_json`, never by print; errors, warnings and progress to
+  standard error.
   Text that comes from plugins, files or the network goes through :func:`~exporter_core.cli.output.printable`.
 
 A broken pipe ends a command silently with 1, Ctrl-C with 130; a command that has to drain handles signals itself.
@@ -18,9 +19,11 @@ A broken pipe ends a command silently with 1, Ctrl-C with 130; a command that ha
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
+
+from exporter_core.cli import output
+from exporter_core.errors import ExporterCoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,24 +55,26 @@ def _any_command(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
             raise
-        from exporter_core.cli.output import fail  # noqa: PLC0415 - an error only
-
-        fail("the command line needs Typer and rich: pip install 'exporter-core[cli]'")
+        output.fail("the command line needs Typer and rich: pip install 'exporter-core[cli]'")
         return 2
     return run_command(arguments)
 
 
 def _guarded(command: Callable[[], int]) -> int:
-    """The command's exit code, its output written; 1 when nobody reads that any more, 130 after Ctrl-C."""
+    """The command's exit code, its output written; 1 when that cannot be written, 130 after Ctrl-C."""
     try:
         code = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except ExporterCoreError as error:
+        return output.report(error)
     except BrokenPipeError:
-        # What is still buffered would be written, and fail again, when the interpreter exits.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        output.discard_output()
+        return 1
+    except OSError as error:
+        output.discard_output()
+        output.fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
         return 1
     return code

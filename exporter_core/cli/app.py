@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -13,7 +12,6 @@ from typer.main import get_command
 
 from exporter_core import __version__
 from exporter_core.cli import output
-from exporter_core.errors import ExporterCoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +73,7 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        output.write(f"{PROGRAM} {__version__}\n")
         raise typer.Exit
 
 
@@ -97,7 +95,7 @@ for _name, _command in COMMANDS.items():
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code. Errors are printed, except a broken pipe and KeyboardInterrupt."""
+    """Run one command line; the exit code. Wrong usage is printed, other errors raised."""
     group = get_command(app)
     if not arguments:
         group.main(["--help"], prog_name=PROGRAM, standalone_mode=False)
@@ -111,7 +109,5 @@ def run_command(arguments: Sequence[str]) -> int:
         return end.exit_code
     except typer.Abort:
         return 130
-    except ExporterCoreError as error:
-        return output.report(error)
     except _USAGE_ERROR as error:
         return output.report_usage(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from exporter_core.cli.asking import ask
 from exporter_core.cli.completion import exporter_names
 from exporter_core.cli.files import write_text
+from exporter_core.cli.output import write
 from exporter_core.cli.template import config_text
 
 __all__ = ["init"]
@@ -18,7 +18,7 @@ __all__ = ["init"]
 def init(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="The exporters' names.", autocompletion=exporter_names),
+        typer.Argument(metavar="NAME", help="The exporters' names.", autocompletion=exporter_names),
     ],
     *,
     output: Annotated[
@@ -36,6 +36,6 @@ def init(
     results = ask(names)
     text = config_text([(name, results[name]) for name in names])
     if output is None:
-        sys.stdout.write(text)
+        write(text)
     else:
         write_text(output, text, replace=force)

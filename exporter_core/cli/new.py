@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from exporter_core.cli.output import write
 from exporter_core.cli.skeleton import skeleton
 from exporter_core.discovery import FIRST_PARTY, installed
 from exporter_core.errors import SetupError
@@ -42,7 +42,7 @@ def new(
     _write(folder, files)
     quoted = shlex.quote(str(folder))
     module = f"exporter_core_{name}/exporter.py"
-    sys.stdout.write(
+    write(
         f"Made {folder} with {len(files)} files. It works as it is:\n"
         f"\n"
         f"  cd {quoted}\n"

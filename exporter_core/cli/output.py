@@ -5,16 +5,32 @@ Every error that a person sees on the command line is written here.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from exporter_core.errors import ConfigError, ExporterCoreError, SetupError
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from exporter_core.errors import ConfigProblem, ExporterCoreError
+    from exporter_core.errors import ConfigProblem
 
-__all__ = ["coloured", "console", "emit_json", "fail", "printable", "report", "report_usage", "show", "warn", "warn_of"]
+__all__ = [
+    "coloured",
+    "console",
+    "discard_output",
+    "emit_json",
+    "fail",
+    "printable",
+    "report",
+    "report_usage",
+    "show",
+    "warn",
+    "warn_of",
+    "write",
+]
 
 _UNLIMITED = 10_000  # columns; what is not a terminal has no width
 
@@ -30,7 +46,7 @@ def console(stream: TextIO | None = None) -> Console:
     """A rich console on standard output, or on another stream; what is no terminal gets plain, unbroken lines."""
     from rich.console import Console  # noqa: PLC0415 - programs that read JSON need not wait for it
 
-    stream = stream or sys.stdout
+    stream = stream or _stdout()
     return Console(
         file=stream,
         force_terminal=stream.isatty(),
@@ -42,24 +58,49 @@ def console(stream: TextIO | None = None) -> Console:
     )
 
 
-def show(renderable: RenderableType, stream: TextIO | None = None) -> None:
-    """Write a text, table or other renderable of rich's; without the blanks that pad its lines where they show."""
-    out = console(stream)
-    if out.is_terminal:
-        out.print(renderable)
-        return
-    with out.capture() as captured:
-        out.print(renderable)
-    out.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+def show(renderable: RenderableType) -> None:
+    """Write a text, table or other renderable of rich's to standard output; what is no terminal gets no padding."""
+    out = console()
+    out.file = buffer = io.StringIO()
+    out.print(renderable)
+    text = buffer.getvalue()
+    write(text if out.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
 
 def emit_json(value: Any, *, line: bool = False) -> None:  # Any: what JSON can hold
     """Write a JSON document to standard output; on one line, at once, if it is one of several."""
     import json  # noqa: PLC0415 - text output does without
 
-    sys.stdout.write(json.dumps(value, indent=None if line else 2) + "\n")
+    write(json.dumps(value, indent=None if line else 2) + "\n")
     if line:
         sys.stdout.flush()
+
+
+def write(text: str) -> None:
+    """Write to standard output; what its encoding cannot express becomes escapes."""
+    stream = _stdout()
+    stream.write(_encodable(text, stream))
+
+
+def discard_output() -> None:
+    """Send to nowhere what is still to be written to standard output: the interpreter would try again at its exit."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, _stdout().fileno())
+        os.close(null)
+    except (OSError, ExporterCoreError):
+        pass  # it is closed, or no file
+
+
+def _stdout() -> TextIO:
+    if sys.stdout is None:  # the process was started without one
+        raise ExporterCoreError("standard output is closed")
+    return sys.stdout
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def printable(text: str) -> str:
@@ -92,8 +133,6 @@ def report(error: ExporterCoreError) -> int:
 
     2: what was asked for is wrong or cannot be built. 1: it was tried, and failed.
     """
-    from exporter_core.errors import ConfigError, SetupError  # noqa: PLC0415 - an error only
-
     if isinstance(error, ConfigError):
         for problem in error.problems:
             if problem.source is None:
@@ -123,14 +162,15 @@ def _say(word: str, colour: str, message: str) -> None:
 
 
 def _word(word: str, colour: str) -> str:
-    return f"\033[1;{colour}m{word}:\033[0m" if coloured(sys.stderr) else f"{word}:"
+    return f"\033[1;{colour}m{word}:\033[0m" if sys.stderr is not None and coloured(sys.stderr) else f"{word}:"
 
 
 def _write(line: str) -> None:
-    """Write to standard error, whatever its encoding can express; that it is closed or full changes nothing."""
+    """Write to standard error; that it is closed or full changes nothing, for there is nowhere else to say it."""
+    if sys.stderr is None:
+        return
     try:
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stderr.write(_encodable(f"{line}\n", sys.stderr))
         sys.stderr.flush()
     except OSError:
-        pass  # there is nowhere else to say it
+        pass

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter_core.cli.output import emit_json, printable, report, warn_of
-from exporter_core.errors import ConfigError
+from exporter_core.cli.output import emit_json, printable, report, warn_of, write
+from exporter_core.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
     from exporter_core.config import PipelineConfig
@@ -19,7 +19,7 @@ __all__ = ["validate"]
 
 
 def validate(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="The config files.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="The config files.")],
     *,
     json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> int:
@@ -30,6 +30,8 @@ def validate(
 
     Example: exporter-core validate metrics.yaml
     """
+    if "" in files:
+        raise SetupError("expected the name of a config file, not an empty text")
     outcomes = [(file, _outcome(file)) for file in files]
     if json:
         emit_json({"files": [_as_json(file, outcome) for file, outcome in outcomes]})
@@ -59,7 +61,7 @@ def _show(file: str, outcome: PipelineConfig | ConfigError) -> None:
     labels = ", ".join(reader.label for reader in outcome.readers)
     count = len(outcome.readers)
     what = f"{count} reader{'s' * (count != 1)}: {labels}" if count else "nothing is exported"
-    sys.stdout.write(f"{printable(file)}: fine, {printable(what)}\n")
+    write(f"{printable(file)}: fine, {printable(what)}\n")
 
 
 def _as_json(file: str, outcome: PipelineConfig | ConfigError) -> dict[str, Any]:  # Any: JSON

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from exporter_core.discovery.scan import absolute
@@ -81,8 +82,17 @@ def check_all(
     wanted = list(entries)
     if not wanted:
         return []
+    given_up = Event()
+
+    def one(entry: PluginEntry) -> CheckResult:
+        return _check(entry, path, timeout, build, given_up)
+
     with ThreadPoolExecutor(max_workers=min(len(wanted), os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda entry: check(entry, path=path, timeout=timeout, build=build), wanted))
+        try:
+            return list(pool.map(one, wanted))
+        except BaseException:
+            given_up.set()  # after Ctrl-C nobody waits for the children: they are killed
+            raise
 
 
 def check(
@@ -97,6 +107,10 @@ def check(
         timeout: seconds after which the child, with every process it has started, is killed.
         build: also build one with its options' defaults, if it can be, and ask it for its temporality.
     """
+    return _check(entry, path, timeout, build, Event())
+
+
+def _check(entry: PluginEntry, path: Sequence[str] | None, timeout: float, build: bool, given_up: Event) -> CheckResult:
     begun = time.monotonic()
     request = {
         "name": entry.qualified_name,
@@ -104,7 +118,7 @@ def check(
         "path": None if path is None else absolute(path),
         "sys_path": list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)])),
     }
-    status, answer, output = _run(json.dumps(request).encode(), begun + timeout)
+    status, answer, output = _run(json.dumps(request).encode(), begun + timeout, given_up)
     seconds = time.monotonic() - begun
     text = Masker()(output.decode("utf-8", "replace"))
     if answer is not None:
@@ -114,7 +128,7 @@ def check(
     return CheckResult(entry, _failure(status, timeout), "", None, text, seconds)
 
 
-def _run(request: bytes, deadline: float) -> tuple[int | None, dict[str, Any] | None, bytes]:
+def _run(request: bytes, deadline: float, given_up: Event) -> tuple[int | None, dict[str, Any] | None, bytes]:
     """The child's exit status (None: the time was up), its answer if it gave one, and its output."""
     answer, output = bytearray(), bytearray()
     with _Pipe() as answers, _Pipe() as outputs, tempfile.TemporaryFile() as stdin:
@@ -132,7 +146,7 @@ def _run(request: bytes, deadline: float) -> tuple[int | None, dict[str, Any] | 
         try:
             answers.close_write()
             outputs.close_write()
-            in_time = _listen(process.pid, {answers.read: answer, outputs.read: output}, deadline)
+            in_time = _listen(process.pid, {answers.read: answer, outputs.read: output}, deadline, given_up)
         finally:
             # The group is the child's and whatever it has started. Not reaped yet, its number is still its own.
             os.killpg(process.pid, signal.SIGKILL)
@@ -165,10 +179,10 @@ class _Pipe:
             os.close(fd)
 
 
-def _listen(pid: int, kept: dict[int, bytearray], deadline: float) -> bool:
+def _listen(pid: int, kept: dict[int, bytearray], deadline: float, given_up: Event) -> bool:
     """Collect what comes through the two pipes, the answer's first, until the child has answered or is gone.
 
-    False if the deadline came first.
+    False if the deadline came first, or it was given up.
     """
     answer_fd, output_fd = kept
     limits = {answer_fd: _ANSWER_LIMIT, output_fd: OUTPUT_LIMIT}
@@ -176,7 +190,7 @@ def _listen(pid: int, kept: dict[int, bytearray], deadline: float) -> bool:
         for fd in kept:
             os.set_blocking(fd, False)
             selector.register(fd, selectors.EVENT_READ)
-        while (remaining := deadline - time.monotonic()) > 0:
+        while (remaining := deadline - time.monotonic()) > 0 and not given_up.is_set():
             # A process that the child has started can hold the pipes open after its end, so that is looked at too.
             gone = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
             for key, _ in selector.select(0 if gone else min(remaining, _LOOK_INTERVAL)):
