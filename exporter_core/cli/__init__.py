@@ -3,7 +3,7 @@
 A command is a row in ``COMMANDS`` of :mod:`exporter_core.cli.app` and a Typer function in a module of its own:
 
 - Its signature is its options and arguments (``Annotated[..., typer.Option(...)]``), its docstring its help. The
-  docstring's first paragraph is the row's summary, its last one ``Example: exporter-core ...``.
+  docstring begins with the row's summary and ends with a paragraph ``Example: exporter-core ...``.
 - It returns None or 0 when all is well, 1 when something that was tried failed, or raises: an error of
   :mod:`exporter_core.errors` becomes lines on standard error and an exit code, 2 for what is wrong with the input and 1
   for what failed (:func:`exporter_core.cli.output.report`). No expected error is a traceback.

@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final = {
-    "list": Command("list", "list_exporters", "Show the exporters that are installed."),
+    "list": Command("list_exporters", "list_exporters", "Show the exporters that are installed."),
     "describe": Command("describe", "describe", "Show an exporter's options."),
     "init": Command("init", "init", "Write a config file, with comments, for some exporters."),
     "validate": Command("validate", "validate", "Check config files."),

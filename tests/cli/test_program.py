@@ -1,0 +1,266 @@
+"""What all commands have in common: exit codes, errors, output that cannot be written, colour, help, completion."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from exporter_core import ConfigError, ConfigProblem, ExporterCoreError, ExporterError, SetupError, __version__
+from exporter_core.cli import main, output
+from exporter_core.cli.app import COMMANDS
+
+ALL = list(COMMANDS)
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def test_the_version_is_shown(cli):
+    assert cli("--version") == (0, f"exporter-core {__version__}\n", "")
+
+
+def test_without_arguments_it_shows_help_and_says_that_this_was_wrong_usage(cli):
+    done = cli()
+    assert (done.code, done.err) == (2, "")
+    assert done.out == cli("--help").out
+    assert all(f"  {name} " in done.out and command.summary in done.out for name, command in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_command_has_short_help_with_an_example_of_its_own(cli, name):
+    done = cli(name, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == cli(name, "-h").out
+    assert f"Usage: exporter-core {name}" in done.out
+    assert f"Example: exporter-core {name}" in done.out
+    assert len(done.out.splitlines()) < 45
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_table_of_commands_and_their_docstrings_agree(name):
+    command = COMMANDS[name]
+    function = getattr(importlib.import_module(f"exporter_core.cli.{command.module}"), command.function)
+    first, *_, last = (" ".join(part.split()) for part in inspect.cleandoc(function.__doc__).split("\n\n"))
+    assert first.startswith(command.summary.removesuffix("."))
+    assert last.startswith(f"Example: exporter-core {name}")
+    assert len(command.summary) < 60
+
+
+def test_an_unknown_command_is_one_line_with_the_nearest(cli):
+    code, out, err = cli("lsit")
+    assert (code, out) == (2, "")
+    assert err == "error: no such command 'lsit'; did you mean 'list'? (see exporter-core --help)\n"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_unknown_option_is_one_line(cli, name):
+    code, out, err = cli(name, "--bogus")
+    assert (code, out) == (2, "")
+    assert err == f"error: no such option: --bogus (see exporter-core {name} --help)\n"
+
+
+def test_a_misspelt_option_is_answered_with_the_nearest(cli):
+    assert cli("list", "--jsno") == (
+        2,
+        "",
+        "error: no such option: --jsno; did you mean --json? (see exporter-core list --help)\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["describe"], "missing argument 'NAME' (see exporter-core describe --help)"),
+        (["list", "sqlite"], "got unexpected extra argument(s) (sqlite) (see exporter-core list --help)"),
+        (["schema", "-o"], "option '-o' requires an argument"),
+    ],
+)
+def test_wrong_usage_is_one_line(cli, arguments, message):
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0].startswith(f"error: {message}")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (SetupError("no\nyes"), 2, "error: no\nerror: yes\n"),
+        (ExporterError("the backend said no"), 1, "error: the backend said no\n"),
+        (ExporterCoreError(), 1, "error: ExporterCoreError\n"),
+        (ExporterError("\x1b[31mred"), 1, "error: \\x1b[31mred\n"),
+        (
+            ConfigError([ConfigProblem("a", source="f.yaml", line=1, column=2), ConfigProblem("b")]),
+            2,
+            "f.yaml:1:2: a\nerror: b\n",
+        ),
+        (PermissionError(13, "Permission denied", "some/file"), 1, "error: some/file: Permission denied\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code_and_a_line_for_each_problem(cli, monkeypatch, error, code, text):
+    def raises(found):
+        raise error
+
+    monkeypatch.setattr("exporter_core.cli.list_exporters.show_rows", raises)
+    assert cli("list") == (code, "", text)
+
+
+def test_an_error_that_nobody_expects_keeps_its_traceback(cli, monkeypatch):
+    def raises(found):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("exporter_core.cli.list_exporters.show_rows", raises)
+    with pytest.raises(ZeroDivisionError):
+        cli("list")
+
+
+@pytest.mark.parametrize("arguments", [["list", "--json"], ["list"], ["schema"], ["--help"]])
+def test_a_reader_that_has_gone_ends_it_quietly(command, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*command, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["list", "--json"], ["list"], ["--version"], ["--help"]])
+def test_a_full_disk_is_one_line(command, arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+def test_a_closed_standard_output_is_one_line(command):
+    closing = ["sh", "-c", '"$@" >&-', "sh"]
+    done = subprocess.run([*closing, *command, "list"], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: standard output is closed\n")
+
+
+def test_a_closed_standard_error_changes_nothing(command):
+    closing = ["sh", "-c", '"$@" 2>&-', "sh"]
+    done = subprocess.run(
+        [*closing, *command, "describe", "nothing"], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_what_the_encoding_cannot_express_is_escaped(program, plugins):
+    plugins.add("grün")
+    done = program("list", PYTHONIOENCODING="ascii")
+    assert (done.code, done.err) == (0, "")
+    assert "gr\\xfcn" in done.out
+
+
+def test_ctrl_c_ends_it_at_once_and_leaves_no_process(command, plugins, tmp_path):
+    started = tmp_path / "started"
+    plugins.add(
+        "sleeping",
+        f"""
+        import os, time
+        with open({str(started)!r}, "w") as file:
+            file.write(str(os.getpid()))
+        os.rename({str(started)!r}, {str(started)!r} + ".done")
+        time.sleep(600)
+        """,
+    )
+    process = subprocess.Popen(
+        [*command, "list", "--check"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    signalled = tmp_path / "started.done"
+    deadline = time.monotonic() + 60
+    while not signalled.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child = int(signalled.read_text())
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == 130
+    assert time.monotonic() - begun < 20  # the plugin would have been waited for, for 30 s
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_errors_and_tables_are_coloured_on_a_terminal_only(on_terminal, program):
+    assert "\x1b[1;31merror:\x1b[0m" in on_terminal("describe", "nothing").out
+    assert "\x1b[32mok" in on_terminal("list").out
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        for arguments in (["list"], ["describe", "console"], ["describe", "nothing"], ["--help"]):
+            assert "\x1b" not in on_terminal(*arguments, **environment).out
+    assert "\x1b" not in program("list", FORCE_COLOR="1", TERM="xterm-256color").out
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["describe", "sqlite"], ["describe", "console"], ["init", "--help"]]
+)
+def test_nothing_is_wider_than_the_terminal(on_terminal, columns, arguments):
+    shown = SGR.sub("", on_terminal(*arguments, columns=columns).out)
+    assert max(map(len, shown.splitlines())) <= columns
+
+
+def test_the_shell_gets_completions_of_commands_options_and_exporters(cli, monkeypatch, plugins):
+    plugins.add("sq_other")
+    plugins.add("clashing", distribution="made-one")
+    plugins.add("clashing", distribution="made-two")
+    plugins.add("later", group="exporter_core.exporters.v2")
+    monkeypatch.setenv("_EXPORTER_CORE_COMPLETE", "complete_bash")
+
+    def completed(line: str) -> list[str]:
+        monkeypatch.setenv("COMP_WORDS", line)
+        monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+        return cli().out.split()
+
+    assert completed("exporter-core de") == ["describe"]
+    assert completed("exporter-core list --js") == ["--json"]
+    assert completed("exporter-core describe sq") == ["sq_other", "sqlite"]
+    assert completed("exporter-core init sqlite co") == ["console"]
+    assert completed("exporter-core describe made") == ["made-one:clashing", "made-two:clashing"]
+    assert completed("exporter-core describe la") == []
+    assert not [name for name in sys.modules if name.startswith("made_")]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_for_this_program(cli, monkeypatch, shell):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    code, out, err = cli("--show-completion", shell)
+    assert (code, err) == (0, "")
+    assert "_EXPORTER_CORE_COMPLETE" in out
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_a_missing_extra_is_one_line_that_says_what_to_install(program, tmp_path, missing):
+    folder = tmp_path / "without"
+    folder.mkdir()
+    for name in (missing, "typer"):
+        folder.joinpath(f"{name}.py").write_text(f"raise ModuleNotFoundError('No module', name={missing!r})")
+    done = program("describe", "console", PYTHONPATH=str(folder))
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: the command line needs Typer and rich: pip install 'exporter-core[cli]'\n"
+
+
+def test_listing_as_json_needs_no_extra(program, tmp_path):
+    tmp_path.joinpath("typer.py").write_text("raise ModuleNotFoundError('No module', name='typer')")
+    assert program("list", "--json", PYTHONPATH=str(tmp_path)).code == 0
+
+
+def test_the_installed_command_is_this_program():
+    from importlib.metadata import entry_points
+
+    (point,) = (one for one in entry_points(group="console_scripts") if one.name == "exporter-core")
+    assert point.load() is main
+
+
+def test_output_names_everything_that_a_command_may_use():
+    assert all(callable(getattr(output, name)) for name in output.__all__)
