@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from exporter_core.errors import SetupError
-from exporter_core.masking import Masker
+from exporter_core.masking import Masker, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _LONGEST = 2000  # characters of a failure
+_LONGEST_DOCSTRING = 20_000  # characters
+_LONGEST_ANSWER = 4 * 1024 * 1024  # bytes; the parent takes twice as many
 
 
 def main(registry: Callable[..., Any], kinds: Iterable[Any], request: dict[str, Any], answer_fd: int) -> NoReturn:
@@ -32,6 +34,8 @@ def main(registry: Callable[..., Any], kinds: Iterable[Any], request: dict[str, 
     status = 1
     try:
         answer = json.dumps(_answer(registry, kinds, request)).encode() + b"\n"
+        if len(answer) > _LONGEST_ANSWER:
+            answer = json.dumps(_failed("the JSON Schema of its options is too long")).encode() + b"\n"
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -51,12 +55,13 @@ def _answer(
         plugins = registry(path=request["path"])
         exporter = plugins.exporter_class(request["name"])
         schema = plugins.config_model(request["name"]).model_json_schema()
-        docstring = inspect.cleandoc(exporter.__doc__ or "")
+        docstring = exporter.__doc__ if isinstance(exporter.__doc__, str) else ""
         temporality = _temporality(plugins, kinds, request["name"]) if request["build"] else None
     except SetupError as error:
         return _failed(str(error))
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is what is asked for
-        return _failed(f"{type(error).__name__}: {error}")
+        return _failed(describe(error, Masker()))
+    docstring = inspect.cleandoc(docstring[:_LONGEST_DOCSTRING])
     return {"failure": None, "docstring": docstring, "schema": schema, "temporality": temporality}
 
 
