@@ -117,18 +117,21 @@ class Job:
             self.over = True
 
     def release(self, share: int) -> None:
-        """Shut the exporter down in the place of the thread, in one of ``share`` parts of the time left."""
+        """Shut the exporter down in the place of the thread, in one of ``share`` parts of the time left.
+
+        An export that runs is cancelled: it has had its time, what is left is for the exporter's shutdown.
+        """
+        self.give_up()
         self.released = True
         remaining = self.until.remaining()
         context = self.until.child(timeout=None if remaining is None else remaining / share)
+        self.reader._cancel_export("the reader is being shut down", context)
         try:
             self.reader.exporter.shutdown(context)
         except Exception as error:  # noqa: BLE001 - it is part of the outcome; KeyboardInterrupt passes
             self._release_errors.append(error)
         finally:
             self.reader._worker.close()
-        if self.phase is not Phase.EXPORTING:
-            self.give_up()  # what has not been collected will not be; an export that was let finish ends at once
 
     def abandon(self) -> None:
         """The caller was interrupted and leaves; the exporter is told to release, and nobody waits for it."""

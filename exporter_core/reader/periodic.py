@@ -108,6 +108,8 @@ class PeriodicReader(MetricReader):
 
     _closing: threading.Lock  # taken once, by the first shutdown
     _batch: MetricsData | None
+    _exporting: Context | None
+    _export_ended: Signal  # of the export that runs, or ran last
     _worker: Worker
 
     def __init__(
@@ -266,22 +268,19 @@ class PeriodicReader(MetricReader):
             raise self._error(ExporterBusyError, "export", str(Phase.BUSY))
         batch = self._collected(self._context(self._timeout))
         if batch is not None:
-            self._exporter.export(self._context(self._timeout), batch)
+            self._export(self._context(self._timeout), batch)
             self._failures.success()
 
     def _perform(self, job: Job) -> None:
         if job.over:
             return  # nobody waits for it
-        if job.released:
-            job.end([job.late()])
-            return
         errors: list[Exception] = []
         try:
             self._deliver(job)
         except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
             errors.append(self._reported(error))
         try:
-            if job.operation == "force_flush" and not (errors and job.context.done):
+            if job.operation == "force_flush" and not (errors and (job.context.done or self._closing.locked())):
                 job.phase = Phase.FLUSHING
                 self._exporter.force_flush(job.until)
             elif job.operation == "shutdown" and job.take_release():
@@ -313,7 +312,7 @@ class PeriodicReader(MetricReader):
         # What is collected would be lost if it were not exported: rather too late for the caller than never.
         context = self._context(self._timeout) if job.context.done else job.context
         try:
-            self._exporter.export(context, batch)
+            self._export(context, batch)
         except PartialSuccessError as error:
             job.points_accepted = max(0, job.points_handed_over - error.rejected_points)
             raise
@@ -339,6 +338,15 @@ class PeriodicReader(MetricReader):
         batch, self._batch = self._batch, None
         return batch
 
+    def _export(self, context: Context, batch: MetricsData) -> None:
+        self._export_ended = Signal()
+        self._exporting = child = context.child()
+        try:
+            self._exporter.export(child, batch)
+        finally:
+            self._exporting = None
+            self._export_ended.set()
+
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _context(self, seconds: float | None) -> Context:
@@ -360,6 +368,17 @@ class PeriodicReader(MetricReader):
         ours = self._error(ExporterError, "collect", f"failed: {self._exporter.describe_error(error)}")
         ours.__cause__ = error
         return ours
+
+    def _cancel_export(self, cause: str, context: Context) -> None:
+        """End the export that the reader's thread waits for, if there is one; waits until the guard has let it go.
+
+        With the inline runner nobody knows when that will be: half of the time is the exporter's shutdown's.
+        """
+        exporting, ended = self._exporting, self._export_ended
+        if exporting is not None:
+            exporting.cancel(cause)
+            remaining = context.remaining()
+            self._clock.wait(ended, None if remaining is None else remaining / 2)
 
     def _refusal(self, context: Context) -> Exception | None:
         """Why a flush cannot be begun."""
@@ -389,6 +408,8 @@ class PeriodicReader(MetricReader):
         self._gate = threading.RLock()  # reentrant, since a callback may fork
         self._stuck = stuck
         self._batch = None
+        self._exporting = None
+        self._export_ended = Signal()
         self._collections = 0
         self._skipped = 0
         self._failures = Failures(self._name, self._exporter.describe_error, self._error_handler)

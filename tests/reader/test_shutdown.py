@@ -1,0 +1,211 @@
+import gc
+import logging
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricsData
+
+from exporter_core.context import Context
+from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterError, ExporterShutdownError
+from exporter_core.guard import GuardedExporter, GuardState
+from exporter_core.reader import PeriodicReader, finish
+from exporter_core.testing import FakeExporter
+
+LONG = 30.0
+SOON = 100  # milliseconds: a deadline that is meant to pass
+
+
+def test_shutdown_exports_what_there_is_before_it_shuts_the_exporter_down(rig: Callable) -> None:
+    one = rig()
+    one.meter.create_counter("c").add(7)
+    one.reader.shutdown()
+    assert one.exporter.calls == ["export", "shutdown"]
+    assert one.values() == [7]
+    assert one.reader.exporter.state is GuardState.SHUT_DOWN
+
+
+def test_a_second_shutdown_only_warns(rig: Callable, caplog: pytest.LogCaptureFixture) -> None:
+    one = rig()
+    one.reader.shutdown()
+    one.reader.shutdown()
+    one.provider.shutdown()
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["reader '0:fake' has been shut down already"] * 2
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    assert one.exporter.calls == ["shutdown"]
+
+
+def test_shutdown_raises_what_the_last_export_raised_and_shuts_down_all_the_same(rig: Callable) -> None:
+    def export(context: Context, metrics: MetricsData) -> None:
+        raise OSError("the disk is full")
+
+    one = rig(on_export=export)
+    one.meter.create_counter("c").add(1)
+    with pytest.raises(ExporterError, match="the disk is full"):
+        one.reader.shutdown()
+    assert one.exporter.calls == ["export", "shutdown"]
+    assert one.reported == []
+
+
+def test_shutdown_raises_what_the_exporters_shutdown_raised(rig: Callable) -> None:
+    def shutdown(context: Context) -> None:
+        raise OSError("the connection broke")
+
+    one = rig(on_shutdown=shutdown)
+    with pytest.raises(ExporterError, match="shutdown failed: OSError: the connection broke"):
+        one.reader.shutdown()
+    assert one.reported == []
+
+
+def test_the_providers_shutdown_raises_what_the_reader_raised(rig: Callable) -> None:
+    def shutdown(context: Context) -> None:
+        raise OSError("the connection broke")
+
+    one = rig(on_shutdown=shutdown)
+    with pytest.raises(Exception, match="the connection broke"):
+        one.provider.shutdown()
+
+
+def test_the_exporter_is_shut_down_on_time_though_a_callback_hangs(rig: Callable) -> None:
+    gate, entered = threading.Event(), threading.Event()
+    one = rig(gate=gate)
+    one.meter.create_observable_gauge("g", [lambda options: (entered.set(), gate.wait(LONG), [])[2]])
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceededError, match="collecting has not ended"):
+        one.reader.shutdown(SOON)
+    assert time.monotonic() - started < LONG / 2
+    assert entered.is_set()
+    assert one.exporter.is_shut_down
+    gate.set()
+
+
+def test_the_exporter_is_shut_down_on_time_though_its_export_hangs(rig: Callable) -> None:
+    gate, entered, cancelled = threading.Event(), threading.Event(), threading.Event()
+
+    def export(context: Context, metrics: MetricsData) -> None:
+        entered.set()
+        while not gate.wait(0.001):
+            if context.done:
+                cancelled.set()
+
+    one = rig(gate=gate, on_export=export)
+    one.meter.create_counter("c").add(1)
+    running = one.reader.begin_flush(Context.with_timeout(LONG))
+    assert entered.wait(LONG)
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceededError):
+        one.reader.shutdown(SOON)
+    assert time.monotonic() - started < LONG / 2
+    assert cancelled.wait(LONG)
+    assert one.exporter.calls == ["export", "shutdown"]
+    (delivery,) = finish([running])
+    assert isinstance(delivery.error, ContextCancelledError)
+    assert "the reader is being shut down" in str(delivery.error)
+
+
+def test_the_exporter_is_shut_down_on_time_though_an_abandoned_export_hangs(rig: Callable, gated: Callable) -> None:
+    entered, gate = threading.Event(), threading.Event()
+    one = rig(gate=gate, on_export=gated(entered, gate, []))
+    one.meter.create_counter("c").add(1)
+    with pytest.raises(DeadlineExceededError):
+        one.reader.force_flush(SOON)
+    with pytest.raises(DeadlineExceededError, match="busy with an earlier batch"):
+        one.reader.shutdown(SOON)
+    assert one.exporter.calls == ["export", "shutdown"]
+    gate.set()
+
+
+def test_a_shutdown_without_time_still_shuts_the_exporter_down(rig: Callable, until: Callable) -> None:
+    one = rig()
+    one.meter.create_counter("c").add(1)
+    with pytest.raises(DeadlineExceededError):
+        one.reader.shutdown(0)
+    until(lambda: "shutdown" in one.exporter.calls)
+
+
+def test_an_unattached_reader_shuts_its_exporter_down(rig: Callable) -> None:
+    one = rig(attach=False)
+    one.reader.shutdown()
+    assert one.exporter.calls == ["shutdown"]
+
+
+def test_a_reader_can_be_added_to_a_provider_and_removed_which_shuts_it_down(rig: Callable) -> None:
+    one = rig(attach=False)
+    one.provider.add_metric_reader(one.reader)
+    one.meter.create_counter("c").add(7)
+    assert one.reader.force_flush()
+    assert one.values() == [7]
+    one.provider.remove_metric_reader(one.reader)
+    assert one.exporter.is_shut_down
+
+
+def test_an_interrupted_shutdown_passes_the_interruption_on_and_lets_the_exporter_release(
+    rig: Callable, until: Callable
+) -> None:
+    gate, entered = threading.Event(), threading.Event()
+    one = rig(gate=gate)
+    one.meter.create_observable_gauge("g", [lambda options: (entered.set(), gate.wait(LONG), [])[2]])
+    job = one.reader.begin_shutdown(Context.with_timeout(LONG))
+    assert job is not None
+    assert entered.wait(LONG)
+
+    def interrupt(context: Context) -> None:
+        raise KeyboardInterrupt
+
+    job.wait = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        finish([job])
+    until(lambda: one.exporter.is_shut_down)
+    gate.set()
+
+
+def test_flushes_that_come_with_the_shutdown_are_done_or_refused(rig: Callable) -> None:
+    one = rig(delta=True)
+    counter, stop = one.meter.create_counter("c"), threading.Event()
+    done, refused = [], []
+
+    def flush() -> None:
+        while not stop.is_set():
+            counter.add(1)
+            try:
+                done.append(one.reader.force_flush(LONG * 1000))
+            except ExporterShutdownError as error:
+                refused.append(error)
+                return
+
+    threads = [threading.Thread(target=flush) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while len(done) < 20:
+        time.sleep(0.001)
+    one.reader.shutdown()
+    for thread in threads:
+        thread.join(LONG)
+    stop.set()
+    assert len(refused) == len(threads)
+    assert all(done)
+
+
+def test_a_dropped_reader_leaks_no_thread() -> None:
+    before = set(threading.enumerate())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the guard says that it was never shut down
+        reader = PeriodicReader(GuardedExporter(FakeExporter(), name="fake"), interval=3600)
+        provider = MeterProvider([reader], shutdown_on_exit=False)
+        provider.get_meter("test").create_counter("c").add(1)
+        provider.force_flush()
+        threads = set(threading.enumerate()) - before
+        assert any(thread.name == "exporter-core-reader-fake" for thread in threads)
+        gone = weakref.ref(reader)
+        del reader, provider
+        gc.collect()
+        for thread in threads:
+            thread.join(LONG)
+            gc.collect()
+    assert gone() is None
+    assert [thread.name for thread in threads if thread.is_alive()] == []
