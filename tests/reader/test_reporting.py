@@ -1,0 +1,162 @@
+"""Every failure is raised to the caller there is, or reported; exactly once."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricsData
+
+from exporter_core.context import Context
+from exporter_core.guard import GuardedExporter
+from exporter_core.masking import Masker
+from exporter_core.reader import PeriodicReader
+from exporter_core.reader.failures import Failures
+from exporter_core.testing import FakeClock, FakeExporter
+
+LOGGER = "exporter_core.reader"
+
+
+def failures(handler: Callable[[Exception], object] | None = None) -> Failures:
+    return Failures("0:fake", str, handler)
+
+
+def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    failures().report(OSError("the disk is full"))
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == (LOGGER, logging.ERROR)
+    assert record.getMessage() == "reader '0:fake': the disk is full"
+    assert record.exc_info is None
+
+
+def test_a_failure_that_names_the_reader_itself_does_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    failures().report(OSError("reader '0:fake': collect: failed"))
+    assert caplog.messages == ["reader '0:fake': collect: failed"]
+
+
+def test_repeated_failures_are_counted_instead_of_flooding(caplog: pytest.LogCaptureFixture) -> None:
+    one = failures()
+    for _ in range(1234):
+        one.report(OSError("full"))
+    assert caplog.messages == [
+        "reader '0:fake': full",
+        "reader '0:fake': full (10 times in a row)",
+        "reader '0:fake': full (100 times in a row)",
+        "reader '0:fake': full (1000 times in a row)",
+    ]
+    assert (one.count, one.last) == (1234, "full")
+
+
+def test_another_failure_begins_a_row_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    one = failures()
+    for text in ("full", "full", "broken", "full"):
+        one.report(OSError(text))
+    assert caplog.messages == ["reader '0:fake': full", "reader '0:fake': broken", "reader '0:fake': full"]
+
+
+def test_success_ends_a_row_and_says_how_long_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    one = failures()
+    one.success()
+    for _ in range(3):
+        one.report(OSError("full"))
+    one.success()
+    one.success()
+    one.report(OSError("full"))
+    one.success()
+    assert caplog.messages == [
+        "reader '0:fake': full",
+        "reader '0:fake': delivers again, after 3 failures in a row",
+        "reader '0:fake': full",
+    ]
+
+
+def test_a_handler_gets_each_error_itself_and_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    got: list[Exception] = []
+    one = failures(got.append)
+    errors = [OSError("full"), OSError("full")]
+    for error in errors:
+        one.report(error)
+    assert got == errors
+    assert caplog.records == []
+
+
+def test_a_secret_of_the_config_is_in_no_line(caplog: pytest.LogCaptureFixture, until: Callable) -> None:
+    def export(context: Context, metrics: MetricsData) -> None:
+        raise OSError("cannot reach https://user:hunter22@host with key-4711")
+
+    clock = FakeClock()
+    guard = GuardedExporter(FakeExporter(on_export=export), name="fake", runner="inline", masker=Masker(["key-4711"]))
+    reader = PeriodicReader(guard, interval=10.0, clock=clock)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("test").create_counter("c").add(1)
+    clock.await_sleepers()
+    clock.advance(10.0)
+    clock.await_sleepers()
+    (line,) = caplog.messages
+    assert "hunter22" not in line
+    assert "key-4711" not in line
+    assert "cannot reach https://***@host with ***" in line
+    guard_error = reader.stats().last_error
+    assert guard_error is not None
+    assert "hunter22" not in guard_error
+    with pytest.raises(Exception, match=r"with \*\*\*") as caught:
+        reader.shutdown()
+    assert "hunter22" not in str(caught.value)
+
+
+STEPS = st.sampled_from(
+    ["tick", "flush", "sdk_flush", "tick_fails", "flush_fails", "sdk_flush_fails", "both_fail", "tick_escapes"]
+)
+
+
+@given(st.lists(STEPS, max_size=12), st.sets(st.sampled_from(["export", "shutdown"])))
+def test_in_any_sequence_every_failure_is_raised_or_reported_exactly_once(steps: list[str], end: set[str]) -> None:
+    failing: dict[str, str] = {}
+    injected: list[str] = []
+
+    def perhaps_fail(operation: str) -> None:
+        if operation in failing:
+            injected.append(f"failure {len(injected)};")
+            kind = SystemExit if failing[operation] == "escapes" else OSError
+            raise kind(injected[-1])
+
+    clock, reported, raised = FakeClock(), [], []
+    exporter = FakeExporter(
+        on_export=lambda context, metrics: perhaps_fail("export"),
+        on_force_flush=lambda context: perhaps_fail("force_flush"),
+        on_shutdown=lambda context: perhaps_fail("shutdown"),
+    )
+    guard = GuardedExporter(exporter, name="fake", runner="inline")
+    reader = PeriodicReader(guard, interval=10.0, error_handler=reported.append, clock=clock)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("test").create_counter("c").add(1)
+
+    def attempt(function: Callable[[], object]) -> None:
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - the SDK's provider raises nothing more precise
+            raised.append(error)
+
+    for step in steps:
+        failing.clear()
+        if "fail" in step or "escapes" in step:
+            failing["export"] = "escapes" if "escapes" in step else "fails"
+        if step == "both_fail":
+            failing["force_flush"] = "fails"
+        clock.await_sleepers()
+        if step.startswith("tick"):
+            clock.advance(10.0)
+            clock.await_sleepers()
+        else:
+            attempt(provider.force_flush if step.startswith("sdk") else reader.force_flush)
+    failing.clear()
+    failing.update(dict.fromkeys(end, "fails"))
+    clock.await_sleepers()
+    attempt(provider.shutdown)
+
+    told = [str(error) for error in [*reported, *raised]]
+    for failure in injected:
+        assert sum(text.count(failure) for text in told) == 1, (failure, told)
+    assert len(told) == len(injected)
