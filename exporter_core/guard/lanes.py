@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections import deque
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from exporter_core.clock import Signal
 from exporter_core.errors import ContextCancelledError
@@ -19,7 +20,7 @@ from exporter_core.guard.surroundings import context_inside, enter_for_good
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from exporter_core.context import Context
     from exporter_core.guard.loop import LoopThread
@@ -337,6 +338,7 @@ class LoopLane(_OtherThreadLane):
 async def _outcome(call: Call) -> tuple[object, BaseException | None]:
     """The result or the error; raises nothing, since a KeyboardInterrupt that leaves a task ends its event loop."""
     try:
-        return await cast("Awaitable[object]", call.make()), None
+        result = call.make()
+        return (await result if inspect.isawaitable(result) else result), None
     except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
         return None, error

@@ -56,8 +56,7 @@ class LoopThread:
     def close(self) -> None:
         """Have the loop cancel what still runs, close, and end its thread. Does not wait."""
         self._executor.shutdown(wait=False)
-        self._closing.set()
-        self.call_soon(self._loop.stop)
+        self.call_soon(_stop, self._loop, self._closing)
 
 
 _GRACE_SECONDS = 1.0
@@ -79,6 +78,11 @@ def _run(loop: asyncio.AbstractEventLoop, closing: Signal, owner: object) -> Non
         _report(loop, {"message": "it could not be wound up", "exception": error})
     finally:
         loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop, closing: Signal) -> None:
+    closing.set()
+    loop.stop()
 
 
 def _report(_: asyncio.AbstractEventLoop, happened: dict[str, Any]) -> None:  # Any: asyncio's own type
