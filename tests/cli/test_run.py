@@ -1,0 +1,211 @@
+"""``run`` delivers this machine's metrics, drains when it is told to stop, and says what it could not deliver."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-m", "exporter_core"]
+BOUND = 60  # seconds; ends failing runs only
+
+CONFIG = """
+file_format: "1.1"
+meter_provider:
+  readers:
+    - periodic:
+        interval: {interval}
+        exporter:
+          sqlite:
+            path: {path}
+            busy_timeout_seconds: 100
+"""
+
+
+def run(*arguments, cwd, **options):
+    return subprocess.run(
+        [*PROGRAM, "run", *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        check=False,
+        **options,
+    )
+
+
+def start(*arguments, cwd):
+    return subprocess.Popen(
+        [*PROGRAM, "run", *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def config(tmp_path, *, path="metrics.db", interval=600_000):
+    file = tmp_path / "metrics.yaml"
+    file.write_text(CONFIG.format(path=path, interval=interval))
+    return file
+
+
+def catches_sigterm(process):
+    """Whether the process has a handler for SIGTERM, which ``run`` sets last."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def wait_until_it_runs(process):
+    pause = threading.Event()
+    for _ in range(BOUND * 100):
+        if catches_sigterm(process):
+            return
+        pause.wait(0.01)
+    pytest.fail("the command has not begun")
+
+
+def stored(path):
+    connection = sqlite3.connect(path)
+    try:
+        return {row[0] for row in connection.execute("SELECT DISTINCT metric FROM latest")}
+    finally:
+        connection.close()
+
+
+def test_without_a_file_this_machines_metrics_go_to_sqlite_and_are_shown(tmp_path):
+    ran = run("--duration", "0.3", "--interval", "0.1", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    assert {"system.cpu.time", "system.memory.usage", "system.disk.io", "system.network.io", "process.cpu.time"} <= (
+        stored(tmp_path / "metrics.db")
+    )
+    assert "system.memory.usage" in ran.stdout
+    assert f"0:sqlite wrote to {tmp_path / 'metrics.db'}" in ran.stdout
+    command = next(line.partition("$ ")[2] for line in ran.stdout.splitlines() if line.lstrip().startswith("$ "))
+    if shlex.split(command)[0] == "python3":
+        command = command.replace("python3", sys.executable, 1)
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=BOUND)
+    assert "system.memory.usage" in shown.stdout
+
+
+def test_what_was_delivered_is_told_as_json(tmp_path):
+    ran = run(str(config(tmp_path)), "--duration", "0", "--json", cwd=tmp_path)
+    told = json.loads(ran.stdout)
+    assert ran.returncode == 0, ran.stderr
+    assert told["shutdown"]["ok"] is True
+    (reader,) = told["shutdown"]["readers"]
+    assert reader["name"] == "0:sqlite"
+    assert reader["points_accepted"] == reader["points_handed_over"] > 0
+    assert told["readers"][0]["exporter"]["state"] == "shut_down"
+    assert told["destinations"]["0:sqlite"]["location"] == str(tmp_path / "metrics.db")
+    assert {row["metric"] for row in told["metrics"]} <= stored(tmp_path / "metrics.db")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_delivers_what_there_is_before_it_ends(tmp_path, number):
+    with start(str(config(tmp_path)), cwd=tmp_path) as process:
+        wait_until_it_runs(process)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=BOUND)
+    assert (process.returncode, errors) == (0, "")
+    assert "0:sqlite wrote to" in output
+    assert "system.cpu.time" in stored(tmp_path / "metrics.db")
+
+
+def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
+    ran = run(str(config(tmp_path, path="missing/metrics.db")), "--duration", "0", cwd=tmp_path)
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("error: 0:sqlite: ")
+    assert "data points of the last export were not delivered" in line
+    assert "does not exist" in line
+    assert "wrote to" not in ran.stdout
+
+
+def test_a_failure_that_repeats_is_said_once(tmp_path):
+    ran = run(str(config(tmp_path, path="missing/metrics.db", interval=50)), "--duration", "0.5", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert len([line for line in ran.stderr.splitlines() if line.startswith("warning: ")]) == 1
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path):
+    locked = sqlite3.connect(tmp_path / "metrics.db", isolation_level=None)
+    run("--duration", "0", cwd=tmp_path)
+    locked.execute("BEGIN IMMEDIATE")
+    try:
+        with start(str(config(tmp_path)), "--shutdown-timeout", "100000", cwd=tmp_path) as process:
+            wait_until_it_runs(process)
+            while process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(timeout=0.05)
+                except subprocess.TimeoutExpired:
+                    continue
+    finally:
+        locked.close()
+    assert process.returncode == 130
+
+
+def test_a_terminal_shows_progress_while_it_runs(tmp_path):
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "run", "--duration", "0.6", "--interval", "0.1"],
+        cwd=tmp_path,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "50"},
+    ) as process:
+        os.close(follower)
+        shown = bytearray()
+        while True:
+            try:
+                shown += os.read(leader, 65536)
+            except OSError:  # the end of a terminal that nobody has open any more
+                break
+        os.close(leader)
+    text = shown.decode()
+    assert process.returncode == 0
+    assert "of 0.6 s" in text
+    assert text.index("of 0.6 s") < text.index("wrote to")
+    assert "\x1b[" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.yaml"], "missing.yaml"),
+        (["."], "directory"),
+        (["--duration", "-1"], "--duration"),
+        (["--duration", "soon"], "--duration"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, words):
+    ran = run(*arguments, cwd=tmp_path)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert words in line
+    assert not (tmp_path / "metrics.db").exists()
+
+
+def test_a_missing_extra_is_said_with_the_way_out(tmp_path):
+    program = (
+        "import sys; sys.modules['opentelemetry.instrumentation.system_metrics'] = None; "
+        "from exporter_core.cli import main; sys.exit(main(['run', '--duration', '1']))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=BOUND, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (
+        2,
+        "error: this machine's metrics need an extra: pip install 'exporter-core[host]'\n",
+    )
