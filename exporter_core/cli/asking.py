@@ -11,7 +11,7 @@ from exporter_core.errors import PluginLoadError, SetupError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ask"]
+__all__ = ["ask", "reason"]
 
 
 def ask(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
@@ -34,14 +34,19 @@ def ask(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
     results = dict(zip(entries, check_all(entries.values(), build=build), strict=True))
     for name, result in results.items():
         if result.failure is not None:
-            # What the registry says names the exporter already; what became of the process does not.
-            known = result.failure.startswith("exporter ")
-            origin = f"{result.entry.distribution} {result.entry.version}".strip()
-            problems.append(
-                PluginLoadError(result.failure if known else f"exporter {name!r} ({origin}): {result.failure}")
-            )
+            problems.append(PluginLoadError(f"exporter {name!r} ({_origin(result)}): {reason(result)}"))
     if len(problems) > 1:
         raise SetupError("\n".join(map(str, problems)))
     if problems:
         raise problems[0]
     return results
+
+
+def reason(result: CheckResult) -> str:
+    """Why the exporter cannot be used, one line that does not name it."""
+    title = f"exporter {result.entry.qualified_name!r} ({_origin(result)})"
+    return (result.failure or "").replace(f" {title} ", "; ").removeprefix(f"{title} ")
+
+
+def _origin(result: CheckResult) -> str:
+    return f"{result.entry.distribution} {result.entry.version}".strip()

@@ -39,10 +39,11 @@ def list_exporters(
 
 def _checked(found: list[Row]) -> list[Row]:
     """The rows with what became of the exporters that may be imported."""
-    from exporter_core.discovery.check import check_all  # noqa: PLC0415 - of use to --check only
+    from exporter_core.cli.asking import reason  # noqa: PLC0415 - of use to --check only
+    from exporter_core.discovery.check import check_all  # noqa: PLC0415 - as above
 
     results = check_all(row.entry for row in found if row.status in {"ok", "conflict"})
-    failures = {result.entry: result.failure for result in results if result.failure is not None}
+    failures = {result.entry: reason(result) for result in results if result.failure is not None}
     return [
         row._replace(status="failed", reason=failures[row.entry]) if row.entry in failures else row for row in found
     ]

@@ -82,7 +82,11 @@ def _exporter(name: str, result: CheckResult) -> list[str]:
 
 
 def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -> list[str]:
-    """The lines of options, each with its comment; those of nested models below the option that they are of."""
+    """The lines of options, each with its comment; those of nested models below the option that they are of.
+
+    An option that need not be given is itself a comment; inside a nested model only if it has no default, so that the
+    model's lines are sound taken together.
+    """
     lines: list[str] = []
     rest = list(found)
     while rest:
@@ -90,15 +94,16 @@ def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -
         inner = [one for one in rest if one.name.startswith(f"{option.name}.")]
         del rest[: len(inner)]
         key = _scalar(option.name.removeprefix(prefix))
-        body = [f"{key}: {_value(option, exporter)}".rstrip()]
         if inner:
             nested = _options(inner, exporter, f"{option.name}.", indent + 2)
-            filled = not option.required or any(one.required for one in inner)
-            body = [f"{key}:" if filled else f"{key}: {{}}", *_indented(nested, "  ")]
-        if not option.required:
+            empty = all(line.startswith("#") or not line for line in nested)
+            body = [f"{key}: {{}}" if empty else f"{key}:", *_indented(nested, "  ")]
+        else:
+            body = [f"{key}: {_value(option, exporter)}".rstrip()]
+            if option.required:
+                body[0] += "  # REQUIRED"
+        if not option.required and (not prefix or option.default is None):
             body = _indented(body, "# ")
-        elif not inner:
-            body[0] += "  # REQUIRED"
         kind = "secret, best kept in the environment" if option.secret else option.type.replace("`", "")
         lines += [""] * bool(lines)
         lines += [*_comment(option.description, indent), *_comment(f"({kind})", indent), *body]

@@ -112,7 +112,7 @@ class Plugins:
         self, name: str, code: str = "", *, distribution: str = "", group: str = "exporter_core.exporters.v1"
     ) -> None:
         """Install an exporter of this name: ``code`` is its module, with the class ``Made``."""
-        distribution = distribution or f"made-{name}"
+        distribution = distribution or f"made-{name.replace('/', '-')}"
         module = "made_" + "".join(c if c.isalnum() else "_" for c in f"{distribution}_{name}")
         self.folder.joinpath(f"{module}.py").write_text(textwrap.dedent(code or DISCARDING))
         info = self.folder / f"{distribution.replace('-', '_')}-2.5.dist-info"

@@ -1,0 +1,182 @@
+"""``exporter-core describe``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+OPTIONS = '''
+import sys
+from typing import Literal
+
+from opentelemetry.sdk.metrics.export import AggregationTemporality
+from pydantic import Field, SecretStr
+
+from exporter_core import Exporter, ExporterConfig, InstrumentKind
+
+print("noise")
+sys.stderr.write("noise")
+
+
+class Tls(ExporterConfig):
+    ca_file: str = "$HOME/ca.pem"
+    """Whom to trust."""
+
+
+class Options(ExporterConfig):
+    endpoint: str{endpoint}
+    """Where to send,
+    with a line break and `marks`."""
+
+    token: SecretStr | None = None
+    """Who sends."""
+
+    mode: Literal["fast", "safe"] = "safe"
+    """How to send."""
+
+    headers: dict[str, str] = Field(default_factory=dict)
+    """What else to send."""
+
+    tls: Tls = Tls()
+    """Encryption."""
+
+
+class Made(Exporter[Options]):
+    """Send metrics somewhere.
+
+    It does so
+    quickly.
+    """
+
+    def temporality(self, instrument_kind):
+        delta = instrument_kind in (InstrumentKind.COUNTER, InstrumentKind.HISTOGRAM)
+        return AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
+
+    def export(self, context, metrics):
+        pass
+'''
+
+
+def test_it_shows_docstring_distribution_and_every_option(cli, plugins):
+    plugins.add("sending", OPTIONS.replace("{endpoint}", ""))
+    code, out, err = cli("describe", "sending")
+    assert (code, err) == (0, "")
+    assert out == (
+        "sending  made-sending 2.5, contract v1\n"
+        "\n"
+        "Send metrics somewhere.\n"
+        "\n"
+        "It does so quickly.\n"
+        "\n"
+        "endpoint  text  required\n"
+        "    Where to send, with a line break and `marks`.\n"
+        "\n"
+        "token  text (secret)\n"
+        "    Who sends.\n"
+        "\n"
+        "mode  fast, safe  [safe]\n"
+        "    How to send.\n"
+        "\n"
+        "headers  mapping to text\n"
+        "    What else to send.\n"
+        "\n"
+        'tls  mapping  [{"ca_file": "$HOME/ca.pem"}]\n'
+        "    Encryption.\n"
+        "\n"
+        "tls.ca_file  text  [$HOME/ca.pem]\n"
+        "    Whom to trust.\n"
+        "\n"
+        "Temporality: known once there is a value for endpoint\n"
+    )
+    assert not [name for name in sys.modules if name.startswith("made_")]
+
+
+def test_temporality_is_that_of_the_defaults(cli, plugins):
+    plugins.add("sending", OPTIONS.replace("{endpoint}", " = 'here'"))
+    assert cli("describe", "sending").out.endswith(
+        "Temporality: delta for counter, histogram; "
+        "cumulative for up_down_counter, gauge, observable_counter, observable_up_down_counter, observable_gauge\n"
+    )
+    assert cli("describe", "none").out.endswith("Temporality: cumulative for every instrument kind\n")
+    assert "cumulative for every instrument kind, with the defaults of its options\n" in cli("describe", "console").out
+
+
+def test_an_exporter_that_cannot_be_built_is_described_all_the_same(cli, plugins):
+    code = OPTIONS.replace("{endpoint}", " = 'here'") + "    def __init__(self, config):\n        raise OSError('no')\n"
+    plugins.add("sending", code)
+    code, out, err = cli("describe", "sending")
+    assert (code, err) == (0, "")
+    assert out.endswith("Temporality: not known; it cannot be built with defaults\n")
+
+
+def test_an_exporter_without_options_says_so(cli):
+    assert "It has no options." in cli("describe", "none").out
+
+
+def test_as_json_it_has_every_field(cli, plugins):
+    plugins.add("sending", OPTIONS.replace("{endpoint}", " = 'here'"))
+    code, out, err = cli("describe", "sending", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    schema = said.pop("schema")
+    assert set(schema["properties"]) == {"endpoint", "token", "mode", "headers", "tls"}
+    options = said.pop("options")
+    assert options[0] == {
+        "name": "endpoint",
+        "type": "text",
+        "required": False,
+        "default": "here",
+        "description": "Where to send, with a line break and `marks`.",
+        "secret": False,
+    }
+    assert [(option["name"], option["secret"]) for option in options] == [
+        ("endpoint", False),
+        ("token", True),
+        ("mode", False),
+        ("headers", False),
+        ("tls", False),
+        ("tls.ca_file", False),
+    ]
+    assert said.pop("temporality")["counter"] == "delta"
+    assert said == {
+        "name": "sending",
+        "distribution": "made-sending",
+        "version": "2.5",
+        "summary": "What made-sending does",
+        "entry_point": "made_made_sending_sending:Made",
+        "group": "exporter_core.exporters.v1",
+        "contract_version": 1,
+        "description": "Send metrics somewhere.\n\nIt does so\nquickly.",
+    }
+
+
+def test_the_unknown_exporter_is_answered_with_the_nearest(cli):
+    code, out, err = cli("describe", "sqllite")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: no exporter named 'sqllite' is installed; did you mean 'sqlite'?")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_plugin_that_fails_is_one_line_with_its_distribution(cli, plugins):
+    plugins.add("exiting", "raise SystemExit(3)")
+    plugins.add("crashing", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    plugins.add("lying", "Made = 3")
+    for name, words in [
+        ("exiting", "cannot be loaded: SystemExit: 3"),
+        ("crashing", "SIGKILL"),
+        ("lying", "does not fit the contract"),
+    ]:
+        code, out, err = cli("describe", name)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: exporter '{name}' (made-{name} 2.5): "), err
+        assert words in err
+        assert len(err.splitlines()) == 1
+
+
+def test_an_ambiguous_name_is_settled_by_the_distribution(cli, plugins):
+    plugins.add("clashing", distribution="made-one")
+    plugins.add("clashing", distribution="made-two")
+    code, out, err = cli("describe", "clashing")
+    assert (code, out) == (2, "")
+    assert "'made-one:clashing' or 'made-two:clashing'" in err
+    assert cli("describe", "made-two:clashing").out.startswith("clashing  made-two 2.5, contract v1\n")
