@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from exporter_core.masking import Masker, describe
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,6 +52,6 @@ def bounded(function: Callable[[], _T], seconds: float) -> _T:
 
 
 def one_line(error: BaseException) -> str:
-    """Type and message of an error that :func:`bounded` raised, in one line; secrets are not masked."""
+    """Type and message of an error that :func:`bounded` raised, in one line; of secrets only the evident are masked."""
     cause = error.__cause__ if isinstance(error, _EscapedError) and error.__cause__ else error
-    return " ".join(f"{type(cause).__name__}: {cause}".rstrip(": ").split())
+    return describe(cause, Masker())
