@@ -10,15 +10,13 @@ import logging
 import math
 import threading
 import weakref
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from opentelemetry.sdk import metrics as sdk
+from opentelemetry.sdk.metrics import MetricsTimeoutError
 from opentelemetry.sdk.metrics.export import MetricReader
 
 from exporter_core.clock import MONOTONIC, Clock, Signal
 from exporter_core.context import Context
-from exporter_core.contract import InstrumentKind
 from exporter_core.errors import (
     DeadlineExceededError,
     ExporterBusyError,
@@ -32,8 +30,11 @@ from exporter_core.errors import (
 from exporter_core.guard.stats import count_points
 from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
+from exporter_core.reader.instruments import aggregations, temporalities
+from exporter_core.reader.instruments import cardinality_limits as sdk_cardinality_limits
 from exporter_core.reader.jobs import Job, Phase, finish
 from exporter_core.reader.schedule import Schedule
+from exporter_core.reader.stats import ReaderStats
 from exporter_core.reader.worker import Worker
 
 if TYPE_CHECKING:
@@ -41,56 +42,25 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.guard import ExporterStats, GuardedExporter
+    from exporter_core.contract import InstrumentKind
+    from exporter_core.guard import GuardedExporter
 
-__all__ = ["PeriodicReader", "ReaderStats"]
+__all__ = ["PeriodicReader"]
 
 _logger = logging.getLogger(__name__)
 
 _ErrorT = TypeVar("_ErrorT", bound=ExporterCoreError)
-
-_INSTRUMENTS: Final[Mapping[InstrumentKind, Any]] = {  # Any: the SDK's alias for these classes is not public
-    InstrumentKind.COUNTER: sdk.Counter,
-    InstrumentKind.UP_DOWN_COUNTER: sdk.UpDownCounter,
-    InstrumentKind.HISTOGRAM: sdk.Histogram,
-    InstrumentKind.GAUGE: sdk._Gauge,  # the SDK's own name for it, in its __all__
-    InstrumentKind.OBSERVABLE_COUNTER: sdk.ObservableCounter,
-    InstrumentKind.OBSERVABLE_UP_DOWN_COUNTER: sdk.ObservableUpDownCounter,
-    InstrumentKind.OBSERVABLE_GAUGE: sdk.ObservableGauge,
-}
 
 _SHORTEST_INTERVAL: Final = 0.001
 _COLLECT_WITHOUT_LIMIT: Final = 86_400.0  # seconds; the SDK adds it to the wall clock
 _POLL: Final = 0.02  # seconds between two looks at a busy exporter, when a caller waits for it
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderStats:
-    """Counts since the reader was made (or, in a forked child, since the fork)."""
-
-    name: str
-    collections: int
-    """How often metrics were collected, empty collections included."""
-    ticks_skipped: int
-    """Ticks that did not collect since the exporter was busy: nothing is lost, the next one has it all."""
-    ticks_missed: int
-    """Ticks that passed while an earlier one was at work."""
-    errors_reported: int
-    """Failures that had no caller to be raised to."""
-    last_error: str | None
-    """The last of them in one line, secrets masked."""
-    exporter: ExporterStats
-
-    def as_dict(self) -> dict[str, object]:
-        """The counts as values that JSON has."""
-        return asdict(self)
-
-
 class PeriodicReader(MetricReader):
     """Collects at start + n * interval and exports through a guard; give it to ``MeterProvider(metric_readers=[...])``.
 
-    It collects on a daemon thread of its own alone. A tick whose exporter is still busy does not collect, since
-    collecting resets delta data; nor does one that is over when the next is due keep the schedule from it.
+    It collects on a daemon thread of its own alone. A tick that outlasts the interval misses those that pass meanwhile;
+    one whose exporter is still busy does not collect, since collecting resets delta data.
 
     Args:
         exporter: where to; the reader shuts it down with itself.
@@ -128,11 +98,9 @@ class PeriodicReader(MetricReader):
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout: expected more than 0 seconds, or None for no limit, not {timeout!r}")
         super().__init__(
-            preferred_temporality={cls: exporter.temporality(kind) for kind, cls in _INSTRUMENTS.items()},
-            preferred_aggregation={cls: exporter.aggregation(kind) for kind, cls in _INSTRUMENTS.items()},
-            cardinality_limits={
-                _INSTRUMENTS[InstrumentKind(kind)]: limit for kind, limit in (cardinality_limits or {}).items()
-            },
+            preferred_temporality=temporalities(exporter),
+            preferred_aggregation=aggregations(exporter),
+            cardinality_limits=sdk_cardinality_limits(cardinality_limits or {}),
         )
         self._exporter = exporter
         self._interval = interval
@@ -332,7 +300,7 @@ class PeriodicReader(MetricReader):
                     raise self._error(ExporterForkedError, "collect", text)
                 self._collections += 1
                 self.collect(timeout_millis=1000 * (_COLLECT_WITHOUT_LIMIT if remaining is None else remaining))
-        except sdk.MetricsTimeoutError as error:
+        except MetricsTimeoutError as error:
             text = "a callback of an observable instrument took too long, so nothing was collected"
             raise self._error(DeadlineExceededError, "collect", text) from error
         batch, self._batch = self._batch, None
