@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from exporter_core.cli._history import History
     from exporter_core.pipeline import Pipeline, PipelineReport
 
-__all__ = ["run"]
+__all__ = ["Notes", "run"]
 
 _REFRESH_SECONDS = 0.25
-_INTERRUPTED = 130
 
 
 def run(  # noqa: PLR0917 - Typer passes them by name
@@ -82,7 +81,7 @@ def _pipeline(
     for problem in config.warnings:
         output.warn_of(problem)
     registry = TappingRegistry(history, policy=config.policy)
-    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=_Notes())
+    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Notes())
 
 
 def _to_sqlite(database: Path, interval: float) -> dict[str, Any]:  # Any: what a config file may say
@@ -96,7 +95,7 @@ def _to_sqlite(database: Path, interval: float) -> dict[str, Any]:  # Any: what 
     }
 
 
-class _Notes:
+class Notes:
     """Says on standard error what fails while it runs, a failure that repeats once."""
 
     def __init__(self) -> None:
@@ -111,20 +110,24 @@ class _Notes:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[Signal]:
-    """A signal that SIGTERM or Ctrl-C sets; from the second one on they interrupt as usual."""
+    """A signal that SIGTERM or Ctrl-C sets. The second one interrupts; after that none can disturb the way out."""
     stop = Signal()
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
         if stop.is_set():
+            for one in numbers:
+                signal.signal(one, signal.SIG_IGN)
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is handle:
+                signal.signal(number, handler)
 
 
 def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None) -> None:

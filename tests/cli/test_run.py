@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from exporter_core import ExporterError
+from exporter_core.cli.run import Notes
+
 PROGRAM = [sys.executable, "-m", "exporter_core"]
 BOUND = 60  # seconds; ends failing runs only
 
@@ -130,10 +133,20 @@ def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
     assert "wrote to" not in ran.stdout
 
 
-def test_a_failure_that_repeats_is_said_once(tmp_path):
-    ran = run(str(config(tmp_path, path="missing/metrics.db", interval=50)), "--duration", "0.5", cwd=tmp_path)
-    assert ran.returncode == 1
-    assert len([line for line in ran.stderr.splitlines() if line.startswith("warning: ")]) == 1
+def test_a_failure_is_said_while_it_runs(tmp_path):
+    with start(str(config(tmp_path, path="missing/metrics.db", interval=50)), cwd=tmp_path) as process:
+        line = process.stderr.readline()
+        process.terminate()
+        process.communicate(timeout=BOUND)
+    assert line.startswith("warning: exporter 'sqlite': export failed: ")
+    assert process.returncode == 1
+
+
+def test_a_failure_that_repeats_is_said_once(capsys):
+    notes = Notes()
+    for error in (ExporterError("no route"), ExporterError("no route"), ExporterError("refused")):
+        notes(error)
+    assert capsys.readouterr().err == "warning: no route\nwarning: refused\n"
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):
@@ -157,7 +170,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
 def test_a_terminal_shows_progress_while_it_runs(tmp_path):
     leader, follower = pty.openpty()
     with subprocess.Popen(
-        [*PROGRAM, "run", "--duration", "0.6", "--interval", "0.1"],
+        [*PROGRAM, "run", "--interval", "0.1"],
         cwd=tmp_path,
         stdin=follower,
         stdout=follower,
@@ -165,17 +178,19 @@ def test_a_terminal_shows_progress_while_it_runs(tmp_path):
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "50"},
     ) as process:
         os.close(follower)
-        shown = bytearray()
+        shown, told = bytearray(), False
         while True:
             try:
                 shown += os.read(leader, 65536)
             except OSError:  # the end of a terminal that nobody has open any more
                 break
+            if b"0:sqlite" in shown and not told:
+                told = True
+                process.terminate()
         os.close(leader)
     text = shown.decode()
     assert process.returncode == 0
-    assert "of 0.6 s" in text
-    assert text.index("of 0.6 s") < text.index("wrote to")
+    assert text.index("Ctrl-C ends it") < text.index("0:sqlite") < text.index("wrote to")
     assert "\x1b[" in text
 
 
