@@ -102,6 +102,7 @@ class Notes:
         self._said: set[str] = set()
 
     def __call__(self, error: Exception) -> None:
+        """Say it, unless it has been said."""
         text = str(error)
         if text not in self._said:
             self._said.add(text)
