@@ -105,9 +105,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint
-
 from exporter_core import Context, Exporter, ExporterConfig
+from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint
 
 __all__ = ["${title}Config", "${title}Exporter"]
 
@@ -152,10 +151,9 @@ def _lines(metrics: MetricsData) -> Iterator[str]:
 import json
 
 import pytest
+from exporter_core import ConfigError, Context, ExporterError, load_exporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
-from exporter_core import ConfigError, Context, ExporterError, load_exporter
 
 
 @pytest.fixture

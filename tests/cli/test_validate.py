@@ -1,0 +1,138 @@
+"""``exporter-core validate``."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+GOOD = """\
+file_format: "1.1"
+meter_provider:
+  readers:
+    - periodic: {exporter: {none: }}
+    - periodic: {exporter: {console: {format: json}}}
+"""
+WARNED = "tracer_provider: {}\n" + GOOD
+WRONG = """\
+file_format: "1.1"
+meter_provider:
+  readers:
+    - periodic:
+        intervall: 5
+        exporter: {console: {fromat: json}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a config file; its path."""
+
+    def write(text: str, name: str = "metrics.yaml") -> str:
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_sound_file_is_said_to_be_fine_with_its_readers(cli, file):
+    path = file(GOOD)
+    assert cli("validate", path) == (0, f"{path}: fine, 2 readers: 0:none, 1:console\n", "")
+
+
+def test_a_file_that_exports_nothing_is_fine_and_says_so(cli, file):
+    path = file('file_format: "1.1"\ndisabled: true\n')
+    code, out, err = cli("validate", path)
+    assert (code, out) == (0, f"{path}: fine, nothing is exported\n")
+    assert err.startswith(f"{path}:2:1: warning: ")
+
+
+def test_every_problem_is_a_line_with_its_place(cli, file):
+    path = file(WRONG)
+    code, out, err = cli("validate", path)
+    assert (code, out) == (2, "")
+    first, second = err.splitlines()
+    assert first.startswith(f"{path}:5:9: ")
+    assert "did you mean 'interval'?" in first
+    assert second.startswith(f"{path}:6:30: ")
+    assert "did you mean 'format'?" in second
+
+
+def test_warnings_stand_apart_and_change_nothing(cli, file):
+    path = file(WARNED)
+    code, out, err = cli("validate", path)
+    assert (code, out) == (0, f"{path}: fine, 2 readers: 0:none, 1:console\n")
+    assert err.startswith(f"{path}:1:1: warning: tracer_provider: is not acted on: ")
+
+
+def test_several_files_are_all_checked(cli, file):
+    wrong, good = file(WRONG, "wrong.yaml"), file(GOOD, "good.yaml")
+    code, out, err = cli("validate", wrong, good, "/nowhere")
+    assert code == 2
+    assert out == f"{good}: fine, 2 readers: 0:none, 1:console\n"
+    assert [line.split(":")[0] for line in err.splitlines()] == [wrong, wrong, "/nowhere"]
+
+
+def test_as_json_it_has_problems_and_warnings_with_their_places(cli, file):
+    wrong, warned = file(WRONG, "wrong.yaml"), file(WARNED, "warned.yaml")
+    code, out, err = cli("validate", "--json", wrong, warned)
+    assert (code, err) == (2, "")
+    first, second = json.loads(out)["files"]
+    assert (first["file"], first["valid"], first["readers"], first["warnings"]) == (wrong, False, [], [])
+    assert [(one["line"], one["column"]) for one in first["problems"]] == [(5, 9), (6, 30)]
+    assert first["problems"][0]["path"] == ["meter_provider", "readers", 0, "periodic", "intervall"]
+    assert "did you mean 'interval'?" in first["problems"][0]["message"]
+    assert (second["valid"], second["readers"], second["problems"]) == (True, ["0:none", "1:console"], [])
+    assert second["warnings"][0]["line"] == 1
+    assert cli("validate", "--json", warned).code == 0
+
+
+def test_what_a_plugin_prints_does_not_get_into_the_output(cli, plugins, file):
+    plugins.add("noisy", "print('noise')\nfrom exporter_core.none import NoneExporter as Made\n")
+    path = file(GOOD.replace("none", "noisy"))
+    code, out, _ = cli("validate", "--json", path)
+    assert code == 0
+    assert json.loads(out)["files"][0]["valid"]
+
+
+def test_blocked_plugins_are_a_problem_and_not_imported(cli, plugins, file):
+    plugins.add("exiting", "raise SystemExit(3)")
+    path = file(GOOD.replace("none", "exiting") + "exporter_core: {plugins: {block: [made-exiting]}}\n")
+    code, out, err = cli("validate", path)
+    assert (code, out) == (2, "")
+    assert "block list" in err
+    assert "SystemExit" not in err
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "cannot read the file: No such file or directory"),
+        (lambda path: path.mkdir(), "is a directory; name a config file"),
+        (lambda path: path.write_bytes(b""), "the file is empty"),
+        (lambda path: path.write_bytes(b"a: \xff"), "is not UTF-8"),
+        (lambda path: path.write_bytes(b"a: b\n\tc: d"), "tab"),
+        (lambda path: path.write_bytes(b"# " + b"x" * 2_000_000), "a config file has at most 1,000,000"),
+        (os.mkfifo, "is not a regular file"),
+    ],
+)
+def test_what_is_no_config_file_is_one_line(cli, tmp_path, make, words):
+    path = tmp_path / "metrics.yaml"
+    make(path)
+    code, out, err = cli("validate", str(path))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"{path}:")
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_empty_name_is_one_line(cli):
+    assert cli("validate", "") == (2, "", "error: expected the name of a config file, not an empty text\n")
+
+
+def test_a_file_name_with_odd_characters_cannot_act_on_the_terminal(cli):
+    code, out, err = cli("validate", "\x1b[31mred\n.yaml")
+    assert (code, out) == (2, "")
+    assert err == "\\x1b[31mred\\n.yaml: cannot read the file: No such file or directory\n"

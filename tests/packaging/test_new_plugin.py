@@ -1,0 +1,31 @@
+"""The plugin that ``exporter-core new`` makes: it installs, loads and passes its own tests untouched."""
+
+from __future__ import annotations
+
+import shutil
+
+from exporter_core.cli import main
+
+
+def test_a_new_plugin_installs_and_passes_its_own_tests(build, environment, root, tmp_path):
+    core, plugin = build(root), None
+    made = tmp_path / "made" / "my plugin"
+    made.parent.mkdir()
+    assert main(["new", "my_backend", "-o", str(made)]) == 0
+    plugin = build(made)
+    environment.install(f"{core}[cli]", f"{plugin}[test]")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shutil.copytree(made / "tests", outside / "tests")
+    program = outside / "program.py"
+    program.write_text(
+        "import sys, pytest\n"
+        "from exporter_core.cli import main\n"
+        "assert main(['list', '--check']) == 0\n"
+        "assert main(['init', 'my_backend', '-o', 'metrics.yaml']) == 0\n"
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-W', 'error', 'tests']))\n"
+    )
+    printed = environment.run(program)
+    assert "my_backend  ok" in printed
+    assert "3 passed" in printed
+    assert "# REQUIRED" in (outside / "metrics.yaml").read_text()
