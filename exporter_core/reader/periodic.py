@@ -322,9 +322,9 @@ class PeriodicReader(MetricReader):
         deadline = None if seconds is None else self._clock.monotonic() + max(0.0, seconds)
         return Context(deadline=deadline, clock=self._clock)
 
-    def _error(self, kind: type[_ErrorT], operation: str, text: str) -> _ErrorT:
+    def _error(self, kind: type[_ErrorT], operation: str, text: str, *, verb: str = "") -> _ErrorT:
         """An error that names the reader and the operation."""
-        message = f"reader {self._name!r}: {operation}: {text}"
+        message = f"reader {self._name!r}: {operation}{verb}: {text}"
         if issubclass(kind, ExporterError):
             return kind(message, exporter=self._exporter.name, operation=operation)
         return kind(message)
@@ -333,7 +333,7 @@ class PeriodicReader(MetricReader):
         """The error as it is raised or reported: one of ours, which names the reader or the exporter."""
         if isinstance(error, ExporterCoreError):
             return error
-        ours = self._error(ExporterError, "collect", f"failed: {self._exporter.describe_error(error)}")
+        ours = self._error(ExporterError, "collect", self._exporter.describe_error(error), verb=" failed")
         ours.__cause__ = error
         return ours
 

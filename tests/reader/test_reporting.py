@@ -32,8 +32,8 @@ def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_a_failure_that_names_the_reader_itself_does_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    failures().report(OSError("reader '0:fake': collect: failed"))
-    assert caplog.messages == ["reader '0:fake': collect: failed"]
+    failures().report(OSError("reader '0:fake': collect failed"))
+    assert caplog.messages == ["reader '0:fake': collect failed"]
 
 
 def test_repeated_failures_are_counted_instead_of_flooding(caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ def test_the_ticker_survives_whatever_an_instruments_callback_raises(
     assert len(one.reported) == expected
     for error in one.reported:
         assert isinstance(error, ExporterError)
-        assert str(error) == f"reader '0:fake': collect: failed: {escape.__name__}: from a callback"
+        assert str(error) == f"reader '0:fake': collect failed: {escape.__name__}: from a callback"
         assert type(error.__cause__) is escape
     failing = False
     pass_time(clock, 10.0)
