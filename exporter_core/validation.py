@@ -128,12 +128,30 @@ def problems_of(
         Problems whose ``path`` leads to the wrong value, to an unknown key, or to the mapping that lacks a key.
     """
     found = [_Found(details, resolve(model, details["loc"])) for details in error.errors(include_url=False)]
+    messages = _messages(found, 0, what)
+    misspelt = _misspelt(messages)
     return [
         (UnknownKeyProblem if item is not None and item.details["type"] == "extra_forbidden" else ConfigProblem)(
             message, path=(*path, *where)
         )
-        for where, message, item in _messages(found, 0, what)
+        for where, message, item in messages
+        if item is None or item.details["type"] != "missing" or (where, item.details["loc"][-1]) not in misspelt
     ]
+
+
+def _misspelt(messages: Sequence[_Message]) -> set[tuple[tuple[str | int, ...], str]]:
+    """The missing keys, with the mappings that lack them, that stand there misspelt: one problem, not two."""
+    missing: dict[tuple[str | int, ...], list[str]] = {}
+    for where, _, item in messages:
+        if item is not None and item.details["type"] == "missing":
+            missing.setdefault(where, []).append(str(item.details["loc"][-1]))
+    found = set()
+    for where, _, item in messages:
+        if item is not None and item.details["type"] == "extra_forbidden":
+            close = nearest(str(where[-1]), missing.get(where[:-1], ()))
+            if close is not None:
+                found.add((where[:-1], close))
+    return found
 
 
 class UnknownKeyProblem(ConfigProblem):
@@ -229,12 +247,15 @@ class _Found:
         return kind in {"missing", "extra_forbidden", "value_error", "assertion_error"} or self.expected is None
 
 
-def _messages(found: Sequence[_Found], depth: int, what: str) -> list[tuple[tuple[str | int, ...], str, _Found | None]]:
+_Message = tuple[tuple[str | int, ...], str, _Found | None]
+
+
+def _messages(found: Sequence[_Found], depth: int, what: str) -> list[_Message]:
     """Path, message and origin of each problem; alternatives of a union that all failed become one, without origin.
 
     ``depth`` is how many unions around the errors have been dealt with.
     """
-    result: list[tuple[tuple[str | int, ...], str, _Found | None]] = []
+    result: list[_Message] = []
     for union, group in groupby(found, key=lambda item: item.place.union_at(depth)):
         members = list(group)
         if union is None:

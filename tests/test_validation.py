@@ -16,6 +16,7 @@ from pydantic import (
     AliasChoices,
     AnyUrl,
     BaseModel,
+    ConfigDict,
     DirectoryPath,
     Field,
     FilePath,
@@ -305,3 +306,17 @@ def test_a_path_is_shown_as_people_write_it() -> None:
 def test_nearest_ignores_case_and_dashes() -> None:
     assert nearest("Batch-Size", ["batch_size", "timeout"]) == "batch_size"
     assert nearest("zzz", ["batch_size"]) is None
+
+
+def test_a_required_option_that_stands_there_misspelt_is_one_problem():
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        path: str
+        endpoint: str
+
+    with pytest.raises(ValidationError) as caught:
+        Options.model_validate({"pth": "x"})
+    assert [str(problem) for problem in problems_of(caught.value, Options)] == [
+        "missing required option 'endpoint'",
+        "unknown option 'pth'; did you mean 'path'?",
+    ]

@@ -107,3 +107,21 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_readmes_typo_is_reported_as_it_says(tmp_path: Path) -> None:
+    readme = ROOT / "README.md"
+    save_files(readme, tmp_path)
+    file = tmp_path / "metrics.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("path:", "pth:"), encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "exporter_core", "validate", "metrics.yaml"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert ran.stderr in blocks(readme, "text")
