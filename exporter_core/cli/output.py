@@ -170,6 +170,8 @@ def _write(line: str) -> None:
     if sys.stderr is None:
         return
     try:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # where both go to one place, lines stand in the order in which they were written
         sys.stderr.write(_encodable(f"{line}\n", sys.stderr))
         sys.stderr.flush()
     except OSError:
