@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
-from collections.abc import Coroutine
 from functools import partial
 from time import monotonic
+from types import CoroutineType
 from typing import TYPE_CHECKING, Literal, Self
 
 from exporter_core.context import Context
@@ -442,7 +442,7 @@ def _nothing() -> None:
 
 def _close_coroutine(result: object) -> None:
     """A coroutine that a plain function returned would warn that nobody awaited it."""
-    if isinstance(result, Coroutine):
+    if type(result) is CoroutineType:  # isinstance() would ask the plugin's object for its __class__
         result.close()
 
 
