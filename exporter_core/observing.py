@@ -8,24 +8,28 @@ it could not be told is counted.
 from __future__ import annotations
 
 import logging
-import queue
+import os
 import threading
+import weakref
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pluggy
 
 from exporter_core.clock import Signal
 from exporter_core.contract import PROJECT_NAME, hookspec
+from exporter_core.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Observation", "ObserverSpec", "Observers"]
 
 _logger = logging.getLogger(__name__)
 
 _QUEUE_LIMIT = 1024
+_THREAD_NAME = "exporter-core-observers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,53 +65,115 @@ class ObserverSpec:
 class Observers:
     """Tells observers, one observation after the other, on a daemon thread.
 
+    In a forked child they go on with what happens there; what the parent had queued is the parent's to tell.
+
     Args:
         observers: objects with methods marked by ``exporter_core.hookimpl``.
+
+    Raises:
+        ContractError: an observer has no hook, or one that does not fit :class:`ObserverSpec`.
     """
 
+    _queue: SimpleQueue[Observation | None]
+    _heard_all: Signal
+
     def __init__(self, observers: Iterable[object]) -> None:
-        self._manager = pluggy.PluginManager(PROJECT_NAME)
-        self._manager.add_hookspecs(ObserverSpec)
-        for observer in observers:
-            self._manager.register(observer)
-        # A misspelt hook is found here alone: pluggy takes any marked method.
-        self._manager.check_pending()
-        self._queue: queue.Queue[Observation | Signal | None] = queue.Queue(_QUEUE_LIMIT)
-        self._mutex = threading.Lock()
+        # A plugin manager each: in one together, an observer that fails would keep the others from being told.
+        self._hooks = [_bind(observer) for observer in observers]
+        self._mutex = threading.RLock()
         self._dropped = 0
-        self._thread = threading.Thread(target=self._run, name="exporter-core-observers", daemon=True)
-        self._thread.start()
+        self._closed = False
+        self._renew()
+        self._start()  # at once: from Python 3.12 none can be started at interpreter exit
+        _living.add(self)
 
     @property
     def dropped(self) -> int:
-        """How many observations were dropped because the observers were too slow."""
+        """How many observations were dropped because the observers were too slow, or after :meth:`close`."""
         return self._dropped
 
     def tell(self, observation: Observation) -> None:
         """Pass the observation on, without waiting; it is dropped and counted when the queue is full."""
-        try:
-            self._queue.put_nowait(observation)
-        except queue.Full:
+        if not self._started:
+            self._start()
+        if self._closed or self._queue.qsize() >= _QUEUE_LIMIT:
             with self._mutex:
                 self._dropped += 1
+        else:
+            self._queue.put(observation)
 
     def close(self, timeout: float) -> bool:
         """Let the observers hear what is queued, at most ``timeout`` seconds; whether they heard it all."""
-        heard = Signal()
-        try:
-            self._queue.put(heard, timeout=timeout)
-            self._queue.put_nowait(None)
-        except queue.Full:
-            return False
-        return heard.wait(timeout)
+        self._closed = True
+        if not self._started:
+            return True  # in a forked child that told them nothing
+        self._finalizer()
+        return self._heard_all.wait(timeout)
 
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, Signal):
-                item.set()
-                continue
-            for hook in (self._manager.hook.on_operation, *([self._manager.hook.on_error] if item.error else [])):
+    def _renew(self) -> None:
+        """Start anew: in a forked child the thread is missing, and the queue is the parent's."""
+        self._queue = SimpleQueue()
+        self._heard_all = Signal()
+        self._started = False
+
+    def _start(self) -> None:
+        """Start the thread; it does not refer to this object, which therefore can be collected."""
+        with self._mutex:
+            if self._started:
+                return
+            arguments = (self._queue, self._hooks, self._heard_all)
+            try:
+                threading.Thread(target=_work, args=arguments, name=_THREAD_NAME, daemon=True).start()
+            except RuntimeError:
+                return  # a forked child at its exit: the queue fills up, and what is dropped is counted
+            self._finalizer = weakref.finalize(self, self._queue.put, None)
+            self._finalizer.atexit = False
+            self._started = True
+
+    def _renew_after_fork(self) -> None:
+        self._mutex = threading.RLock()
+        if self._started:
+            self._finalizer.detach()
+        self._renew()
+
+
+def _bind(observer: object) -> pluggy.HookRelay:
+    """The hooks of one observer."""
+    manager = pluggy.PluginManager(PROJECT_NAME)
+    manager.add_hookspecs(ObserverSpec)
+    kind = f"{type(observer).__module__}.{type(observer).__qualname__}"
+    try:
+        manager.register(observer)
+        manager.check_pending()  # a misspelt hook is found here alone: pluggy takes any marked method
+    except pluggy.PluginValidationError as error:
+        raise ContractError(f"observer {kind} does not fit: {' '.join(str(error).split())}") from None
+    hooks = manager.hook
+    if not (hooks.on_operation.get_hookimpls() or hooks.on_error.get_hookimpls()):
+        raise ContractError(f"observer {kind} has no hook: mark on_operation or on_error with exporter_core.hookimpl")
+    return hooks
+
+
+def _work(queue: SimpleQueue[Observation | None], observers: Sequence[pluggy.HookRelay], heard_all: Signal) -> None:
+    failed: set[tuple[int, str]] = set()
+    while (observation := queue.get()) is not None:
+        for number, hooks in enumerate(observers):
+            for hook in (hooks.on_operation, *([hooks.on_error] if observation.error else [])):
                 try:
-                    hook(observation=item)
+                    hook(observation=observation)
                 except BaseException as error:  # noqa: BLE001 - an observer changes nothing, its own failure included
-                    _logger.warning("an observer failed in %s: %s", hook.name, type(error).__name__)
+                    if (number, hook.name) not in failed:  # once: it may fail every time
+                        failed.add((number, hook.name))
+                        _logger.warning("an observer failed in %s: %s", hook.name, type(error).__name__)
+    heard_all.set()
+
+
+_living: weakref.WeakSet[Observers] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for observers in list(_living):
+        observers._renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

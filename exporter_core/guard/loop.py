@@ -32,8 +32,7 @@ class LoopThread:
 
     def __init__(self, name: str, owner: object) -> None:
         self._loop = asyncio.new_event_loop()
-        self._executor = _DaemonExecutor(name, owner)
-        self._loop.set_default_executor(self._executor)
+        self._loop.set_default_executor(_DaemonExecutor(name, owner))
         self._closing = Signal()
         # A callback runs in a copy of its submitter's context variables unless it is given others: these say that it
         # runs inside the exporter, and tasks and asyncio.to_thread inherit them.
@@ -55,7 +54,6 @@ class LoopThread:
 
     def close(self) -> None:
         """Have the loop cancel what still runs, close, and end its thread. Does not wait."""
-        self._executor.shutdown(wait=False)
         self.call_soon(_stop, self._loop, self._closing)
 
 
@@ -93,14 +91,24 @@ def _report(_: asyncio.AbstractEventLoop, happened: dict[str, Any]) -> None:  # 
 
 
 async def _wind_up() -> None:
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    if left:
-        _, left = await asyncio.wait(left, timeout=_GRACE_SECONDS)
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left, timeout=_GRACE_SECONDS)
-    await asyncio.get_running_loop().shutdown_asyncgens()
+    """Let what still runs end, then have it cancelled; a call that ends may let the next one begin."""
+    loop = asyncio.get_running_loop()
+    cancelled: set[asyncio.Task[Any]] = set()  # Any: tasks of the exporter's own return what they like
+    for cancel in (False, True):
+        until = loop.time() + _GRACE_SECONDS
+        while (left := await _other_tasks()) and loop.time() < until:
+            for task in left - cancelled if cancel else ():
+                task.cancel()
+                cancelled.add(task)
+            await asyncio.wait(left, timeout=until - loop.time())
+    await loop.shutdown_asyncgens()
+
+
+async def _other_tasks() -> set[asyncio.Task[Any]]:  # Any: as above
+    me = asyncio.current_task()
+    if asyncio.all_tasks() == {me}:
+        await asyncio.sleep(0)  # for the callbacks of one that has just ended, which may begin another
+    return asyncio.all_tasks() - {me}
 
 
 class _DaemonExecutor(ThreadPoolExecutor):

@@ -1,0 +1,112 @@
+"""Interpreter exit: held up no longer than the shutdown deadline, and the last export and shutdown still get through.
+
+The children print what happened; the test's own time-out is what ends one that would never exit.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+PROGRAM = """
+import asyncio, atexit, sys, threading, time
+from opentelemetry.sdk.metrics.export import MetricsData
+from exporter_core import Context, DeadlineExceededError
+from exporter_core.guard import GuardedExporter
+from exporter_core.testing import FakeExporter
+
+METRICS = MetricsData([])
+
+class Async(FakeExporter):
+    async def export(self, context, metrics):
+        await asyncio.to_thread(self.exported.append, metrics)
+
+    async def shutdown(self, context):
+        await asyncio.to_thread(self.calls.append, "shutdown")
+
+class Blocking(FakeExporter):
+    async def export(self, context, metrics):
+        await asyncio.to_thread(threading.Event().wait)
+
+def hang(*_):
+    threading.Event().wait()
+
+def last_words(guard, exporter):
+    def at_exit():
+        try:
+            guard.export(Context.with_timeout(30), METRICS)
+            guard.force_flush(Context.with_timeout(30))
+            guard.shutdown(Context.with_timeout(30))
+            print(len(exporter.exported), exporter.calls[-1], guard.state, flush=True)
+        except BaseException as error:
+            print("failed:", repr(error), flush=True)
+    atexit.register(at_exit)
+"""
+
+
+@pytest.mark.parametrize("runner", ["thread", "inline"])
+def test_export_flush_and_shutdown_get_through_at_exit(run_python, runner):
+    printed = run_python(
+        PROGRAM
+        + """
+exporter = FakeExporter()
+last_words(GuardedExporter(exporter, name="last", runner=sys.argv[1]), exporter)
+""",
+        runner,
+    )
+    assert printed == "1 shutdown shut_down\n"
+
+
+def test_those_of_an_async_exporter_get_through_at_exit(run_python):
+    printed = run_python(
+        PROGRAM
+        + """
+exporter = Async()
+last_words(GuardedExporter(exporter, name="last"), exporter)
+"""
+    )
+    assert printed == "1 shutdown shut_down\n"
+
+
+@pytest.mark.parametrize("exporter", ["FakeExporter(on_export=hang)", "FakeExporter(on_shutdown=hang)", "Blocking()"])
+def test_a_hung_exporter_does_not_hold_up_exit(run_python, exporter):
+    printed = run_python(
+        PROGRAM
+        + f"""
+guard = GuardedExporter({exporter}, name="hung")
+flying = threading.Thread(target=guard.export, args=(Context.background(), METRICS), daemon=True)
+flying.start()
+
+def at_exit():
+    try:
+        guard.shutdown(Context.with_timeout(0.1))
+    except DeadlineExceededError:
+        pass
+    print(guard.state, flush=True)
+
+atexit.register(at_exit)
+"""
+    )
+    assert printed == "shut_down\n"
+
+
+@pytest.mark.parametrize("exporter", ["FakeExporter(on_export=hang)", "Blocking()"])
+def test_a_hung_exporter_that_nobody_shuts_down_does_not_hold_up_exit(run_python, exporter):
+    printed = run_python(
+        PROGRAM
+        + f"""
+guard = GuardedExporter({exporter}, name="hung")
+try:
+    guard.export(Context.with_timeout(0.05), METRICS)
+except DeadlineExceededError:
+    print("given up")
+"""
+    )
+    assert printed == "given up\n"
+
+
+def test_a_guard_that_nobody_shuts_down_exits_in_silence(run_python):
+    printed = run_python(
+        PROGRAM + "guard = GuardedExporter(FakeExporter(), name='idle'); guard.export(Context.background(), METRICS)",
+        options=("-W", "error"),
+    )
+    assert printed == ""

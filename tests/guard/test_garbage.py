@@ -1,0 +1,106 @@
+"""A guard that is dropped leaks no thread, says so, and making and ending many of them leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import pytest
+
+from exporter_core.context import Context
+from exporter_core.errors import DeadlineExceededError
+from exporter_core.guard import GuardedExporter
+from exporter_core.testing import FakeExporter
+
+runners = pytest.mark.parametrize("runner", ["thread", "inline"])
+
+
+class AsyncExporter(FakeExporter):
+    async def export(self, context, metrics): ...
+
+    async def shutdown(self, context): ...
+
+
+kinds = pytest.mark.parametrize(
+    ("runner", "exporter_class"), [("thread", FakeExporter), ("thread", AsyncExporter), ("inline", FakeExporter)]
+)
+
+
+def threads_of(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if f"-{name}" in thread.name]
+
+
+def drop(guards: list[GuardedExporter]) -> None:
+    guards.clear()
+    gc.collect()
+
+
+@kinds
+def test_a_guard_that_is_dropped_ends_its_threads_and_warns(runner, exporter_class, context, metrics, until):
+    exporter = exporter_class()
+    guards = [GuardedExporter(exporter, name="dropped", runner=runner)]
+    guards[0].export(context, metrics)
+    dead = weakref.ref(guards[0])
+    assert bool(threads_of("dropped")) == (runner == "thread")
+    with pytest.warns(ResourceWarning, match=r"^exporter 'dropped' was never shut down$"):
+        drop(guards)
+    assert dead() is None
+    until(lambda: not threads_of("dropped"))
+    assert "shutdown" not in exporter.calls
+    freed = weakref.ref(exporter)
+    del exporter
+    until(lambda: gc.collect() >= 0 and freed() is None)
+
+
+def test_a_guard_that_is_dropped_in_mid_export_ends_its_threads_when_the_export_ends(
+    clock, gate, metrics, in_thread, until
+):
+    guards = [GuardedExporter(FakeExporter(on_export=gate.hold), name="midway")]
+    call = in_thread(guards[0].export, clock.context(timeout=5), metrics)
+    gate.await_entered()
+    clock.await_sleepers()
+    clock.advance(5)
+    with pytest.raises(DeadlineExceededError):
+        call.result(30)
+    del call
+    guards.clear()
+    gate.open()
+    with pytest.warns(ResourceWarning, match="'midway' was never shut down"):
+        until(lambda: gc.collect() >= 0 and not threads_of("midway"))
+
+
+@runners
+def test_a_guard_that_was_shut_down_warns_of_nothing(runner, context, until):
+    guard = GuardedExporter(FakeExporter(), name="closed", runner=runner)
+    guard.shutdown(context)
+    dead = weakref.ref(guard)
+    del guard
+    gc.collect()
+    assert dead() is None
+    until(lambda: not threads_of("closed"))
+
+
+def test_a_hung_exporters_other_threads_end_at_shutdown(gate, metrics, in_thread, until, context):
+    guard = GuardedExporter(FakeExporter(on_export=gate.hold), name="hung")
+    call = in_thread(guard.export, context, metrics)
+    gate.await_entered()
+    with pytest.raises(DeadlineExceededError):
+        guard.shutdown(Context.with_timeout(0.01))
+    until(lambda: len(threads_of("hung")) == 1)
+    gate.open()
+    until(lambda: not threads_of("hung"))
+    assert call.exception(30) is not None
+
+
+@kinds
+def test_many_cycles_leave_nothing(runner, exporter_class, context, metrics, until):
+    dead = []
+    for _ in range(50):
+        exporter = exporter_class()
+        with GuardedExporter(exporter, name="cycle", runner=runner) as guard:
+            guard.export(context, metrics)
+        dead += [weakref.ref(guard), weakref.ref(exporter)]
+    del guard, exporter
+    until(lambda: not threads_of("cycle"))
+    until(lambda: gc.collect() >= 0 and not any(reference() for reference in dead))
