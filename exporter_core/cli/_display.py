@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["progress", "quantity", "summary"]
 
 _TREND_WIDTH = 16
+_NARROW = 100  # columns; below, a trend has room for half as much
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 
@@ -42,24 +43,33 @@ def progress(stats: Sequence[ReaderStats], seconds: float, duration: float | Non
 
 
 def summary(
-    rows: Sequence[Row], at_zero: int, stats: Sequence[ReaderStats], places: Mapping[str, Destination]
-) -> RenderableType:
-    """What was delivered: the metrics with their latest values, the exporters, and where to look."""
+    rows: Sequence[Row], at_zero: int, stats: Sequence[ReaderStats], places: Mapping[str, Destination], width: int
+) -> list[RenderableType]:
+    """What was delivered: the metrics with their latest values, the exporters, and where to look.
+
+    Args:
+        rows: the series to show.
+        at_zero: how many are not shown.
+        stats: what each reader and its exporter have counted.
+        places: by reader, where its data went.
+        width: of the terminal, in columns.
+    """
     parts: list[RenderableType] = []
     if rows:
-        parts += [_metrics(rows), Text(f"{len(rows)} series, and {at_zero} that stayed at 0", style="dim"), Text()]
+        parts += [
+            _metrics(rows, _TREND_WIDTH // (2 if width < _NARROW else 1)),
+            Text(f"{len(rows)} series, and {at_zero} that stayed at 0", style="dim"),
+        ]
     parts.append(_exporters(stats))
     for name, place in places.items():
-        parts.append(
-            Text.assemble("\n", (f"{printable(name)} ", "bold"), "wrote to ", (printable(place.location), "cyan"))
-        )
+        parts.append(Text.assemble((printable(name), "bold"), " wrote to ", (printable(place.location), "cyan")))
         if place.command:
             parts.append(Text.assemble("  ", ("$ ", "dim"), (printable(place.command), "green")))
-    return Group(*parts)
+    return parts
 
 
 def _exporters(stats: Sequence[ReaderStats]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("exporter")
     for title in ("delivered", "exports", "failed", "last"):
         table.add_column(title, justify="right")
@@ -79,26 +89,29 @@ def _exporters(stats: Sequence[ReaderStats]) -> Table:
     return table
 
 
-def _metrics(rows: Sequence[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+def _metrics(rows: Sequence[Row], trend: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("metric", no_wrap=True)
-    table.add_column("", style="dim")
+    table.add_column("", style="dim", min_width=11)
     table.add_column("latest", justify="right", no_wrap=True)
     table.add_column("per second", justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, style="cyan", min_width=_TREND_WIDTH)
+    table.add_column("trend", no_wrap=True, style="cyan", min_width=trend)
     above = ""
     for row in rows:
         rate = "" if row.rate is None else quantity(row.rate, row.unit)
         name = "" if row.metric == above else printable(row.metric)
         above = row.metric
         table.add_row(
-            name, printable(row.attributes), quantity(row.latest, row.unit), rate, sparkline(row.trend, _TREND_WIDTH)
+            name, printable(row.attributes), quantity(row.latest, row.unit), rate, sparkline(row.trend, trend)
         )
     return table
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value in three or four digits with its UCUM unit: bytes in powers of 1024, a ratio as a percentage."""
+    """A value in three or four digits: bytes in powers of 1024, a ratio as a percentage.
+
+    Units that only say what is counted, such as ``{request}``, are left to the metric's name.
+    """
     if not math.isfinite(value):
         return str(value)
     if unit == "1":
@@ -107,7 +120,7 @@ def quantity(value: float, unit: str) -> str:
         return f"{_three_digits(value)} s"
     if unit == "By":
         return _scaled(value, 1024, _BINARY)
-    return f"{_scaled(value, 1000, _DECIMAL)} {unit.strip('{}')}".strip()
+    return _scaled(value, 1000, _DECIMAL)
 
 
 def _scaled(value: float, base: int, prefixes: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ _CONFIG: dict[str, list[str] | None] = {
     "system.network.packets": ["transmit", "receive"],
     "system.network.errors": ["transmit", "receive"],
     "system.network.dropped.packets": ["transmit", "receive"],
-    "system.network.connections": ["family", "type"],
+    "system.network.connections": [],
     "process.cpu.time": ["user", "system"],
     "process.cpu.utilization": ["user", "system"],
     "process.memory.usage": None,

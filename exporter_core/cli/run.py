@@ -174,9 +174,13 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
             }
         )
     else:
+        from rich.text import Text  # noqa: PLC0415 - text output only
+
         from exporter_core.cli._display import summary  # noqa: PLC0415 - imports rich
 
-        output.console().print(summary(rows, history.series_at_zero, stats, places))
+        console = output.console()
+        for part in summary(rows, history.series_at_zero, stats, places, console.width):
+            console.print(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece
     for one in report.readers:
         if one.error is not None:
             left = one.points_handed_over - one.points_accepted
