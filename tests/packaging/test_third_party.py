@@ -69,8 +69,9 @@ import sys
 from exporter_core import Pipeline
 from exporter_core.discovery import installed
 
-(entry,) = installed()
+entry, built_in = installed()
 assert (entry.name, entry.distribution, entry.version) == ("acme", "acme-telemetry", "3.1.4"), entry
+assert (built_in.name, built_in.distribution) == ("none", "exporter-core"), built_in
 assert "acme_telemetry" not in sys.modules, "listing has imported the plugin"
 
 with Pipeline.from_file("metrics.yaml") as pipeline:

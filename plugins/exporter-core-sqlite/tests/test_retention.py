@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 - what a test takes are fixtures, by name
 """Old points go, by age and by size, a bounded number at a time; the newest export always stays."""
 
 import pytest
