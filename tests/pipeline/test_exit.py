@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-PRELUDE = """
+PRELUDE = r"""
 import os, sys, threading, time
 from exporter_core.config import PipelineConfig, ReaderSettings, ResourceSettings
 from exporter_core.discovery import PluginPolicy
@@ -20,7 +20,8 @@ on_export = None
 parent = os.getpid()
 
 def say(*words):
-    print("parent" if os.getpid() == parent else "child", *words, flush=True)
+    line = " ".join(["parent" if os.getpid() == parent else "child", *words])
+    os.write(1, f"{line}\n".encode())  # in one piece, whoever else writes
 
 class Registry(ExporterRegistry):
     def load(self, name, config=None, **options):
