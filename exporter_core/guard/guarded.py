@@ -112,9 +112,8 @@ class GuardedExporter:
         self._copy = copy
         self._factory = factory
         self._build_timeout = timeout
-        self._mark = (
-            object()
-        )  # what reentrant calls are recognised by; not the guard, which threads must not keep alive
+        # What calls from inside the exporter are recognised by; not the guard, which its threads must not keep alive.
+        self._mark = object()
         self._title = f"exporter {name!r}" if origin is None else f"exporter {name!r} ({origin})"
         self._reporter = Reporter(name, masker or Masker(), observers)
         self._renew(GuardState.ACTIVE)
