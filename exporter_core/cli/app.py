@@ -97,11 +97,11 @@ for _name, _command in COMMANDS.items():
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Wrong usage is printed, other errors raised."""
     group = get_command(app)
+    if "_EXPORTER_CORE_COMPLETE" in os.environ:
+        group.main(list(arguments), prog_name=PROGRAM)  # a shell asks for completions; this exits
     if not arguments:
         group.main(["--help"], prog_name=PROGRAM, standalone_mode=False)
         return 2
-    if "_EXPORTER_CORE_COMPLETE" in os.environ:
-        group.main(list(arguments), prog_name=PROGRAM)  # a shell asks for completions; this exits
     try:
         with group.make_context(PROGRAM, list(arguments)) as context:
             return group.invoke(context) or 0

@@ -98,7 +98,8 @@ def _marked(text: str) -> Text:
     """The text with what stands in backticks in colour."""
     from rich.text import Text  # noqa: PLC0415 - programs that read JSON need not wait for it
 
-    marked = Text("\n".join(map(printable, text.splitlines())))
+    lines = text.replace("``", "`").splitlines()  # reStructuredText doubles them
+    marked = Text("\n".join(map(printable, lines)))
     marked.highlight_regex(r"`[^`]+`", "cyan")
     return marked
 

@@ -45,7 +45,7 @@ class Made(Exporter[Options]):
     """Send metrics somewhere.
 
     It does so
-    quickly.
+    ``quickly``.
     """
 
     def temporality(self, instrument_kind):
@@ -66,7 +66,7 @@ def test_it_shows_docstring_distribution_and_every_option(cli, plugins):
         "\n"
         "Send metrics somewhere.\n"
         "\n"
-        "It does so quickly.\n"
+        "It does so `quickly`.\n"
         "\n"
         "endpoint  text  required\n"
         "    Where to send, with a line break and `marks`.\n"
@@ -146,7 +146,7 @@ def test_as_json_it_has_every_field(cli, plugins):
         "entry_point": "made_made_sending_sending:Made",
         "group": "exporter_core.exporters.v1",
         "contract_version": 1,
-        "description": "Send metrics somewhere.\n\nIt does so\nquickly.",
+        "description": "Send metrics somewhere.\n\nIt does so\n``quickly``.",
     }
 
 
