@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from exporter_core.cli.output import emit_json, printable, report, warn_of, write
-from exporter_core.errors import ConfigError, SetupError
+from exporter_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from exporter_core.config import PipelineConfig
@@ -30,8 +30,6 @@ def validate(
 
     Example: exporter-core validate metrics.yaml
     """
-    if "" in files:
-        raise SetupError("expected the name of a config file, not an empty text")
     outcomes = [(file, _outcome(file)) for file in files]
     if json:
         emit_json({"files": [_as_json(file, outcome) for file, outcome in outcomes]})

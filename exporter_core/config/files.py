@@ -38,6 +38,8 @@ def read_text(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> st
 
 
 def _read(source: str, max_bytes: int) -> bytes:
+    if not source:
+        raise ConfigError([ConfigProblem("expected the name of a config file, not an empty text")])
     try:
         # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

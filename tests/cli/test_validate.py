@@ -128,8 +128,9 @@ def test_what_is_no_config_file_is_one_line(cli, tmp_path, make, words):
     assert len(err.splitlines()) == 1
 
 
-def test_an_empty_name_is_one_line(cli):
-    assert cli("validate", "") == (2, "", "error: expected the name of a config file, not an empty text\n")
+@pytest.mark.parametrize("arguments", [["validate", ""], ["list", "--config", ""]])
+def test_an_empty_name_is_one_line(cli, arguments):
+    assert cli(*arguments) == (2, "", "error: expected the name of a config file, not an empty text\n")
 
 
 def test_a_file_name_with_odd_characters_cannot_act_on_the_terminal(cli):
