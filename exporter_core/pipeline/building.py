@@ -12,7 +12,7 @@ from opentelemetry.sdk import metrics as sdk
 
 from exporter_core.config import PipelineConfig, sdk_resource, sdk_view
 from exporter_core.context import Context
-from exporter_core.errors import ExporterShutdownError, PluginLoadError, SetupError
+from exporter_core.errors import ExporterShutdownError, SetupError
 from exporter_core.masking import Masker
 from exporter_core.observing import Observers
 from exporter_core.reader import PeriodicReader, finish
@@ -84,15 +84,13 @@ def build(
 def _observers(config: PipelineConfig, registry: ExporterRegistry) -> Observers | None:
     if not config.observers:
         return None
-    observers = [registry.observer(name) for name in config.observers]
-    with _failing_as(PluginLoadError, f"the hooks of observers {', '.join(config.observers)} do not fit"):
-        return Observers(observers)
+    return Observers([registry.observer(name) for name in config.observers])
 
 
 def _reader(
     exporter: GuardedExporter, settings: ReaderSettings, error_handler: Callable[[Exception], object] | None
 ) -> PeriodicReader:
-    with _failing_as(SetupError, f"reader {settings.label!r} cannot be made"):
+    with _failing_as(f"reader {settings.label!r} cannot be made"):
         return PeriodicReader(
             exporter,
             interval=settings.interval,
@@ -106,7 +104,7 @@ def _reader(
 def _provider(config: PipelineConfig, readers: list[PeriodicReader]) -> Provider:
     resource = sdk_resource(config.resource, os.environ)
     where = f"{config.source}: " if config.source else ""
-    with _failing_as(SetupError, f"{where}the OpenTelemetry SDK refuses the configuration"):
+    with _failing_as(f"{where}the OpenTelemetry SDK refuses the configuration"):
         return Provider(
             metric_readers=readers,
             resource=resource,
@@ -117,13 +115,13 @@ def _provider(config: PipelineConfig, readers: list[PeriodicReader]) -> Provider
 
 
 @contextmanager
-def _failing_as(kind: type[SetupError], what: str) -> Iterator[None]:
-    """Make what is raised one line of ours."""
+def _failing_as(what: str) -> Iterator[None]:
+    """Make what the SDK raises, or a reader refuses, one line of ours."""
     try:
         yield
     except Exception as error:
         line = Masker()(" ".join(f"{type(error).__name__}: {error}".split()))
-        raise kind(f"{what}: {line}") from error
+        raise SetupError(f"{what}: {line}") from error
 
 
 def _stop(reader: PeriodicReader) -> None:

@@ -214,7 +214,7 @@ class Pipeline:
         finally:
             self._finalizer.detach()
             atexit.unregister(self._at_exit)
-            if self._observers is not None and os.getpid() == self._pid:
+            if self._observers is not None:
                 remaining = context.remaining()
                 self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
             self._closed.open()
