@@ -43,6 +43,8 @@ class Unprintable(Exception):
         raise SystemExit("not to be read")
 
 guard = None
+counted = []
+seen = []
 '''
 
 
