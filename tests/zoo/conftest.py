@@ -112,9 +112,12 @@ def site(tmp_path) -> Site:
 
 @pytest.fixture
 def run(site, tmp_path):
-    """Run a program with the site directory on its path; what it wrote. It ends well, in time, and tells no secret."""
+    """Run a program with the site directory on its path; what it wrote.
 
-    def run(*command, **options):
+    It ends with the expected status, in time, and tells no secret.
+    """
+
+    def run(*command, status=0):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV_"))}
         done = subprocess.run(
             [sys.executable, *map(str, command)],
@@ -124,9 +127,9 @@ def run(site, tmp_path):
             text=True,
             timeout=PATIENCE,
             check=False,
-            **{"stdin": subprocess.DEVNULL, **options},
+            stdin=subprocess.DEVNULL,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         assert SECRET not in done.stdout + done.stderr
         return done
 

@@ -5,6 +5,14 @@ from __future__ import annotations
 
 import pytest
 
+
+def options(body):
+    return (
+        "class Options(Config):\n    @field_validator('password', mode='before')\n    @classmethod\n"
+        f"    def read(cls, value):\n        {body}\n"
+    )
+
+
 # A Good exporter with this body; what selecting says after "exporter NAME (DISTRIBUTION VERSION) ".
 CONSTRUCTORS = {
     "raises": ("def __init__(self, config): raise OSError(f'key {SECRET} refused')", "OSError: key *** refused"),
@@ -74,6 +82,10 @@ VALIDATORS = {
 }
 
 ODD_OPTIONS = {
+    "options_that_hang": (
+        options("import threading; threading.Event().wait()"),
+        "PluginLoadError: {title} cannot be loaded: it did not end within 0.2 s",
+    ),
     "options_become_a_dict": (
         "class Options(Config):\n    @classmethod\n    def model_validate(cls, *_, **__): return {}\n",
         (
@@ -96,13 +108,6 @@ ODD_OPTIONS = {
         "ConfigError: exporter 'options_say_what_was_wrong': password: *** is too weak",
     ),
 }
-
-
-def options(body):
-    return (
-        "class Options(Config):\n    @field_validator('password', mode='before')\n    @classmethod\n"
-        f"    def read(cls, value):\n        {body}\n"
-    )
 
 
 def with_options(source):
@@ -134,9 +139,10 @@ def everything(site):
 
 
 def test_selecting_one_says_why_in_one_line_without_secrets_and_the_host_goes_on(everything, visit, expect):
-    soon = {name: {"timeout": 0.2} for name in HANGING}
-    given = {name: {"config": {"password": "hunter2-of-the-zoo"}} for name in {**VALIDATORS, **ODD_OPTIONS}}
-    said = visit([*CONSTRUCTORS, *ANSWERS], **soon, **given)
+    plans = {name: {"timeout": 0.2} for name in HANGING}
+    plans |= {name: {"config": {"password": "hunter2-of-the-zoo"}} for name in {**VALIDATORS, **ODD_OPTIONS}}
+    plans["options_that_hang"]["timeout"] = 0.2
+    said = visit([*CONSTRUCTORS, *ANSWERS], **plans)
     expect({name: "\n".join(heard) for name, heard in said.items()}, expectations())
 
 

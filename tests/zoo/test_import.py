@@ -96,6 +96,16 @@ def test_a_check_finds_the_merely_rude_ones_usable(site):
     assert site.checked() == dict.fromkeys(LOADING, "ok")
 
 
+def test_the_command_shows_what_a_check_says_beside_those_that_can_be_used(site, run):
+    site.specimens({name: {**FAILING, **FATAL}[name][0] for name in ("unprintable", "tells_a_secret", "segfaults")})
+    listed = json.loads(run("-m", "exporter_core", "list", "--check", "--json", status=1).stdout)["exporters"]
+    rows = {row["name"]: (row["status"], row["reason"]) for row in listed}
+    assert rows["good"] == ("ok", None)
+    assert rows["segfaults"] == ("failed", FATAL["segfaults"][1])
+    for name in ("unprintable", "tells_a_secret"):
+        assert rows[name] == ("failed", f"cannot be loaded: {FAILING[name][1]}")
+
+
 def test_a_check_gives_up_an_import_that_hangs(site):
     site.specimen("hangs", HANGING)
     result = check(site.entries()["hangs"], path=site.path, timeout=1.0)
