@@ -12,6 +12,7 @@ from exporter_core.clock import Signal, TimerHandle
 from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError
 from exporter_core.exporter import Exporter, ExporterConfig
+from exporter_core.guard.copying import copy_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from exporter_core.contract import InstrumentKind
 
 __all__ = ["FakeClock", "FakeExporter"]
+
+_TURN_SECONDS = 0.001  # real ones, after which a thread that waits on a fake clock looks at it again
 
 
 class FakeExporter(Exporter[ExporterConfig]):
@@ -54,7 +57,7 @@ class FakeExporter(Exporter[ExporterConfig]):
         self.calls: list[str] = []
         """The operations in the order they were entered."""
         self.exported: list[MetricsData] = []
-        """The batches that were accepted."""
+        """Copies of the batches that were accepted."""
         self.is_shut_down: bool = False
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
@@ -73,7 +76,7 @@ class FakeExporter(Exporter[ExporterConfig]):
         if self.is_shut_down:
             raise ExporterShutdownError("the fake exporter has been shut down")
         context.raise_if_done()
-        self.exported.append(metrics)
+        self.exported.append(copy_metrics(metrics))
         return None
 
     def force_flush(self, context: Context) -> None:
@@ -109,7 +112,7 @@ class FakeClock:
         self._now = 0.0
         self._auto_advance = auto_advance
         self._condition = threading.Condition()
-        self._sleepers: dict[Signal, float | None] = {}
+        self._sleepers: dict[object, tuple[Signal, float | None]] = {}  # with the time at which each is due
         self._timers: list[TimerHandle] = []
         self.waits: list[float | None] = []
         """The time-outs of all waits, in seconds, in the order they began."""
@@ -123,22 +126,26 @@ class FakeClock:
         return self._now
 
     def wait(self, signal: Signal, timeout: float | None) -> None:
-        """Wait for the signal, or until the clock has been moved on by ``timeout`` seconds, which sets the signal."""
+        """Wait for the signal, or until the clock has been moved on by ``timeout`` seconds."""
+        sleeper = object()
         with self._condition:
             self.waits.append(timeout)
             due = None if timeout is None else self._now + timeout
-            if due is not None and due <= self._now:
+            if signal.is_set() or (due is not None and due <= self._now):
                 return
-            if due is not None and self._auto_advance and not signal.is_set():
-                self._move(due)
-                return
-            self._sleepers[signal] = due
-            self._condition.notify_all()
+            if due is None or not self._auto_advance:
+                self._sleepers[sleeper] = signal, due
+                self._condition.notify_all()
+        if due is not None and self._auto_advance:
+            self._advance_to(due)
+            return
         try:
-            signal.wait()
+            # By turns, since a signal that time alone set could not be told from one that somebody gave.
+            while sleeper in self._sleepers and not signal.wait(_TURN_SECONDS):
+                pass
         finally:
             with self._condition:
-                self._sleepers.pop(signal, None)
+                self._sleepers.pop(sleeper, None)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
         """Call back from :meth:`advance`, or at once if the clock is there already."""
@@ -150,10 +157,7 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass: wakes whoever waited for it, and makes the calls that are due, on this thread."""
-        with self._condition:
-            due = self._move(self._now + seconds)
-        for handle in due:
-            handle.fire()
+        self._advance_to(self._now + seconds)
 
     def await_sleepers(self, count: int = 1, *, timeout: float = 30.0) -> None:
         """Return when ``count`` or more threads wait on it; raises TimeoutError after ``timeout`` real seconds."""
@@ -163,13 +167,19 @@ class FakeClock:
 
     def _asleep(self) -> int:
         """How many threads wait; one that has been woken, and has not got round to leaving, does not."""
-        return sum(not signal.is_set() for signal in self._sleepers)
+        return sum(not signal.is_set() for signal, _ in self._sleepers.values())
+
+    def _advance_to(self, now: float) -> None:
+        with self._condition:
+            due = self._move(now)
+        for handle in due:
+            handle.fire()
 
     def _move(self, now: float) -> list[TimerHandle]:
         self._now = now
-        for signal, due in list(self._sleepers.items()):
-            if due is not None and due <= now:
-                signal.set()
+        self._sleepers = {
+            sleeper: (signal, due) for sleeper, (signal, due) in self._sleepers.items() if due is None or due > now
+        }
         calls = [handle for handle in self._timers if handle.when <= now]
         self._timers = [handle for handle in self._timers if handle.when > now]
         return sorted(calls, key=lambda handle: handle.when)
