@@ -1,0 +1,424 @@
+"""What the guard costs, and that its deadlines hold: each figure beside the nearest bare thing, in one interleaved run.
+
+Ratios are the median of the rounds' own ratios, so that what else the machine does falls on both sides alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from opentelemetry.sdk.metrics.export import (
+    Gauge,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    PeriodicExportingMetricReader,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from exporter_core import Context, DeadlineExceededError, Exporter, ExporterConfig, InstrumentKind, Pipeline
+from exporter_core.contract import EXPORTER_GROUP
+from exporter_core.guard import GuardedExporter
+from exporter_core.guard.hooks import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+PATIENCE = 600.0
+SHORTEST, LONGEST = 0.020, 0.200  # seconds, of the deadlines
+EXPORT_SECONDS = 0.2
+READERS = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure and, unless it stands there to compare with, what it is to be at most."""
+
+    what: str
+    value: float
+    unit: str
+    peer: str = ""
+    peer_value: float | None = None
+    figure: float | None = None
+    """What is held against the floor: a ratio, a difference, or the value itself."""
+    floor: float | None = None
+    floor_unit: str = "x"
+    note: str = ""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether it is; None if there is nothing to reach."""
+        return None if self.figure is None or self.floor is None else self.figure <= self.floor
+
+
+class Nothing(Exporter[ExporterConfig]):
+    """Takes every batch and does nothing with it."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        """Do nothing."""
+
+
+class Hung(Nothing):
+    """Never returns from an export."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:  # noqa: ARG002 - it honours no context
+        """Hang."""
+        threading.Event().wait()
+
+
+class Plain:
+    """What a look-up costs without anything around it."""
+
+    def __init__(self) -> None:
+        self._answer = object()
+
+    def temporality(self, instrument_kind: InstrumentKind) -> object:  # noqa: ARG002 - as the guard's
+        """Return it."""
+        return self._answer
+
+
+# What a hung exporter does to a process's exit, and what slow exporters do to a flush, is measured on plugins that are
+# installed: this is the distribution.
+PLUGIN = f'''
+import threading
+from exporter_core import Exporter, ExporterConfig
+
+class Slow(Exporter[ExporterConfig]):
+    """Takes its time."""
+    def export(self, context, metrics):
+        context.wait({EXPORT_SECONDS})
+
+class Hung(Exporter[ExporterConfig]):
+    """Never returns from an export."""
+    def export(self, context, metrics):
+        threading.Event().wait()
+'''
+
+OURS = """
+from exporter_core import Pipeline
+pipeline = Pipeline.from_config({
+    "file_format": "1.1",
+    "meter_provider": {"readers": [{"periodic": {"interval": 10, "timeout": 60000, "exporter": {"hung": {}}}}]},
+}, shutdown_timeout=1.0)
+pipeline.meter_provider.get_meter("benchmark").create_counter("requests").add(1)
+import threading
+tick = threading.Event()
+while not pipeline.exporters[0].busy:
+    tick.wait(0.001)
+print("ended", flush=True)
+"""
+
+THEIRS = """
+import threading
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+
+entered = threading.Event()
+
+class Hung(ConsoleMetricExporter):
+    def export(self, metrics_data, timeout_millis=10_000, **kwargs):
+        entered.set()
+        threading.Event().wait()
+
+provider = MeterProvider([PeriodicExportingMetricReader(Hung(), export_interval_millis=10)])
+provider.get_meter("benchmark").create_counter("requests").add(1)
+entered.wait()
+print("ended", flush=True)
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=41, help="rounds of the call costs, at least 5 (default: 41)")
+    parser.add_argument("--deadlines", type=int, default=100, help="exports with a deadline, at least 5 (default: 100)")
+    parser.add_argument("--exit-bound", type=float, default=40.0, help="seconds the SDK gets to exit (default: 40)")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: few rounds, figures that mean little")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.deadlines, options.exit_bound = 5, 5, 3.0
+    if min(options.rounds, options.deadlines) < 5:
+        parser.error("at least 5 rounds and 5 deadlines are needed")
+    with tempfile.TemporaryDirectory(prefix="exporter-core-benchmark-") as folder:
+        install(Path(folder))
+        rows = [
+            *call_costs(options.rounds),
+            *overshoots(options.deadlines),
+            *exits(Path(folder), options.exit_bound),
+            flush_of_many(Path(folder)),
+        ]
+    show(rows)
+    if options.json:
+        version = ".".join(map(str, sys.version_info[:3]))
+        report = {"benchmark": "guard", "python": version, "quick": options.quick}
+        print(json.dumps({**report, "rows": [{**asdict(row), "reached": row.reached} for row in rows]}))
+    return 1 if any(row.reached is False for row in rows) and not options.quick else 0
+
+
+def install(folder: Path) -> None:
+    """Install the distribution whose plugins the benchmark names."""
+    (folder / "benchmark_plugins.py").write_text(PLUGIN)
+    info = folder / "benchmark_plugins-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: benchmark-plugins\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        f"[{EXPORTER_GROUP}]\nslow = benchmark_plugins:Slow\nhung = benchmark_plugins:Hung\n"
+    )
+    os.environ["EXPORTER_CORE_CACHE"] = "off"
+
+
+def one_point() -> MetricsData:
+    gauge = Metric("benchmark", "", "1", Gauge([NumberDataPoint({}, 0, 1, 1)]))
+    scope = ScopeMetrics(InstrumentationScope("benchmark"), [gauge], "")
+    return MetricsData([ResourceMetrics(Resource({}), [scope], "")])
+
+
+# --- what a call costs -----------------------------------------------------------------------------------------------
+
+
+def call_costs(rounds: int) -> Iterator[Row]:
+    """Microseconds of one call, guarded and bare."""
+    metrics, context, kind = one_point(), Context.with_timeout(PATIENCE), InstrumentKind.COUNTER
+    hooks, plain = bind(Nothing(ExporterConfig())), Plain()
+    with ExitStack() as stack:
+        inline = stack.enter_context(GuardedExporter(Nothing(ExporterConfig()), name="inline", runner="inline"))
+        thread = stack.enter_context(GuardedExporter(Nothing(ExporterConfig()), name="thread"))
+        hand_over = stack.enter_context(HandOver())
+        sides: dict[str, tuple[int, Callable[[], object]]] = {
+            "calibration": (20, additions),
+            "plain": (5000, lambda: plain.temporality(kind)),
+            "temporality": (5000, lambda: inline.temporality(kind)),
+            "hook": (2000, lambda: hooks.export(context=context, metrics=metrics)),
+            "inline": (2000, lambda: inline.export(context, metrics)),
+            "hand-over": (500, hand_over.go),
+            "thread": (500, lambda: thread.export(context, metrics)),
+        }
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        for number in range(rounds + 1):
+            for name, (calls, function) in sides.items():
+                microseconds = per_call(function, calls)
+                if number:  # the first round warms up
+                    times[name].append(microseconds)
+    middle = {name: statistics.median(values) for name, values in times.items()}
+
+    def row(what: str, own: str, peer_text: str, peer: str, floor: float) -> Row:
+        ratio = statistics.median(a / b for a, b in zip(times[own], times[peer], strict=True))
+        return Row(what, middle[own], "µs", peer_text, middle[peer], ratio, floor)
+
+    yield Row("calibration: a loop of 1,000 additions", middle["calibration"], "µs")
+    yield row("temporality", "temporality", "a plain method call", "plain", 5.0)
+    yield row("export of a no-op exporter, inline", "inline", "a bare pluggy hook call", "hook", 2.5)
+    yield row("export of a no-op exporter, thread", "thread", "a bare hand-over to a thread", "hand-over", 2.0)
+
+
+def per_call(function: Callable[[], object], calls: int) -> float:
+    begun = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - begun) / calls * 1e6
+
+
+def additions() -> int:
+    total = 0
+    for number in range(1000):
+        total += number
+    return total
+
+
+class HandOver:
+    """A thread that waits for work and says when it is done: SimpleQueue there, Lock back."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[threading.Lock | None] = queue.SimpleQueue()
+        self._back = threading.Lock()
+        self._back.acquire()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def go(self) -> None:
+        """There and back."""
+        self._queue.put(self._back)
+        self._back.acquire()
+
+    def _work(self) -> None:
+        while (back := self._queue.get()) is not None:
+            back.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.put(None)
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------
+
+
+def overshoots(count: int) -> Iterator[Row]:
+    """Milliseconds by which a caller comes back after its deadline, with an exporter that is hung for ever."""
+    metrics = one_point()
+    ours: list[float] = []
+    bare: list[float] = []
+    locked = threading.Lock()
+    locked.acquire()
+    for number in range(count):
+        seconds = SHORTEST + (LONGEST - SHORTEST) * number / (count - 1)
+        begun = time.perf_counter()
+        locked.acquire(timeout=seconds)
+        bare.append((time.perf_counter() - begun - seconds) * 1000)
+        guard = GuardedExporter(Hung(ExporterConfig()), name="hung")
+        begun = time.perf_counter()
+        try:
+            guard.export(Context.with_timeout(seconds), metrics)
+        except DeadlineExceededError:
+            ours.append((time.perf_counter() - begun - seconds) * 1000)
+        try:
+            guard.shutdown(Context.with_timeout(5))
+        except DeadlineExceededError:
+            raise SystemExit("a guard did not shut down beside a hung export") from None
+    if len(ours) != count:
+        raise SystemExit("an export into a hung exporter returned")
+    value, peer = percentile(ours, 99), percentile(bare, 99)
+    yield Row(
+        f"overshoot of {count} deadlines, 99th percentile", value, "ms", "Lock.acquire(timeout=)", peer, value - peer,
+        10.0, "ms more",
+    )  # fmt: skip
+    yield sdk_overshoot(metrics)
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
+
+
+def sdk_overshoot(metrics: MetricsData, attempts: int = 5, bound: float = 2.0) -> Row:
+    """The SDK's reader with the same deadlines; each is watched for so many seconds."""
+    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter  # noqa: PLC0415 - for the one row
+
+    class HungSdkExporter(ConsoleMetricExporter):
+        def export(self, *_: object, **__: object) -> None:  # type: ignore[override]  # it never returns
+            threading.Event().wait()
+
+    returned: list[float] = []
+
+    def export(reader: PeriodicExportingMetricReader, seconds: float) -> None:
+        begun = time.perf_counter()
+        reader._receive_metrics(metrics, timeout_millis=seconds * 1000)  # what its collect, flush and ticker come to
+        returned.append((time.perf_counter() - begun - seconds) * 1000)
+
+    threads = []
+    for number in range(attempts):
+        seconds = SHORTEST + (LONGEST - SHORTEST) * number / (attempts - 1)
+        reader = PeriodicExportingMetricReader(HungSdkExporter(), export_interval_millis=float("inf"))
+        threads.append(threading.Thread(target=export, args=(reader, seconds), daemon=True))
+        threads[-1].start()
+    until = time.perf_counter() + bound
+    for thread in threads:
+        thread.join(max(0.0, until - time.perf_counter()))
+    hung = attempts - len(returned)
+    value = bound * 1000 if hung else max(returned)
+    note = f"{hung} of {attempts} had not come back when this gave up" if hung else ""
+    return Row("  the SDK's reader", value, "ms", note=note)
+
+
+# --- exit ------------------------------------------------------------------------------------------------------------
+
+
+def exits(folder: Path, bound: float, rounds: int = 5) -> Iterator[Row]:
+    """Seconds from the last statement of a program to the end of its process, an export hung all the while."""
+    ours: list[float] = []
+    theirs: list[float | None] = []
+    for number in range(rounds):
+        seconds = exit_seconds(OURS, folder, PATIENCE)
+        if seconds is None:
+            raise SystemExit("a process with a hung exporter never exited")
+        ours.append(seconds)
+        if number == rounds // 2:  # once: it takes as long as all the rest
+            theirs.append(exit_seconds(THEIRS, folder, bound))
+    middle = statistics.median(ours)
+    yield Row("exit with a hung exporter, shutdown timeout 1 s", middle, "s", "", None, middle, 1.5, "s")
+    note = "had not exited when this gave up" if theirs[0] is None else "its shutdown timeout cannot be set"
+    yield Row("  the SDK's reader", bound if theirs[0] is None else theirs[0], "s", note=note)
+
+
+def exit_seconds(program: str, folder: Path, bound: float) -> float | None:
+    """How long the process takes to exit after it has printed its line; None if it was ended at the bound."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - for the type checker
+        if process.stdout.readline() != b"ended\n":
+            process.kill()
+            raise SystemExit("a program of the benchmark failed")
+        begun = time.perf_counter()
+        try:
+            process.wait(bound)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
+        return time.perf_counter() - begun
+
+
+# --- many exporters --------------------------------------------------------------------------------------------------
+
+
+def flush_of_many(folder: Path, rounds: int = 7) -> Row:
+    """Seconds of a flush through slow exporters, one and many."""
+    sys.path.insert(0, str(folder))
+    times: dict[int, list[float]] = {1: [], READERS: []}
+    try:
+        with ExitStack() as stack:
+            pipelines = {count: stack.enter_context(pipeline_of(count)) for count in times}
+            for _ in range(rounds):
+                for count, pipeline in pipelines.items():
+                    begun = time.perf_counter()
+                    report = pipeline.flush(timeout=60)
+                    times[count].append(time.perf_counter() - begun)
+                    if not report.ok:
+                        raise SystemExit(f"a flush failed: {report}")
+    finally:
+        sys.path.remove(str(folder))
+    ratio = statistics.median(many / one for one, many in zip(times[1], times[READERS], strict=True))
+    many, one = statistics.median(times[READERS]), statistics.median(times[1])
+    return Row(f"flush of {READERS} exporters of {EXPORT_SECONDS} s each", many, "s", "of one", one, ratio, 2.0)
+
+
+def pipeline_of(count: int) -> Pipeline:
+    reader = {"periodic": {"interval": 3_600_000, "timeout": 30_000, "exporter": {"slow": {}}}}
+    pipeline = Pipeline.from_config({"file_format": "1.1", "meter_provider": {"readers": [reader] * count}})
+    pipeline.meter_provider.get_meter("benchmark").create_counter("requests").add(1)
+    return pipeline
+
+
+# --- showing it ------------------------------------------------------------------------------------------------------
+
+
+def show(rows: list[Row]) -> None:
+    print(f"{'what':<50} {'measured':>13}  {'beside':<30} {'peer':>13} {'figure':>8}  {'at most':<12} reached")
+    for row in rows:
+        peer = "" if row.peer_value is None else f"{row.peer_value:.3f} {row.unit}"
+        held = (
+            "" if row.figure is None or row.floor is None else f"{row.figure:8.2f}  {row.floor:g} {row.floor_unit:<8}"
+        )
+        verdict = {None: row.note, True: "yes", False: "NO"}[row.reached]
+        value = f"{row.value:.3f} {row.unit}"
+        print(f"{row.what:<50} {value:>13}  {row.peer:<30} {peer:>13} {held:<22} {verdict}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
