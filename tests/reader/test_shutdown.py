@@ -14,7 +14,8 @@ from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterError, ExporterShutdownError
 from exporter_core.guard import GuardedExporter, GuardState
 from exporter_core.reader import PeriodicReader, finish
-from exporter_core.testing import FakeExporter
+from exporter_core.reader.jobs import Job
+from exporter_core.testing import FakeClock, FakeExporter
 
 LONG = 30.0
 SOON = 100  # milliseconds: a deadline that is meant to pass
@@ -189,6 +190,34 @@ def test_flushes_that_come_with_the_shutdown_are_done_or_refused(rig: Callable) 
     stop.set()
     assert len(refused) == len(threads)
     assert all(done)
+
+
+def test_a_flush_that_comes_too_late_for_the_thread_fails_at_once(rig: Callable) -> None:
+    one = rig()
+    one.reader.shutdown()
+    late = Job(one.reader, "force_flush", Context.with_timeout(LONG))
+    one.reader._worker.submit(late)
+    (delivery,) = finish([late])
+    assert isinstance(delivery.error, ExporterShutdownError)
+
+
+def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(rig: Callable) -> None:
+    clock, gate = FakeClock(), threading.Event()
+    left: list[float | None] = []
+
+    def shutdown(context: Context) -> None:
+        left.append(context.remaining())
+
+    readers = [rig(clock=clock, gate=gate, attach=False, on_shutdown=shutdown).reader for _ in range(2)]
+    provider = MeterProvider(readers, shutdown_on_exit=False)
+    provider.get_meter("test").create_observable_gauge("g", [lambda options: (gate.wait(LONG), [])[1]])
+    jobs = [reader.begin_shutdown(clock.context(timeout=10.0)) for reader in readers]
+    caller = threading.Thread(target=finish, args=(jobs,))
+    caller.start()
+    clock.await_sleepers()
+    clock.advance(7.5)  # a quarter is kept for the exporters' own shutdown
+    caller.join(LONG)
+    assert left == [1.25, 2.5]
 
 
 def test_a_dropped_reader_leaks_no_thread() -> None:
