@@ -91,7 +91,7 @@ def _report(_: asyncio.AbstractEventLoop, happened: dict[str, Any]) -> None:  # 
 
 
 async def _wind_up() -> None:
-    """Let what still runs end, then have it cancelled; a call that ends may let the next one begin."""
+    """Let what still runs end, have it cancelled, and wait; a call that ends may let the next one begin."""
     loop = asyncio.get_running_loop()
     cancelled: set[asyncio.Task[Any]] = set()  # Any: tasks of the exporter's own return what they like
     for cancel in (False, True):
@@ -101,6 +101,10 @@ async def _wind_up() -> None:
                 task.cancel()
                 cancelled.add(task)
             await asyncio.wait(left, timeout=until - loop.time())
+    while left := await _other_tasks():
+        # One that does not end stays with its thread, as any call does that does not end. Collected as garbage it would
+        # go on wherever that is done: in the host's main thread, perhaps for ever.
+        await asyncio.wait(left)
     await loop.shutdown_asyncgens()
 
 

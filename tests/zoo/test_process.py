@@ -136,7 +136,7 @@ import json, sys, threading
 import exporter_core.registry
 from exporter_core import Pipeline, SetupError
 load = exporter_core.ExporterRegistry.load
-exporter_core.ExporterRegistry.load = lambda *args, **more: load(*args, **{**more, "timeout": 0.5})
+exporter_core.ExporterRegistry.load = lambda *args, **more: load(*args, **{**more, "timeout": 2.0})
 try:
     Pipeline.from_config(json.loads(sys.argv[1]))
 except SetupError as error:
