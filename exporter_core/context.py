@@ -27,6 +27,8 @@ _logger = logging.getLogger(__name__)
 
 _keys = itertools.count()
 
+_new = object.__new__
+
 # Reentrant, since a signal handler that cancels may interrupt a cancellation on the same thread.
 _cancelling = threading.RLock()
 
@@ -223,11 +225,17 @@ class Context:
             if context._cancellation is not None:
                 self.raise_if_done()
             context = context._parent
-        return self._with_deadline(deadline)
+        child = _new(Context)  # as below, without the call
+        child._deadline = deadline
+        child._parent = self
+        child._clock = self._clock
+        child._cancellation = None
+        child._watchers = {}
+        return child
 
     def _with_deadline(self, deadline: float | None) -> Context:
         # Past __init__, whose check this deadline has passed, in half the time.
-        child = Context.__new__(Context)
+        child = _new(Context)
         child._deadline = deadline
         child._parent = self
         child._clock = self._clock

@@ -17,10 +17,14 @@ from opentelemetry.context import (
 )
 from opentelemetry.context import Context as PropagationContext
 
-__all__ = ["context_inside", "enter_for_good", "inside"]
+__all__ = ["context_inside", "enter_for_good", "inside", "owners"]
 
 # A context variable, since tasks and asyncio.to_thread inherit it.
 _owners: contextvars.ContextVar[tuple[object, ...]] = contextvars.ContextVar("exporter_core_guards_entered", default=())
+
+
+owners = _owners.get
+"""The owners of the operations that the calling code runs inside; for code that has no time for :func:`inside`."""
 
 
 def inside(owner: object) -> bool:

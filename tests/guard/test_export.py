@@ -236,6 +236,17 @@ def test_what_was_exported_is_counted(guarded, runner, context, batch):
 
 
 @runners
+def test_counts_stay_right_when_nobody_asks_for_them(guarded, runner, context, batch):
+    guard, two = guarded(FakeExporter(on_export=lambda *_: None), runner=runner), batch(2)
+    for _ in range(3000):
+        guard.export(context, two)
+    assert len(guard._tally.succeeded) <= 1025
+    stats = guard.stats()
+    assert (stats.exports_ok, stats.points_handed_over, stats.points_accepted) == (3000, 6000, 6000)
+    assert stats.last_export_seconds >= 0
+
+
+@runners
 def test_leaving_the_block_shuts_down(guarded, runner, context, metrics):
     exporter = FakeExporter()
     with guarded(exporter, runner=runner) as guard:
