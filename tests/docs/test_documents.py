@@ -74,7 +74,7 @@ def test_toml_and_whole_config_files_are_valid(document: Path, tmp_path: Path) -
             load_config(file, environ={})
 
 
-# A test of its own, tests/cli/test_documentation.py, runs that page's commands as one session and compares what they print.
+# tests/cli/test_documentation.py runs that page as one session and compares what its commands print.
 OTHERS = [document for document in DOCUMENTS if document.name != "command-line.md"]
 
 
