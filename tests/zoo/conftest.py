@@ -140,7 +140,7 @@ def run(site, tmp_path):
 def visit(run, tmp_path):
     """What each specimen said to one host process that loads and calls them all, in order.
 
-    Takes by name what the host does differently: ``config``, ``timeout``, ``calls`` and so on.
+    Takes by name what the host does differently: ``config``, ``timeout`` or ``calls``.
     """
 
     def visit(names, **differently):

@@ -37,8 +37,8 @@ def outcome(function, *arguments, **options):
 
 def visit(registry, name, plan, metrics):
     """What selecting the specimen says, and each call of it until selecting fails."""
-    options = {key: plan[key] for key in ("config", "timeout", "runner", "copy") if key in plan}
-    said, guard = outcome(registry.load, plan.get("select", name), **options)
+    options = {key: plan[key] for key in ("config", "timeout") if key in plan}
+    said, guard = outcome(registry.load, name, **options)
     heard = [said]
     if guard is not None:
         modules = [module for key, module in sys.modules.items() if key.startswith("zoo_")]
@@ -48,7 +48,8 @@ def visit(registry, name, plan, metrics):
             context = Context.with_timeout(seconds)
             arguments = (context, metrics) if operation == "export" else (context,)
             heard.append(outcome(getattr(guard, operation), *arguments)[0])
-        heard += [guard.stats().last_error] if guard.stats().last_error else []
+        if guard.stats().last_error is not None:
+            heard.append(guard.stats().last_error)  # which is to tell no secret either
     return heard
 
 
