@@ -64,18 +64,10 @@ def read_view(view: View, path: Sequence[str | int], report: Report) -> ViewSett
 
 def sdk_view(settings: ViewSettings) -> SdkView:
     """The SDK's view."""
-    from opentelemetry.sdk import metrics  # noqa: PLC0415 - reading a file works without the SDK
-    from opentelemetry.sdk.metrics import view  # noqa: PLC0415
+    from opentelemetry.sdk.metrics import view  # noqa: PLC0415 - reading a file works without the SDK
 
-    instruments: dict[InstrumentKind, type] = {
-        InstrumentKind.COUNTER: metrics.Counter,
-        InstrumentKind.UP_DOWN_COUNTER: metrics.UpDownCounter,
-        InstrumentKind.HISTOGRAM: metrics.Histogram,
-        InstrumentKind.GAUGE: metrics._Gauge,
-        InstrumentKind.OBSERVABLE_COUNTER: metrics.ObservableCounter,
-        InstrumentKind.OBSERVABLE_UP_DOWN_COUNTER: metrics.ObservableUpDownCounter,
-        InstrumentKind.OBSERVABLE_GAUGE: metrics.ObservableGauge,
-    }
+    from exporter_core.instruments import INSTRUMENT_CLASSES  # noqa: PLC0415 - see above
+
     aggregations: dict[str, type[view.Aggregation]] = {
         "default": view.DefaultAggregation,
         "drop": view.DropAggregation,
@@ -86,7 +78,7 @@ def sdk_view(settings: ViewSettings) -> SdkView:
     }
     aggregation = settings.aggregation
     return view.View(
-        instrument_type=instruments[settings.instrument_kind] if settings.instrument_kind else None,
+        instrument_type=INSTRUMENT_CLASSES[settings.instrument_kind] if settings.instrument_kind else None,
         instrument_name=settings.instrument_name,
         instrument_unit=settings.unit,
         meter_name=settings.meter_name,

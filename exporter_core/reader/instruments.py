@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from opentelemetry.sdk import metrics as sdk
+from typing import TYPE_CHECKING, Any
 
 from exporter_core.contract import InstrumentKind
+from exporter_core.instruments import INSTRUMENT_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,27 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["aggregations", "cardinality_limits", "temporalities"]
 
-_INSTRUMENTS: Final[Mapping[InstrumentKind, Any]] = {  # Any: the SDK's alias for these classes is not public
-    InstrumentKind.COUNTER: sdk.Counter,
-    InstrumentKind.UP_DOWN_COUNTER: sdk.UpDownCounter,
-    InstrumentKind.HISTOGRAM: sdk.Histogram,
-    InstrumentKind.GAUGE: sdk._Gauge,  # the SDK's own name for it, in its __all__
-    InstrumentKind.OBSERVABLE_COUNTER: sdk.ObservableCounter,
-    InstrumentKind.OBSERVABLE_UP_DOWN_COUNTER: sdk.ObservableUpDownCounter,
-    InstrumentKind.OBSERVABLE_GAUGE: sdk.ObservableGauge,
-}
-
 
 def temporalities(exporter: GuardedExporter) -> dict[type, AggregationTemporality]:
     """The exporter's temporality for each instrument class."""
-    return {cls: exporter.temporality(kind) for kind, cls in _INSTRUMENTS.items()}
+    return {cls: exporter.temporality(kind) for kind, cls in INSTRUMENT_CLASSES.items()}
 
 
 def aggregations(exporter: GuardedExporter) -> dict[type, Aggregation]:
     """The exporter's default aggregation for each instrument class."""
-    return {cls: exporter.aggregation(kind) for kind, cls in _INSTRUMENTS.items()}
+    return {cls: exporter.aggregation(kind) for kind, cls in INSTRUMENT_CLASSES.items()}
 
 
-def cardinality_limits(limits: Mapping[InstrumentKind, int]) -> dict[Any, int]:  # Any: as above
+def cardinality_limits(
+    limits: Mapping[InstrumentKind, int],
+) -> dict[Any, int]:  # Any: the SDK's alias for these classes is not public
     """The limits by instrument class; raises ValueError for what is no instrument kind."""
-    return {_INSTRUMENTS[InstrumentKind(kind)]: limit for kind, limit in limits.items()}
+    return {INSTRUMENT_CLASSES[InstrumentKind(kind)]: limit for kind, limit in limits.items()}

@@ -1,0 +1,28 @@
+"""The SDK's class of instrument for each instrument kind of the contract."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk import metrics as sdk
+
+from exporter_core.contract import InstrumentKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["INSTRUMENT_CLASSES"]
+
+INSTRUMENT_CLASSES: Final[Mapping[InstrumentKind, Any]] = MappingProxyType(  # Any: the SDK's alias is not public
+    {
+        InstrumentKind.COUNTER: sdk.Counter,
+        InstrumentKind.UP_DOWN_COUNTER: sdk.UpDownCounter,
+        InstrumentKind.HISTOGRAM: sdk.Histogram,
+        InstrumentKind.GAUGE: sdk._Gauge,  # the SDK's own name for it, in its __all__
+        InstrumentKind.OBSERVABLE_COUNTER: sdk.ObservableCounter,
+        InstrumentKind.OBSERVABLE_UP_DOWN_COUNTER: sdk.ObservableUpDownCounter,
+        InstrumentKind.OBSERVABLE_GAUGE: sdk.ObservableGauge,
+    }
+)
+"""What the SDK's readers, views and exporters call the kinds."""
