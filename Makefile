@@ -43,7 +43,7 @@ $(UV):
 $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
 	@$(need_python)test -x $(BIN)/python || $(UV) venv -q -p "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@$(UV) pip install -q --compile-bytecode -p $(BIN)/python -c constraints.txt \
-	    -e '.[cli,host]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin))) --group dev
+	    -e '.[cli,host,conformance]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin))) --group dev
 	@touch $@
 
 .PHONY: setup
