@@ -6,6 +6,7 @@ on. Copying costs about as much as a cheap export, so it is opt-in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,6 +40,6 @@ def _copied(value: Any) -> Any:  # Any: walks values of every type that a batch 
         return replace(value, **{field.name: _copied(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, (list, tuple)):
         return type(value)(_copied(item) for item in value)
-    if hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {key: _copied(item) for key, item in value.items()}
     return value
