@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exporter_core.cli.output import emit_json, printable, show
-from exporter_core.discovery import PluginEntry, PluginPolicy, conflicts, installed, normalize, summary_of, unreadable
+from exporter_core.discovery import (
+    PluginEntry,
+    PluginPolicy,
+    conflicts,
+    installed,
+    normalize,
+    origin_of,
+    summary_of,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,13 +58,9 @@ def _status(entry: PluginEntry, against: str | None, rivals: Sequence[PluginEntr
         what = f"contract version {version}" if version is not None else f"the group {entry.group}"
         return "unsupported", f"it is registered for {what}; this exporter-core supports version 1"
     if rivals:
-        others = list(dict.fromkeys(_origin(rival) for rival in rivals if rival != entry))
+        others = list(dict.fromkeys(origin_of(rival) for rival in rivals if rival != entry))
         return "conflict", f"also registered by {' and '.join(others)}; {entry.qualified_name} selects this one"
     return "ok", None
-
-
-def _origin(entry: PluginEntry) -> str:
-    return f"{entry.distribution} {entry.version}".strip()
 
 
 def _summary(entry: PluginEntry) -> str:
@@ -98,7 +103,7 @@ def show_rows(found: Sequence[Row]) -> None:
         table.add_row(
             Text(printable(entry.name), "bold"),
             Text(status, _COLOURS[status]),
-            printable(_origin(entry)),
+            printable(origin_of(entry)),
             contract,
             printable(_summary(entry)),
         )
