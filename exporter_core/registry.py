@@ -52,6 +52,9 @@ def load_exporter(
 class ExporterRegistry:
     """The exporters that are installed, and may be used.
 
+    Those of the entry-point group ``opentelemetry_metrics_exporter`` are among them, each made an exporter of the
+    contract by :class:`exporter_core.bridge.inbound.InboundExporter`.
+
     Args:
         policy: the allow and block lists; everything is allowed unless given.
         path: where to look for distributions instead of ``sys.path``.
@@ -182,7 +185,12 @@ def _imported(entry: PluginEntry) -> object:
 
 def _verified(entry: PluginEntry) -> _Plugin:
     """Import and verify; looking at a class can run code of its metaclass, so this is plugin code as a whole."""
-    exporter_class = verify(_imported(entry))
+    found = _imported(entry)
+    if entry.of_sdk:
+        from exporter_core.bridge.selection import inbound_class  # noqa: PLC0415 - few need it, and it imports the SDK
+
+        found = inbound_class(found)
+    exporter_class = verify(found)
     model = getattr(exporter_class, "config_model", ExporterConfig)
     if not (isinstance(model, type) and issubclass(model, ExporterConfig)):
         raise ContractError(

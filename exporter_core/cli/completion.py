@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter_core.discovery import conflicts, installed
+from exporter_core.discovery import conflicts, installed, shadowed
 
 __all__ = ["exporter_names"]
 
@@ -10,6 +10,6 @@ __all__ = ["exporter_names"]
 def exporter_names(incomplete: str) -> list[str]:
     """The names that select an installed exporter and start so; the qualified ones where a plain one would not do."""
     entries = [entry for entry in installed() if entry.supported]
-    rivals = conflicts(entries)
-    names = (entry.qualified_name if entry.name in rivals else entry.name for entry in entries)
+    rivals, hidden = conflicts(entries), shadowed(entries)
+    names = (entry.qualified_name if entry in hidden or entry.name in rivals else entry.name for entry in entries)
     return sorted({name for name in names if name.startswith(incomplete)})

@@ -64,8 +64,9 @@ def _show(result: CheckResult, found: Sequence[Option]) -> None:
 
     entry = result.entry
     origin = f"{entry.distribution} {entry.version}".strip()
+    contract = "an exporter of the OpenTelemetry SDK" if entry.of_sdk else f"contract v{entry.contract_version}"
     parts: list[RenderableType] = [
-        Text.assemble((printable(entry.name), "bold"), f"  {printable(origin)}, contract v{entry.contract_version}"),
+        Text.assemble((printable(entry.name), "bold"), f"  {printable(origin)}, {contract}"),
         "",
     ]
     if result.docstring:

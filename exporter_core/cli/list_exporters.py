@@ -42,7 +42,7 @@ def _checked(found: list[Row]) -> list[Row]:
     from exporter_core.cli.asking import reason  # noqa: PLC0415 - of use to --check only
     from exporter_core.discovery.check import check_all  # noqa: PLC0415 - as above
 
-    results = check_all(row.entry for row in found if row.status in {"ok", "conflict"})
+    results = check_all(row.entry for row in found if row.status in {"ok", "conflict", "shadowed"})
     failures = {result.entry: reason(result) for result in results if result.failure is not None}
     return [
         row._replace(status="failed", reason=failures[row.entry]) if row.entry in failures else row for row in found

@@ -12,6 +12,7 @@ from exporter_core.discovery import (
     installed,
     normalize,
     origin_of,
+    shadowed,
     summary_of,
     unreadable,
 )
@@ -24,7 +25,14 @@ __all__ = ["BUILT_IN_SUMMARY", "Row", "emit_rows", "rows", "show_rows"]
 BUILT_IN_SUMMARY = "Discard all metrics."
 """The summary of ``none``, whose distribution is exporter-core itself."""
 
-_COLOURS = {"ok": "green", "conflict": "yellow", "unsupported": "yellow", "blocked": "yellow", "failed": "red"}
+_COLOURS = {
+    "ok": "green",
+    "conflict": "yellow",
+    "shadowed": "dim",
+    "unsupported": "yellow",
+    "blocked": "yellow",
+    "failed": "red",
+}
 
 
 class Row(NamedTuple):
@@ -32,7 +40,7 @@ class Row(NamedTuple):
 
     entry: PluginEntry
     status: str
-    """``ok``, ``conflict``, ``unsupported`` or ``blocked``; with ``--check`` also ``failed``."""
+    """``ok``, ``conflict``, ``shadowed``, ``unsupported`` or ``blocked``; with ``--check`` also ``failed``."""
     reason: str | None
     """Why the status is not ``ok``, in one line."""
 
@@ -46,13 +54,19 @@ def rows(policy: PluginPolicy | None = None, *, refresh: bool = False) -> list[R
     """
     entries = installed(refresh=refresh)
     against = {entry: policy.reason_against(entry) if policy else None for entry in entries}
-    rivals = conflicts(entry for entry in entries if against[entry] is None)
-    return [Row(entry, *_status(entry, against[entry], rivals.get(entry.name, ()))) for entry in entries]
+    permitted = [entry for entry in entries if against[entry] is None]
+    rivals = conflicts(permitted)
+    by = shadowed(permitted)
+    return [Row(entry, *_status(entry, against[entry], by.get(entry), rivals.get(entry.name, ()))) for entry in entries]
 
 
-def _status(entry: PluginEntry, against: str | None, rivals: Sequence[PluginEntry]) -> tuple[str, str | None]:
+def _status(
+    entry: PluginEntry, against: str | None, by: PluginEntry | None, rivals: Sequence[PluginEntry]
+) -> tuple[str, str | None]:
     if against is not None:
         return "blocked", against
+    if by is not None:
+        return "shadowed", f"the name means that of {origin_of(by)}; {entry.qualified_name} selects this one"
     if not entry.supported:
         version = entry.contract_version
         what = f"contract version {version}" if version is not None else f"the group {entry.group}"
@@ -67,6 +81,12 @@ def _summary(entry: PluginEntry) -> str:
     if entry.name == "none" and normalize(entry.distribution) == "exporter-core":
         return BUILT_IN_SUMMARY
     return summary_of(entry)
+
+
+def _contract(entry: PluginEntry) -> str:
+    if entry.of_sdk:
+        return "SDK"
+    return "?" if entry.contract_version is None else f"v{entry.contract_version}"
 
 
 def emit_rows(found: Sequence[Row]) -> None:
@@ -99,12 +119,11 @@ def show_rows(found: Sequence[Row]) -> None:
         table.add_column(title, no_wrap=True)
     table.add_column("SUMMARY", overflow="fold")
     for entry, status, _ in found:
-        contract = "?" if entry.contract_version is None else f"v{entry.contract_version}"
         table.add_row(
             Text(printable(entry.name), "bold"),
             Text(status, _COLOURS[status]),
             printable(origin_of(entry)),
-            contract,
+            _contract(entry),
             printable(_summary(entry)),
         )
     show(table)

@@ -9,7 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from exporter_core.discovery.entries import EXPORTER_PREFIX, OBSERVER_PREFIX, PluginEntry, conflicts, normalize
+from exporter_core.discovery.entries import (
+    PluginEntry,
+    conflicts,
+    is_exporter_group,
+    is_observer_group,
+    normalize,
+    shadowed,
+)
 from exporter_core.discovery.index import listing
 from exporter_core.discovery.metadata import summary_in
 from exporter_core.discovery.policy import PluginPolicy
@@ -29,25 +36,28 @@ __all__ = [
     "origin_of",
     "select",
     "select_observer",
+    "shadowed",
     "summary_of",
     "unreadable",
 ]
 
 
 def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
-    """Every installed exporter, of every contract version, in order of name; shadowed distributions are left out.
+    """Every installed exporter, of every contract version and of the SDK's group, in order of name.
+
+    Shadowed distributions are left out.
 
     Args:
         path: where to look instead of ``sys.path``.
         refresh: scan although the index looks valid. It misses one change only: an entry_points.txt added to a
             metadata directory that was without one for a minute or more.
     """
-    return tuple(entry for entry in listing(path, refresh=refresh).entries if entry.group.startswith(EXPORTER_PREFIX))
+    return tuple(entry for entry in listing(path, refresh=refresh).entries if is_exporter_group(entry.group))
 
 
 def installed_observers(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
     """Every installed observer; as :func:`installed` does for exporters."""
-    return tuple(entry for entry in listing(path, refresh=refresh).entries if entry.group.startswith(OBSERVER_PREFIX))
+    return tuple(entry for entry in listing(path, refresh=refresh).entries if is_observer_group(entry.group))
 
 
 def unreadable(*, path: Sequence[str] | None = None) -> tuple[tuple[str, str], ...]:

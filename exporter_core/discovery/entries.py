@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import NoReturn
 
-__all__ = ["PluginEntry", "conflicts", "normalize"]
+__all__ = ["PluginEntry", "conflicts", "normalize", "shadowed"]
 
 EXPORTER_PREFIX = "exporter_core.exporters.v"
 OBSERVER_PREFIX = "exporter_core.observers.v"
@@ -19,7 +19,25 @@ SUPPORTED_CONTRACT = 1
 # These repeat exporter_core.contract, which imports pluggy; a test holds the two equal.
 
 INDEXED_PREFIX = "exporter_core."
-"""What the groups start with whose entry points are read at all."""
+"""What the groups of exporter-core start with, whose entry points are all read."""
+
+SDK_GROUP = "opentelemetry_metrics_exporter"
+"""The group in which distributions register exporters of the OpenTelemetry SDK; its entry points are read too."""
+
+
+def is_indexed(group: str) -> bool:
+    """Whether the entry points of this group are read at all."""
+    return group.startswith(INDEXED_PREFIX) or group == SDK_GROUP
+
+
+def is_exporter_group(group: str) -> bool:
+    """Whether the group is one of exporters: of a version of the contract, or of the OpenTelemetry SDK."""
+    return group.startswith(EXPORTER_PREFIX) or group == SDK_GROUP
+
+
+def is_observer_group(group: str) -> bool:
+    """Whether the group is one of observers."""
+    return group.startswith(OBSERVER_PREFIX)
 
 
 class PluginEntry:
@@ -63,9 +81,14 @@ class PluginEntry:
         return None
 
     @property
+    def of_sdk(self) -> bool:
+        """Whether it is an exporter of the OpenTelemetry SDK, which knows nothing of the contract; see the bridge."""
+        return self.group == SDK_GROUP
+
+    @property
     def supported(self) -> bool:
-        """Whether this core knows the contract version that the entry is registered under."""
-        return self.contract_version == SUPPORTED_CONTRACT
+        """Whether it can be used: the SDK's exporters can, the others if this core knows their contract version."""
+        return self.of_sdk or self.contract_version == SUPPORTED_CONTRACT
 
     @property
     def qualified_name(self) -> str:
@@ -108,9 +131,24 @@ def normalize(name: str) -> str:
 
 
 def conflicts(entries: Iterable[PluginEntry]) -> dict[str, tuple[PluginEntry, ...]]:
-    """The names that more than one supported entry gives, with those entries; a repeated identical line counts once."""
+    """The names that more than one supported entry gives, with those entries; a repeated identical line counts once.
+
+    Shadowed entries have no part in one.
+    """
     of_name: dict[str, dict[tuple[str, str], PluginEntry]] = {}
+    entries = list(entries)
+    hidden = shadowed(entries)
     for entry in entries:
-        if entry.supported:
+        if entry.supported and entry not in hidden:
             of_name.setdefault(entry.name, {}).setdefault((normalize(entry.distribution), entry.value), entry)
     return {name: tuple(found.values()) for name, found in of_name.items() if len(found) > 1}
+
+
+def shadowed(entries: Iterable[PluginEntry]) -> dict[PluginEntry, PluginEntry]:
+    """The SDK's exporters whose name another entry gives under the contract, each with that entry.
+
+    A plain name means the exporter of the contract: every installation has the SDK's own ``console``.
+    """
+    entries = list(entries)
+    ours = {entry.name: entry for entry in reversed(entries) if not entry.of_sdk}
+    return {entry: ours[entry.name] for entry in entries if entry.of_sdk and entry.name in ours}

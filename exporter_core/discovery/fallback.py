@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import importlib_metadata
 
 from exporter_core.discovery.distributions import Found
-from exporter_core.discovery.entries import INDEXED_PREFIX, normalize
+from exporter_core.discovery.entries import is_indexed, normalize
 from exporter_core.discovery.metadata import name_of_directory
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _one(distribution: Any) -> Found:  # Any: the class is the custom finder's o
         points = [(point.name, point.value, point.group) for point in distribution.entry_points]
     except Exception as error:  # noqa: BLE001 - see above
         return Found(key, location, [], [f"entry points: {type(error).__name__}: {error}"], (name, version))
-    entries = [point for point in points if point[2].startswith(INDEXED_PREFIX)]
+    entries = [point for point in points if is_indexed(point[2])]
     return Found(key, location, entries, [], (name, version))
 
 

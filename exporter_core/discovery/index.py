@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["listing"]
 
-_MAGIC = b"exporter-core index 1"
+_MAGIC = b"exporter-core index 2"
 _FILE_PREFIX = "exporter-core-index-"
 _MAX_BYTES = 1 << 26
 _KEPT_FILES = 64  # each sys.path has a file of its own, and some programs make many

@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from exporter_core.discovery.entries import INDEXED_PREFIX
+from exporter_core.discovery.entries import INDEXED_PREFIX, SDK_GROUP, is_indexed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def entries_of(data: bytes) -> tuple[list[tuple[str, str, str]], list[str]]:
         raise ReadError(f"not UTF-8 at byte {error.start}") from None
     found: list[tuple[str, str, str]] = []
     faults: list[str] = []
-    if INDEXED_PREFIX not in text:
+    if INDEXED_PREFIX not in text and SDK_GROUP not in text:
         return found, faults
     group = ""
     for number, raw in enumerate(text.splitlines(), 1):
@@ -83,7 +83,7 @@ def entries_of(data: bytes) -> tuple[list[tuple[str, str, str]], list[str]]:
             continue
         if line[0] == "[" and line[-1] == "]":
             group = line.strip("[]")
-        elif group.startswith(INDEXED_PREFIX):
+        elif is_indexed(group):
             name, equals, value = line.partition("=")
             if equals:
                 found.append((name.strip(), value.strip(), group))

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from exporter_core.discovery.distributions import Found
 from exporter_core.discovery.entries import (
-    EXPORTER_PREFIX,
-    OBSERVER_PREFIX,
     SUPPORTED_CONTRACT,
     PluginEntry,
     conflicts,
+    is_exporter_group,
+    is_observer_group,
     normalize,
+    shadowed,
 )
 from exporter_core.discovery.index import listing
 from exporter_core.discovery.metadata import MAX_FILE_BYTES, ReadError, entries_of, read_file
@@ -29,7 +30,7 @@ from exporter_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from exporter_core.discovery.distributions import Listing
     from exporter_core.discovery.policy import PluginPolicy
@@ -60,6 +61,8 @@ def select(
 ) -> PluginEntry:
     """The entry of the exporter called ``name``, or ``distribution:name``. Imports no plugin.
 
+    A name that an exporter of the contract has means that one, whatever exporters of the SDK have it too.
+
     Args:
         name: as in a configuration; the form with a distribution settles a conflict.
         policy: what may be imported; None allows everything.
@@ -73,19 +76,19 @@ def select(
         ExporterConflictError: more than one permitted entry has the name.
     """
     known = {**dict.fromkeys(builtin, ""), **FIRST_PARTY}
-    return _select(_Kind("exporter", EXPORTER_PREFIX, known), name, policy, path)
+    return _select(_Kind("exporter", is_exporter_group, known), name, policy, path)
 
 
 def select_observer(name: str, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> PluginEntry:
     """The entry of the observer called ``name``, or ``distribution:name``; as :func:`select` does for exporters."""
-    return _select(_Kind("observer", OBSERVER_PREFIX, {}), name, policy, path)
+    return _select(_Kind("observer", is_observer_group, {}), name, policy, path)
 
 
 class _Kind(NamedTuple):
-    """What is looked for: how to call it, the start of its groups, and the distribution of each name known anyway."""
+    """What is looked for: how to call it, which groups are its, and the distribution of each name known anyway."""
 
     noun: str
-    prefix: str
+    has: Callable[[str], bool]
     known: dict[str, str]
 
 
@@ -107,6 +110,8 @@ def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[
             )
             + "; the lists are those under exporter_core: plugins:"
         )
+    hidden = shadowed(permitted)
+    permitted = [entry for entry in permitted if entry not in hidden]
     supported = [entry for entry in permitted if entry.supported]
     if not supported:
         raise UnsupportedContractError("; ".join(_unsupported(kind.noun, entry) for entry in permitted))
@@ -116,7 +121,7 @@ def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[
 
 
 def _matching(kind: _Kind, installed: Listing, name: str) -> list[PluginEntry]:
-    ours = [entry for entry in installed.entries if entry.group.startswith(kind.prefix)]
+    ours = [entry for entry in installed.entries if kind.has(entry.group)]
     distribution, colon, plain = name.partition(":")
     if colon:
         # First, so that no plugin can put itself in the place of another by having "other:name" for a name.
@@ -137,7 +142,7 @@ def _holds(kind: _Kind, candidates: list[PluginEntry], entry: PluginEntry, roots
     except ReadError:
         return False
     claimed = {(one.name, one.value, one.group) for one in candidates if one.location == entry.location}
-    found = {one for one in fresh if one[0] == entry.name and one[2].startswith(kind.prefix)}
+    found = {one for one in fresh if one[0] == entry.name and kind.has(one[2])}
     identity = Found("", entry.location, [], []).name_and_version()
     return claimed == found and identity == (entry.distribution, entry.version)
 
@@ -145,7 +150,7 @@ def _holds(kind: _Kind, candidates: list[PluginEntry], entry: PluginEntry, roots
 def _not_found(kind: _Kind, installed: Listing, name: str) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only an error needs it
 
-    ours = [entry for entry in installed.entries if entry.group.startswith(kind.prefix)]
+    ours = [entry for entry in installed.entries if kind.has(entry.group)]
     names = list(dict.fromkeys(entry.name for entry in ours))
     text = f"no {kind.noun} named {name!r} is installed"
     if home := kind.known.get(name):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter_core.discovery import index, installed, installed_observers, normalize
+from exporter_core.discovery.entries import SDK_GROUP
 
 GROUPS = (
     "exporter_core.exporters.v1",
@@ -18,6 +19,8 @@ GROUPS = (
     "exporter_core.exporters.vX",
     "exporter_core.observers.v1",
     "exporter_core.harnesses.v1",
+    "opentelemetry_metrics_exporter",
+    "opentelemetry_metrics_exporter2",
     "console_scripts",
     "exporter_core",
 )
@@ -52,7 +55,7 @@ step = st.one_of(
 )
 
 
-def truth(path, prefix):
+def truth(path, prefix, sdk_group=None):
     """What importlib-metadata lists: sorted rows, with the distribution each row is of."""
     chosen = {}
     distributions = list(importlib_metadata.MetadataPathFinder.find_distributions(_context(path)))
@@ -63,7 +66,7 @@ def truth(path, prefix):
         (point.name, point.value, point.group, normalize(key), str(distribution._path))
         for key, distribution in chosen.items()
         for point in distribution.entry_points
-        if point.group.startswith(prefix)
+        if point.group.startswith(prefix) or point.group == sdk_group
     )
 
 
@@ -119,12 +122,17 @@ def test_the_index_equals_importlib_metadata_after_every_step(clock_tick, steps)
                 # The file's format uses NUL, so what has it in a name is scanned every time.
                 assert remembered is not ("\\x00" in repr((found.entries, found.problems)))
             for _ in range(2):
-                assert listed(installed(path=path, refresh=refresh)) == truth(path, "exporter_core.exporters.v")
+                assert listed(installed(path=path, refresh=refresh)) == truth(
+                    path, "exporter_core.exporters.v", SDK_GROUP
+                )
                 assert listed(installed_observers(path=path)) == truth(path, "exporter_core.observers.v")
 
 
 def test_the_environment_of_these_tests_is_listed_as_importlib_metadata_lists_it():
-    theirs = importlib_metadata.entry_points(group="exporter_core.exporters.v1")
+    theirs = [
+        *importlib_metadata.entry_points(group="exporter_core.exporters.v1"),
+        *importlib_metadata.entry_points(group="opentelemetry_metrics_exporter"),
+    ]
     ours = [entry for entry in installed() if entry.supported]
     assert sorted((e.name, e.value, e.distribution, e.version) for e in ours) == sorted(
         (e.name, e.value, e.dist.name, e.dist.version) for e in theirs

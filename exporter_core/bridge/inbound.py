@@ -1,0 +1,170 @@
+"""An OpenTelemetry Python ``MetricExporter`` as an exporter of the contract, for whatever is written for the SDK.
+
+What the SDK's interface cannot say stays unsaid here: it has no cancellation, and most of its exporters ignore the
+time-out that they are given. The guard keeps the contract for them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExportResult
+from opentelemetry.sdk.metrics.view import DefaultAggregation
+
+from exporter_core.bridge.logs import heard
+from exporter_core.errors import ContractError, ExporterError, ExporterShutdownError
+from exporter_core.instruments import INSTRUMENT_CLASSES
+from exporter_core.masking import Masker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+    from exporter_core.context import Context
+    from exporter_core.contract import InstrumentKind
+
+__all__ = ["SDK_OPERATIONS", "InboundExporter"]
+
+SDK_OPERATIONS: Final = ("export", "force_flush", "shutdown")
+"""The methods of a ``MetricExporter``."""
+
+_TIMEOUT: Final = "timeout_millis"
+_SHORTEST: Final = 1.0  # milliseconds; some exporters take 0 for "no limit"
+
+
+class InboundExporter:
+    """An exporter of the contract that hands everything to a ``MetricExporter`` of the OpenTelemetry SDK.
+
+    - Each call gets what remains until the deadline as ``timeout_millis``, if the method takes it; without a deadline
+      the exporter's own default holds. Cancellation cannot be passed on.
+    - ``export`` fails unless it answers ``MetricExportResult.SUCCESS``; ``force_flush`` and ``shutdown`` fail if they
+      answer anything but True or None. The error has what the exporter logged meanwhile, in the calling thread, through
+      the loggers of its class's modules: the answer itself gives no reason. Exceptions pass through.
+    - ``shutdown`` calls the exporter's ``shutdown`` alone, once. What the exporter holds is its own to flush there.
+    - Temporality and aggregation are those that the SDK's readers would use: of the exporter's
+      ``_preferred_temporality`` and ``_preferred_aggregation``, read once; cumulative, and the SDK's default, where it
+      has none.
+
+    Args:
+        exporter: anything with the methods of ``opentelemetry.sdk.metrics.export.MetricExporter``.
+        masker: masks secrets in what the exporter logged.
+
+    Raises:
+        ContractError: a method is missing, is async, or takes something else; or a preference is for no kind of
+            instrument.
+    """
+
+    def __init__(self, exporter: Any, *, masker: Masker | None = None) -> None:  # Any: MetricExporter, or like one
+        self._exporter = exporter
+        self._masker = masker or Masker()
+        self._takes_timeout = {name: _takes_timeout(exporter, name) for name in SDK_OPERATIONS}
+        self._temporalities: dict[InstrumentKind, AggregationTemporality] = _by_kind(exporter, "_preferred_temporality")
+        self._aggregations: dict[InstrumentKind, Aggregation] = _by_kind(exporter, "_preferred_aggregation")
+        self._mutex = threading.Lock()
+        self._shut_down = False
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        """The exporter's preference for this kind, else cumulative."""
+        return self._temporalities.get(instrument_kind, AggregationTemporality.CUMULATIVE)
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
+        """The exporter's preference for this kind, else the SDK's default."""
+        return self._aggregations.get(instrument_kind) or DefaultAggregation()
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        """Have the exporter export, and raise unless it says that it succeeded."""
+        if self._shut_down:
+            raise ExporterShutdownError("the exporter has been shut down", operation="export")
+        context.raise_if_done()
+        answer, logged = self._call("export", context, metrics)
+        if answer is MetricExportResult.SUCCESS:
+            return
+        if answer is MetricExportResult.FAILURE:
+            raise ExporterError(f"it answered MetricExportResult.FAILURE {_reason(logged)}", operation="export")
+        raise ExporterError(
+            f"it answered {_shown(answer)}; expected MetricExportResult.SUCCESS or FAILURE", operation="export"
+        )
+
+    def force_flush(self, context: Context) -> None:
+        """Have the exporter flush, and raise if it says that it could not."""
+        if self._shut_down:
+            return
+        context.raise_if_done()
+        self._finish("force_flush", context)
+
+    def shutdown(self, context: Context) -> None:
+        """Have the exporter shut down, also when the context is done; once."""
+        with self._mutex:
+            if self._shut_down:
+                raise ExporterShutdownError("the exporter has been shut down already", operation="shutdown")
+            self._shut_down = True
+        self._finish("shutdown", context)
+
+    def _finish(self, operation: str, context: Context) -> None:
+        answer, logged = self._call(operation, context)
+        if answer is False or answer is MetricExportResult.FAILURE:
+            raise ExporterError(f"it answered {_shown(answer)} {_reason(logged)}", operation=operation)
+        if answer is not None and answer is not True and answer is not MetricExportResult.SUCCESS:
+            raise ExporterError(f"it answered {_shown(answer)}; expected True or False", operation=operation)
+
+    def _call(self, operation: str, context: Context, *arguments: object) -> tuple[object, list[str]]:
+        """Call the exporter's method; its answer, and what it logged."""
+        options: dict[str, float] = {}
+        remaining = context.remaining()
+        if self._takes_timeout[operation] and remaining is not None and isfinite(remaining):
+            options[_TIMEOUT] = max(remaining * 1000, _SHORTEST)
+        with heard(type(self._exporter), self._masker) as logged:
+            answer = getattr(self._exporter, operation)(*arguments, **options)
+        return answer, logged
+
+
+def _reason(logged: list[str]) -> str:
+    return f"and logged: {'; '.join(logged)}" if logged else "and logged no reason"
+
+
+def _shown(answer: object) -> str:
+    if isinstance(answer, bool | MetricExportResult | None):
+        return str(answer)
+    return f"an object of type {type(answer).__name__}"
+
+
+def _takes_timeout(exporter: object, operation: str) -> bool:
+    """Whether the method takes the time-out; most do, some of those written for older versions of the SDK do not."""
+    where = f"{type(exporter).__module__}.{type(exporter).__qualname__}.{operation}"
+    method = getattr(exporter, operation, None)
+    if not callable(method):
+        raise ContractError(f"{where} is missing; a MetricExporter has the methods {', '.join(SDK_OPERATIONS)}")
+    if inspect.iscoroutinefunction(method):
+        raise ContractError(f"{where} is async; the methods of a MetricExporter are plain ones, which the SDK calls")
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):
+        return True  # it cannot be read, as of code in C: the SDK itself passes the time-out
+    arguments = (None,) if operation == "export" else ()
+    for options, takes in (({_TIMEOUT: 0}, True), ({}, False)):
+        try:
+            signature.bind(*arguments, **options)
+        except TypeError:
+            continue
+        return takes
+    expected = "(metrics_data, timeout_millis)" if arguments else "(timeout_millis)"
+    raise ContractError(f"{where} takes {signature}; expected what a MetricExporter takes, {expected}")
+
+
+def _by_kind(exporter: object, attribute: str) -> dict[InstrumentKind, Any]:  # Any: whatever the exporter prefers
+    """A preference by instrument class, as the SDK has it, by instrument kind."""
+    preferred: Mapping[type, Any] = getattr(exporter, attribute, None) or {}  # Any: as above
+    kinds = {instrument_class: kind for kind, instrument_class in INSTRUMENT_CLASSES.items()}
+    unknown = [instrument_class for instrument_class in preferred if instrument_class not in kinds]
+    if unknown:
+        name = getattr(unknown[0], "__qualname__", None) or type(unknown[0]).__qualname__
+        raise ContractError(
+            f"{type(exporter).__module__}.{type(exporter).__qualname__}.{attribute} has {name}, which is no instrument "
+            f"class of opentelemetry.sdk.metrics"
+        )
+    return {kinds[instrument_class]: choice for instrument_class, choice in preferred.items()}
