@@ -1,0 +1,23 @@
+"""What can go wrong with a sink, as exceptions."""
+
+from __future__ import annotations
+
+from exporter_core.errors import ExporterCoreError
+
+__all__ = ["SinkError", "SinkPortTakenError", "SinkStartError", "SinkTimeoutError"]
+
+
+class SinkError(ExporterCoreError):
+    """A sink cannot do what it was asked for, for instance because its process was killed."""
+
+
+class SinkStartError(SinkError):
+    """A sink did not start; the message says why and the way out."""
+
+
+class SinkPortTakenError(SinkStartError):
+    """Another program listens on the port that the sink was to use."""
+
+
+class SinkTimeoutError(SinkError, TimeoutError):
+    """What was awaited of a sink did not happen within the bound."""

@@ -1,0 +1,370 @@
+"""The sinks as a test sees them: start one in a ``with`` block, point the subject at it, script it, read it back."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVarTuple, cast
+
+from exporter_core.conformance.sinks._process import SinkProcess
+from exporter_core.conformance.sinks.errors import SinkError
+from exporter_core.conformance.sinks.faults import parse_script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from exporter_core.conformance.sinks.records import Connection, Line, Point, Request, Stamp
+
+__all__ = [
+    "FileSink",
+    "Gate",
+    "HttpSink",
+    "OtlpGrpcSink",
+    "OtlpHttpSink",
+    "RemoteWriteSink",
+    "Sink",
+    "StdoutSink",
+    "TcpSink",
+    "start_sinks",
+]
+
+AWAITED: Final = 30.0
+"""Seconds that what is awaited of a sink may take: it ends failing runs and decides nothing."""
+
+Sinks = TypeVarTuple("Sinks")
+
+_UNSEEN: Final = frozenset({"ok", "hang", "refuse", "blackhole", "reset", "truncate", "garbage"})
+_HTTP: Final = _UNSEEN | {"status", "retry-after", "retry-after-date", "drip", "redirect"}
+
+
+class Sink:
+    """What every sink has. Enter it to start it, in a process of its own; leave it to end it.
+
+    Everything here may be called from any thread. Raises :class:`SinkError` if the process was killed or is closed.
+
+    Args:
+        secrets: texts that no record may show, besides headers that are secret by name.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, *, secrets: Iterable[str] = ()) -> None:
+        self._options: dict[str, Any] = {"secrets": tuple(secrets)}
+        self._process: SinkProcess | None = None
+        self._index = 0
+
+    def __enter__(self) -> Self:
+        _start([self])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the sink's process, and with it every sink started beside it; a second call does nothing."""
+        if self._process is not None:
+            self._process.close()
+
+    @property
+    def pid(self) -> int:
+        """The process that the sink runs in."""
+        return self._started().pid
+
+    def points(self) -> list[Point]:
+        """The points that the backend has, in the order in which it got them.
+
+        Of a request that the script had fail, nothing is stored; of a partial success, the first points.
+        """
+        found: list[Point] = self._call("points")
+        return found
+
+    def clear(self) -> None:
+        """Forget everything recorded so far; script, gate and open connections stay."""
+        self._call("clear")
+
+    def _opens_with(self) -> tuple[int, ...]:
+        return ()
+
+    def _has_started(self, process: SinkProcess, index: int) -> None:
+        self._process, self._index = process, index
+
+    def _started(self) -> SinkProcess:
+        if self._process is None:
+            raise SinkError(f"sink {self.kind}: not started; use it in a with block")
+        return self._process
+
+    def _call(self, operation: str, *arguments: object, seconds: float = 0.0) -> Any:  # as the operation says
+        return self._started().call(self._index, operation, *arguments, seconds=seconds)
+
+
+class Gate:
+    """A shut gate of a sink: requests enter and wait. Leaving its ``with`` block opens it.
+
+    ``shut_at`` and, once it is open, ``opened_at`` are order stamps.
+    """
+
+    def __init__(self, sink: _Gated) -> None:
+        self._sink = sink
+        self.shut_at: Stamp = sink._call("shut")
+        self.opened_at: Stamp | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.open()
+
+    def await_entered(self, count: int = 1, *, timeout: float = AWAITED) -> Stamp:
+        """Return when so many requests have entered since the gate was shut; SinkTimeoutError after ``timeout`` s."""
+        entered: Stamp = self._sink._call("await_entered", count, timeout, seconds=timeout)
+        return entered
+
+    def open(self) -> Stamp:
+        """Let the requests go on; whatever they lead to has a later stamp than the one returned.
+
+        A request whose sender has closed its connection meanwhile is dropped.
+        """
+        if self.opened_at is None:
+            self.opened_at = self._sink._call("open")
+        return self.opened_at
+
+
+class _Gated(Sink):
+    """A sink with a gate."""
+
+    def shut(self) -> Gate:
+        """Shut the gate: what enters from here on waits until it is opened."""
+        return Gate(self)
+
+
+class _NetworkSink(_Gated):
+    """A sink that listens on a port of 127.0.0.1.
+
+    Args:
+        port: the port; 0 for a free one.
+        secrets: texts that no record may show, besides headers that are secret by name.
+    """
+
+    faults: ClassVar[frozenset[str]]
+    """The kinds of fault that this sink knows."""
+
+    def __init__(self, *, port: int = 0, secrets: Iterable[str] = ()) -> None:
+        super().__init__(secrets=secrets)
+        self._options["port"] = port
+        self.port: int = port
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        self._started()
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """What an exporter is configured with: the URL that it sends to."""
+        return f"http://{self.address}"
+
+    def script(self, *faults: str, then: str = "ok") -> None:
+        """Replace the script: the faults, one a request, and then ``then`` for every request that follows.
+
+        ValueError for a fault that this sink does not know. ``"refuse"`` and ``"blackhole"`` can only be what follows,
+        since a sink does not see the connections it never gets.
+        """
+        self._call("script", *parse_script(faults, then, self.faults, grpc=self.kind == "otlp_grpc"))
+
+    def requests(self) -> list[Request]:
+        """Every request, in the order of arrival, whatever became of it."""
+        found: list[Request] = self._call("requests")
+        return found
+
+    def connections(self) -> list[Connection]:
+        """Every connection, in the order of arrival."""
+        found: list[Connection] = self._call("connections")
+        return found
+
+    def await_requests(self, count: int = 1, *, timeout: float = AWAITED) -> None:
+        """Return when so many requests have arrived; SinkTimeoutError after ``timeout`` seconds."""
+        self._call("await_requests", count, timeout, seconds=timeout)
+
+    def await_stored(self, count: int = 1, *, timeout: float = AWAITED) -> None:
+        """Return when the data of so many requests is stored; SinkTimeoutError after ``timeout`` seconds."""
+        self._call("await_stored", count, timeout, seconds=timeout)
+
+    def await_closed(self, *, timeout: float = AWAITED) -> None:
+        """Return when no connection is open; SinkTimeoutError after ``timeout`` seconds."""
+        self._call("await_closed", timeout, seconds=timeout)
+
+    def _has_started(self, process: SinkProcess, index: int) -> None:
+        super()._has_started(process, index)
+        self.port = process.ports[index]
+
+
+class _DrippingSink(_NetworkSink):
+    """A sink that can answer a byte at a time."""
+
+    def step(self, count: int = 1) -> None:
+        """Let ``count`` more bytes of an answer that drips by steps (``drip:step``) go out."""
+        self._call("step", count)
+
+    def finish(self) -> None:
+        """Let every answer that drips send the rest at once; the data is stored then. Without this it never ends."""
+        self._call("finish")
+
+
+class OtlpHttpSink(_DrippingSink):
+    """An OTLP/HTTP backend: protobuf and JSON, gzip or not, at ``/v1/metrics``."""
+
+    kind = "otlp_http"
+    faults = _HTTP | {"partial"}
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that an exporter sends to."""
+        return f"http://{self.address}/v1/metrics"
+
+
+class OtlpGrpcSink(_DrippingSink):
+    """An OTLP/gRPC backend without TLS."""
+
+    kind = "otlp_grpc"
+    faults = _UNSEEN | {"status", "retry-after", "drip", "partial"}
+
+
+class RemoteWriteSink(_DrippingSink):
+    """A Prometheus remote write 1.0 backend at ``/api/v1/write``; labels that break its rules are answered 400."""
+
+    kind = "remote_write"
+    faults = _HTTP
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that an exporter sends to."""
+        return f"http://{self.address}/api/v1/write"
+
+
+class HttpSink(_DrippingSink):
+    """An HTTP server that answers any request with an empty 200 and keeps its body; it decodes no points."""
+
+    kind = "http"
+    faults = _HTTP
+
+
+class TcpSink(_NetworkSink):
+    """A TCP server that keeps the bytes it gets. A script has one fault a connection, due with its first bytes."""
+
+    kind = "tcp"
+    faults = _UNSEEN
+
+    @property
+    def endpoint(self) -> str:
+        """``tcp://host:port``."""
+        return f"tcp://{self.address}"
+
+    def content(self) -> bytes:
+        """All bytes that came, over all connections, in their order."""
+        found: bytes = self._call("content")
+        return found
+
+
+class _StreamSink(Sink):
+    """A sink that reads text."""
+
+    def content(self) -> bytes:
+        """All that was written up to this call."""
+        found: bytes = self._call("content")
+        return found
+
+    def lines(self) -> list[Line]:
+        """The complete lines that were written up to this call."""
+        found: list[Line] = self._call("lines")
+        return found
+
+
+class FileSink(_StreamSink):
+    """A file that the subject writes; points are read from OTLP's JSON and from the SDK's own.
+
+    Args:
+        path: the file, which need not exist yet.
+        secrets: not used for files, whose content is theirs.
+    """
+
+    kind = "file"
+
+    def __init__(self, path: str | os.PathLike[str], *, secrets: Iterable[str] = ()) -> None:
+        super().__init__(secrets=secrets)
+        self.path = Path(path).absolute()
+        self._options["path"] = str(self.path)
+
+
+class StdoutSink(_StreamSink, _Gated):
+    """A pipe to be the standard output of the subject's process, of 4096 bytes; points as for :class:`FileSink`.
+
+    Give ``writer`` to the process (``subprocess.Popen(..., stdout=sink.writer)``). While the gate is shut nothing is
+    read, and a writer blocks once the pipe is full; *entered* means that the pipe has something in it.
+    """
+
+    kind = "stdout"
+
+    def __init__(self, *, secrets: Iterable[str] = ()) -> None:
+        super().__init__(secrets=secrets)
+        self._reader = -1
+        self.writer: int = -1
+        """The descriptor to write to; closed with the sink, or by :meth:`close_writer`."""
+
+    def close_writer(self) -> None:
+        """Close this process's end, for instance once the subject's process has it."""
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def await_text(self, text: str, *, timeout: float = AWAITED) -> None:
+        """Return when this text has been written; SinkTimeoutError after ``timeout`` seconds."""
+        self._call("await_text", text.encode(), timeout, seconds=timeout)
+
+    def close(self) -> None:
+        """End the sink's process and close the writer."""
+        super().close()
+        self.close_writer()
+
+    def _opens_with(self) -> tuple[int, ...]:
+        self._reader, self.writer = os.pipe()
+        return (self._reader,)
+
+    def _close_reader(self) -> None:
+        os.close(self._reader)
+        self._reader = -1
+
+
+@contextmanager
+def start_sinks(*sinks: *Sinks) -> Iterator[tuple[*Sinks]]:
+    """Start several sinks in one process, which starts as fast as one does; they end together."""
+    started = cast("tuple[Sink, ...]", sinks)  # no bound of a TypeVarTuple can say so
+    with ExitStack() as stack:
+        _start(list(started))
+        for sink in started:
+            stack.callback(sink.close)
+        yield sinks
+
+
+def _start(sinks: list[Sink]) -> None:
+    opened: list[int] = []
+    try:
+        for sink in sinks:
+            opened.extend(sink._opens_with())
+        process = SinkProcess([(sink.kind, sink._options) for sink in sinks], tuple(opened))
+    except BaseException:
+        for sink in sinks:
+            if isinstance(sink, StdoutSink):
+                sink.close_writer()
+        raise
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    for index, sink in enumerate(sinks):
+        sink._has_started(process, index)
