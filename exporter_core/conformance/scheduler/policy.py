@@ -1,0 +1,138 @@
+"""Who runs next: by PCT's priorities and change points, by a record, or whoever can."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter_core.conformance.scheduler.results import Switch
+    from exporter_core.conformance.scheduler.tasks import Task
+
+__all__ = ["InOrder", "Policy", "Priorities", "Recorded"]
+
+
+class Policy(Protocol):
+    """Decides at the points that the schedule asks about. ``runnable`` is never empty, and in the order of starting."""
+
+    next_step: float
+    """The next step at which to ask, apart from those after a thread has become able to run."""
+    diverged: bool
+
+    def admit(self, task: Task) -> None:
+        """Take a thread in."""
+        ...
+
+    def yielded(self, task: Task) -> None:
+        """Put a thread behind the others, which it lets go first or keeps from running."""
+        ...
+
+    def preempt(self, step: int, running: Task, runnable: Sequence[Task]) -> Task:
+        """Who goes on at this step."""
+        ...
+
+    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:
+        """Who comes after a thread that has blocked or ended."""
+        ...
+
+
+class Priorities:
+    """PCT: random priorities, and ``depth - 1`` random steps, of ``length`` expected, where the running one drops."""
+
+    def __init__(self, seed: int, depth: int, length: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        points = self._random.sample(range(1, max(length, depth) + 1), depth - 1)
+        self._drops = {step: value for value, step in enumerate(points, start=1)}
+        self._pending = sorted(points, reverse=True)
+        self._priority: dict[Task, float] = {}
+        self._lowest = 0
+        self.next_step: float = self._pending[-1] if self._pending else math.inf
+        self.diverged = False
+
+    def admit(self, task: Task) -> None:
+        # Above every drop. The owner comes first: it runs when what it waited for is over, and is not under test.
+        self._priority[task] = math.inf if task.index == 0 else len(self._drops) + 1 + self._random.random()
+
+    def yielded(self, task: Task) -> None:
+        if task.index:
+            self._lowest -= 1
+            self._priority[task] = self._lowest
+
+    def preempt(self, step: int, running: Task, runnable: Sequence[Task]) -> Task:
+        while self._pending and self._pending[-1] <= step:
+            self._priority[running] = self._drops[self._pending.pop()]
+            self.next_step = self._pending[-1] if self._pending else math.inf
+        return self._highest(runnable)
+
+    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
+        return self._highest(runnable)
+
+    def _highest(self, runnable: Sequence[Task]) -> Task:
+        return max(runnable, key=self._priority.__getitem__)
+
+
+class InOrder:
+    """No preemption: a thread runs until it blocks, then the first that can; one that yielded only after the others."""
+
+    def __init__(self) -> None:
+        self._behind: dict[Task, int] = {}
+        self._yields = 0
+        self.next_step: float = math.inf
+        self.diverged = False
+
+    def admit(self, task: Task) -> None:
+        self._behind[task] = 0
+
+    def yielded(self, task: Task) -> None:
+        self._yields += 1
+        self._behind[task] = self._yields
+
+    def preempt(self, step: int, running: Task, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
+        # A thread that has just yielded is behind everybody, any other has nobody to let go first.
+        return min(runnable, key=self._behind.__getitem__) if self._behind[running] == self._yields > 0 else running
+
+    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
+        return min(runnable, key=self._behind.__getitem__)
+
+
+class Recorded:
+    """The switches of a record, and between them the first that can run."""
+
+    def __init__(self, switches: Sequence[Switch]) -> None:
+        self._preemptions = [switch for switch in reversed(switches) if switch.handover is None]
+        self._handovers = {switch.handover: switch.thread for switch in switches if switch.handover is not None}
+        self.diverged = False
+        self.next_step: float = math.inf
+        self._look_ahead()
+
+    def admit(self, task: Task) -> None:
+        """Nothing: the record knows."""
+
+    def yielded(self, task: Task) -> None:
+        """Nothing: the record knows."""
+
+    def preempt(self, step: int, running: Task, runnable: Sequence[Task]) -> Task:
+        if not self._preemptions or self._preemptions[-1].step > step:
+            return running
+        wanted = self._preemptions.pop().thread
+        self._look_ahead()
+        return self._of(wanted, runnable) or running
+
+    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:
+        wanted = self._handovers.get(handover)
+        if wanted is None:
+            return runnable[0]
+        return self._of(wanted, runnable) or runnable[0]
+
+    def _look_ahead(self) -> None:
+        self.next_step = self._preemptions[-1].step if self._preemptions else math.inf
+
+    def _of(self, wanted: int, runnable: Sequence[Task]) -> Task | None:
+        for task in runnable:
+            if task.index == wanted:
+                return task
+        self.diverged = True
+        return None
