@@ -66,13 +66,13 @@ class Job:
         self.operation = operation
         self.until = context
         """Bounds the whole."""
-        self.context = context.child(timeout=_until_release(context)) if operation == "shutdown" else context
+        self.context: Context = context.child(timeout=_until_release(context)) if operation == "shutdown" else context
         """Bounds collecting and exporting."""
         self.phase = Phase.WAITING
         self.points_handed_over = 0
         self.points_accepted = 0
-        self.over = False
-        self.released = False
+        self.over: bool = False
+        self.released: bool = False
         """Whether the caller, in the place of the thread, has the exporter shut down."""
         self._clock = context._clock
         self._started = self._ended = self._clock.monotonic()
