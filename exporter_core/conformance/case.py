@@ -1,0 +1,350 @@
+"""One run of one clause: the exporter, its harness, calls that can be watched, and what may be asserted.
+
+Every wait is bounded. A bound only ever ends a run that fails: what decides is order, never a duration.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, cast
+
+from exporter_core.conformance.journal import Call, Journal
+from exporter_core.conformance.tokens import Batch, Tokens, compare
+from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
+from exporter_core.context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.harness import Capabilities, Harness
+    from exporter_core.conformance.subject import Driven, Mode, Subject
+    from exporter_core.conformance.tokens import Point
+
+__all__ = ["SHORT", "Case", "lines", "told"]
+
+SHORT = 0.03
+"""Seconds of a deadline that is meant to pass."""
+
+_LOOK = 0.001
+_LEAVE = 2.0  # seconds that calls and shutdowns may take when a clause is over
+
+
+class Case:
+    """One run of one clause.
+
+    Args:
+        clause: which.
+        subject: the exporter.
+        mode: raw or behind the guard.
+        directory: an empty folder.
+        seed: decides what is random.
+        patience: seconds after which a run that waits has failed.
+        canary: whether to wrap the exporter in the clause's own fault.
+    """
+
+    def __init__(
+        self,
+        clause: Clause,
+        subject: Subject,
+        mode: Mode,
+        *,
+        directory: Path,
+        seed: int,
+        patience: float,
+        canary: bool,
+    ) -> None:
+        self.clause = clause
+        self.subject = subject
+        self.mode: Mode = mode
+        self.directory = directory
+        self.patience = patience
+        self.journal = Journal()
+        self.tokens = Tokens(f"{clause.id}-{mode}", seed)
+        self.observations: list[str] = []
+        self.tainted = False
+        """Whether something of this run goes on although it is over."""
+        self._canary = clause.canary if canary else None
+        self._is_shut = False
+        self._contexts: list[Context] = []
+        self._calls: list[Call] = []
+        self._driven: list[Driven] = []
+        self._wrapped: list[Any] = []
+        self._wrapped_before: list[Any] = []
+        self._harness: Harness | None = None
+
+    # --- the parts -----------------------------------------------------------------------------------------------
+
+    @property
+    def harness(self) -> Harness:
+        """The harness, set up. Raises VerdictError if there is none."""
+        if self._harness is None:
+            if self.subject.harness is None:
+                raise VerdictError(Verdict.UNOBSERVABLE, "there is no harness: nothing shows what was delivered")
+            harness = self.subject.harness()
+            try:
+                harness.setup(self.directory, self.journal.stamp)
+            except Exception as error:
+                raise VerdictError(
+                    Verdict.KIT_ERROR, f"the harness failed in setup: {type(error).__name__}: {error}"
+                ) from error
+            self._harness = harness
+        return self._harness
+
+    @property
+    def has_harness(self) -> bool:
+        """Whether deliveries can be seen."""
+        return self.subject.harness is not None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the exporter says that it is."""
+        from exporter_core.conformance.harness import Capabilities  # noqa: PLC0415 - a value, not a type
+
+        return self.subject.harness.capabilities if self.subject.harness else Capabilities()
+
+    def exporter(self) -> Driven:
+        """A fresh exporter, in a canary run with the clause's fault."""
+        config = self.harness.config() if self.has_harness else {}
+        driven = self.subject.drive(self.mode, config, self.journal)
+        self._driven.append(driven)
+        if self._canary is None:
+            return driven
+        wrapped = self._canary(self, driven)
+        self._wrapped.append(wrapped)
+        return cast("Driven", wrapped)
+
+    def plain_exporter(self) -> Driven:
+        """A fresh exporter without any canary."""
+        driven = self.subject.drive(self.mode, self.harness.config() if self.has_harness else {}, self.journal)
+        self._driven.append(driven)
+        return driven
+
+    def forget(self) -> None:
+        """Let go of the exporters and calls so far."""
+        self._driven.clear()
+        self._wrapped_before += self._wrapped
+        self._wrapped.clear()
+        self._calls.clear()
+
+    def batch(self, points: int = 3) -> Batch:
+        """A batch of points that were never seen before."""
+        return self.tokens.batch(points)
+
+    # --- contexts ------------------------------------------------------------------------------------------------
+
+    def calm(self) -> Context:
+        """A context with more time than anything takes."""
+        return self._kept(Context.with_timeout(3600))
+
+    def short(self) -> Context:
+        """A context whose deadline is meant to pass."""
+        return self._kept(Context.with_timeout(SHORT))
+
+    def background(self) -> Context:
+        """A context without a deadline, cancelled when the run is over."""
+        return self._kept(Context.background())
+
+    def done_contexts(self) -> list[tuple[str, Context]]:
+        """A context that has expired and one that was cancelled, with their names."""
+        cancelled = Context.background()
+        cancelled.cancel("by the clause")
+        return [("an expired context", Context.with_timeout(0)), ("a cancelled context", cancelled)]
+
+    def _kept(self, context: Context) -> Context:
+        self._contexts.append(context)
+        return context
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, function: Callable[[], object]) -> Call:
+        """Call on a thread of its own; see :class:`Call`."""
+        call = Call(function, name, self.journal)
+        self._calls.append(call)
+        return call
+
+    def do(self, name: str, function: Callable[[], object]) -> Call:
+        """Call, and wait for the end. Fails the clause if it does not come."""
+        call = self.start(name, function)
+        self.ends(call, f"{name} ends")
+        return call
+
+    def send(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
+        """Start to export, and to flush if the exporter holds data, in one call."""
+        context = context or self.calm()
+        return self.start("export", lambda: self._send(exporter, batch, context))
+
+    def sent(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
+        """:meth:`send`, to its end."""
+        call = self.send(exporter, batch, context)
+        self.ends(call, "export ends")
+        return call
+
+    def _send(self, exporter: Driven, batch: Batch, context: Context) -> object:
+        result = exporter.export(context, batch.metrics)
+        if self.capabilities.holds:
+            result = exporter.force_flush(context)
+        return result
+
+    def accepted(self, exporter: Driven, batch: Batch) -> None:
+        """Export, to its end; fails the clause unless it succeeds."""
+        call = self.do("export", lambda: exporter.export(self.calm(), batch.metrics))
+        self.succeeded(call)
+
+    # --- the gate ------------------------------------------------------------------------------------------------
+
+    def shut(self) -> None:
+        """Shut the sink."""
+        self._is_shut = True
+        self.harness.shut()
+        self.journal.stamp("gate", "shut")
+
+    def open(self) -> None:
+        """Open the sink."""
+        self.journal.stamp("gate", "opened")
+        self._is_shut = False
+        self.harness.open()
+
+    def await_entry(self, call: Call) -> None:
+        """Wait until the call stands before the shut gate; INCONCLUSIVE or FAIL if it never does."""
+        operation = "force_flush" if self.capabilities.holds else "export"
+        begun = ("enter", operation)
+        until = monotonic() + self.patience
+
+        def there() -> bool:
+            entered = self.harness.entered()
+            if entered is None:
+                return any((event.kind, event.text) == begun for event in self.journal.events)
+            return entered
+
+        while not there():
+            if call.over:
+                raise VerdictError(Verdict.INCONCLUSIVE, f"{call.name} ended before it reached the sink: {told(call)}")
+            if monotonic() > until:
+                raise VerdictError(Verdict.INCONCLUSIVE, f"{call.name} never reached the sink")
+            sleep(_LOOK)
+        self.journal.stamp("note", "the subject stands before the gate")
+
+    def await_requests(self, number: int, call: Call) -> None:
+        """Wait until so many requests have arrived."""
+        if not self.until(lambda: self.harness.requests() >= number or call.over):
+            raise VerdictError(Verdict.INCONCLUSIVE, f"request {number} never arrived")
+        if self.harness.requests() < number:
+            raise VerdictError(Verdict.INCONCLUSIVE, f"the call ended before request {number}: {told(call)}")
+
+    def until(self, condition: Callable[[], bool]) -> bool:
+        """Wait for the condition; whether it came."""
+        limit = monotonic() + self.patience
+        while not condition():
+            if monotonic() > limit:
+                return False
+            sleep(_LOOK)
+        return True
+
+    # --- assertions ----------------------------------------------------------------------------------------------
+
+    def observe(self, text: str) -> None:
+        """Note the positive evidence for PASS."""
+        self.observations.append(text)
+        self.journal.stamp("note", text)
+
+    def ends(self, call: Call, expected: str) -> None:
+        """Fail unless the call ends; a shut gate stays shut meanwhile, so that the end came before its opening."""
+        if call.wait(self.patience):
+            return
+        gate = " while the gate was shut" if self._is_shut else ""
+        self.journal.stamp("note", f"{call.name} still runs")
+        raise Failed(expected, f"{call.name} had not ended {self.patience:g} s later{gate}")
+
+    def succeeded(self, call: Call) -> None:
+        """Fail unless the call returned."""
+        if call.error is not None:
+            raise Failed(f"{call.name} succeeds", told(call)) from call.error
+
+    def raised(self, call: Call, kind: type[BaseException] = Exception, *, when: str = "") -> BaseException:
+        """Fail unless the call raised such an error; the error."""
+        expected = f"{call.name} raises {'an error' if kind is Exception else kind.__name__}{when and ' ' + when}"
+        if not isinstance(call.error, kind):
+            raise Failed(expected, told(call)) from call.error
+        self.observe(f"{call.name} raised {type(call.error).__name__}{when and ' ' + when}")
+        return call.error
+
+    def read_back(self) -> list[Point]:
+        """What has arrived; KIT_ERROR if the harness fails."""
+        try:
+            return list(self.harness.read_back())
+        except Exception as error:
+            raise VerdictError(
+                Verdict.KIT_ERROR, f"the harness failed in read_back: {type(error).__name__}: {error}"
+            ) from error
+
+    def delivered(self, *batches: Batch, expected: str, whole: bool = False, once: bool = False) -> None:
+        """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
+        found = compare(
+            [point for batch in batches for point in batch.points],
+            self.read_back(),
+            ignore=self.capabilities.not_carried,
+        )
+        wrong = bool(found.lost) or (whole and bool(found.corrupted)) or (once and bool(found.duplicated))
+        if wrong:
+            raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))
+        self.observe(f"{sum(len(batch.points) for batch in batches)} points arrived")
+
+    def nothing_of(self, batch: Batch, *, expected: str) -> None:
+        """Fail if a point of the batch has arrived."""
+        arrived = {point.token for point in self.read_back()}.intersection(batch.tokens)
+        if arrived:
+            raise Failed(expected, f"{len(arrived)} of its {len(batch.points)} points arrived")
+        self.observe("none of its points arrived")
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let everything end; sets :attr:`tainted` if something does not."""
+        try:
+            if self._harness is not None:
+                if self._is_shut:
+                    self.open()
+                if "ok" in self._harness.faults:
+                    self._harness.fault("ok")
+        finally:
+            for wrapped in (*self._wrapped_before, *self._wrapped):
+                wrapped.release()
+            leave = threading.Thread(target=self._leave, name="conformance-leave", daemon=True)
+            leave.start()
+            leave.join(_LEAVE)
+            for context in self._contexts:
+                context.cancel("the clause is over")
+            if self._harness is not None:
+                self._harness.teardown()
+            leave.join(_LEAVE)
+            limit = monotonic() + _LEAVE
+            for call in self._calls:
+                call.wait(max(0.0, limit - monotonic()))
+            self.tainted = leave.is_alive() or any(not call.over for call in self._calls)
+
+    def _leave(self) -> None:
+        for context in self._contexts:
+            context.cancel("the clause is over")
+        for driven in self._driven:
+            try:
+                driven.shutdown(Context.with_timeout(_LEAVE / 2))
+            except BaseException:  # noqa: BLE001, S110 - it may have been shut down, or be what the clause found
+                pass
+
+
+def told(call: Call) -> str:
+    """How a call came out, in one line."""
+    if not call.over:
+        return f"{call.name} still runs"
+    if call.error is not None:
+        return f"it raised {type(call.error).__name__}: {' '.join(str(call.error).split())[:200]}"
+    return "it returned" if call.result is None else f"it returned {type(call.result).__name__}"
+
+
+def lines(events: Sequence[Any]) -> list[dict[str, Any]]:
+    """Events as JSON has them, the first one at 0 seconds."""
+    start = events[0].seconds if events else 0.0
+    return [{"seconds": round(event.seconds - start, 6), "kind": event.kind, "text": event.text} for event in events]

@@ -1,0 +1,145 @@
+"""What a clause is, and the registry of them: one promise of the contract with the function that checks it.
+
+The functions stand in :mod:`exporter_core.conformance.families`, one module a family. Identifiers are never reused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from exporter_core.conformance.canaries import Canary
+    from exporter_core.conformance.case import Case
+
+__all__ = ["Clause", "Level", "Technique", "clause", "clauses", "select"]
+
+Level = Literal["MUST", "SHOULD", "INFO"]
+Technique = Literal["S", "X", "G", "F", "Q", "T", "C"]
+
+TECHNIQUES: dict[Technique, str] = {
+    "S": "sequential calls, each data point with an identity of its own",
+    "X": "a context that is already done",
+    "G": "a gate: the sink is shut, and the order relative to its opening decides",
+    "F": "a fault script of the sink",
+    "Q": "quiescence: no thread, descriptor, socket or child remains",
+    "T": "introspection",
+    "C": "a child process",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clause:
+    """One promise, and how it is checked."""
+
+    id: str
+    """Such as ``"EXP-06"``; never reused or renumbered."""
+    level: Level
+    promise: str
+    """The promise in one line."""
+    words: str
+    """The contract's own words."""
+    technique: Technique
+    check: str
+    """What to look at in an exporter that fails it."""
+    function: Callable[[Case], None]
+    canary: type[Canary] | None
+    """Makes the wrapper that breaks this promise; None for a static canary, which rests on the mutants."""
+    since: int = 1
+    """The contract version that first made the promise."""
+    derived: bool = False
+    """Marked by a dagger: follows from the contract without standing in it."""
+    hygiene: bool = False
+    """Marked by a double dagger: Python hygiene, which never decides about conformance."""
+    after: tuple[str, ...] = ()
+    """The clauses without which this one says nothing: it is BLOCKED when one of them failed."""
+    faults: tuple[str, ...] = ()
+    """The sink's faults that it needs, without their arguments."""
+    needs: tuple[str, ...] = ()
+    """What else it needs of the harness: ``"read_back"``, ``"gate"``."""
+
+    @property
+    def family(self) -> str:
+        """The first part of the identifier."""
+        return self.id.partition("-")[0]
+
+    @property
+    def mark(self) -> str:
+        """The level with its marks, such as ``"MUST†"``."""
+        return f"{self.level}{'†' * self.derived}{'‡' * self.hygiene}"
+
+
+@dataclass
+class _Registry:
+    clauses: dict[str, Clause] = field(default_factory=dict)
+
+
+_registry = _Registry()
+
+
+def clause(
+    id: str,  # noqa: A002 - the field's name
+    level: Level,
+    promise: str,
+    *,
+    words: str,
+    technique: Technique,
+    check: str,
+    canary: type[Canary] | None,
+    derived: bool = False,
+    hygiene: bool = False,
+    after: tuple[str, ...] = (),
+    faults: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
+) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
+    """Register the decorated function as the check of a clause; the fields are those of :class:`Clause`."""
+
+    def register(function: Callable[[Case], None]) -> Callable[[Case], None]:
+        if id in _registry.clauses:
+            raise ValueError(f"clause {id} is defined twice")
+        _registry.clauses[id] = Clause(
+            id=id,
+            level=level,
+            promise=promise,
+            words=words,
+            technique=technique,
+            check=check,
+            function=function,
+            canary=canary,
+            derived=derived,
+            hygiene=hygiene,
+            after=after,
+            faults=faults,
+            needs=needs,
+        )
+        return function
+
+    return register
+
+
+def clauses() -> tuple[Clause, ...]:
+    """Every clause that the kit can run, each after those that it builds on: the order in which they are run."""
+    from exporter_core.conformance import families  # noqa: PLC0415 - the families register with this module
+
+    families.load()
+    ordered: dict[str, Clause] = {}
+
+    def place(one: Clause) -> None:
+        for before in one.after:
+            place(_registry.clauses[before])
+        ordered[one.id] = one
+
+    for one in _registry.clauses.values():
+        place(one)
+    return tuple(ordered.values())
+
+
+def select(patterns: Sequence[str] = ()) -> tuple[Clause, ...]:
+    """The clauses that match one of the patterns, such as ``"SHD-*"``; all of them without patterns."""
+    found = clauses()
+    if not patterns:
+        return found
+    return tuple(one for one in found if any(fnmatchcase(one.id, pattern.upper()) for pattern in patterns))

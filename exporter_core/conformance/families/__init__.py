@@ -1,0 +1,15 @@
+"""The clauses, a module for each family; importing a module registers its clauses."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__all__ = ["load"]
+
+_FAMILIES = ("interface", "kinds", "export", "retrying", "data", "flush", "shutdown", "handling", "python")
+
+
+def load() -> None:
+    """Register every clause; does nothing the second time."""
+    for name in _FAMILIES:
+        import_module(f"{__name__}.{name}")

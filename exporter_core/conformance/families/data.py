@@ -1,0 +1,73 @@
+"""DAT: the data belongs to the caller."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from exporter_core.conformance import canaries
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.tokens import compare, flatten
+from exporter_core.conformance.verdicts import Failed
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from exporter_core.conformance.case import Case
+
+_WORDS = "The metrics may be reused once this returns: what is kept is copied. They are never changed."
+
+
+@clause(
+    "DAT-01",
+    "MUST",
+    "data may be reused after return",
+    words=_WORDS,
+    technique="S",
+    check="what is kept beyond export is a copy, attributes included",
+    canary=canaries.HoldsReference,
+    after=("EXP-02",),
+    needs=("read_back",),
+)
+def reused(case: Case) -> None:
+    """Spoil a batch when export has returned, flush, and look at what arrived."""
+    exporter = case.exporter()
+    batch = case.batch()
+    case.accepted(exporter, batch)
+    _poison(batch.metrics)
+    case.succeeded(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
+    case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
+
+
+def _poison(metrics: MetricsData) -> None:
+    for of_resource in metrics.resource_metrics:
+        for of_scope in of_resource.scope_metrics:
+            for metric in of_scope.metrics:
+                for point in metric.data.data_points:
+                    attributes: Any = point.attributes
+                    attributes.clear()
+                    attributes["poisoned"] = True
+                points: Any = metric.data.data_points
+                points.clear()
+
+
+@clause(
+    "DAT-02",
+    "MUST",
+    "input is unmodified",
+    words=_WORDS,
+    technique="S",
+    check="nothing is added to attributes, and no list is sorted in place",
+    canary=canaries.Annotates,
+    derived=True,
+)
+def unmodified(case: Case) -> None:
+    """Compare a batch before and after its export."""
+    exporter = case.exporter()
+    batch = case.tokens.rich()
+    before = copy.deepcopy(batch.points)
+    case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    found = compare(before, flatten(batch.metrics))
+    if found.describe():
+        raise Failed("the batch is as it was", found.corrupted[0] if found.corrupted else found.describe())
+    case.observe("the batch is as it was")

@@ -1,0 +1,311 @@
+"""EXP-01 to EXP-12: what success means, and that deadline and cancellation end an export whatever the backend does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from exporter_core.conformance import canaries
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.verdicts import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.context import Context
+
+_DELIVER = "Deliver the metrics, or accept them for delivery by the next force_flush or shutdown; return when done."
+_HONOURS = (
+    "Honours the deadline and the cancellation of the context, retries included: raises its error when it is done."
+)
+
+
+@clause(
+    "EXP-01",
+    "MUST",
+    "success means delivered, or held and delivered by the next flush or shutdown",
+    words=_DELIVER,
+    technique="S",
+    check="every point of a batch goes out; an exporter that holds data says so in its harness",
+    canary=canaries.DropsPoint,
+    needs=("read_back",),
+)
+def success(case: Case) -> None:
+    """Export; what claims to hold nothing has delivered by then, what holds data has after a flush."""
+    exporter = case.exporter()
+    first, second = case.batch(), case.batch(1)
+    for batch in (first, second):
+        case.accepted(exporter, batch)
+    if case.capabilities.holds:
+        case.succeeded(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
+        case.delivered(first, second, expected="every accepted point has arrived after the flush")
+    else:
+        case.delivered(first, second, expected="every point has arrived when export returns, as nothing is held")
+
+
+@clause(
+    "EXP-02",
+    "MUST",
+    "what arrives equals what was handed over",
+    words=_DELIVER,
+    technique="S",
+    check="NaN, infinities, extreme integers, Unicode, exemplars, attributes of the scope; or the harness names what "
+    "the format does not carry",
+    canary=canaries.Corrupts,
+    derived=True,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def fidelity(case: Case) -> None:
+    """Every kind of point with its extremes, then batches by chance from the seed."""
+    exporter = case.exporter()
+    batches = [case.tokens.rich(), *(case.tokens.random() for _ in range(5))]
+    for batch in batches:
+        case.succeeded(case.sent(exporter, batch))
+    case.delivered(*batches, expected="every point arrives as it was", whole=True)
+
+
+@clause(
+    "EXP-03",
+    "SHOULD",
+    "no duplicates on clean success",
+    words=_DELIVER,
+    technique="S",
+    check="nothing is sent again that the backend has taken",
+    canary=canaries.SendsTwice,
+    derived=True,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def once(case: Case) -> None:
+    """Export, flush, shut down: every point arrives one time."""
+    exporter = case.exporter()
+    batches = [case.batch(), case.batch()]
+    for batch in batches:
+        case.succeeded(case.sent(exporter, batch))
+    case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+    case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    case.delivered(*batches, expected="every point arrives once", once=True)
+
+
+@clause(
+    "EXP-04",
+    "MUST",
+    "synchronous: no detached work, no detached error",
+    words=_DELIVER,
+    technique="S",
+    check="export returns None, and when the work is done; no future, no fire-and-forget",
+    canary=canaries.ReturnsFuture,
+)
+def synchronous(case: Case) -> None:
+    """Export returns None."""
+    exporter = case.exporter()
+    call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    case.succeeded(call)
+    if call.result is not None:
+        raise Failed("export returns None when it is done", f"it returned {type(call.result).__name__}")
+    case.observe("export returned None")
+
+
+@clause(
+    "EXP-05",
+    "MUST",
+    "a context that is already done: an error",
+    words=_HONOURS,
+    technique="X",
+    check="context.raise_if_done() before anything else",
+    canary=canaries.IgnoresContext,
+)
+def done_before(case: Case) -> None:
+    """Export with an expired context, then with a cancelled one."""
+    for name, context in case.done_contexts():
+        exporter = case.exporter()
+        call = case.do("export", lambda e=exporter, c=context: e.export(c, case.batch().metrics))  # type: ignore[misc]  # defaults bind the loop's values
+        case.raised(call, when=f"with {name}")
+
+
+@clause(
+    "EXP-06",
+    "MUST",
+    "the deadline holds when a response never comes",
+    words=_HONOURS,
+    technique="G",
+    check="every wait for the backend is bounded by context.remaining()",
+    canary=canaries.IgnoresContext,
+    needs=("gate",),
+)
+def no_response(case: Case) -> None:
+    """Export with a short deadline while the gate is shut: it ends before the gate opens."""
+    exporter = case.exporter()
+    case.shut()
+    call = case.send(exporter, case.batch(), case.short())
+    case.await_entry(call)
+    case.ends(call, "export ends at its deadline")
+    case.raised(call, when="while the gate was shut")
+
+
+@clause(
+    "EXP-07",
+    "MUST",
+    "the deadline holds when a response drips",
+    words=_HONOURS,
+    technique="F",
+    check="the time-out of a whole request, not that of a single read (requests and httpx have only the latter)",
+    canary=canaries.IgnoresContext,
+    after=("EXP-06",),
+    faults=("drip",),
+)
+def dripping(case: Case) -> None:
+    """Export with a short deadline to a backend whose answer never gets complete."""
+    _ends_by_deadline(case, "drip")
+
+
+@clause(
+    "EXP-08",
+    "MUST",
+    "the deadline holds when connecting hangs",
+    words=_HONOURS,
+    technique="F",
+    check="connecting has a time-out of its own, from context.remaining()",
+    canary=canaries.IgnoresContext,
+    faults=("blackhole",),
+)
+def connecting(case: Case) -> None:
+    """Export with a short deadline to a backend that never answers a connection."""
+    _ends_by_deadline(case, "blackhole")
+
+
+@clause(
+    "EXP-09",
+    "MUST",
+    "the deadline bounds all retrying, Retry-After: 3600 included",
+    words=_HONOURS,
+    technique="F",
+    check="the back-off is context.wait(seconds), never longer than the context lasts",
+    canary=canaries.IgnoresContext,
+    faults=("retry-after",),
+)
+def retry_after(case: Case) -> None:
+    """Export with a short deadline to a backend that asks for an hour's patience."""
+    _ends_by_deadline(case, "retry-after:3600")
+
+
+def _ends_by_deadline(case: Case, step: str) -> None:
+    exporter = case.exporter()
+    case.harness.fault(step)
+    call = case.send(exporter, case.batch(), case.short())
+    case.ends(call, f"export ends at its deadline with {step}")
+    case.raised(call, when=f"with {step}")
+
+
+@clause(
+    "EXP-10",
+    "MUST",
+    "cancelled in flight: ends at once",
+    words=_HONOURS,
+    technique="G",
+    check="what waits for the backend is woken by context.on_done or context.wait",
+    canary=canaries.IgnoresContext,
+    needs=("gate",),
+)
+def cancelled_in_flight(case: Case) -> None:
+    """Cancel an export that stands before the shut gate: it ends before the gate opens."""
+    exporter, context = case.exporter(), case.background()
+    case.shut()
+    call = case.send(exporter, case.batch(), context)
+    case.await_entry(call)
+    context.cancel("by the clause")
+    case.ends(call, "export ends when it is cancelled")
+    case.raised(call, when="when it was cancelled, while the gate was shut")
+
+
+@clause(
+    "EXP-11",
+    "MUST",
+    "cancelled in back-off: wakes at once",
+    words=_HONOURS,
+    technique="F",
+    check="context.wait instead of time.sleep between two attempts",
+    canary=canaries.IgnoresContext,
+    faults=("retry-after",),
+)
+def cancelled_in_backoff(case: Case) -> None:
+    """Cancel an export that has been asked to come back in an hour."""
+    exporter, context = case.exporter(), case.background()
+    case.harness.fault("retry-after:3600")
+    call = case.send(exporter, case.batch(), context)
+    case.await_requests(1, call)
+    context.cancel("by the clause")
+    case.ends(call, "export ends when it is cancelled in its back-off")
+    case.raised(call, when="when it was cancelled in its back-off")
+
+
+@clause(
+    "EXP-12",
+    "MUST",
+    "immune to the wall clock stepping an hour",
+    words="Honours the deadline of the context, which is in monotonic seconds.",
+    technique="F",
+    check="time.monotonic() or context.remaining(), never time.time()",
+    canary=canaries.WallClock,
+    derived=True,
+    after=("EXP-06",),
+    needs=("gate",),
+)
+def wall_clock(case: Case) -> None:
+    """Step the clock back while a deadline runs, and forward while there is time left."""
+    exporter = case.exporter()
+    case.shut()
+    with _stepped_clock() as step:
+        call = case.send(exporter, case.batch(), case.short())
+        case.await_entry(call)
+        step(-3600.0)
+        case.ends(call, "export ends at its deadline although the clock went back an hour")
+        case.raised(call, when="although the clock went back an hour")
+    case.open()
+    other = case.exporter()
+    case.shut()
+    with _stepped_clock() as step:
+        context: Context = case.calm()
+        call = case.send(other, case.batch(), context)
+        case.await_entry(call)
+        step(7200.0)
+        case.open()
+        case.ends(call, "export ends once the gate is open")
+    case.succeeded(call)
+
+
+@contextmanager
+def _stepped_clock() -> Iterator[Callable[[float], None]]:
+    """Let ``time.time`` and ``time.time_ns`` be stepped, also where a module has imported them by name."""
+    true_time, true_ns = time.time, time.time_ns
+    offset = 0.0
+
+    def stepped() -> float:
+        return true_time() + offset
+
+    def stepped_ns() -> int:
+        return true_ns() + int(offset * 1e9)
+
+    def step(seconds: float) -> None:
+        nonlocal offset
+        offset += seconds
+
+    replaced: list[tuple[dict[str, Any], str, object]] = []
+    for module in list(sys.modules.values()):
+        names = getattr(module, "__dict__", None)
+        if not isinstance(names, dict) or names is globals():
+            continue
+        for name in ("time", "time_ns"):
+            value = names.get(name)
+            if value is true_time or value is true_ns:
+                replaced.append((names, name, value))
+                names[name] = stepped if value is true_time else stepped_ns
+    try:
+        yield step
+    finally:
+        for names, name, value in replaced:
+            names[name] = value

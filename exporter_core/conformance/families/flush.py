@@ -1,0 +1,111 @@
+"""FLU: what force_flush promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance import canaries
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.case import Case
+
+_WORDS = "Return when everything accepted before is delivered, or raise."
+_HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
+_SETTLE = 0.02  # seconds in which a flush that does not wait gets a chance to be caught; it decides nothing else
+
+
+@clause(
+    "FLU-01",
+    "MUST",
+    "on return all accepted data is readable at the backend",
+    words=_WORDS,
+    technique="G",
+    check="force_flush waits for the delivery, not for its beginning",
+    canary=canaries.FlushesEarly,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def readable(case: Case) -> None:
+    """Read back the moment the flush returns; for what holds data, with the gate shut until the flush stands there."""
+    exporter = case.exporter()
+    batches = [case.batch(), case.batch()]
+    for batch in batches:
+        case.accepted(exporter, batch)
+    gated = case.capabilities.holds and case.harness.gated
+    if gated:
+        case.shut()
+    flush = case.start("force_flush", lambda: exporter.force_flush(case.calm()))
+    if gated:
+        case.await_entry(flush)
+        if flush.wait(_SETTLE):
+            raise Failed("force_flush returns when its data is delivered", "it returned while the gate was shut")
+        case.open()
+    case.ends(flush, "force_flush ends")
+    case.succeeded(flush)
+    case.delivered(*batches, expected="every accepted point is readable when force_flush returns")
+
+
+@clause(
+    "FLU-02",
+    "MUST",
+    "a context that is already done: an error",
+    words=_HONOURS,
+    technique="X",
+    check="context.raise_if_done() in force_flush, also where nothing is held",
+    canary=canaries.IgnoresContext,
+)
+def done_before(case: Case) -> None:
+    """Flush with an expired context, then with a cancelled one."""
+    exporter = case.exporter()
+    for name, context in case.done_contexts():
+        call = case.do("force_flush", lambda c=context: exporter.force_flush(c))  # type: ignore[misc]  # binds the loop's value
+        case.raised(call, when=f"with {name}")
+
+
+@clause(
+    "FLU-03",
+    "MUST",
+    "deadline and cancellation on a hung backend",
+    words=_HONOURS,
+    technique="G",
+    check="whatever force_flush waits for, the export's lock included, ends with its context",
+    canary=canaries.FlushWaits,
+    needs=("gate",),
+)
+def hung(case: Case) -> None:
+    """Flush beside a delivery that stands before the shut gate, with a deadline, then cancelled."""
+    exporter = case.exporter()
+    case.shut()
+    parked = case.send(exporter, case.batch())
+    case.await_entry(parked)
+    flush = case.start("force_flush", lambda: exporter.force_flush(case.short()))
+    case.ends(flush, "force_flush ends at its deadline")
+    context = case.background()
+    flush = case.start("force_flush", lambda: exporter.force_flush(context))
+    context.cancel("by the clause")
+    case.ends(flush, "force_flush ends when it is cancelled")
+    if parked.over:
+        raise VerdictError(Verdict.INCONCLUSIVE, "the delivery that was parked has ended")
+    case.observe("both flushes ended while the gate was shut")
+
+
+@clause(
+    "FLU-04",
+    "MUST",
+    "a failed flush is reported",
+    words=_WORDS,
+    technique="F",
+    check="force_flush raises what its delivery raised",
+    canary=canaries.Swallows,
+    faults=("status",),
+)
+def reported(case: Case) -> None:
+    """Flush to a backend that refuses for good."""
+    if not case.capabilities.holds:
+        raise VerdictError(Verdict.NOT_APPLICABLE, "it holds nothing, so that no flush delivers anything")
+    exporter = case.exporter()
+    case.accepted(exporter, case.batch())
+    case.harness.fault("status:400")
+    case.raised(case.do("force_flush", lambda: exporter.force_flush(case.calm())), when="with status 400")

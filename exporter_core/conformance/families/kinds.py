@@ -1,0 +1,139 @@
+"""KND: what an exporter answers about instrument kinds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.view import Aggregation
+
+from exporter_core.conformance import canaries
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.verdicts import Failed
+from exporter_core.contract import InstrumentKind
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.subject import Driven
+
+_WORDS = (
+    "Never None. Safe beside every other operation and itself, and never blocked by one, also after shutdown. "
+    "A plain function, never async."
+)
+
+
+def _answers(exporter: Driven) -> dict[str, tuple[object, object]]:
+    return {kind: (exporter.temporality(kind), type(exporter.aggregation(kind))) for kind in InstrumentKind}
+
+
+@clause(
+    "KND-01",
+    "MUST",
+    "a valid temporality and aggregation for every kind",
+    words=_WORDS,
+    technique="S",
+    check="every branch of temporality and aggregation returns a value",
+    canary=canaries.NoneForGauge,
+)
+def valid(case: Case) -> None:
+    """Each of the seven kinds has both answers."""
+    exporter = case.exporter()
+    for kind in InstrumentKind:
+        temporality: Any = exporter.temporality(kind)  # Any: what a wrong exporter answers
+        aggregation: Any = exporter.aggregation(kind)  # Any: as above
+        if not isinstance(temporality, AggregationTemporality) or temporality == AggregationTemporality.UNSPECIFIED:
+            raise Failed(f"temporality({kind}) is CUMULATIVE or DELTA", f"it is {temporality!r}")
+        if not isinstance(aggregation, Aggregation):
+            raise Failed(f"aggregation({kind}) is an Aggregation", f"it is {aggregation!r}")
+    case.observe("both answers are valid for every kind")
+
+
+@clause(
+    "KND-02",
+    "SHOULD",
+    "the same answer before and after export and shutdown",
+    words=_WORDS,
+    technique="S",
+    check="answers depend on the options alone",
+    canary=canaries.Flips,
+    derived=True,
+    after=("KND-01",),
+)
+def stable(case: Case) -> None:
+    """Ask, export, ask, shut down, ask."""
+    exporter = case.exporter()
+    before = _answers(exporter)
+    case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    exported = _answers(exporter)
+    case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    for when, answers in (("an export", exported), ("shutdown", _answers(exporter))):
+        for kind, answer in answers.items():
+            if answer != before[kind]:
+                raise Failed(f"the same answer for {kind} after {when}", f"it was {before[kind]}, and is {answer}")
+    case.observe("the answers stayed the same")
+
+
+@clause(
+    "KND-03",
+    "SHOULD",
+    "the answer is not shared mutable state",
+    words=_WORDS,
+    technique="S",
+    check="hand out a new object, or one that holds nothing that can be changed",
+    canary=canaries.SharesAnswer,
+    derived=True,
+    after=("KND-01",),
+)
+def unshared(case: Case) -> None:
+    """Change what an answer holds, and ask again."""
+    exporter = case.exporter()
+    for kind in InstrumentKind:
+        for held in _containers(exporter.aggregation(kind)):
+            _spoil(held)
+        for held in _containers(exporter.aggregation(kind)):
+            if _SPOILT in held:
+                raise Failed(f"another aggregation({kind}) for every caller", "a change of one answer is in the next")
+    case.observe("a change of one answer is not in the next")
+
+
+_SPOILT = "conformance.spoilt"
+
+
+def _containers(answer: object) -> list[Any]:
+    return [value for value in getattr(answer, "__dict__", {}).values() if isinstance(value, dict | list | set)]
+
+
+def _spoil(held: Any) -> None:  # Any: a dictionary, a list or a set
+    if isinstance(held, dict):
+        held[_SPOILT] = True
+    elif isinstance(held, list):
+        held.append(_SPOILT)
+    else:
+        held.add(_SPOILT)
+
+
+@clause(
+    "KND-05",
+    "MUST",
+    "never blocked by a parked export, flush or shutdown",
+    words=_WORDS,
+    technique="G",
+    check="temporality and aggregation take no lock that an export holds",
+    canary=canaries.LocksAnswers,
+    after=("KND-01",),
+    needs=("gate",),
+)
+def unblocked(case: Case) -> None:
+    """Ask while an export stands before the shut gate, then while a shutdown waits for it as well."""
+    exporter = case.exporter()
+    case.shut()
+    parked = case.send(exporter, case.batch())
+    case.await_entry(parked)
+    case.do("temporality", lambda: _answers(exporter))
+    stopping = case.start("shutdown", lambda: exporter.shutdown(case.calm()))
+    case.do("temporality", lambda: _answers(exporter))
+    if parked.over:
+        raise Failed("the export still stands before the gate", "it has ended")
+    case.observe("answers came while an export stood before the gate, and while a shutdown waited")
+    case.open()
+    case.ends(stopping, "shutdown ends once the gate is open")

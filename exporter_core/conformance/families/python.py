@@ -1,0 +1,204 @@
+"""PY: what a Python process expects of any library. These clauses never decide about conformance."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import signal
+import threading
+import warnings
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from exporter_core.conformance import canaries
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.tokens import compare
+from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.subject import Driven
+
+_CYCLES = 8
+
+
+@clause(
+    "PY-01",
+    "SHOULD",
+    "fork, idle and in mid-export: the child exports and the parent is intact",
+    words="Python hygiene: os.fork copies locks in the state in which they are, and no thread.",
+    technique="C",
+    check="os.register_at_fork(after_in_child=...) renews locks and connections",
+    canary=canaries.InheritsLock,
+    hygiene=True,
+    after=("EXP-01",),
+    needs=("read_back", "gate"),
+)
+def forks(case: Case) -> None:
+    """Fork while idle and while an export stands before the gate; the child exports, then the parent does."""
+    exporter = case.exporter()
+    case.succeeded(case.sent(exporter, case.batch()))
+    _child_exports(case, exporter, "idle")
+    case.shut()
+    parked = case.send(exporter, case.batch())
+    case.await_entry(parked)
+    try:
+        _child_exports(case, exporter, "in mid-export", inherited=True)
+    finally:
+        case.open()
+    case.ends(parked, "the parent's export ends once the gate is open")
+    batch = case.batch()
+    case.succeeded(case.sent(exporter, batch))
+    case.delivered(batch, expected="the parent's exports go on")
+
+
+def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool = False) -> None:
+    batch = case.batch()
+
+    def child() -> str:
+        case.harness.after_fork()
+        call = case.sent(exporter, batch)
+        if call.error is not None:
+            return told(call)
+        lost = compare(batch.points, case.read_back()).lost
+        return f"{len(lost)} points lost" if lost else ""
+
+    if inherited and case.harness.entered() is None:
+        return  # the gate is outside this process: a child could not get past it either
+    seen = _in_child(case, child)
+    if seen:
+        raise Failed(f"a child that was forked {when} exports", seen)
+    case.observe(f"a child that was forked {when} exported")
+
+
+@clause(
+    "PY-02",
+    "SHOULD",
+    "interpreter exit is bounded with an export in flight",
+    words="Python hygiene: a thread that is not a daemon holds up the interpreter's exit.",
+    technique="C",
+    check="threads are daemons, or are ended by shutdown; no concurrent.futures executor with work that never ends",
+    canary=canaries.NonDaemonThread,
+    hygiene=True,
+    needs=("gate",),
+)
+def exits(case: Case) -> None:
+    """In a child, start an export that never ends, and leave as the interpreter does."""
+
+    def child() -> str:
+        exporter = case.exporter()
+        case.shut()
+        parked = case.send(exporter, case.batch())
+        case.await_entry(parked)
+        leave: Callable[[], object] = threading._shutdown  # type: ignore[attr-defined]  # what the interpreter's exit calls first
+        leave()
+        atexit._run_exitfuncs()
+        return ""
+
+    case.harness.config()
+    seen = _in_child(case, child)
+    if seen:
+        raise Failed("the interpreter exits although an export is in flight", seen)
+    case.observe("the interpreter exited although an export was in flight")
+
+
+@clause(
+    "PY-03",
+    "SHOULD",
+    "no growth over create, export, shutdown cycles, nor when never shut down",
+    words="Python hygiene: what is made again and again must not pile up.",
+    technique="Q",
+    check="no thread or descriptor for each export or each exporter",
+    canary=canaries.Leaks,
+    hygiene=True,
+    after=("SHD-02",),
+)
+def growth(case: Case) -> None:
+    """Make, use and shut down some exporters; then let some go without a shutdown."""
+
+    def cycle(*, shut_down: bool) -> None:
+        exporter = case.exporter()
+        for _ in range(2):
+            case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+        if shut_down:
+            case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+
+    cycle(shut_down=True)
+    case.forget()
+    before = Resources.now()
+    for number in range(_CYCLES):
+        cycle(shut_down=number % 2 == 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # that it was never shut down is what is tried
+        case.forget()
+
+        def grown() -> list[str]:
+            gc.collect()
+            return before.added()
+
+        if grown() and not case.until(lambda: len(grown()) < _CYCLES // 2):
+            left = grown()
+            raise Failed(f"as much after {_CYCLES} exporters as before", f"{len(left)} more: {', '.join(left[:4])}")
+    case.observe(f"nothing grew over {_CYCLES} exporters")
+
+
+def _in_child(case: Case, function: Callable[[], str]) -> str:
+    """Call in a forked child; what it returned, or how it failed. The child is killed when patience ends."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12: forking a process with threads is the point
+        number = os.fork()
+    if number == 0:
+        os.close(reading)
+        _end_child(function, writing)
+    os.close(writing)
+    case.journal.stamp("note", f"forked child {number}")
+    try:
+        limit = monotonic() + case.patience
+        ended = case.until(lambda: _ended(number) or monotonic() > limit) and _reaped.pop(number, None) is not None
+        if not ended:
+            os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+            return f"the child had not ended {case.patience:g} s later"
+        data = os.read(reading, 65536)
+    finally:
+        os.close(reading)
+    if not data:
+        return "the child died"
+    answer: dict[str, Any] = json.loads(data)
+    if answer["inconclusive"]:
+        raise VerdictError(Verdict.INCONCLUSIVE, answer["seen"])
+    return str(answer["seen"])
+
+
+_reaped: dict[int, int] = {}
+
+
+def _ended(number: int) -> bool:
+    if number in _reaped:
+        return True
+    found, status = os.waitpid(number, os.WNOHANG)
+    if found:
+        _reaped[number] = status
+    return bool(found)
+
+
+def _end_child(function: Callable[[], str], writing: int) -> None:
+    """Run in the child, which ends here without cleaning up what is the parent's."""
+    inconclusive = False
+    try:
+        seen = function()
+    except VerdictError as error:
+        seen, inconclusive = error.seen, error.verdict is Verdict.INCONCLUSIVE
+    except BaseException as error:  # noqa: BLE001 - it is told
+        seen = f"{type(error).__name__}: {error}"
+    try:
+        os.write(writing, json.dumps({"seen": seen, "inconclusive": inconclusive}).encode())
+    finally:
+        os._exit(0)

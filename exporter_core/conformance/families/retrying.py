@@ -1,0 +1,158 @@
+"""EXP-13 to EXP-18: what an export makes of a backend's failures, refusals and nonsense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance import canaries
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
+from exporter_core.errors import PartialSuccessError
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.case import Case
+
+_FINAL = "An error is final: whatever retrying there is has already happened inside."
+_STORM = 20  # attempts within a fraction of a second
+
+
+@clause(
+    "EXP-13",
+    "SHOULD",
+    "transient failures are retried inside",
+    words=_FINAL,
+    technique="F",
+    check="503 and a reset connection are tried again while the context lasts",
+    canary=canaries.GivesUp,
+    after=("EXP-01",),
+    faults=("status", "reset"),
+    needs=("read_back",),
+)
+def transient(case: Case) -> None:
+    """A backend that fails once, each in another way, has the batch in the end."""
+    exporter = case.exporter()
+    batches = []
+    for step in ("status:503", "reset"):
+        batch = case.batch()
+        case.harness.fault(step, "ok")
+        call = case.sent(exporter, batch)
+        if call.error is not None:
+            raise Failed(f"a retry after {step}", told(call)) from call.error
+        batches.append(batch)
+    case.delivered(*batches, expected="what failed once arrives")
+
+
+@clause(
+    "EXP-14",
+    "MUST",
+    "a failure that remains is raised",
+    words="Returning means done; every failure is an exception.",
+    technique="F",
+    check="no except clause that ends in return",
+    canary=canaries.Swallows,
+    faults=("status", "reset"),
+)
+def remains(case: Case) -> None:
+    """A backend that refuses for good, then one that fails for good until the deadline."""
+    for step in ("status:400", "status:500", "reset"):
+        exporter = case.exporter()
+        case.harness.fault(step)
+        call = case.sent(exporter, case.batch(), case.background().child(timeout=0.1))
+        case.raised(call, when=f"with {step}")
+
+
+@clause(
+    "EXP-15",
+    "SHOULD",
+    "permanent failures are not retried; attempts are bounded and spaced",
+    words=_FINAL,
+    technique="F",
+    check="400 is final; Retry-After: 0 does not mean at once and for ever",
+    canary=canaries.Retries,
+    faults=("status", "retry-after"),
+    after=("EXP-14",),
+)
+def permanent(case: Case) -> None:
+    """Count the attempts."""
+    exporter = case.exporter()
+    case.harness.fault("status:400")
+    case.raised(case.sent(exporter, case.batch()), when="with status 400")
+    if case.harness.requests() != 1:
+        raise Failed("one attempt for status 400", f"{case.harness.requests()} attempts")
+    other, before = case.exporter(), case.harness.requests()
+    case.harness.fault("retry-after:0")
+    case.raised(case.sent(other, case.batch(), case.background().child(timeout=0.1)), when="with Retry-After: 0")
+    attempts = case.harness.requests() - before
+    if attempts > _STORM:
+        raise Failed("attempts are spaced", f"{attempts} attempts in 0.1 s")
+    case.observe(f"1 attempt for status 400, {attempts} with Retry-After: 0")
+
+
+@clause(
+    "EXP-16",
+    "SHOULD",
+    "partial success is surfaced, with the count",
+    words="The backend took the batch but refused some of its points: PartialSuccessError, rejected_points.",
+    technique="F",
+    check="read the backend's partial success, and raise PartialSuccessError",
+    canary=canaries.Swallows,
+    after=("EXP-14",),
+    faults=("partial",),
+)
+def partial(case: Case) -> None:
+    """A backend that refuses two of five points."""
+    exporter = case.exporter()
+    case.harness.fault("partial:2")
+    error = case.raised(case.sent(exporter, case.batch(5)), PartialSuccessError, when="with 2 points refused")
+    rejected = getattr(error, "rejected_points", None)
+    if rejected != 2:  # noqa: PLR2004 - as the script says
+        raise Failed("rejected_points is 2", f"it is {rejected}")
+
+
+@clause(
+    "EXP-17",
+    "MUST",
+    "usable after a failure; an empty batch is fine",
+    words=_FINAL,
+    technique="F",
+    check="no state of a failed export is left behind",
+    canary=canaries.Poisoned,
+    derived=True,
+    after=("EXP-01", "EXP-05", "EXP-14", "EXP-15"),
+    needs=("read_back",),
+)
+def usable(case: Case) -> None:
+    """Fail, export, export nothing."""
+    exporter = case.exporter()
+    name, context = case.done_contexts()[1]
+    case.raised(case.do("export", lambda: exporter.export(context, case.batch().metrics)), when=f"with {name}")
+    if "status" in case.harness.faults:
+        case.harness.fault("status:400", "ok")
+        case.raised(case.sent(exporter, case.batch()), when="with status 400")
+    batch = case.batch()
+    case.succeeded(case.sent(exporter, batch))
+    case.succeeded(case.sent(exporter, case.tokens.empty()))
+    case.delivered(batch, expected="an export after a failure is delivered")
+
+
+@clause(
+    "EXP-18",
+    "MUST",
+    "a redirect, a non-protocol answer or a truncated answer is not mistaken for success",
+    words="Returning means done; every failure is an exception.",
+    technique="F",
+    check="accept the protocol's own success and nothing else",
+    canary=canaries.Swallows,
+    derived=True,
+    faults=("redirect", "garbage", "truncate"),
+)
+def nonsense(case: Case) -> None:
+    """Each kind of nonsense, for as long as the export likes to try."""
+    for step in case.clause.faults:
+        exporter = case.exporter()
+        case.harness.fault(step)
+        call = case.sent(exporter, case.batch(), case.background().child(timeout=0.1))
+        if not case.harness.requests():
+            raise VerdictError(Verdict.INCONCLUSIVE, "no request arrived")
+        case.raised(call, when=f"with {step}")

@@ -1,0 +1,211 @@
+"""SHD: shutting down, once and for good."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance import canaries
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
+from exporter_core.errors import ExporterShutdownError
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.subject import Driven
+
+_RELEASES = "Flush what is held, release every resource, and return; also release when the context is already done."
+_HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
+_AFTERWARDS = "Afterwards export does nothing and raises ExporterShutdownError, and so does a second shutdown."
+
+
+def _shut_down(case: Case, exporter: Driven) -> None:
+    case.succeeded(case.do("shutdown", lambda: exporter.shutdown(case.calm())))
+
+
+@clause(
+    "SHD-01",
+    "MUST",
+    "flushes what is held",
+    words=_RELEASES,
+    technique="S",
+    check="shutdown delivers before it releases",
+    canary=canaries.DropsBuffer,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def flushes(case: Case) -> None:
+    """Export, shut down, read back."""
+    exporter = case.exporter()
+    batches = [case.batch(), case.batch()]
+    for batch in batches:
+        case.accepted(exporter, batch)
+    _shut_down(case, exporter)
+    case.delivered(*batches, expected="every accepted point has arrived when shutdown returns")
+
+
+@clause(
+    "SHD-02",
+    "MUST",
+    "releases threads, descriptors, sockets, children",
+    words=_RELEASES,
+    technique="Q",
+    check="join what was started, close what was opened",
+    canary=canaries.Leaks,
+)
+def releases(case: Case) -> None:
+    """Count what the process has before the exporter is made and after it was shut down."""
+    if case.has_harness:
+        case.harness.config()  # sets the harness up, so that what it has is not counted
+        case.read_back()
+    gc.collect()
+    before = Resources.now()
+    exporter = case.exporter()
+    call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    _shut_down(case, exporter)
+    left = before.added()
+    if left and not case.until(lambda: not before.added()):
+        left = before.added()
+        raise Failed("nothing remains after shutdown", ", ".join(left))
+    if case.has_harness and not case.until(lambda: not case.harness.connections()):
+        raise Failed("the backend saw every connection close", f"{case.harness.connections()} are open")
+    case.observe(f"nothing remains ({told(call)})")
+
+
+@clause(
+    "SHD-03",
+    "MUST",
+    "a context that is already done: an error, and still released",
+    words=_RELEASES,
+    technique="X",
+    check="release first, then context.raise_if_done()",
+    canary=canaries.ShutdownLeavesEarly,
+    after=("SHD-06",),
+)
+def done_before(case: Case) -> None:
+    """Shut down with an expired context, then with a cancelled one: an error, and shut down all the same."""
+    for name, context in case.done_contexts():
+        exporter = case.exporter()
+        case.do("export", lambda e=exporter: e.export(case.calm(), case.batch().metrics))  # type: ignore[misc]  # binds
+        call = case.do("shutdown", lambda e=exporter, c=context: e.shutdown(c))  # type: ignore[misc]  # binds
+        case.raised(call, when=f"with {name}")
+        after = case.do("export", lambda e=exporter: e.export(case.calm(), case.batch().metrics))  # type: ignore[misc]  # binds
+        if not isinstance(after.error, ExporterShutdownError):
+            raise Failed(f"shut down, although with {name}", f"export afterwards: {told(after)}")
+        if case.has_harness and not case.until(lambda: not case.harness.connections()):
+            raise Failed("the backend saw every connection close", f"{case.harness.connections()} are open")
+
+
+@clause(
+    "SHD-04",
+    "MUST",
+    "deadline and cancellation with an export hung in flight",
+    words=_HONOURS,
+    technique="G",
+    check="the wait for a running export ends with shutdown's context",
+    canary=canaries.ShutdownJoins,
+    needs=("gate",),
+)
+def hung(case: Case) -> None:
+    """Shut down beside an export that stands before the shut gate, with a deadline; another one cancelled."""
+    for how in ("at its deadline", "when it is cancelled"):
+        exporter = case.exporter()
+        case.shut()
+        parked = case.send(exporter, case.batch())
+        case.await_entry(parked)
+        context = case.short() if how == "at its deadline" else case.background()
+        stopping = case.start("shutdown", lambda e=exporter, c=context: e.shutdown(c))  # type: ignore[misc]  # binds
+        if how != "at its deadline":
+            context.cancel("by the clause")
+        case.ends(stopping, f"shutdown ends {how}")
+        case.observe(f"shutdown ended {how}, while the gate was shut")
+        case.open()
+        case.ends(parked, "the export ends once the gate is open")
+
+
+@clause(
+    "SHD-05",
+    "MUST",
+    "export after shutdown: nothing is sent",
+    words=_AFTERWARDS,
+    technique="S",
+    check="the flag is looked at before anything is sent",
+    canary=canaries.StillSends,
+    needs=("read_back",),
+)
+def nothing_sent(case: Case) -> None:
+    """Export after shutdown, flush, and read back."""
+    exporter = case.exporter()
+    _shut_down(case, exporter)
+    batch = case.batch()
+    case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+    case.nothing_of(batch, expected="nothing of an export after shutdown arrives")
+
+
+@clause(
+    "SHD-06",
+    "MUST",
+    "export after shutdown: the shutdown error",
+    words=_AFTERWARDS,
+    technique="S",
+    check="raise ExporterShutdownError in export once shutdown was called",
+    canary=canaries.ReturnsAfterShutdown,
+)
+def export_after(case: Case) -> None:
+    """Export after shutdown, also with a context that is done; a flush returns."""
+    exporter = case.exporter()
+    _shut_down(case, exporter)
+    call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    case.raised(call, ExporterShutdownError, when="after shutdown")
+    case.succeeded(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
+
+
+@clause(
+    "SHD-07",
+    "MUST",
+    "a second shutdown: the shutdown error",
+    words=_AFTERWARDS,
+    technique="S",
+    check="raise ExporterShutdownError in every shutdown but the first",
+    canary=canaries.SecondShutdownReturns,
+)
+def second(case: Case) -> None:
+    """Shut down twice."""
+    exporter = case.exporter()
+    _shut_down(case, exporter)
+    call = case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    case.raised(call, ExporterShutdownError, when="the second time")
+
+
+@clause(
+    "SHD-10",
+    "SHOULD",
+    "a shutdown that timed out is final",
+    words=_AFTERWARDS,
+    technique="G",
+    check="the state changes before the wait, and is not changed back",
+    canary=canaries.Resurrects,
+    derived=True,
+    after=("SHD-04", "SHD-06"),
+    needs=("gate",),
+)
+def final(case: Case) -> None:
+    """Let a shutdown time out beside a hung export, open the gate, and export again."""
+    exporter = case.exporter()
+    case.shut()
+    parked = case.send(exporter, case.batch())
+    case.await_entry(parked)
+    stopping = case.start("shutdown", lambda: exporter.shutdown(case.short()))
+    case.ends(stopping, "shutdown ends at its deadline")
+    if stopping.error is None and not parked.over:
+        raise VerdictError(Verdict.INCONCLUSIVE, "shutdown returned while the export still stood before the gate")
+    case.open()
+    case.ends(parked, "the export ends once the gate is open")
+    batch = case.batch()
+    call = case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    case.raised(call, ExporterShutdownError, when="after a shutdown that timed out")
+    again = case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    case.raised(again, ExporterShutdownError, when="after one that timed out")

@@ -1,0 +1,112 @@
+"""What an exporter's author supplies so that the checker can see what was delivered, and make the backend misbehave.
+
+A harness is registered in the entry-point group ``exporter_core.harnesses.v1`` under its exporter's name. It is made
+anew for every run of a clause.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from exporter_core.conformance.tokens import Point
+
+__all__ = ["FAULTS", "Capabilities", "Harness"]
+
+FAULTS = (
+    "ok",
+    "status",
+    "retry-after",
+    "hang",
+    "refuse",
+    "blackhole",
+    "reset",
+    "drip",
+    "truncate",
+    "partial",
+    "redirect",
+    "garbage",
+)
+"""The steps of a fault script; ``status``, ``retry-after`` and ``partial`` take a number: ``"status:503"``."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the exporter is, as far as the clauses need to know. A claim that is wrong is found out."""
+
+    holds: bool = False
+    """Whether a successful export may hold data until the next flush or shutdown."""
+    network: bool = False
+    """Whether it makes connections to a backend."""
+    not_carried: frozenset[str] = frozenset()
+    """The fields of :class:`~exporter_core.conformance.tokens.Point` that its format does not carry."""
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
+    """Patterns of clause identifiers that have no meaning for it, each with the reason."""
+
+
+class Harness(ABC):
+    """Points one exporter at a backend, and looks into that backend.
+
+    :meth:`config` and :meth:`read_back` are enough; a harness that can do more lets more clauses be checked.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    faults: ClassVar[frozenset[str]] = frozenset()
+    """The steps of :data:`FAULTS` that :meth:`fault` can do."""
+    gated: ClassVar[bool] = False
+    """Whether :meth:`shut` and :meth:`open` work."""
+    real: ClassVar[bool] = False
+    """Whether the backend is a real one, whose data a broken exporter would spoil."""
+    secret: ClassVar[str | None] = None
+    """A secret in :meth:`config` that must not appear in any error."""
+
+    def setup(self, directory: Path, stamp: Callable[[str, str], object]) -> None:  # noqa: B027 - a hook
+        """Start what is needed.
+
+        Args:
+            directory: an empty folder of this run's own.
+            stamp: adds to the timeline: ``stamp("wire", "request 1")``. Optional to use.
+        """
+
+    @abstractmethod
+    def config(self) -> Mapping[str, Any]:
+        """The exporter's options."""
+
+    @abstractmethod
+    def read_back(self) -> Iterable[Point]:
+        """Every point that has arrived at the backend, in order, duplicates included; see ``tokens.flatten``."""
+
+    def fault(self, *steps: str) -> None:
+        """Let the backend answer the coming requests with these steps, one each; the last one goes on for ever."""
+        raise NotImplementedError
+
+    def requests(self) -> int:
+        """How many requests have arrived; needed by clauses that count attempts."""
+        raise NotImplementedError
+
+    def shut(self) -> None:
+        """Let no delivery end until :meth:`open`."""
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Let the deliveries end that :meth:`shut` holds up."""
+        raise NotImplementedError
+
+    def entered(self) -> bool | None:
+        """Whether a delivery stands before the shut gate; None where the backend cannot tell."""
+        return None
+
+    def connections(self) -> int | None:
+        """How many connections the backend has open; None where there are none to count."""
+        return None
+
+    def after_fork(self) -> None:  # noqa: B027 - a hook
+        """Called in a forked child, before the exporter is used there: renew locks, open the gate."""
+
+    def teardown(self) -> None:  # noqa: B027 - a hook
+        """Release what :meth:`setup` started; called also when a clause failed."""

@@ -1,0 +1,82 @@
+"""The timeline of a clause, and calls on threads of their own that a clause can look at while they run."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Call", "Event", "Journal"]
+
+
+class Event(NamedTuple):
+    """Something that happened, in the order in which it did."""
+
+    seconds: float
+    """On the monotonic clock."""
+    kind: str
+    """``call``, ``enter``, ``leave``, ``return``, ``wire``, ``gate`` or ``note``."""
+    text: str
+
+
+class Journal:
+    """What happened, in order. Appending takes no lock, so that a fork can never leave it locked."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def stamp(self, kind: str, text: str) -> int:
+        """Add an event; its place in the order."""
+        event = Event(monotonic(), kind, text)
+        self.events.append(event)
+        return len(self.events)
+
+
+class Call:
+    """A call that runs on a daemon thread of its own.
+
+    Args:
+        function: what is called.
+        name: how the timeline calls it.
+        journal: told of its beginning and end.
+    """
+
+    def __init__(self, function: Callable[[], object], name: str, journal: Journal) -> None:
+        self.name = name
+        self.result: object = None
+        self.error: BaseException | None = None
+        self._function = function
+        self._journal = journal
+        self._over = threading.Event()
+        journal.stamp("call", name)
+        self.thread = threading.Thread(target=self._run, name=f"conformance-{name}", daemon=True)
+        self.thread.start()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._over.is_set()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended, without an error."""
+        return self.over and self.error is None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end; whether it has ended."""
+        if self._over.wait(seconds):
+            self.thread.join(seconds)
+            return True
+        return False
+
+    def _run(self) -> None:
+        try:
+            self.result = self._function()
+        except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
+            self.error = error
+        outcome = "returned" if self.error is None else f"raised {type(self.error).__name__}"
+        self._journal.stamp("return", f"{self.name} {outcome}")
+        self._over.set()

@@ -1,0 +1,181 @@
+"""Running one clause in this process: the run itself, its canary, and the verdict that the two make."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from exporter_core.conformance.case import Case, lines
+from exporter_core.conformance.verdicts import Verdict, VerdictError
+from exporter_core.masking import Masker, masker_for
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.subject import Mode, Subject
+
+__all__ = ["CANARY_PATIENCE", "PATIENCE", "Run", "Settings", "run_clause"]
+
+PATIENCE = 10.0
+"""Seconds after which a run that still waits has failed."""
+
+CANARY_PATIENCE = 0.07
+"""The same for a canary run, which is expected to fail: too short a wait can only make it fail."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How clauses are run."""
+
+    seed: int = 1
+    patience: float = PATIENCE
+    canary_patience: float = CANARY_PATIENCE
+    canaries: bool = True
+
+
+@dataclass
+class Run:
+    """What came of one clause."""
+
+    id: str
+    mode: str
+    verdict: Verdict
+    expected: str = ""
+    seen: str = ""
+    observations: list[str] = field(default_factory=list)
+    canary: str = ""
+    """``died``, ``survived``, ``static``, ``not run``, or empty where the clause gave no reason for one."""
+    canary_seen: str = ""
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    tainted: bool = False
+    dump: str = ""
+    """The stacks of all threads, if the run hung."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**vars(self), "verdict": str(self.verdict)}
+
+
+def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings, failed: dict[str, Verdict]) -> Run:
+    """Run one clause, and if it passes its canary.
+
+    Args:
+        clause: which.
+        subject: the exporter.
+        mode: raw or behind the guard.
+        settings: how.
+        failed: the clauses that did not pass before, which may block this one.
+    """
+    blocked = _excused(clause, subject, failed)
+    if blocked is not None:
+        return Run(clause.id, mode, blocked.verdict, blocked.expected, blocked.seen)
+    began = monotonic()
+    run = _run(clause, subject, mode, settings, canary=False)
+    if run.verdict is Verdict.PASS and not run.tainted:
+        _try_canary(clause, subject, mode, settings, run)
+    run.seconds = round(monotonic() - began, 4)
+    return run
+
+
+def _try_canary(clause: Clause, subject: Subject, mode: Mode, settings: Settings, run: Run) -> None:
+    if clause.canary is None:
+        run.canary = "static"
+    elif not settings.canaries or (subject.harness is not None and subject.harness.real):
+        run.canary = "not run"
+    else:
+        canary = _run(clause, subject, mode, settings, canary=True)
+        run.tainted = canary.tainted
+        run.canary_seen = canary.seen
+        if canary.verdict is Verdict.PASS:
+            run.canary = "survived"
+            run.verdict = Verdict.UNOBSERVABLE
+            run.seen = f"the canary survived: with its fault ({clause.canary.__doc__}) the clause passes as well"
+        elif canary.verdict is Verdict.KIT_ERROR:
+            run.verdict, run.seen = Verdict.KIT_ERROR, f"the canary run failed: {canary.seen}"
+        else:
+            run.canary = "died"
+
+
+def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> VerdictError | None:
+    """Why the clause is not run at all."""
+    harness = subject.harness
+    first = "INT-01"
+    for before in (first, *clause.after) if clause.technique != "T" else ():
+        if failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
+            return VerdictError(Verdict.BLOCKED, f"{before} failed first", clause.promise)
+    for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():
+        if fnmatchcase(clause.id, pattern):
+            return VerdictError(Verdict.NOT_APPLICABLE, reason)
+    if harness is None and (clause.needs or clause.faults):
+        return VerdictError(Verdict.UNOBSERVABLE, "there is no harness: nothing shows what was delivered")
+    if harness is not None and "gate" in clause.needs and not harness.gated:
+        return VerdictError(Verdict.UNOBSERVABLE, "the harness has no gate to hold a delivery with")
+    missing = [fault for fault in clause.faults if harness is not None and fault not in harness.faults]
+    if missing:
+        return VerdictError(Verdict.UNOBSERVABLE, f"the harness cannot do the fault {', '.join(missing)}")
+    return None
+
+
+def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, canary: bool) -> Run:
+    run = Run(clause.id, mode, Verdict.PASS)
+    patience = settings.canary_patience if canary else settings.patience
+    with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
+        case = Case(
+            clause,
+            subject,
+            mode,
+            directory=Path(directory),
+            seed=settings.seed,
+            patience=patience,
+            canary=canary,
+        )
+        try:
+            clause.function(case)
+            if not case.observations:
+                run.verdict, run.seen = Verdict.KIT_ERROR, "the clause ended without an observation"
+        except VerdictError as error:
+            run.verdict, run.expected, run.seen = error.verdict, error.expected, error.seen
+        except Exception as error:  # noqa: BLE001 - what an exporter, a harness or the kit did not foresee
+            run.verdict, run.seen = _unforeseen(error, case)
+        try:
+            case.close()
+        except Exception as error:  # noqa: BLE001 - the harness's teardown
+            run.verdict = Verdict.KIT_ERROR
+            run.seen = f"the harness failed in teardown: {type(error).__name__}: {error}"
+        _mask(run, case)
+        run.tainted = case.tainted
+    return run
+
+
+def _unforeseen(error: Exception, case: Case) -> tuple[Verdict, str]:
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if not case._driven:
+        return Verdict.INCONCLUSIVE, f"the exporter cannot be built: {text}"
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
+    return Verdict.KIT_ERROR, f"{text}{where}"
+
+
+def _mask(run: Run, case: Case) -> None:
+    secrets = [case.subject.harness.secret or ""] if case.subject.harness else []
+    masked = [Masker(secrets)]
+    for driven in case._driven:
+        config = getattr(getattr(driven, "exporter", None), "config", None)
+        if config is not None and hasattr(config, "model_fields_set"):
+            masked.append(masker_for(config))
+            break
+
+    def mask(text: str) -> str:
+        for one in masked:
+            text = one(text)
+        return text
+
+    run.expected, run.seen = mask(run.expected), mask(run.seen)
+    run.observations = [mask(text) for text in case.observations]
+    run.timeline = [{**line, "text": mask(line["text"])} for line in lines(case.journal.events)]

@@ -1,0 +1,227 @@
+"""What is under test: an exporter by name or class, raw or behind the guard, and how its operations are called.
+
+Raw, an ``async def`` operation runs as a task on a loop of the exporter's own, which its context cancels: that is all
+that the contract promises to such an exporter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent import futures
+from dataclasses import dataclass
+from functools import partial, wraps
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from exporter_core.conformance.harness import Harness
+from exporter_core.contract import HARNESS_GROUP, OPERATIONS
+from exporter_core.discovery import PluginEntry, installed, select
+from exporter_core.discovery.index import listing
+from exporter_core.errors import ExporterNotFoundError, SetupError, UnsupportedContractError
+from exporter_core.exporter import ExporterConfig
+from exporter_core.guard import GuardedExporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+    from exporter_core.conformance.journal import Journal
+    from exporter_core.context import Context
+    from exporter_core.contract import InstrumentKind
+
+__all__ = ["Driven", "Mode", "Raw", "Subject", "prepare", "resolve"]
+
+Mode = Literal["raw", "guarded"]
+
+
+class Driven(Protocol):
+    """An exporter whose operations can be called, whatever it is inside."""
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality: ...  # noqa: D102 - the contract's
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation: ...  # noqa: D102 - the contract's
+    def export(self, context: Context, metrics: MetricsData) -> object: ...  # noqa: D102 - the contract's
+    def force_flush(self, context: Context) -> object: ...  # noqa: D102 - the contract's
+    def shutdown(self, context: Context) -> object: ...  # noqa: D102 - the contract's
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An exporter that has been found."""
+
+    target: str
+    """What was asked for: a name, or ``module:Class``."""
+    exporter_class: Any  # what an entry point refers to may be anything
+    harness: type[Harness] | None
+    entry: PluginEntry | None
+    """Where it is registered; None for a class that is not."""
+    options: Mapping[str, Any] | None = None
+    """Options that go before those of the harness."""
+
+    def drive(self, mode: Mode, config: Mapping[str, Any], journal: Journal) -> Driven:
+        """Build the exporter with these options, raw or behind the guard. Raises what building it raises."""
+        spied = _spied(self.exporter_class, journal)
+        model = getattr(spied, "config_model", ExporterConfig)
+        options = model.model_validate({**config, **(self.options or {})})
+        if mode == "guarded":
+            # copy: False, as everywhere by default
+            return GuardedExporter(factory=lambda: spied(options), name=self.target)
+        return Raw(spied(options))
+
+
+def resolve(target: str, *, options: Mapping[str, Any] | None = None, harness: type[Harness] | None = None) -> Subject:
+    """Find the exporter and its harness.
+
+    Raises:
+        SetupError: there is no such exporter, or it cannot be imported.
+    """
+    try:
+        entry: PluginEntry | None = select(target)
+    except UnsupportedContractError:
+        entry = next(one for one in installed() if target in (one.name, one.qualified_name))
+    except ExporterNotFoundError:
+        if ":" not in target:
+            raise
+        entry = next((one for one in installed() if one.value == target), None)
+    value = target if entry is None else entry.value
+    exporter_class = _imported(value, f"exporter {target!r}")
+    if harness is None:
+        harness = _harness_of(entry) or getattr(exporter_class, "conformance_harness", None)
+    found: Any = harness  # Any: what an entry point or an attribute refers to may be anything
+    if found is not None and not (isinstance(found, type) and issubclass(found, Harness)):
+        raise SetupError(f"the harness of {target!r} is not a subclass of exporter_core.conformance.Harness")
+    return Subject(target, exporter_class, harness, entry, options)
+
+
+def _harness_of(entry: PluginEntry | None) -> Any:  # Any: what an entry point refers to may be anything
+    if entry is None:
+        return None
+    for one in listing(None).entries:
+        if one.group == HARNESS_GROUP and one.name == entry.name and one.distribution == entry.distribution:
+            return _imported(one.value, f"the harness of {entry.name!r}")
+    return None
+
+
+def _imported(value: str, what: str) -> Any:  # Any: as above
+    module, _, attributes = value.partition("[")[0].strip().partition(":")
+    try:
+        found: Any = import_module(module.strip())
+        for attribute in filter(None, attributes.strip().split(".")):
+            found = getattr(found, attribute)
+    except Exception as error:
+        raise SetupError(f"{what} cannot be imported from {value!r}: {type(error).__name__}: {error}") from error
+    return found
+
+
+class Raw:
+    """Calls an exporter's operations as they are, with the leading part of the arguments that each takes."""
+
+    def __init__(self, exporter: Any) -> None:  # Any: an exporter need not subclass anything
+        self.exporter = exporter
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        """The exporter's answer."""
+        return cast("AggregationTemporality", self._call("temporality", instrument_kind))
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
+        """The exporter's answer."""
+        return cast("Aggregation", self._call("aggregation", instrument_kind))
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        """Call ``export``."""
+        return self._finish(context, self._call("export", context, metrics))
+
+    def force_flush(self, context: Context) -> object:
+        """Call ``force_flush``."""
+        return self._finish(context, self._call("force_flush", context))
+
+    def shutdown(self, context: Context) -> object:
+        """Call ``shutdown``."""
+        return self._finish(context, self._call("shutdown", context))
+
+    def _call(self, operation: str, *arguments: object) -> object:
+        method = getattr(self.exporter, operation)
+        return method(*arguments[: len(inspect.signature(method).parameters)])
+
+    def _finish(self, context: Context, result: object) -> object:
+        if not isinstance(result, Coroutine):
+            return result
+        future = asyncio.run_coroutine_threadsafe(result, prepare())
+        handle = context.on_done(future.cancel)
+        try:
+            return future.result()
+        except (asyncio.CancelledError, futures.CancelledError):
+            context.raise_if_done()
+            raise
+        finally:
+            handle.unregister()
+
+
+class _Loop:
+    """The event loop of raw ``async def`` exporters: one for the process, so that no exporter is charged with it."""
+
+    running: asyncio.AbstractEventLoop | None = None
+
+
+def prepare() -> asyncio.AbstractEventLoop:
+    """The loop, on a daemon thread of its own."""
+    loop = _Loop.running
+    if loop is None:
+        _Loop.running = loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="conformance-loop", daemon=True).start()
+    return loop
+
+
+def _forget_loop() -> None:
+    """The thread of the parent's loop does not exist in a forked child."""
+    _Loop.running = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_loop)
+
+
+def _spied(exporter_class: Any, journal: Journal) -> Any:  # Any: see Subject
+    """A subclass that stamps each entry into export, force_flush and shutdown, and each end."""
+
+    def stamped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def run_async(*arguments: Any, **named: Any) -> Any:
+                journal.stamp("enter", name)
+                try:
+                    return await function(*arguments, **named)
+                finally:
+                    journal.stamp("leave", name)
+
+            return run_async
+
+        @wraps(function)
+        def run(*arguments: Any, **named: Any) -> Any:
+            journal.stamp("enter", name)
+            try:
+                return function(*arguments, **named)
+            finally:
+                journal.stamp("leave", name)
+
+        return run
+
+    operations = {name: stamped(name, getattr(exporter_class, name)) for name in OPERATIONS[2:]}
+    namespace = partial(_fill, {**operations, "__module__": exporter_class.__module__})
+    return _new_class(exporter_class, namespace)
+
+
+def _fill(members: Mapping[str, object], namespace: dict[str, object]) -> None:
+    namespace.update(members)
+
+
+def _new_class(base: Any, fill: Callable[[dict[str, object]], None]) -> Any:  # Any: see Subject
+    from types import new_class  # noqa: PLC0415 - used here alone
+
+    return new_class(base.__name__, (base,), {}, fill)
