@@ -113,8 +113,11 @@ def explore(
 
     Args:
         scenario: builds a subject inside the open schedule, runs functions on it, and checks what came of them.
-        subject: see :class:`Schedule`; so are depth, max_steps and stall_seconds.
+        subject: see :class:`Schedule`.
         seeds: those to try, in order.
+        depth: see :class:`Schedule`.
+        max_steps: see :class:`Schedule`.
+        stall_seconds: see :class:`Schedule`.
     """
     setting = _Setting(scenario, subject, depth, max_steps, stall_seconds)
     run = _run(setting)

@@ -53,21 +53,25 @@ class Priorities:
         self.diverged = False
 
     def admit(self, task: Task) -> None:
+        """Draw its priority."""
         # Above every drop. The owner comes first: it runs when what it waited for is over, and is not under test.
         self._priority[task] = math.inf if task.index == 0 else len(self._drops) + 1 + self._random.random()
 
     def yielded(self, task: Task) -> None:
+        """Drop below every other."""
         if task.index:
             self._lowest -= 1
             self._priority[task] = self._lowest
 
     def preempt(self, step: int, running: Task, runnable: Sequence[Task]) -> Task:
+        """The highest, after the drops that are due."""
         while self._pending and self._pending[-1] <= step:
             self._priority[running] = self._drops[self._pending.pop()]
             self.next_step = self._pending[-1] if self._pending else math.inf
         return self._highest(runnable)
 
     def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
+        """The highest."""
         return self._highest(runnable)
 
     def _highest(self, runnable: Sequence[Task]) -> Task:
@@ -84,17 +88,21 @@ class InOrder:
         self.diverged = False
 
     def admit(self, task: Task) -> None:
+        """Put it among those that have not yielded."""
         self._behind[task] = 0
 
     def yielded(self, task: Task) -> None:
+        """Put it last."""
         self._yields += 1
         self._behind[task] = self._yields
 
     def preempt(self, step: int, running: Task, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
+        """Another one only if this one has just yielded."""
         # A thread that has just yielded is behind everybody, any other has nobody to let go first.
         return min(runnable, key=self._behind.__getitem__) if self._behind[running] == self._yields > 0 else running
 
     def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
+        """The first, of those that yielded longest ago."""
         return min(runnable, key=self._behind.__getitem__)
 
 
@@ -115,6 +123,7 @@ class Recorded:
         """Nothing: the record knows."""
 
     def preempt(self, step: int, running: Task, runnable: Sequence[Task]) -> Task:
+        """The one recorded for this step."""
         if not self._preemptions or self._preemptions[-1].step > step:
             return running
         wanted = self._preemptions.pop().thread
@@ -122,6 +131,7 @@ class Recorded:
         return self._of(wanted, runnable) or running
 
     def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:
+        """The one recorded for this hand-over, or the first."""
         wanted = self._handovers.get(handover)
         if wanted is None:
             return runnable[0]

@@ -16,7 +16,7 @@ class DeadlockError(ScheduleError):
     """The thread that opened the schedule waits for something that nobody will do."""
 
 
-class Abandoned(BaseException):  # noqa: N818 - not an error of anyone's; it ends a thread, as SystemExit does
+class Abandoned(BaseException):
     """Raised inside a scheduled thread to end it, since its schedule is over."""
 
 

@@ -113,6 +113,18 @@ class CooperativeLock(Awaited):
         return f"<{'locked' if self.locked() else 'unlocked'} cooperative lock made at {self._made}>"
 
 
+class CooperativeRLock(threading._PyRLock):  # type: ignore[name-defined,misc]  # the Python version, over our locks
+    """A ``threading.RLock``."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """As ``threading.RLock.acquire``, whose Python version does not check the arguments of a re-entry."""
+        if (not blocking and timeout != -1) or (timeout != -1 and not 0 <= timeout <= threading.TIMEOUT_MAX):
+            _thread.allocate_lock().acquire(blocking, timeout)  # raises the error
+        return bool(super().acquire(blocking, timeout))
+
+    __enter__ = acquire
+
+
 class Shims:
     """Puts the cooperative names in place, and the original ones back.
 
@@ -156,9 +168,13 @@ class Shims:
         _real_join(thread, seconds)
 
     def _rename(self, replacements: dict[int, object]) -> None:
+        wanted = replacements.keys()
         for module_name, module in sys.modules.copy().items():
             names = getattr(module, "__dict__", None)
-            if module_name in _UNTOUCHED or not isinstance(names, dict) or is_machinery_module(module):
+            # Nearly all modules have none of the names, and there may be thousands.
+            if not isinstance(names, dict) or wanted.isdisjoint(map(id, names.copy().values())):
+                continue
+            if module_name in _UNTOUCHED or is_machinery_module(module):
                 continue
             for name, value in list(names.items()):
                 replacement = replacements.get(id(value))
@@ -188,25 +204,25 @@ def is_machinery_module(module: ModuleType) -> bool:
 def _primitives(schedule: Schedule) -> Iterator[tuple[object, object]]:
     real_lock, real_allocate, real_rlock = threading.Lock, threading._allocate_lock, threading.RLock  # type: ignore[attr-defined]  # the name threading's own code uses
     real_queue = queue.SimpleQueue
-    python_rlock, python_queue = threading._PyRLock, queue._PySimpleQueue  # type: ignore[attr-defined]  # the Python versions of both, over our locks
+    python_queue = queue._PySimpleQueue  # type: ignore[attr-defined]  # the Python version, over our locks
 
     # Classes, since annotations may be evaluated, and one may write ``Lock | None`` or ``SimpleQueue[int]``.
     class Lock:
         """``threading.Lock``."""
 
-        def __new__(cls) -> Any:  # noqa: ANN401, PYI034 - the lock that suits the calling thread
+        def __new__(cls) -> Any:  # Any: the lock that suits the calling thread
             return real_allocate() if schedule.participant() is None else CooperativeLock(schedule)
 
     class RLock:
         """``threading.RLock``."""
 
-        def __new__(cls) -> Any:  # noqa: ANN401, PYI034 - the lock that suits the calling thread
-            return real_rlock() if schedule.participant() is None else python_rlock()
+        def __new__(cls) -> Any:  # Any: the lock that suits the calling thread
+            return real_rlock() if schedule.participant() is None else CooperativeRLock()
 
     class SimpleQueue:
         """``queue.SimpleQueue``."""
 
-        def __new__(cls) -> Any:  # noqa: ANN401, PYI034 - the queue that suits the calling thread
+        def __new__(cls) -> Any:  # Any: the queue that suits the calling thread
             return real_queue() if schedule.participant() is None else python_queue()
 
         def __class_getitem__(cls, item: object) -> object:
@@ -223,7 +239,7 @@ def _times(schedule: Schedule) -> Iterator[tuple[object, object]]:
     def virtual(real: Callable[[], Any], unit: int) -> Callable[[], Any]:
         start = real()
 
-        def tell() -> Any:  # noqa: ANN401 - seconds, or whole nanoseconds
+        def tell() -> Any:  # Any: seconds, or whole nanoseconds
             if schedule.participant() is None:
                 return real()
             return start + (schedule.now if unit == 1 else int(schedule.now * unit))

@@ -85,7 +85,7 @@ class Interruptible:
             )
 
     def _add_module(self, module: ModuleType) -> None:
-        filename = module.__file__
+        filename = getattr(module, "__file__", None)
         if filename is None:
             raise TypeError(f"the subject {module.__name__!r} has no source file")
         if hasattr(module, "__path__"):

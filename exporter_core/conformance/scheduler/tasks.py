@@ -77,9 +77,11 @@ class Task(Awaited):
 
     @property
     def holder(self) -> Task | None:
+        """Itself: it has to end."""
         return self
 
     def describe(self) -> str:
+        """Its end."""
         return f"the end of {self.name!r}"
 
     def waiting(self) -> Waiting:
@@ -102,6 +104,8 @@ def operation_of(frame: FrameType | None) -> tuple[str, str]:
     """The outermost of the standard library's blocking operations on top of a stack, and who called it from where."""
     operation = ""
     while frame is not None and is_machinery(frame.f_code.co_filename):
+        if frame.f_code.co_name == "call":
+            return operation, "the function that was run itself"
         owner = frame.f_locals.get("self")
         if owner is not None and (frame.f_code.co_filename in _STANDARD or not operation):
             name = type(owner).__name__

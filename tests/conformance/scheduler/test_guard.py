@@ -1,0 +1,149 @@
+"""The guard's own pieces under the scheduler: each race that their comments claim is decided one way is."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from opentelemetry.sdk.metrics.export import MetricsData
+
+from exporter_core.conformance.scheduler import explore
+from exporter_core.context import Context
+from exporter_core.errors import ExporterCoreError, ExporterShutdownError
+from exporter_core.guard import GuardedExporter
+from exporter_core.guard.calls import Call, Latch, Outcome
+from exporter_core.guard.lanes import SerialInlineLane, ThreadLane
+from exporter_core.testing import FakeExporter
+
+SUBJECT = ("exporter_core.guard", "exporter_core.clock", "exporter_core.context")
+BATCH = MetricsData(resource_metrics=[])
+
+
+def never_fails(scenario, *, seeds=range(53), subject=SUBJECT):
+    found = explore(scenario, subject=subject, seeds=seeds)
+    assert found.failure is None, str(found.failure.shrink())
+    assert found.stalled == 0
+    assert found.steps > len(seeds)
+
+
+def test_a_call_has_one_outcome_when_it_ends_as_its_context_is_cancelled():
+    def scenario(schedule):
+        context = Context.background()
+        made, late = [], []
+        call = Call(lambda: made.append(1), context, {}, late.append)
+        result = schedule.run([call.run, call.wait, context.cancel])
+        assert [outcome.error for outcome in result.outcomes] == [None] * 3
+        assert call.over
+        assert made == ([] if call.outcome is Outcome.WITHDRAWN else [1])
+        assert late == ([call] if call.outcome is Outcome.ABANDONED else [])
+
+    never_fails(scenario, seeds=range(150))
+
+
+def test_all_outcomes_of_a_call_are_reached():
+    reached = set()
+
+    def scenario(schedule):
+        context = Context.background()
+        call = Call(lambda: None, context, {})
+        schedule.run([call.run, call.wait, context.cancel])
+        reached.add(call.outcome)
+
+    never_fails(scenario, seeds=range(150))
+    assert reached == {Outcome.ENDED, Outcome.WITHDRAWN, Outcome.ABANDONED}
+
+
+def test_a_latch_lets_everybody_through_however_it_is_opened():
+    def scenario(schedule):
+        latch = Latch()
+        bounded = Context.with_timeout(5)
+        result = schedule.run([lambda: latch.wait(Context.background()), latch.open, lambda: latch.wait(bounded)])
+        assert [outcome.value for outcome in result.outcomes] == [True, None, True]
+
+    never_fails(scenario)
+
+
+def test_a_latch_lets_go_of_a_cancelled_waiter():
+    def scenario(schedule):
+        latch, context = Latch(), Context.background()
+        result = schedule.run([lambda: latch.wait(context.child()), context.cancel])
+        assert [outcome.value for outcome in result.outcomes] == [False, None]
+
+    never_fails(scenario)
+
+
+@pytest.mark.parametrize("make", [lambda: ThreadLane("lane", object()), lambda: SerialInlineLane(object())])
+def test_a_lane_makes_calls_one_at_a_time_and_none_once_it_refuses(make):
+    def scenario(schedule):
+        lane = make()
+        inside, made = [], []
+
+        def function(name):
+            inside.append(name)
+            assert len(inside) == 1
+            made.append(name)
+            inside.pop()
+
+        def perform(name):
+            return lambda: lane.perform(function, Context.background().child(), {"name": name})
+
+        def refuse():
+            lane.refuse()
+            made.append("refused")
+            return lane.perform(lambda: made.append("certain"), Context.background().child(), {}, certain=True)
+
+        result = schedule.run([perform("a"), perform("b"), refuse])
+        lane.close()
+        for name, outcome in zip("ab", result.outcomes, strict=False):
+            assert outcome.error is None
+            went_well = outcome.value is None
+            assert went_well == (name in made)
+            assert went_well or outcome.value.outcome is Outcome.WITHDRAWN
+        assert "certain" in made
+        assert not set("ab") & set(made[made.index("certain") :])
+
+    never_fails(scenario)
+
+
+@pytest.mark.parametrize("runner", ["thread", "inline"])
+def test_exports_beside_shutdowns_are_delivered_or_refused_and_one_shutdown_wins(runner):
+    def scenario(schedule):
+        exporter = FakeExporter()
+        guard = GuardedExporter(exporter, name="fake", runner=runner)
+
+        def export():
+            guard.export(Context.with_timeout(60), BATCH)
+
+        def shutdown():
+            guard.shutdown(Context.with_timeout(60))
+
+        result = schedule.run([export, shutdown, export, shutdown])
+        first, winner, second, loser = result.outcomes
+        errors = [outcome.error for outcome in (winner, loser)]
+        assert [type(error) for error in errors if error] == [ExporterShutdownError]
+        for outcome in (first, second):
+            assert outcome.error is None or isinstance(outcome.error, ExporterShutdownError)
+        assert len(exporter.exported) == sum(outcome.error is None for outcome in (first, second))
+        assert exporter.calls.index("shutdown") == len(exporter.calls) - 1
+        assert guard.stats().state == "shut_down"
+
+    never_fails(scenario, subject="exporter_core.guard")
+
+
+def test_an_export_that_is_cancelled_while_it_runs_ends_and_the_guard_stays_usable():
+    def scenario(schedule):
+        gate = threading.Event()
+        exporter = FakeExporter(on_export=lambda context, metrics: gate.wait() and None)
+        guard = GuardedExporter(exporter, name="fake")
+        context = Context.background()
+        result = schedule.run([lambda: guard.export(context, BATCH), context.cancel, gate.set])
+        error = result.outcomes[0].error
+        assert error is None or isinstance(error, ExporterCoreError)
+        guard.shutdown(Context.with_timeout(60))
+        stats = guard.stats()
+        assert stats.exports_ok + stats.exports_failed <= 1  # none, if the context was cancelled before
+        assert stats.exports_ok == (error is None)
+        assert stats.state == "shut_down"
+        assert exporter.calls.count("shutdown") == 1
+
+    never_fails(scenario, subject="exporter_core.guard")
