@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "validate": Command("validate", "validate", "Check config files."),
     "probe": Command("probe", "probe", "Send one metric through each exporter of a config file."),
     "run": Command("run", "run", "Export this machine's metrics."),
+    "check": Command("check", "check", "Check an exporter against the exporter contract."),
     "schema": Command("schema", "schema", "Write the JSON Schema of the config file."),
     "new": Command("new", "new", "Start a plugin distribution that works as it is."),
 }

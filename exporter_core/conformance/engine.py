@@ -36,6 +36,9 @@ _WAITS = 8  # bounded waits that a clause can make one after the other
 _START = 60.0  # seconds in which a worker has to say that it is there
 
 
+_FAMILIES = ("INT", "KND", "EXP", "HND", "DAT", "FLU", "SHD", "CON", "PY")
+
+
 @dataclass
 class Report:
     """What came of every clause, by mode."""
@@ -54,6 +57,11 @@ class Report:
     def run(self, clause: str, mode: str) -> Run:
         """What came of this clause in this mode."""
         return self.runs[clause, mode]
+
+    def order(self, clause: str) -> tuple[int, str]:
+        """Where a clause stands in a report: by family, then by number."""
+        family = clause.partition("-")[0]
+        return (_FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)), clause
 
 
 def check(

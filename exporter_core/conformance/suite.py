@@ -31,7 +31,9 @@ def conformance_suite(
     clauses: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> type:
-    """A test class with one item for each clause and mode: ``TestMine = conformance_suite("mine")``.
+    """A test class with one item for each clause and mode.
+
+    ``TestMine = conformance_suite("mine")`` in a test module is all that an exporter needs.
 
     An item fails unless its clause passes, or has the verdict that is accepted for it; an accepted verdict that is
     not the clause's any more fails as well, so that the list stays true.

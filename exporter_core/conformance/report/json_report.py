@@ -1,0 +1,87 @@
+"""The report as JSON: everything that was seen. ``schema.json`` beside this module describes it."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from exporter_core import __version__
+from exporter_core.conformance.report.conclusion import conclude
+from exporter_core.contract import CONTRACT_VERSION
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.engine import Report
+
+__all__ = ["as_json", "clause_as_json", "json_schema", "reproduce"]
+
+FORMAT = 1
+"""The version of the report's format."""
+
+
+def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
+    """The report as values that JSON has."""
+    whole = conclude(report, strict=strict)
+    return {
+        "format": FORMAT,
+        "kit_version": __version__,
+        "contract_version": CONTRACT_VERSION,
+        "target": report.target,
+        "origin": report.origin,
+        "tier": report.tier,
+        "modes": list(report.modes),
+        "seed": report.settings.seed,
+        "seconds": report.seconds,
+        "strict": strict,
+        "conclusion": {
+            "sentence": whole.sentence,
+            "exit_code": whole.exit_code,
+            **{mode: conclude(report, mode, strict=strict).sentence for mode in report.modes},
+        },
+        "clauses": [
+            {
+                **clause_as_json(one),
+                "results": {
+                    mode: {
+                        **{key: value for key, value in run.as_dict().items() if key not in ("id", "mode")},
+                        "reproduce": reproduce(report, one.id, mode),
+                    }
+                    for mode in report.modes
+                    if (run := report.runs.get((one.id, mode))) is not None
+                },
+            }
+            for one in sorted(report.clauses, key=lambda one: report.order(one.id))
+        ],
+    }
+
+
+def clause_as_json(clause: Clause) -> dict[str, Any]:
+    """What there is to say about a clause."""
+    return {
+        "id": clause.id,
+        "level": clause.level,
+        "derived": clause.derived,
+        "hygiene": clause.hygiene,
+        "since": clause.since,
+        "promise": clause.promise,
+        "words": clause.words,
+        "technique": clause.technique,
+        "how": " ".join((clause.function.__doc__ or "").split()),
+        "check": clause.check,
+        "canary": None if clause.canary is None else " ".join((clause.canary.__doc__ or "").split()),
+        "after": list(clause.after),
+    }
+
+
+def reproduce(report: Report, clause: str, mode: str) -> str:
+    """The command that runs this clause again."""
+    config = f" --config '{json.dumps(dict(report.options))}'" if report.options else ""
+    return f"exporter-core check {report.target} --clause {clause} --{mode} --seed {report.settings.seed}{config}"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of :func:`as_json`."""
+    text = resources.files(__package__ or "").joinpath("schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
