@@ -49,7 +49,7 @@ class SinkProcess:
             with theirs:
                 arguments = [str(theirs.fileno()), str(os.getpid()), path]
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    [sys.executable, "-P", "-c", _PROGRAM, *arguments],
+                    [sys.executable, "-P", "-W", "default", "-c", _PROGRAM, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._log,

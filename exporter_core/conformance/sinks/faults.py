@@ -126,7 +126,7 @@ def _drip(text: str, kind: str, seconds: str = "") -> Fault:
 
 
 def _partial(text: str, kind: str, points: str) -> Fault:
-    if not points.isdigit():
+    if not points.isdecimal():
         raise ValueError
     return Fault(text, kind, points=int(points))
 

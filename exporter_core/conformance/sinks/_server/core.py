@@ -16,6 +16,9 @@ from exporter_core.masking import MASK, Masker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
+"""What a sink answers that answers in no protocol."""
+
 _SECRET_HEADERS = ("authorization", "cookie", "token", "key", "secret", "password", "auth", "credential", "signature")
 
 
@@ -92,6 +95,8 @@ class Core:
         self.entries: list[Entry] = []
         self.shut = False
         self.entered = 0
+        self.scripts = 0
+        self.failures: list[str] = []
         self.credit = 0
         self.drips_finished = 0
         self.on_unseen: Callable[[str], None] = lambda _kind: None
@@ -129,9 +134,11 @@ class Core:
 
     def set_script(self, faults: list[Fault], then: Fault) -> None:
         """Replace the script: ``faults`` one a request, ``then`` for all that follow."""
+        self.scripts += 1
         self._script = deque(faults)
         self._then = then
         self._apply_unseen()
+        self.changed()
 
     def take_fault(self) -> Fault:
         """What the script says about the next request."""

@@ -9,7 +9,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-from exporter_core.conformance.sinks._server.core import Entry
+from exporter_core.conformance.sinks._server.core import GARBAGE, Entry
 
 if TYPE_CHECKING:
     from exporter_core.conformance.sinks._server.core import Core
@@ -20,7 +20,6 @@ _HEAD = 65536  # bytes of a request's head at most
 _BODY = 1 << 30  # bytes of a body at most, compressed or not
 _ELSEWHERE = "/redirected"
 _HTML = b"<!doctype html><title>Sign in</title><p>Sign in to go on."
-_GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
 
 
 @dataclass
@@ -127,7 +126,7 @@ class HttpServer:
     async def _body(self, wire: Wire, headers: dict[str, str]) -> bytes | None:
         if headers.get("transfer-encoding", "").lower() != "chunked":
             length = headers.get("content-length", "0")
-            if not length.isdigit() or int(length) > _BODY:
+            if not length.isdecimal() or int(length) > _BODY:
                 wire.write(Answer(400).head())
                 return None
             return await wire.read_exactly(int(length))
@@ -136,6 +135,9 @@ class HttpServer:
             try:
                 size = int(line.split(b";")[0], 16)
             except ValueError:
+                size = -1
+            if not 0 <= size <= _BODY:
+                wire.write(Answer(400).head())
                 return None
             piece = await wire.read_exactly(size + 2)
             if piece is None:
@@ -205,7 +207,7 @@ class HttpServer:
             wire.reset()
         elif fault.kind == "garbage" and not fault.html:
             entry.answered = core.stamp()
-            wire.write(_GARBAGE)
+            wire.write(GARBAGE)
         elif fault.kind == "truncate":
             answer = self._backend.success(entry)
             answer.status = entry.status = 200

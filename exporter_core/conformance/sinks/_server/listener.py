@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,27 @@ class Wire(asyncio.Protocol):
             except OSError:
                 self._end("peer")
         return self.ended
+
+    async def neglect(self, until: Callable[[], bool]) -> None:
+        """Read nothing until the peer closes or ``until`` holds.
+
+        A transport that does not read does not see the peer close either, so that something else has to look.
+        """
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.transport.pause_reading()
+        loop = asyncio.get_running_loop()
+        with select.epoll() as poller:
+            poller.register(self.sock, select.EPOLLRDHUP)
+            loop.add_reader(poller, self._neglected_end, poller)
+            try:
+                await self.core.until(lambda: self.ended or until())
+            finally:
+                loop.remove_reader(poller)
+
+    def _neglected_end(self, poller: select.epoll) -> None:
+        asyncio.get_running_loop().remove_reader(poller)
+        self._end("peer")
 
     async def read_some(self, most: int = 65536) -> bytes:
         """Some bytes; none at the end."""
@@ -190,6 +212,11 @@ class Listener:
         """Whether connections are accepted; those that exist are closed after their present answer if not."""
         return not self._mode
 
+    def close(self) -> None:
+        """Give the port up; connections stay."""
+        self._close_listening()
+        self._held.close()
+
     def forget_closed(self) -> None:
         """Drop the records of connections that have ended."""
         self.wires = [wire for wire in self.wires if wire.closed is None]
@@ -250,8 +277,12 @@ class Listener:
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self, wire: Wire) -> None:
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: wire, wire.sock)
         try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: wire, wire.sock)
             await self._serve(wire)
+        except ConnectionError:
+            pass  # the peer has gone in between
+        except Exception as error:  # noqa: BLE001 - a fault of the sink itself: the parent is told when it asks
+            self._core.failures.append(f"{type(error).__name__}: {error}")
         finally:
             wire.close()

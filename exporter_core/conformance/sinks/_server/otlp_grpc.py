@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.sinks._server import decode_otlp
-from exporter_core.conformance.sinks._server.core import Entry
+from exporter_core.conformance.sinks._server.core import GARBAGE, Entry
 from exporter_core.conformance.sinks._server.extras import extra
 from exporter_core.conformance.sinks._server.listener import HOST
 
@@ -24,7 +24,7 @@ _services: Any = extra("opentelemetry.proto.collector.metrics.v1.metrics_service
 _error_details: Any = extra("google.rpc.error_details_pb2")
 _status_proto: Any = extra("google.rpc.status_pb2")
 
-_GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
+_PATH = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _DRIPPED = 4000  # bytes of padding that a drip has to go through; gRPC allows 8192 of metadata
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
 
@@ -93,7 +93,7 @@ class GrpcServer:
         metadata = [
             (key, value if isinstance(value, str) else value.hex()) for key, value in context.invocation_metadata()
         ]
-        entry = Entry(core, wire.number, "POST", "/" + _service_path(), headers=metadata, body_size=request.ByteSize())
+        entry = Entry(core, wire.number, "POST", _PATH, headers=metadata, body_size=request.ByteSize())
         entry.body = request.SerializeToString()
         entry.decode = lambda: decode_otlp.points(request)
         entry.fault = fault = core.take_fault()
@@ -107,7 +107,7 @@ class GrpcServer:
             wire.reset()
             await core.until(lambda: False)
         elif fault.kind == "garbage":
-            wire.write(_GARBAGE)
+            wire.write(GARBAGE)
             wire.close()
             await core.until(lambda: False)
         elif fault.kind == "truncate":
@@ -149,7 +149,3 @@ class GrpcServer:
         entry.answered = self._core.stamp()
         self._core.changed()
         await context.abort(code, "scripted", trailing)
-
-
-def _service_path() -> str:
-    return "opentelemetry.proto.collector.metrics.v1.MetricsService/Export"

@@ -145,15 +145,21 @@ class Sink:
 
     def requests(self) -> list[Request]:
         """Every request."""
+        self._check()
         return [entry.record(self._core.masker) for entry in self._core.entries]
 
     def points(self) -> list[Point]:
         """The points that were stored, in the order of storing."""
+        self._check()
         if self._stream is not None:
             self._stream.sync()
             return self._stream.points()
         stored = [point for entry in self._core.entries for point in entry.stamped_points() if point.stored]
         return sorted(stored, key=lambda point: point.stored or ())
+
+    def _check(self) -> None:
+        if self._core.failures:
+            raise RuntimeError(f"the sink itself has failed: {self._core.failures[0]}")
 
     def connections(self) -> list[Connection]:
         """Every connection."""

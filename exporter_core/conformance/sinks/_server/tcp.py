@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.sinks._server.core import Entry
+from exporter_core.conformance.sinks._server.core import GARBAGE, Entry
 
 if TYPE_CHECKING:
     from exporter_core.conformance.sinks._server.core import Core
     from exporter_core.conformance.sinks._server.listener import Wire
-
-_GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
+    from exporter_core.conformance.sinks.faults import Fault
 
 
 class TcpServer:
@@ -31,23 +30,28 @@ class TcpServer:
             entry = Entry(core, wire.number, "DATA", "", headers=[], body_size=len(data))
             entry.body, entry.fault = data, fault
             core.entries.append(entry)
-            if wire.transport is not None and (core.shut or fault.kind == "hang"):
-                wire.transport.pause_reading()
-            core.enter(entry)
-            # What a peer has sent before it closed arrives all the same: TCP has no answer to wait for.
-            await core.until(lambda: not core.shut)
-            if fault.kind == "hang":
-                await core.until(lambda: wire.ended)
-                return
-            if fault.kind == "reset":
-                wire.reset()
-                return
-            if fault.kind == "garbage":
-                wire.write(_GARBAGE)
-            if wire.transport is not None and not wire.transport.is_closing():
-                wire.transport.resume_reading()
-            entry.stored = core.stamp()
-            core.changed()
-            if fault.kind in {"truncate", "garbage"}:
+            if not await self._take(wire, entry, fault):
                 return
             data = await wire.read_some()
+
+    async def _take(self, wire: Wire, entry: Entry, fault: Fault) -> bool:
+        """Do with one piece of data what the script says; whether the connection goes on."""
+        core = self._core
+        if wire.transport is not None and core.shut and not wire.ended:
+            wire.transport.pause_reading()
+        core.enter(entry)
+        # What a peer has sent before it closed arrives all the same: TCP has no answer to wait for.
+        await core.until(lambda: not core.shut)
+        if fault.kind == "hang":
+            script = core.scripts
+            await wire.neglect(until=lambda: core.scripts != script)
+        if fault.kind in {"reset", "hang"}:
+            wire.reset()
+            return False
+        if wire.transport is not None and not wire.transport.is_closing():
+            wire.transport.resume_reading()
+        entry.stored = core.stamp()
+        if fault.kind == "garbage":
+            wire.write(GARBAGE)
+        core.changed()
+        return fault.kind not in {"truncate", "garbage"}
