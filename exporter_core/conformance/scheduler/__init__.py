@@ -1,7 +1,7 @@
 """A deterministic scheduler: finds races in Python code by seed, and replays what it found.
 
 The threads of a scenario run one at a time. Control passes from one to another only at an instruction of the
-*subject's* bytecode or where a thread blocks, and a seed decides where, so that the same seed makes the same interleaving.
+*subject's* bytecode or where a thread blocks. A seed decides where: the same seed makes the same interleaving.
 
 The algorithm is PCT, probabilistic concurrency testing (Burckhardt, Kothari, Musuvathi and Nagarakatte, "A Randomized
 Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010). Each thread has a random priority and the
@@ -30,8 +30,8 @@ What it cannot see:
 - threads that C code starts, or ``_thread`` directly. Those of ``threading.Thread`` join the schedule.
 
 ``Result.unseen`` names what of this a run met. The garbage collector rests while a schedule is open, and one schedule
-at a time can be open in a process. Replaying in another process needs the same Python version and, if the subject iterates
-over sets of strings, the same PYTHONHASHSEED.
+at a time can be open in a process. Replaying in another process needs the same Python version and, if the subject
+iterates over sets of strings, the same PYTHONHASHSEED.
 """
 
 from exporter_core.conformance.scheduler.explore import Exploration, Failure, explore

@@ -153,21 +153,11 @@ class Schedule:
             raise ScheduleError("this schedule is over: an earlier run did not end")
         outcomes = [Outcome()] * len(functions)
 
-        def make(number: int, function: Callable[[], object]) -> Callable[[], None]:
-            def call() -> None:
-                try:
-                    outcomes[number] = Outcome(ended=True, value=function())
-                except Abandoned:
-                    raise
-                except BaseException as error:  # noqa: BLE001 - the outcome is what the caller asks for
-                    if not self._ending:
-                        outcomes[number] = Outcome(ended=True, error=error)
-
-            return call
-
         tasks = []
         for number, function in enumerate(functions):
-            thread = threading.Thread(target=make(number, function), name=_name_of(number, function), daemon=True)
+            thread = threading.Thread(
+                target=self._recorded, args=(outcomes, number, function), name=_name_of(number, function), daemon=True
+            )
             thread.start()
             tasks.append(self._by_thread[thread])
         self._interrupting, self._changed = True, True
@@ -191,6 +181,15 @@ class Schedule:
             diverged=self._policy.diverged,
         )
         return self.result
+
+    def _recorded(self, outcomes: list[Outcome], number: int, function: Callable[[], object]) -> None:
+        try:
+            outcomes[number] = Outcome(ended=True, value=function())
+        except Abandoned:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the outcome is what the caller asks for
+            if not self._ending:
+                outcomes[number] = Outcome(ended=True, error=error)
 
     def _owner_or_none(self) -> Task | object:
         return self._owner if self._tasks else self
@@ -247,7 +246,7 @@ class Schedule:
         run = thread.run
 
         def scheduled_run() -> None:
-            del thread.run  # type: ignore[method-assign]  # the attribute of the instance; the method shows again
+            del thread.run  # the attribute of the instance; the method shows again
             task.ident = get_ident()
             self._by_ident[task.ident] = task
             try:

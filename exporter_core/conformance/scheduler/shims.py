@@ -213,6 +213,9 @@ def _primitives(schedule: Schedule) -> Iterator[tuple[object, object]]:
         def __new__(cls) -> Any:  # Any: the lock that suits the calling thread
             return real_allocate() if schedule.participant() is None else CooperativeLock(schedule)
 
+    class AllocateLock(Lock):
+        """``threading._allocate_lock``, another object than ``threading.Lock`` from Python 3.13 on."""
+
     class RLock:
         """``threading.RLock``."""
 
@@ -230,7 +233,7 @@ def _primitives(schedule: Schedule) -> Iterator[tuple[object, object]]:
 
     yield real_lock, Lock
     if real_allocate is not real_lock:
-        yield real_allocate, Lock
+        yield real_allocate, AllocateLock
     yield real_rlock, RLock
     yield real_queue, SimpleQueue
 

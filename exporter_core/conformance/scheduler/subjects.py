@@ -48,6 +48,7 @@ class Interruptible:
             self._add(subject)
 
     def __call__(self, code: CodeType) -> bool:
+        """Whether it does."""
         answer = self._answers.get(code)
         if answer is None:
             answer = self._answers[code] = self._find(code)

@@ -104,7 +104,7 @@ def operation_of(frame: FrameType | None) -> tuple[str, str]:
     """The outermost of the standard library's blocking operations on top of a stack, and who called it from where."""
     operation = ""
     while frame is not None and is_machinery(frame.f_code.co_filename):
-        if frame.f_code.co_name == "call":
+        if frame.f_code.co_name == "_recorded":
             return operation, "the function that was run itself"
         owner = frame.f_locals.get("self")
         if owner is not None and (frame.f_code.co_filename in _STANDARD or not operation):
