@@ -130,9 +130,10 @@ class Gate:
 
         A request whose sender has closed its connection meanwhile is dropped.
         """
-        if self.opened_at is None:
-            self.opened_at = self._sink._call("open")
-        return self.opened_at
+        opened = self.opened_at
+        if opened is None:
+            self.opened_at = opened = self._sink._call("open")
+        return opened
 
 
 class _Gated(Sink):
