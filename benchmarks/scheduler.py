@@ -47,9 +47,8 @@ def main() -> int:
     if options.rounds < 5 or options.seeds < 1:
         parser.error("at least 5 rounds and a seed are needed")
     rate, slowdown = speed(options.rounds)
-    print(
-        f"python {'.'.join(map(str, sys.version_info[:3]))}: {rate:,.0f} steps/s, {slowdown:.0f} times as slow as free"
-    )
+    version = ".".join(map(str, sys.version_info[:3]))
+    print(f"python {version}: {rate:,.0f} steps a processor second, {slowdown:.0f} times as slow as free code")
     print(f"\n{'race':<22} {'scheduler':>12} {'stress':>12}   found, of {options.seeds}; wrong version (correct one)")
     rows = {}
     zoo = load_zoo()

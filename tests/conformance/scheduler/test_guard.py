@@ -26,18 +26,35 @@ def never_fails(scenario, *, seeds=range(53), subject=SUBJECT):
     assert found.steps > len(seeds)
 
 
-def test_a_call_has_one_outcome_when_it_ends_as_its_context_is_cancelled():
+class CarelessCall(Call):
+    """Looks whether it was withdrawn, instead of taking the lock that decides it."""
+
+    def begin(self):
+        return not self.over
+
+
+def one_outcome(call_class):
     def scenario(schedule):
         context = Context.background()
         made, late = [], []
-        call = Call(lambda: made.append(1), context, {}, late.append)
+        call = call_class(lambda: made.append(1), context, {}, late.append)
         result = schedule.run([call.run, call.wait, context.cancel])
         assert [outcome.error for outcome in result.outcomes] == [None] * 3
         assert call.over
         assert made == ([] if call.outcome is Outcome.WITHDRAWN else [1])
         assert late == ([call] if call.outcome is Outcome.ABANDONED else [])
 
-    never_fails(scenario, seeds=range(150))
+    return scenario
+
+
+def test_a_call_has_one_outcome_when_it_ends_as_its_context_is_cancelled():
+    never_fails(one_outcome(Call), seeds=range(150))
+
+
+def test_a_call_that_does_not_take_its_lock_is_caught():
+    found = explore(one_outcome(CarelessCall), subject=(*SUBJECT, CarelessCall))
+    assert found.failure is not None
+    assert found.failure.seed is not None
 
 
 def test_all_outcomes_of_a_call_are_reached():
