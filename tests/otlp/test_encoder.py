@@ -1,0 +1,219 @@
+"""What the encoder sends, beside the official encoder of OpenTelemetry."""
+
+import math
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData
+
+from exporter_core.otlp import DroppedPoint, Encoder, encode
+
+relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=40)
+
+
+def text_of(message):
+    """A message as text: NaN equals itself there."""
+    return str(message)
+
+
+@relaxed
+@given(data=st.data())
+def test_any_metrics_parse_to_the_message_of_the_official_encoder(data, metrics_data, official, parse):
+    metrics = data.draw(metrics_data)
+    assert text_of(parse(encode(metrics))) == text_of(official(metrics))
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@relaxed
+@given(data=st.data())
+def test_one_encoder_used_again_and_again_sends_what_a_fresh_one_would(data, metrics_data, trusted):
+    encoder = Encoder(trusted=trusted)
+    for metrics in data.draw(st.lists(metrics_data, max_size=3)):
+        first = encoder.encode(metrics)
+        assert not first.dropped
+        assert first.data == encoder.encode(metrics).data == encode(metrics)
+
+
+SCALARS = st.sampled_from([0, 1, True, False, 0.0, -0.0, 1.0, "", "1", b"", b"1", None, (1,), (True,), [1], [True]])
+
+
+@relaxed
+@given(
+    versions=st.lists(st.lists(st.dictionaries(st.sampled_from("abc"), SCALARS), min_size=3, max_size=3), max_size=5)
+)
+def test_mappings_changed_in_place_are_encoded_as_they_are(build, official, parse, versions):
+    mappings = [{}, {}, {}]
+    metrics = build.sums(*mappings)
+    encoder = Encoder()
+    for version in versions:
+        for mapping, content in zip(mappings, version, strict=True):
+            mapping.clear()
+            mapping.update(content)
+        assert parse(encoder.encode(metrics).data) == official(metrics)
+
+
+def test_values_swapped_between_reordered_keys_are_seen(build, official, parse):
+    mapping = {"a": 1, "b": True}
+    metrics = build.sums(mapping)
+    encoder = Encoder()
+    encoder.encode(metrics)
+    mapping.clear()
+    mapping.update({"b": 1, "a": True})
+    assert parse(encoder.encode(metrics).data) == official(metrics)
+
+
+def test_a_list_inside_an_attribute_changed_in_place_is_seen(build, official, parse):
+    inner = [1, {"deep": [2]}]
+    metrics = build.sums({"a": inner}, {"b": "text"})
+    encoder = Encoder()
+    encoder.encode(metrics)
+    inner[1]["deep"].append(3)
+    assert parse(encoder.encode(metrics).data) == official(metrics)
+
+
+def test_a_trusting_encoder_takes_the_same_mapping_for_the_same_content(build):
+    mapping = {"a": "x"}
+    metrics = build.sums(mapping)
+    encoder = Encoder(trusted=True)
+    before = encoder.encode(metrics).data
+    mapping["a"] = "y"
+    assert encoder.encode(metrics).data == before
+
+
+def test_a_trusting_encoder_does_not_confuse_mappings(build):
+    encoder = Encoder(trusted=True)
+    for value in range(50):
+        metrics = build.sums({"a": value}, {"b": value})
+        assert encoder.encode(metrics).data == encode(metrics)
+
+
+def test_series_that_come_go_and_change_places_are_encoded_as_they_are(build):
+    a, b, c = {"s": "a"}, {"s": 2}, {"s": "c"}
+    encoder = Encoder()
+    for order in ([a, b, c], [c, a], [b], [a, b, c], [c, b, a], []):
+        metrics = build.sums(*order)
+        assert encoder.encode(metrics).data == encode(metrics)
+
+
+def test_series_that_are_not_seen_are_forgotten(build):
+    encoder = Encoder()
+    encoder.encode(build.sums({"a": "1"}, {"a": "2"}))
+    assert encoder.cached_series == 2
+    encoder.encode(build.sums({"a": "3"}))
+    assert encoder.cached_series == 1
+    encoder.encode(MetricsData([]))
+    assert encoder.cached_series == 0
+
+
+def test_no_more_series_are_kept_than_allowed(build):
+    encoder = Encoder(max_series=3)
+    two = [build.counter(build.point({"a": "1"}), build.point({"a": "2"}), name=name) for name in ("x", "y")]
+    metrics = build.data(*two)
+    assert encoder.encode(metrics).data == encoder.encode(metrics).data == encode(metrics)
+    assert encoder.cached_series == 2
+
+
+def test_two_metrics_of_one_name_are_both_sent(build, official, parse):
+    metrics = build.data(build.counter(build.point({"a": "1"})), build.counter(build.point({"a": "2"})))
+    encoder = Encoder()
+    encoder.encode(metrics)
+    assert parse(encoder.encode(metrics).data) == official(metrics)
+
+
+DEEP: list = []
+for _ in range(200):
+    DEEP = [DEEP]
+ENDLESS: dict = {}
+ENDLESS["again"] = ENDLESS
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"big": 2**63}, "attribute 'big': 9223372036854775808 does not fit a signed 64-bit integer"),
+        ({"huge": 10**5000}, "attribute 'huge': an integer of 16610 bits does not fit a signed 64-bit integer"),
+        ({"cut": "\ud800"}, "attribute 'cut': a text with a lone surrogate has no UTF-8 form"),
+        ({"\udfff": 1}, "attribute '\\udfff': a text with a lone surrogate has no UTF-8 form"),
+        ({"odd": {1, 2}}, "attribute 'odd': a value of type set has no OTLP form"),
+        ({"in": [{"x": object}]}, "attribute 'in': a value of type type has no OTLP form"),
+        ({7: "x"}, "attribute 7: a key is a text, not int"),
+        ({"deep": DEEP}, "attribute 'deep': values are nested deeper than 30 levels"),
+        (ENDLESS, "attribute 'again': values are nested deeper than 30 levels"),
+        ("text", "attributes are not a readable mapping: 'str' object has no attribute 'items'"),
+    ],
+)
+def test_a_point_whose_attributes_have_no_place_in_the_format_is_dropped_and_named(build, attributes, reason):
+    good = {"good": "yes"}
+    encoder = Encoder()
+    for _ in range(2):
+        encoded = encoder.encode(build.sums(good, attributes, good))
+        assert encoded.dropped == (DroppedPoint("requests", reason),)
+        assert encoded.points == 2
+        assert encoded.data == encode(build.sums(good, good))
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400, "text", None])
+def test_a_point_whose_value_does_not_fit_is_dropped_and_named(build, value):
+    points = [build.point({"a": "x"}, 5), build.point({"a": "y"}, value)]
+    encoded = Encoder().encode(build.data(build.counter(*points)))
+    assert [(point.metric, point.reason.split(":")[0]) for point in encoded.dropped] == [("requests", "value")]
+    assert encoded.data == encode(build.data(build.counter(points[0])))
+
+
+def test_a_metric_all_of_whose_points_are_dropped_is_not_sent(build):
+    encoded = Encoder().encode(build.data(build.counter(build.point({"a": 2**64})), build.counter(name="kept")))
+    assert len(encoded.dropped) == 1
+    assert encoded.data == encode(build.data(build.counter(name="kept")))
+
+
+def test_a_metric_whose_name_has_no_utf8_form_is_dropped_point_by_point(build):
+    encoded = Encoder().encode(build.data(build.counter(build.point({}), build.point({"a": "b"}), name="\ud800")))
+    assert len(encoded.dropped) == 2
+    assert encoded.points == 0
+
+
+def test_data_of_an_unknown_type_is_reported(build):
+    encoded = Encoder().encode(build.data(Metric("odd", "", "", "data")))
+    assert encoded.dropped == (DroppedPoint("odd", "data of type str has no OTLP form"),)
+
+
+def test_a_resource_attribute_that_does_not_fit_is_left_out_and_the_points_are_sent(build):
+    metrics = build.sums({"a": "x"})
+    metrics.resource_metrics[0].resource._attributes._dict["big"] = 2**70
+    encoded = Encoder().encode(metrics)
+    assert encoded.omitted == (
+        "resource: attribute 'big': 1180591620717411303424 does not fit a signed 64-bit integer".replace(
+            "1180591620717411303424", "an integer of 71 bits"
+        ),
+    )
+    assert encoded.points == 1
+    assert encoded.data == encode(build.sums({"a": "x"}))
+
+
+def test_extreme_numbers_are_sent_exactly(build, parse):
+    values = [2**63 - 1, -(2**63), math.inf, -math.inf, 5e-324, -0.0]
+    points = [build.point({"n": str(number)}, value) for number, value in enumerate(values)]
+    request = parse(encode(build.data(Metric("g", "", "", Gauge(points)))))
+    sent = request.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points
+    assert [repr(getattr(point, point.WhichOneof("value"))) for point in sent] == [repr(value) for value in values]
+
+
+def test_threads_sharing_an_encoder_get_what_they_handed_in(build):
+    encoder = Encoder()
+    datasets = [build.sums(*({"worker": worker, "n": str(n)} for n in range(50))) for worker in range(4)]
+    expected = [encode(metrics) for metrics in datasets]
+    wrong: list[int] = []
+    start = threading.Barrier(4)
+
+    def work(worker: int) -> None:
+        start.wait(10)
+        wrong.extend(worker for _ in range(100) if encoder.encode(datasets[worker]).data != expected[worker])
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
