@@ -17,6 +17,8 @@ from functools import partial, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from pydantic import ValidationError
+
 from exporter_core.conformance.harness import Harness
 from exporter_core.contract import HARNESS_GROUP, OPERATIONS
 from exporter_core.discovery import PluginEntry, installed, select
@@ -24,6 +26,7 @@ from exporter_core.discovery.index import listing
 from exporter_core.errors import ExporterNotFoundError, SetupError, UnsupportedContractError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import GuardedExporter
+from exporter_core.validation import problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,6 +65,17 @@ class Subject:
     """Where it is registered; None for a class that is not."""
     options: Mapping[str, Any] | None = None
     """Options that go before those of the harness."""
+
+    def validate(self) -> None:
+        """Raise SetupError if the options do not do by themselves, without those of a harness."""
+        model = getattr(self.exporter_class, "config_model", ExporterConfig)
+        try:
+            model.model_validate(self.options or {})
+        except ValidationError as error:
+            said = "; ".join(one.message for one in problems_of(error, model, path=(self.target,)))
+            raise SetupError(
+                f"{self.target!r} has no harness, and its options do not do: {said}; give them with --config"
+            ) from error
 
     def drive(self, mode: Mode, config: Mapping[str, Any], journal: Journal) -> Driven:
         """Build the exporter with these options, raw or behind the guard. Raises what building it raises."""

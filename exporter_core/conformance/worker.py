@@ -43,6 +43,8 @@ def _work(task: dict[str, Any], tell: Any) -> None:  # Any: a function of keywor
     try:
         harness = _imported(task["harness"]) if task["harness"] else None
         subject = resolve(task["target"], options=task["options"], harness=harness)
+        if subject.harness is None:
+            subject.validate()
         if subject.harness is not None and subject.harness.real and not task["allow_real_backend"]:
             tell(
                 error=f"the harness of {task['target']!r} points at a real backend, and the checker duplicates and "

@@ -69,9 +69,9 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
         lost = compare(batch.points, case.read_back()).lost
         return f"{len(lost)} points lost" if lost else ""
 
-    if inherited and case.harness.entered() is None:
-        return  # the gate is outside this process: a child could not get past it either
-    seen = _in_child(case, child)
+    # Where the gate is outside this process, a child cannot open its own copy; the parent's opens for both.
+    shared = inherited and case.harness.entered() is None
+    seen = _in_child(case, child, case.open if shared else None)
     if seen:
         raise Failed(f"a child that was forked {when} exports", seen)
     case.observe(f"a child that was forked {when} exported")
@@ -148,8 +148,11 @@ def growth(case: Case) -> None:
     case.observe(f"nothing grew over {_CYCLES} exporters")
 
 
-def _in_child(case: Case, function: Callable[[], str]) -> str:
-    """Call in a forked child; what it returned, or how it failed. The child is killed when patience ends."""
+def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
+    """Call in a forked child; what it returned, or how it failed. The child is killed when patience ends.
+
+    ``forked`` is called in the parent once the child is there.
+    """
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12: forking a process with threads is the point
@@ -158,6 +161,8 @@ def _in_child(case: Case, function: Callable[[], str]) -> str:
         os.close(reading)
         _end_child(function, writing)
     os.close(writing)
+    if forked is not None:
+        forked()
     case.journal.stamp("note", f"forked child {number}")
     try:
         limit = monotonic() + case.patience

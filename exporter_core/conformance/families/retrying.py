@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
 
 _FINAL = "An error is final: whatever retrying there is has already happened inside."
+_REFUSALS = ("status:400", "status:500", "reset", "refuse")
 _STORM = 20  # attempts within a fraction of a second
 
 
@@ -51,11 +52,14 @@ def transient(case: Case) -> None:
     technique="F",
     check="no except clause that ends in return",
     canary=canaries.Swallows,
-    faults=("status", "reset"),
+    needs=("read_back",),
 )
 def remains(case: Case) -> None:
-    """A backend that refuses for good, then one that fails for good until the deadline."""
-    for step in ("status:400", "status:500", "reset"):
+    """A backend that refuses for good, in each way that the harness can do."""
+    can = [step for step in _REFUSALS if step.partition(":")[0] in case.harness.faults]
+    if not can:
+        raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail")
+    for step in can:
         exporter = case.exporter()
         case.harness.fault(step)
         call = case.sent(exporter, case.batch(), case.background().child(timeout=0.1))

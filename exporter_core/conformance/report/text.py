@@ -75,8 +75,10 @@ class _Paint:
 
 def _failure(report: Report, clause: Clause, run: Run, paint: _Paint) -> list[str]:
     lines = [
-        f"{paint(_COLOURS[run.verdict], run.verdict)} {paint('1', clause.id)} {run.mode} "
-        f"[{clause.mark}] {clause.promise}",
+        (
+            f"{paint(_COLOURS[run.verdict], run.verdict)} {paint('1', clause.id)} {run.mode} "
+            f"[{clause.mark}] {clause.promise}"
+        ),
         f"    contract   {clause.words}",
     ]
     if run.expected:

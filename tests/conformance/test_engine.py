@@ -1,0 +1,116 @@
+"""The run goes on whatever becomes of a worker, a harness or a subject."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from exporter_core.conformance import engine
+from exporter_core.conformance.engine import check
+from exporter_core.conformance.running import Settings
+from exporter_core.conformance.verdicts import Verdict
+from exporter_core.errors import SetupError
+
+EXPORTER = """
+    import ctypes, os, signal
+    from exporter_core.conformance import Harness
+    from exporter_core.conformance.memory import MemoryHarness
+    from exporter_core.conformance.reference import ReferenceExporter
+
+    class BrokenHarness(MemoryHarness):
+        def read_back(self):
+            raise OSError("the disk is gone")
+
+    class RealHarness(MemoryHarness):
+        real = True
+
+    class Plain(ReferenceExporter):
+        pass
+
+    class Broken(ReferenceExporter):
+        conformance_harness = BrokenHarness
+
+    class Real(ReferenceExporter):
+        conformance_harness = RealHarness
+
+    class Dies(ReferenceExporter):
+        def force_flush(self, context):
+            os._exit(7)
+
+    class Killed(ReferenceExporter):
+        def force_flush(self, context):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class HoldsTheInterpreter(ReferenceExporter):
+        def force_flush(self, context):
+            ctypes.PyDLL(None).sleep(600)  # unlike CDLL, it keeps the interpreter's lock
+
+    class CannotBeBuilt(ReferenceExporter):
+        def __init__(self, config):
+            raise OSError("no such device")
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "checked_exporters.py").write_text(textwrap.dedent(EXPORTER))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def _runs(name: str, *patterns: str, **options):
+    settings = Settings(patience=0.5, canaries=False)
+    report = check(f"checked_exporters:{name}", patterns=patterns, modes=["raw"], settings=settings, **options)
+    return {clause: run for (clause, _), run in report.runs.items()}
+
+
+def test_a_process_that_dies_fails_its_clause_and_the_next_ones_are_run() -> None:
+    runs = _runs("Dies", "FLU-02", "SHD-07")
+    assert runs["FLU-02"].verdict is Verdict.FAIL
+    assert "exit code 7" in runs["FLU-02"].seen
+    assert runs["SHD-07"].verdict is Verdict.PASS
+
+
+def test_a_worker_that_is_killed_leaves_its_clause_inconclusive() -> None:
+    runs = _runs("Killed", "FLU-02", "SHD-07")
+    assert runs["FLU-02"].verdict is Verdict.INCONCLUSIVE
+    assert "SIGKILL" in runs["FLU-02"].seen
+    assert runs["SHD-07"].verdict is Verdict.PASS
+
+
+def test_a_process_that_hangs_leaves_its_stacks_and_the_next_clauses_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_SPARE", 0.0)
+    runs = _runs("HoldsTheInterpreter", "FLU-02", "SHD-07")
+    assert runs["FLU-02"].verdict is Verdict.FAIL
+    assert "hung and was killed" in runs["FLU-02"].seen
+    assert "in force_flush" in runs["FLU-02"].dump
+    assert runs["SHD-07"].verdict is Verdict.PASS
+
+
+def test_a_harness_that_raises_is_an_error_of_the_kit() -> None:
+    run = _runs("Broken", "EXP-01")["EXP-01"]
+    assert run.verdict is Verdict.KIT_ERROR
+    assert run.seen == "the harness failed in read_back: OSError: the disk is gone"
+
+
+def test_an_exporter_that_cannot_be_built_is_inconclusive() -> None:
+    run = _runs("CannotBeBuilt", "SHD-07")["SHD-07"]
+    assert run.verdict is Verdict.INCONCLUSIVE
+    assert "cannot be built: OSError: no such device" in run.seen
+
+
+def test_a_clause_whose_foundation_failed_is_blocked() -> None:
+    report = check(
+        "exporter_core.conformance.mutants:DropsPoint",
+        patterns=["EXP-0[13]"],
+        modes=["raw"],
+        settings=Settings(canaries=False),
+    )
+    assert report.run("EXP-03", "raw").verdict is Verdict.BLOCKED
+    assert report.run("EXP-03", "raw").seen == "EXP-01 failed first"
+
+
+def test_a_real_backend_is_refused_and_if_allowed_gets_no_canary() -> None:
+    with pytest.raises(SetupError, match="--allow-real-backend"):
+        _runs("Real", "EXP-01")
+    report = check("checked_exporters:Real", patterns=["EXP-01"], modes=["raw"], allow_real_backend=True)
+    assert report.run("EXP-01", "raw").canary == "not run"

@@ -1,0 +1,47 @@
+"""The reference exporters keep every clause, raw and guarded, and every canary dies."""
+
+import pytest
+
+from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.engine import check
+from exporter_core.conformance.verdicts import Verdict
+
+EXPORTERS = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
+NOT_REGISTERED = {"INT-02"}
+HOLDS_NOTHING = {"FLU-04"}
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_a_reference_exporter_keeps_every_clause(exporter: str) -> None:
+    report = check(f"exporter_core.conformance.reference:{exporter}")
+    other = {
+        (clause, mode): (run.verdict, run.seen)
+        for (clause, mode), run in report.runs.items()
+        if run.verdict is not Verdict.PASS
+    }
+    absent = NOT_REGISTERED if exporter == "BufferingExporter" else NOT_REGISTERED | HOLDS_NOTHING
+    assert {clause for clause, _ in other} == absent, other
+    assert {verdict for verdict, _ in other.values()} == {Verdict.NOT_APPLICABLE}
+
+
+def test_every_pass_rests_on_a_canary_that_died_or_is_static_by_design() -> None:
+    report = check("exporter_core.conformance.reference:ReferenceExporter", modes=["raw"])
+    canaries = {clause: run.canary for (clause, _), run in report.runs.items() if run.verdict is Verdict.PASS}
+    assert {clause for clause, canary in canaries.items() if canary == "static"} == {"INT-01"}
+    assert {canary for clause, canary in canaries.items() if clause != "INT-01"} == {"died"}
+
+
+def test_every_pass_has_evidence_and_every_call_is_in_its_timeline() -> None:
+    report = check("exporter_core.conformance.reference:ReferenceExporter", modes=["raw"], patterns=["EXP-*"])
+    for run in report.runs.values():
+        assert run.observations
+        assert {"call", "return"} <= {event["kind"] for event in run.timeline}
+
+
+def test_every_clause_says_what_it_is() -> None:
+    for clause in clauses():
+        assert clause.promise
+        assert clause.words
+        assert clause.check
+        assert clause.function.__doc__, clause.id
+        assert clause.canary is None or clause.canary.__doc__, clause.id
