@@ -1,5 +1,6 @@
 """Metrics of every shape that the SDK's types can have, and a way to compare them by content."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -7,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Exemplar
-from opentelemetry.sdk.metrics._internal.point import Buckets
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    Buckets,
     ExponentialHistogram,
     ExponentialHistogramDataPoint,
     Gauge,
@@ -168,3 +169,27 @@ def parse() -> Callable[[bytes], object]:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
     return ExportMetricsServiceRequest.FromString
+
+
+@pytest.fixture
+def content() -> Callable[[object], object]:
+    """What metrics data says, comparable: class names, fields and values."""
+    doubles = {"sum", "min", "max"}
+
+    def of(value: object) -> object:
+        if dataclasses.is_dataclass(value):
+            fields = {}
+            for field in dataclasses.fields(value):
+                item = getattr(value, field.name)
+                if field.name in doubles and isinstance(item, int):
+                    item = float(item)  # OTLP holds these as doubles
+                fields[field.name] = of(item)
+            return type(value).__name__, fields
+        if isinstance(value, Resource | InstrumentationScope):
+            own = getattr(value, "name", None), getattr(value, "version", None)
+            return own, value.schema_url, plain(value.attributes)
+        if isinstance(value, list | tuple):
+            return [of(item) for item in value]
+        return plain(value)
+
+    return of
