@@ -29,6 +29,7 @@ __all__ = [
     "ExporterNotFoundError",
     "ExporterReentrancyError",
     "ExporterShutdownError",
+    "MaskedCauseError",
     "PartialSuccessError",
     "PluginBlockedError",
     "PluginLoadError",
@@ -111,6 +112,13 @@ class ExporterReentrancyError(ExporterError):
 
 class ExporterForkedError(ExporterError):
     """The process forked, and the guard was given an instance, not a config to rebuild it from in the child."""
+
+
+class MaskedCauseError(ExporterCoreError):
+    """Stands in an error's chain for a cause whose text holds a secret; its own message is the cause's, masked.
+
+    A traceback prints the whole chain, so a secret in it would show wherever an error is not caught.
+    """
 
 
 # --- while a pipeline is being described ----------------------------------------------------------------------------

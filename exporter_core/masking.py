@@ -14,12 +14,12 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, quote_plus, unquote
 
-from exporter_core.errors import ExporterCoreError
+from exporter_core.errors import ExporterCoreError, MaskedCauseError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["MASK", "Masker", "describe", "masker_for"]
+__all__ = ["MASK", "Masker", "cause_of", "describe", "masker_for"]
 
 MASK: Final = "***"
 """What stands in the place of a secret."""
@@ -27,6 +27,7 @@ MASK: Final = "***"
 _SHORT: Final = 4  # a secret with fewer characters is masked as a whole word only: "a" is in every message
 _LINE: Final = 8  # a line of a multi-line secret (a PEM key) that is long enough to be secret by itself
 _DEPTH: Final = 32
+_CHAIN: Final = 64  # errors of a chain that are looked at
 _LONGEST: Final = 1000  # characters of an error's message that are passed on
 _SEARCHED: Final = 65536  # characters of it that are searched for secrets first, which takes time
 _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
@@ -121,6 +122,40 @@ def describe(error: BaseException, masker: Masker) -> str:
     if not isinstance(error, ExporterCoreError) or not text:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def cause_of(error: BaseException, masker: Masker) -> BaseException:
+    """What may stand as the cause of an error of ours: the error itself, or a stand-in where its text tells a secret.
+
+    The whole chain counts, since a traceback prints the whole of it: causes, contexts, notes, members of groups.
+    """
+    if not any(_tells_secret(one, masker) for one in _chain(error)):
+        return error
+    stand_in = MaskedCauseError(describe(error, masker))
+    return stand_in.with_traceback(error.__traceback__)  # source lines, which hold no values
+
+
+def _tells_secret(error: BaseException, masker: Masker) -> bool:
+    try:
+        texts = [str(error), *map(str, getattr(error, "__notes__", ()))]
+    except BaseException:  # noqa: BLE001 - what cannot be shown shows no secret
+        return False
+    return any(masker(text[:_SEARCHED]) != text[:_SEARCHED] for text in texts)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that its traceback would print."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting and len(found) < _CHAIN:
+        one = waiting.pop()
+        if one is None or any(one is other for other in found):
+            continue
+        found.append(one)
+        yield one
+        waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
 
 
 def _replace(text: str, spans: list[tuple[int, int]]) -> str:

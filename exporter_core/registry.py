@@ -19,7 +19,7 @@ from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
 from exporter_core.guard.calls import Outcome
 from exporter_core.guard.lanes import ThreadLane
-from exporter_core.masking import Masker, describe, masker_for
+from exporter_core.masking import Masker, cause_of, describe, masker_for
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ def _bounded(
             return function()
         except KeyboardInterrupt:
             raise  # the host's own
-        except BaseException as error:
-            raise _failed(title, error, masker) from error
+        except BaseException as error:  # noqa: BLE001 - a plugin's SystemExit is not the host's
+            raise _failed(title, error, masker) from cause_of(error, masker)
     lane = ThreadLane("exporter-core-load", object())
     try:
         call = lane.perform(function, Context.with_timeout(timeout), {})
@@ -252,7 +252,7 @@ def _bounded(
     if call.outcome is not Outcome.ENDED:
         raise PluginLoadError(f"{title} cannot be loaded: it did not end within {timeout:g} s")
     if call.error is not None:
-        raise _failed(title, call.error, masker) from call.error
+        raise _failed(title, call.error, masker) from cause_of(call.error, masker)
     return cast("_T", call.result)
 
 

@@ -1,3 +1,4 @@
+import traceback
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus
 
@@ -6,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PostgresDsn, RootModel, SecretBytes, SecretStr
 
+from exporter_core.errors import MaskedCauseError
 from exporter_core.exporter import ExporterConfig
-from exporter_core.masking import MASK, Masker, masker_for
+from exporter_core.masking import MASK, Masker, cause_of, masker_for
 
 CANARY = "s3cr3t-Canary/+&"
 
@@ -190,3 +192,54 @@ def test_no_secret_survives_wherever_it_stands(secrets: list[str], texts: list[s
     for secret in secrets:
         for piece in masked.split(MASK):
             assert secret not in piece
+
+
+SECRET = "s3" + "cr3t"  # in no source line, which a traceback prints too
+
+
+def printed(error):
+    return "".join(traceback.format_exception(error))
+
+
+def raised(make):
+    with pytest.raises((OSError, ExceptionGroup)) as caught:
+        make()
+    return caught.value
+
+
+def test_a_cause_without_secrets_is_chained_as_it_is():
+    error = OSError("no route to host")
+    assert cause_of(error, Masker([SECRET])) is error
+
+
+def chained_by_cause():
+    raise OSError("refused") from ValueError(f"token {SECRET}")
+
+
+def chained_by_context():
+    try:
+        int(f"token {SECRET}")
+    except ValueError:
+        raise OSError("refused")  # noqa: B904 - the implicit chain is what is tested
+
+
+def in_a_group():
+    raise ExceptionGroup("two", [OSError("refused"), ValueError(f"token {SECRET}")])
+
+
+def in_a_note():
+    error = OSError("refused")
+    error.add_note(f"token {SECRET}")
+    raise error
+
+
+@pytest.mark.parametrize("make", [chained_by_cause, chained_by_context, in_a_group, in_a_note])
+def test_a_cause_that_tells_a_secret_anywhere_is_stood_in_for(make):
+    error = raised(make)
+    stand_in = cause_of(error, Masker([SECRET]))
+    ours = OSError("delivery failed")
+    ours.__cause__ = stand_in
+    assert isinstance(stand_in, MaskedCauseError)
+    assert SECRET in printed(error)
+    assert SECRET not in printed(ours)
+    assert f"in {make.__name__}" in printed(ours)  # where it happened is still told

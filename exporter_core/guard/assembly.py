@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
     from exporter_core.guard.loop import LoopThread
+    from exporter_core.guard.outcomes import Reporter
 
 __all__ = ["Assembly", "Instance", "assemble"]
 
@@ -79,7 +80,7 @@ def assemble(
     runner: str,
     owner: object,
     context: Context,
-    describe: Callable[[BaseException], str],
+    reporter: Reporter,
 ) -> Assembly:
     """Build the exporter and its lanes.
 
@@ -90,7 +91,7 @@ def assemble(
         runner: ``"thread"`` or ``"inline"``.
         owner: what identifies the guard to calls that come back to it.
         context: bounds the factory and the exporter's first answers.
-        describe: puts an error into one line without secrets.
+        reporter: puts errors into words without secrets.
 
     Raises:
         ContractError: the exporter does not fit the contract.
@@ -106,7 +107,7 @@ def assemble(
     with ExitStack() as undo:
         first = lane("export")
         undo.callback(first.close)
-        instance = _build(factory, first, inline=inline, title=title, context=context, describe=describe)
+        instance = _build(factory, first, inline=inline, title=title, context=context, reporter=reporter)
         loop = None
         if instance.asynchronous:
             from exporter_core.guard.loop import LoopThread  # noqa: PLC0415 - few exporters need an event loop
@@ -137,7 +138,7 @@ def _build(
     inline: bool,
     title: str,
     context: Context,
-    describe: Callable[[BaseException], str],
+    reporter: Reporter,
 ) -> Instance:
     call = cast("Call", lane.perform(Instance, context, {"factory": factory}))  # it has a result, so there is a call
     if call.outcome is not Outcome.ENDED:
@@ -147,9 +148,9 @@ def _build(
         if call.error is error and is_hosts_own(error, inline=inline):
             raise error
         if call.error is error and isinstance(error, ContractError):
-            lines = [describe(ContractError(line)) for line in str(error).splitlines()]
+            lines = [reporter.describe(ContractError(line)) for line in str(error).splitlines()]
             raise ContractError("\n".join(f"{title} does not fit the contract: {line}" for line in lines)) from None
-        raise PluginLoadError(f"{title} cannot be built: {describe(error)}") from error
+        raise PluginLoadError(f"{title} cannot be built: {reporter.describe(error)}") from reporter.cause(error)
     instance = cast("Instance", call.result)
     if inline and instance.asynchronous:
         operations = ", ".join(sorted(instance.asynchronous))

@@ -376,7 +376,7 @@ class GuardedExporter:
             runner=self._runner,
             owner=self._mark,
             context=context,
-            describe=self._reporter.describe,
+            reporter=self._reporter,
         )
 
     def _attach(self, assembly: Assembly) -> None:

@@ -19,7 +19,7 @@ from exporter_core.errors import (
     PartialSuccessError,
 )
 from exporter_core.guard.calls import Call, Outcome
-from exporter_core.masking import describe
+from exporter_core.masking import cause_of, describe
 from exporter_core.observing import Observation
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Reporter:
             kind = type(call.result).__name__
             return self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
         raised = self._error_raised(operation, call.error, call, over, active=active)
-        raised.__cause__ = call.error
+        raised.__cause__ = self.cause(call.error)
         return raised
 
     def late(self, operation: str) -> DeadlineExceededError:
@@ -124,7 +124,7 @@ class Reporter:
     def _again(self, operation: str, error: ContextError, how: str) -> BaseException:
         """The context's error, with the call that it ended."""
         again = type(error)(f"exporter {self._name!r}: {operation} {how}: {error}")
-        again.__cause__ = error.__cause__
+        again.__cause__ = None if error.__cause__ is None else self.cause(error.__cause__)
         return again
 
     def late_error(self, call: Call) -> tuple[str | None, int]:
@@ -142,6 +142,10 @@ class Reporter:
     def describe(self, error: BaseException) -> str:
         """The error in one line, secrets masked; errors of our own without their type."""
         return describe(error, self._masker)
+
+    def cause(self, error: BaseException) -> BaseException:
+        """What may be chained to an error of ours: the error, or a masked stand-in where it tells a secret."""
+        return cause_of(error, self._masker)
 
     def tell(
         self, operation: str, seconds: float, *, points: int | None = None, error: str | None = None, late: bool = False

@@ -28,6 +28,7 @@ from exporter_core.errors import (
     PartialSuccessError,
 )
 from exporter_core.guard.stats import count_points
+from exporter_core.masking import Masker, cause_of
 from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
 from exporter_core.reader.instruments import aggregations, temporalities
@@ -334,7 +335,7 @@ class PeriodicReader(MetricReader):
         if isinstance(error, ExporterCoreError):
             return error
         ours = self._error(ExporterError, "collect", self._exporter.describe_error(error), verb=" failed")
-        ours.__cause__ = error
+        ours.__cause__ = cause_of(error, Masker())
         return ours
 
     def _cancel_export(self, cause: str, context: Context) -> None:

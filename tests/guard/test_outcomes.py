@@ -7,9 +7,11 @@ import concurrent.futures
 import copy
 import gc
 import pickle
+import traceback
 
 import pytest
 
+from exporter_core.context import Context
 from exporter_core.errors import (
     ContextCancelledError,
     DeadlineExceededError,
@@ -19,6 +21,7 @@ from exporter_core.errors import (
     ExporterShutdownError,
     PartialSuccessError,
 )
+from exporter_core.guard import GuardedExporter
 from exporter_core.masking import Masker
 from exporter_core.testing import FakeExporter
 
@@ -312,3 +315,20 @@ def test_observers_are_told_of_every_operation(guarded, runner, context, metrics
         ("fake", "shutdown", None, None, False),
     ]
     assert all(one.seconds >= 0 for one in recorder.heard)
+
+
+def test_no_traceback_of_an_error_shows_a_secret(metrics):
+    secret = "hunter" + "-2-hunter"  # in no source line, which a traceback prints too
+
+    def export(context, batch):
+        try:
+            raise OSError(f"no route with {secret}")
+        except OSError as error:
+            raise RuntimeError("delivery failed") from error
+
+    with GuardedExporter(FakeExporter(on_export=export), name="net", masker=Masker([secret])) as guard:
+        with pytest.raises(ExporterError) as caught:
+            guard.export(Context.with_timeout(30), metrics)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert secret not in shown
+    assert "RuntimeError: delivery failed" in shown
