@@ -16,7 +16,6 @@ __all__ = ["measured_by"]
 
 _CONFIG: dict[str, list[str] | None] = {
     "system.cpu.time": ["idle", "user", "system", "irq"],
-    "system.cpu.utilization": ["idle", "user", "system", "irq"],
     "system.memory.usage": ["used", "free", "cached"],
     "system.memory.utilization": ["used", "free", "cached"],
     "system.swap.usage": ["used", "free"],
@@ -37,7 +36,11 @@ _CONFIG: dict[str, list[str] | None] = {
     "process.open_file_descriptor.count": None,
     "process.thread.count": None,
 }
-"""What is measured; the instrumentation's deprecated ``process.runtime`` names are left out."""
+"""What is measured.
+
+Left out are the instrumentation's deprecated ``process.runtime`` names, and ``system.cpu.utilization``: psutil, where
+it comes from, counts an interval of less than a second as a whole one. ``system.cpu.time`` has it exactly, as its rate.
+"""
 
 
 @contextmanager

@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from exporter_core.errors import ConfigError, ExporterCoreError, SetupError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console, RenderableType
 
     from exporter_core.errors import ConfigProblem
@@ -101,6 +104,24 @@ def _stdout() -> TextIO:
 def _encodable(text: str, stream: TextIO) -> str:
     encoding = stream.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextmanager
+def stdout_for_json(json: bool) -> Iterator[None]:
+    """Where a JSON document is to come, send whatever else writes to standard output to standard error: plugins may."""
+    if not json:
+        yield
+        return
+    out = _stdout()
+    out.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)  # also for what does not write through sys.stdout
+    try:
+        yield
+    finally:
+        out.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def printable(text: str) -> str:

@@ -56,11 +56,12 @@ def probe(
         output.warn_of(problem)
     registry = ExporterRegistry(policy=config.policy)
     steps = []
-    for settings in config.readers:
-        for step in _steps(config, settings, registry, timeout):
-            steps.append(step)
-            if not json:
-                _show(step)
+    with output.stdout_for_json(json):
+        for settings in config.readers:
+            for step in _steps(config, settings, registry, timeout):
+                steps.append(step)
+                if not json:
+                    _show(step)
     if json:
         output.emit_json({"ok": not any(step.error for step in steps), "steps": [step._asdict() for step in steps]})
     elif not config.readers:

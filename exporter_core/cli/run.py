@@ -6,7 +6,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from exporter_core.cli._history import History
+    from exporter_core.config import PipelineConfig
     from exporter_core.pipeline import Pipeline, PipelineReport
+    from exporter_core.pipeline.reports import ReaderReport
+    from exporter_core.reader import ReaderStats
 
 __all__ = ["Notes", "run"]
 
@@ -34,11 +37,15 @@ def run(  # noqa: PLR0917 - Typer passes them by name
         typer.Option(min=0, metavar="SECONDS", help="End after so long, not only when told to.", show_default=False),
     ] = None,
     database: Annotated[
-        Path, typer.Option(metavar="PATH", help="The SQLite file, where there is no config file.")
-    ] = Path("metrics.db"),
+        Path | None,
+        typer.Option(metavar="PATH", help="The SQLite file, without a config file. [metrics.db]", show_default=False),
+    ] = None,
     interval: Annotated[
-        float, typer.Option(min=0.01, metavar="SECONDS", help="Between two exports, where there is no config file.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=0.01, metavar="SECONDS", help="Between two exports, without a config file. [1]", show_default=False
+        ),
+    ] = None,
     shutdown_timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="What the last export and the shutdown may take.")
     ] = 10.0,
@@ -51,15 +58,17 @@ def run(  # noqa: PLR0917 - Typer passes them by name
 
     Example: exporter-core run --duration 10
     """
+    if file is not None and (database is not None or interval is not None):
+        raise typer.BadParameter("--database and --interval go without a config file; the file says both")
     from exporter_core.cli._history import History  # noqa: PLC0415 - imports the SDK
     from exporter_core.cli._host import measured_by  # noqa: PLC0415 - imports the instrumentation
 
     history = History()
-    # From here on, so that the last collection, at the end, does not come right behind a scheduled one: a processor's
-    # use over a millisecond says nothing.
+    # From here on, so that the last collection, at the end, does not come right behind a scheduled one.
     began = MONOTONIC.monotonic()
-    with _stop_on_signals() as stop:
-        pipeline = _pipeline(file, database, interval, shutdown_timeout, history)
+    with _stop_on_signals() as stop, output.stdout_for_json(json):
+        config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
+        pipeline = _pipeline(config, shutdown_timeout, history)
         try:
             with measured_by(pipeline.meter_provider):
                 _wait(pipeline, stop, began, duration)
@@ -70,29 +79,38 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     return _tell(pipeline, report, history, MONOTONIC.monotonic() - began, json=json)
 
 
-def _pipeline(
-    file: Path | None, database: Path, interval: float, shutdown_timeout: float, history: History
-) -> Pipeline:
-    from exporter_core.cli._history import TappingRegistry  # noqa: PLC0415 - imports the SDK
-    from exporter_core.config import load_config, parse_config  # noqa: PLC0415 - imports pydantic
-    from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
+def _from_file(file: Path) -> PipelineConfig:
+    from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
 
-    config = parse_config(_to_sqlite(database, interval)) if file is None else load_config(file)
+    config = load_config(file)
     for problem in config.warnings:
         output.warn_of(problem)
-    registry = TappingRegistry(history, policy=config.policy)
-    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Notes())
+    return config
 
 
-def _to_sqlite(database: Path, interval: float) -> dict[str, Any]:  # Any: what a config file may say
-    """The configuration of ``run`` without a file."""
+def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
+    """The configuration of ``run`` without a file. Raises SetupError where the exporter is not installed."""
+    from exporter_core.config import parse_config  # noqa: PLC0415 - imports pydantic
+    from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
+
+    ExporterRegistry().select("sqlite")  # its error says what to install; that of the mapping names a place in it
     exporter = {"sqlite": {"path": str(database)}}
     periodic = {"interval": max(1, round(interval * 1000)), "timeout": 10_000, "exporter": exporter}
-    return {
-        "file_format": "1.1",
-        "resource": {"attributes": [{"name": "service.name", "value": "exporter-core-run"}]},
-        "meter_provider": {"readers": [{"periodic": periodic}]},
-    }
+    return parse_config(
+        {
+            "file_format": "1.1",
+            "resource": {"attributes": [{"name": "service.name", "value": "exporter-core-run"}]},
+            "meter_provider": {"readers": [{"periodic": periodic}]},
+        }
+    )
+
+
+def _pipeline(config: PipelineConfig, shutdown_timeout: float, history: History) -> Pipeline:
+    from exporter_core.cli._history import TappingRegistry  # noqa: PLC0415 - imports the SDK
+    from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
+
+    registry = TappingRegistry(history, policy=config.policy)
+    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Notes())
 
 
 class Notes:
@@ -163,9 +181,11 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
         if (place := reader.exporter.destination) is not None and reader.exporter.stats().points_accepted
     }
     rows = history.rows()
+    failures = [line for one, counted in zip(report.readers, stats, strict=True) for line in _failures(one, counted)]
     if json:
         output.emit_json(
             {
+                "ok": not failures,
                 "seconds": round(seconds, 3),
                 "shutdown": report.as_dict(),
                 "readers": [one.as_dict() for one in stats],
@@ -181,9 +201,19 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
         console = output.console()
         for part in summary(rows, history.series_at_zero, stats, places, console.width):
             console.print(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece
-    for one in report.readers:
-        if one.error is not None:
-            left = one.points_handed_over - one.points_accepted
-            output.fail(f"{one.name}: {left} data points of the last export were not delivered: {one.error}")
-    failed = not report.ok or any(one.exporter.exports_failed for one in stats)
-    return 1 if failed else 0
+    for line in failures:
+        output.fail(line)
+    return 1 if failures else 0
+
+
+def _failures(report: ReaderReport, stats: ReaderStats) -> Iterator[str]:
+    """What one reader did not deliver, while it ran and at the end."""
+    counted = stats.exporter
+    lost = counted.points_handed_over - counted.points_accepted
+    if counted.exports_failed:
+        yield (
+            f"{report.name}: {counted.exports_failed} of {counted.exports_failed + counted.exports_ok} exports failed: "
+            f"{lost} of {counted.points_handed_over} data points were not delivered; last: {counted.last_error}"
+        )
+    if report.error is not None and not (counted.exports_failed and report.error == counted.last_error):
+        yield f"{report.name}: the last metrics were not delivered: {report.error}"

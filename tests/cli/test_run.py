@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shlex
 import signal
 import sqlite3
@@ -103,7 +104,7 @@ def test_what_was_delivered_is_told_as_json(tmp_path):
     ran = run(str(config(tmp_path)), "--duration", "0", "--json", cwd=tmp_path)
     told = json.loads(ran.stdout)
     assert ran.returncode == 0, ran.stderr
-    assert told["shutdown"]["ok"] is True
+    assert (told["ok"], told["shutdown"]["ok"]) == (True, True)
     (reader,) = told["shutdown"]["readers"]
     assert reader["name"] == "0:sqlite"
     assert reader["points_accepted"] == reader["points_handed_over"] > 0
@@ -127,8 +128,7 @@ def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
     ran = run(str(config(tmp_path, path="missing/metrics.db")), "--duration", "0", cwd=tmp_path)
     assert ran.returncode == 1
     (line,) = ran.stderr.splitlines()
-    assert line.startswith("error: 0:sqlite: ")
-    assert "data points of the last export were not delivered" in line
+    assert re.match(r"error: 0:sqlite: 1 of 1 exports failed: (\d+) of \1 data points were not delivered; last: ", line)
     assert "does not exist" in line
     assert "wrote to" not in ran.stdout
 
@@ -202,6 +202,8 @@ def test_a_terminal_shows_progress_while_it_runs(tmp_path):
         (["--duration", "-1"], "--duration"),
         (["--duration", "soon"], "--duration"),
         (["--nonsense"], "--nonsense"),
+        (["metrics.yaml", "--interval", "5"], "the file says both"),
+        (["metrics.yaml", "--database", "x.db"], "the file says both"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, words):
@@ -224,3 +226,13 @@ def test_a_missing_extra_is_said_with_the_way_out(tmp_path):
         2,
         "error: this machine's metrics need an extra: pip install 'exporter-core[host]'\n",
     )
+
+
+def test_what_else_is_written_to_standard_output_stays_out_of_the_json(tmp_path):
+    file = config(tmp_path)
+    text = file.read_text()
+    file.write_text(text + text[text.index("    - periodic") :].replace("sqlite:", "console:").partition("path")[0])
+    ran = run(str(file), "--duration", "0", "--json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["ok"] is True
+    assert '"metric":"system.cpu.time"' in ran.stderr
