@@ -139,13 +139,16 @@ def imports_of(tree: ast.Module) -> typing.Iterator[tuple[int, str, str | None]]
                 yield node.lineno, str(node.module), alias.name
 
 
+PUBLIC_PACKAGES = {"exporter_core.testing", "exporter_core.conformance", "exporter_core.conformance.sinks"}
+
+
 def private_imports(source: str) -> list[str]:
-    """What plugin code imports of the core beyond ``exporter_core``'s public names and ``exporter_core.testing``."""
-    public = {*PUBLIC, "testing"}
+    """What plugin code imports of the core beyond its public names and its public packages."""
+    public = {*PUBLIC, "testing", "conformance"}
     return [
         f"{line}: {module}{'' if name is None else ' import ' + name}"
         for line, module, name in imports_of(ast.parse(source))
-        if module != "exporter_core.testing" and not (module == "exporter_core" and (name is None or name in public))
+        if module not in PUBLIC_PACKAGES and not (module == "exporter_core" and (name is None or name in public))
     ]
 
 

@@ -214,7 +214,11 @@ def _observers(items: object, report: Report, policy: PluginPolicy | None) -> li
         try:
             select_observer(name, policy=policy)
         except SetupError as error:
-            report.error(" ".join(str(error).split()), ("exporter_core", "observers", number), bare=True)
+            report.error(
+                str(error),
+                ("exporter_core", "observers", number),
+                bare=True,
+            )
     return names
 
 

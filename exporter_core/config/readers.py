@@ -77,7 +77,7 @@ def read_exporter(
             return None
         model = models.config_model(name)
     except SetupError as error:
-        report.error(" ".join(str(error).split()), where, of_key=True, bare=True)
+        report.error(str(error), where, of_key=True, bare=True)
         return None
     config = _validated(name, model, options or {}, where, report)
     return (name, config) if config is not None else None

@@ -31,8 +31,10 @@ class Report:
     def error(self, message: str, path: Sequence[str | int], *, of_key: bool = False, bare: bool = False) -> None:
         """Note an error about the value at a path, or about the path's last key.
 
-        A ``bare`` message says itself what it is about: it gets the path in front only where there is no file.
+        A ``bare`` message says itself what it is about: it gets the path in front only where there is no file. Of
+        several lines one is made.
         """
+        message = "; ".join(" ".join(line.split()) for line in message.splitlines()).replace(":; ", ": ")
         if path and not (bare and self.document):
             message = f"{shown_path(path)}: {message}"
         self._problems.append(self._located(message, path, of_key=of_key))

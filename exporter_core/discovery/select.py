@@ -158,7 +158,8 @@ def _not_found(kind: _Kind, installed: Listing, name: str) -> str:
         text += f"; it comes with the distribution {home}: pip install {'-U ' * present}{home};"
     else:
         spellings = [entry.qualified_name for entry in ours] if ":" in name else [*names, *kind.known]
-        nearest = next(iter(get_close_matches(name, spellings, 1, 0.6)), "")
+        by_lower = {spelling.lower(): spelling for spelling in reversed(spellings)}
+        nearest = next((by_lower[close] for close in get_close_matches(name.lower(), by_lower, 1, 0.6)), "")
         absent = "" if nearest in names else kind.known.get(nearest, "")
         text += f"; did you mean {nearest!r}{absent and f' (pip install {absent})'}?" if nearest else ";"
     text += f" installed: {', '.join(map(_shown, names)) or 'none'}"

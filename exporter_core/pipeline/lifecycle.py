@@ -228,4 +228,7 @@ def _report(readers: Sequence[PeriodicReader], deliveries: Sequence[Delivery]) -
 def _shut_down_at_exit(reference: weakref.ref[Pipeline]) -> None:
     pipeline = reference()
     if pipeline is not None:
-        pipeline._end()
+        try:
+            pipeline._end()
+        except KeyboardInterrupt:
+            _logger.warning("%r: its shutdown at exit was interrupted; what it held may not be delivered", pipeline)
