@@ -321,14 +321,11 @@ def test_no_traceback_of_an_error_shows_a_secret(metrics):
     secret = "hunter" + "-2-hunter"  # in no source line, which a traceback prints too
 
     def export(context, batch):
-        try:
-            raise OSError(f"no route with {secret}")
-        except OSError as error:
-            raise RuntimeError("delivery failed") from error
+        raise RuntimeError("delivery failed") from OSError(f"no route with {secret}")
 
-    with GuardedExporter(FakeExporter(on_export=export), name="net", masker=Masker([secret])) as guard:
-        with pytest.raises(ExporterError) as caught:
-            guard.export(Context.with_timeout(30), metrics)
+    guard = GuardedExporter(FakeExporter(on_export=export), name="net", masker=Masker([secret]))
+    with guard, pytest.raises(ExporterError) as caught:
+        guard.export(Context.with_timeout(30), metrics)
     shown = "".join(traceback.format_exception(caught.value))
     assert secret not in shown
     assert "RuntimeError: delivery failed" in shown
