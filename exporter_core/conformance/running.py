@@ -22,7 +22,7 @@ __all__ = ["CANARY_PATIENCE", "PATIENCE", "Run", "Settings", "run_clause"]
 PATIENCE = 10.0
 """Seconds after which a run that still waits has failed."""
 
-CANARY_PATIENCE = 0.07
+CANARY_PATIENCE = 0.05
 """The same for a canary run, which is expected to fail: too short a wait can only make it fail."""
 
 

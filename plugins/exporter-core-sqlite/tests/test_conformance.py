@@ -13,7 +13,7 @@ ACCEPTED = {
     "EXP-18": ("NOT_APPLICABLE", "a file gives no answer that could be a redirect"),
     "PY-01": (
         "FAIL",
-        "a child forked in mid-export inherits its turn taken",
+        "no connection may cross a fork, so that a child forked in mid-export cannot open the file",
     ),
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
 }
