@@ -7,7 +7,7 @@
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -33,9 +33,8 @@ _DOUBLE_POINT_NO_START = struct.Struct("<BQBd").pack
 _starts = attrgetter("start_time_unix_nano")
 _times = attrgetter("time_unix_nano")
 _values = attrgetter("value")
-_histogram_parts = attrgetter(
-    "start_time_unix_nano", "time_unix_nano", "count", "sum", "min", "max", "bucket_counts", "explicit_bounds"
-)
+_histogram_parts = attrgetter("start_time_unix_nano", "time_unix_nano", "count", "sum", "min", "max", "bucket_counts")
+_bounds = attrgetter("explicit_bounds")
 _ONLY_INT, _ONLY_FLOAT = {int}, {float}
 
 
@@ -71,10 +70,10 @@ def number_tails(points: Sequence[NumberDataPoint]) -> Tails | None:
 
 
 def histogram_tails(points: Sequence[HistogramDataPoint]) -> Tails | None:
-    """Histograms' points, when all share one bounds object and have sum, min and max.
+    """Histograms' points, when all share one bounds object.
 
     Raises:
-        struct.error: when a number does not fit its field.
+        struct.error: when one has no sum, min or max, another number of buckets, or a number that does not fit.
     """
     bounds = points[0].explicit_bounds
     size = len(points[0].bucket_counts)
@@ -82,13 +81,13 @@ def histogram_tails(points: Sequence[HistogramDataPoint]) -> Tails | None:
         return None
     header = b"\x32" + varint(size * 8)
     pack = struct.Struct(f"<BQBQBQBdBdBd{len(header)}s{size}Q").pack
-    own = []
-    for start, time, count, total, low, high, counts, limits in map(_histogram_parts, points):
-        if limits is not bounds or len(counts) != size or start is None or total is None or low is None or high is None:
-            return None
-        own.append(
-            pack(0x11, start, 0x19, time, 0x21, count, 0x29, total, 0x59, low, 0x61, high, header, *counts)
-        )  # one call a point
+    if not all(map(is_, map(_bounds, points), repeat(bounds))):
+        return None
+    # What is None, and another number of buckets, do not fit this struct: its error leads to histogram_tail.
+    own = [
+        pack(0x11, start, 0x19, time, 0x21, count, 0x29, total, 0x59, low, 0x61, high, header, *counts)
+        for start, time, count, total, low, high, counts in map(_histogram_parts, points)
+    ]
     shared = _packed(0x3A, "d", bounds)
     return Tails(own, shared, len(own[0]) + len(shared))
 
