@@ -28,6 +28,7 @@ __all__ = ["SHORT", "Case", "lines", "told"]
 SHORT = 0.03
 """Seconds of a deadline that is meant to pass."""
 
+_DEADLINES = (SHORT, 0.2, 1.0, 5.0)
 _LOOK = 0.001
 _LEAVE = 2.0  # seconds that calls and shutdowns may take when a clause is over
 
@@ -226,6 +227,23 @@ class Case:
                 raise VerdictError(Verdict.INCONCLUSIVE, f"{call.name} never reached the sink")
             sleep(_LOOK)
         self.journal.stamp("note", "the subject stands before the gate")
+
+    def parked(self) -> tuple[Driven, Call]:
+        """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
+
+        On a busy machine a short deadline can pass on the way there; it is then tried with a longer one.
+        """
+        for seconds in _DEADLINES:
+            exporter = self.exporter()
+            call = self.send(exporter, self.batch(), self._kept(Context.with_timeout(seconds)))
+            try:
+                self.await_entry(call)
+            except VerdictError:
+                if seconds == _DEADLINES[-1] or not isinstance(call.error, TimeoutError):
+                    raise
+            else:
+                break
+        return exporter, call
 
     def await_requests(self, number: int, call: Call) -> None:
         """Wait until so many requests have arrived."""
