@@ -5,6 +5,8 @@ Constructors are plugin code like any other: with the ``thread`` runner they run
 
 from __future__ import annotations
 
+import threading
+import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
@@ -39,16 +41,22 @@ class Instance:
     """An exporter that has been built and has answered what it is asked once. Everything here ran plugin code."""
 
     def __init__(self, factory: Callable[[], object]) -> None:
+        before = _threads_that_hold_up_exit()
         try:
             self.exporter = factory()
         except SetupError as error:
             raise _PluginError from error
+        self._threads = weakref.WeakSet(_threads_that_hold_up_exit() - before)
         exporter_class = verify(type(self.exporter))
         self.asynchronous = asynchronous_operations(exporter_class)
         self.hooks: HookRelay = bind(self.exporter)
         self.temporalities = {kind: _temporality(self.hooks, kind, exporter_class) for kind in InstrumentKind}
         self.destination = _destination(self.exporter)
         self.aggregations = {kind: _aggregation(self.hooks, kind, exporter_class) for kind in InstrumentKind}
+
+    def threads_left(self) -> list[str]:
+        """The names of threads that began while it was built, still run, and hold up the interpreter's exit."""
+        return sorted(thread.name for thread in self._threads if thread.is_alive())
 
 
 class Assembly:
@@ -156,6 +164,11 @@ def _build(
         operations = ", ".join(sorted(instance.asynchronous))
         raise ContractError(f"{title}: {operations} is async, which the inline runner cannot run; use runner 'thread'")
     return instance
+
+
+def _threads_that_hold_up_exit() -> set[threading.Thread]:
+    """The interpreter waits for these when it exits, for as long as they take."""
+    return {thread for thread in threading.enumerate() if not thread.daemon}
 
 
 def _temporality(hooks: HookRelay, kind: InstrumentKind, exporter_class: type) -> AggregationTemporality:

@@ -7,6 +7,7 @@ guard raises and does not report: reporting belongs to whoever has no caller to 
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 import weakref
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = ["SHUTDOWN_SECONDS", "GuardedExporter", "Runner"]
 
 Runner = Literal["thread", "inline"]
+
+_logger = logging.getLogger(__name__)
 
 _ACTIVE = GuardState.ACTIVE
 
@@ -241,6 +244,13 @@ class GuardedExporter:
             self._finalizer.detach()
             self._assembly.close()
             self._closed.open()
+            if left := self._assembly.instance.threads_left():
+                _logger.warning(
+                    "%s is shut down, and threads that began while it was built still run; they hold up the "
+                    "interpreter's exit: %s",
+                    self._title,
+                    ", ".join(left),
+                )
 
     # --- beside the contract -------------------------------------------------------------------------------------
 

@@ -5,7 +5,13 @@ The children print what happened; the test's own time-out is what ends one that 
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+
+from exporter_core import Context
+from exporter_core.guard import GuardedExporter
+from exporter_core.testing import FakeExporter
 
 PROGRAM = """
 import asyncio, atexit, sys, threading, time
@@ -110,3 +116,25 @@ def test_a_guard_that_nobody_shuts_down_exits_in_silence(run_python):
         options=("-W", "error"),
     )
     assert printed == ""
+
+
+def test_a_thread_that_an_exporter_leaves_behind_is_named_when_it_is_shut_down(caplog):
+    end = threading.Event()
+
+    class Leaves(FakeExporter):
+        def __init__(self):
+            super().__init__()
+            self.thread = threading.Thread(target=end.wait, args=(60,), name="left-behind", daemon=False)
+            self.thread.start()
+
+    guard = GuardedExporter(factory=Leaves, name="leaves")
+    try:
+        guard.shutdown(Context.with_timeout(30))
+    finally:
+        end.set()
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            "exporter 'leaves' is shut down, and threads that began while it was built still run; they hold up the "
+            "interpreter's exit: left-behind"
+        )
+    ]
