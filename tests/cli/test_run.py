@@ -164,7 +164,8 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
                     continue
     finally:
         locked.close()
-    assert process.returncode == 130
+    # A third one that comes when the interpreter is all but gone ends it by itself, which a shell calls 130 too.
+    assert process.returncode in {130, -signal.SIGINT}
 
 
 def test_a_terminal_shows_progress_while_it_runs(tmp_path):
