@@ -12,7 +12,7 @@ from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry, PluginPolicy
 from exporter_core.errors import SetupError
 from exporter_core.masking import Masker
-from exporter_core.validation import problems_of
+from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,15 +136,6 @@ def _validated(
     except TookTooLongError:
         cause = f"it took longer than {_CHECK_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001 - the plugin's validators may raise anything
-        cause = Masker(_texts(options))(one_line(error))
+        cause = Masker(texts_in(options))(one_line(error))
     report.error(f"exporter '{name}': checking the options failed: {cause}", path, of_key=True, bare=True)
     return None
-
-
-def _texts(value: object) -> list[str]:
-    """Every text in the options that were given; a message must not repeat any."""
-    if isinstance(value, dict):
-        return [text for item in value.values() for text in _texts(item)]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    return [value] if isinstance(value, str) else []

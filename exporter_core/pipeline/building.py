@@ -13,7 +13,7 @@ from opentelemetry.sdk import metrics as sdk
 from exporter_core.config import PipelineConfig, sdk_resource, sdk_view
 from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError, SetupError
-from exporter_core.masking import Masker
+from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.observing import Observers
 from exporter_core.reader import PeriodicReader, finish
 
@@ -119,9 +119,9 @@ def _failing_as(what: str) -> Iterator[None]:
     """Make what the SDK raises, or a reader refuses, one line of ours."""
     try:
         yield
-    except Exception as error:
-        line = Masker()(" ".join(f"{type(error).__name__}: {error}".split()))
-        raise SetupError(f"{what}: {line}") from error
+    except Exception as error:  # noqa: BLE001 - raised again, in words of ours
+        masker = Masker()
+        raise SetupError(f"{what}: {describe(error, masker)}") from cause_of(error, masker)
 
 
 def _stop(reader: PeriodicReader) -> None:
