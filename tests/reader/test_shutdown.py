@@ -14,7 +14,7 @@ from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterError, ExporterShutdownError
 from exporter_core.guard import GuardedExporter, GuardState
 from exporter_core.reader import PeriodicReader, finish
-from exporter_core.reader.jobs import Job
+from exporter_core.reader.jobs import Job, Phase
 from exporter_core.testing import FakeClock, FakeExporter
 
 LONG = 30.0
@@ -201,7 +201,9 @@ def test_a_flush_that_comes_too_late_for_the_thread_fails_at_once(rig: Callable)
     assert isinstance(delivery.error, ExporterShutdownError)
 
 
-def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(rig: Callable) -> None:
+def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(
+    rig: Callable, until: Callable
+) -> None:
     clock, gate = FakeClock(), threading.Event()
     left: list[float | None] = []
 
@@ -212,6 +214,8 @@ def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(
     provider = MeterProvider(readers, shutdown_on_exit=False)
     provider.get_meter("test").create_observable_gauge("g", [lambda options: (gate.wait(LONG), [])[1]])
     jobs = [reader.begin_shutdown(clock.context(timeout=10.0)) for reader in readers]
+    # A reader's thread that begins only once the time is up would shut its exporter down itself.
+    until(lambda: all(job.phase is Phase.COLLECTING for job in jobs))
     caller = threading.Thread(target=finish, args=(jobs,))
     caller.start()
     clock.await_sleepers()
