@@ -201,9 +201,7 @@ def test_a_flush_that_comes_too_late_for_the_thread_fails_at_once(rig: Callable)
     assert isinstance(delivery.error, ExporterShutdownError)
 
 
-def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(
-    rig: Callable, until: Callable
-) -> None:
+def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(rig: Callable, until: Callable) -> None:
     clock, gate = FakeClock(), threading.Event()
     left: list[float | None] = []
 
