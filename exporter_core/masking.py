@@ -10,7 +10,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, quote_plus, unquote
 
@@ -19,7 +19,7 @@ from exporter_core.errors import ExporterCoreError, MaskedCauseError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["MASK", "Masker", "cause_of", "describe", "masker_for"]
+__all__ = ["MASK", "Masker", "Told", "cause_of", "describe", "masker_for"]
 
 MASK: Final = "***"
 """What stands in the place of a secret."""
@@ -108,39 +108,65 @@ def masker_for(config: BaseModel | None) -> Masker:
     return Masker(_secrets_in(config, name=""))
 
 
-def describe(error: BaseException, masker: Masker) -> str:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An error with its own words, taken down where it was raised.
+
+    An exception's ``__str__`` is the code of whoever raised it, and may do anything, not return for instance. So it is
+    called on the thread that ran that code, where nobody waits longer than a deadline.
+    """
+
+    error: BaseException
+    text: str
+    """Its message; not masked yet."""
+    more: tuple[str, ...]
+    """All texts that its traceback would print: its own, and those of causes, contexts, notes and groups."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Told:
+        """Take the words down. Never raises for what the error's own methods do."""
+        return cls(error, _message_of(error), tuple(text for one in _chain(error) for text in _texts_of(one)))
+
+
+def describe(error: BaseException | Told, masker: Masker) -> str:
     """An error in one line that may be shown: its type and message, secrets masked, causes left out.
 
     Errors of this package go without their type, because their messages are written for people. Never raises for what
     the error's own ``__str__`` does.
     """
-    try:
-        text = str(error)[:_SEARCHED]
-    except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
-        text = "(its message cannot be shown)"
+    error, text = (error.error, error.text) if isinstance(error, Told) else (error, _message_of(error))
     text = " ".join(masker(text).split())  # in this order: a secret may have two spaces in a row
     if not isinstance(error, ExporterCoreError) or not text:
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        name = type(error).__name__
+        text = f"{name}: {text}" if text else name
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def cause_of(error: BaseException, masker: Masker) -> BaseException:
+def cause_of(error: BaseException | Told, masker: Masker) -> BaseException:
     """What may stand as the cause of an error of ours: the error itself, or a stand-in where its text tells a secret.
 
     The whole chain counts, since a traceback prints the whole of it: causes, contexts, notes, members of groups.
     """
-    if not any(_tells_secret(one, masker) for one in _chain(error)):
-        return error
-    stand_in = MaskedCauseError(describe(error, masker))
-    return stand_in.with_traceback(error.__traceback__)  # source lines, which hold no values
+    told = error if isinstance(error, Told) else Told.of(error)
+    if all(masker(text) == text for text in told.more):
+        return told.error
+    stand_in = MaskedCauseError(describe(told, masker))
+    return stand_in.with_traceback(told.error.__traceback__)  # source lines, which hold no values
 
 
-def _tells_secret(error: BaseException, masker: Masker) -> bool:
+def _message_of(error: BaseException) -> str:
     try:
-        texts = [str(error), *map(str, getattr(error, "__notes__", ()))]
+        return str(error)[:_SEARCHED]
+    except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
+        return "(its message cannot be shown)"
+
+
+def _texts_of(error: BaseException) -> list[str]:
+    """What a traceback prints of one error; nothing if that cannot be had."""
+    try:
+        return [str(text)[:_SEARCHED] for text in (error, *getattr(error, "__notes__", ()))]
     except BaseException:  # noqa: BLE001 - what cannot be shown shows no secret
-        return False
-    return any(masker(text[:_SEARCHED]) != text[:_SEARCHED] for text in texts)
+        return []
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from exporter_core.context import Context
 from exporter_core.discovery import PluginEntry, PluginPolicy, installed, origin_of, select, select_observer
 from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
-from exporter_core.guard.calls import Outcome
-from exporter_core.guard.lanes import ThreadLane
-from exporter_core.masking import Masker, cause_of, describe, masker_for
+from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded, unbounded
+from exporter_core.masking import Masker, Told, cause_of, describe, masker_for
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
@@ -235,32 +233,19 @@ def _bounded(
     and would wait for it on another.
     """
     masker = masker or Masker()
-    if _importing():
-        try:
-            return function()
-        except KeyboardInterrupt:
-            raise  # the host's own
-        except BaseException as error:  # noqa: BLE001 - a plugin's SystemExit is not the host's
-            raise _failed(title, error, masker) from cause_of(error, masker)
-    lane = ThreadLane("exporter-core-load", object())
     try:
-        call = lane.perform(function, Context.with_timeout(timeout), {})
-    finally:
-        lane.close()
-    if call is None:
-        return cast("_T", None)
-    if call.outcome is not Outcome.ENDED:
-        raise PluginLoadError(f"{title} cannot be loaded: it did not end within {timeout:g} s")
-    if call.error is not None:
-        raise _failed(title, call.error, masker) from cause_of(call.error, masker)
-    return cast("_T", call.result)
+        return unbounded(function) if _importing() else bounded(function, timeout)
+    except TookTooLongError:
+        raise PluginLoadError(f"{title} cannot be loaded: it did not end within {timeout:g} s") from None
+    except CodeFailedError as failed:
+        raise _failed(title, failed.told, masker) from cause_of(failed.told, masker)
 
 
-def _failed(title: str, error: BaseException, masker: Masker) -> SetupError:
-    if isinstance(error, ContractError):
-        problems = masker(str(error)).splitlines()
+def _failed(title: str, told: Told, masker: Masker) -> SetupError:
+    if isinstance(told.error, ContractError):
+        problems = masker(told.text).splitlines()
         return ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))
-    return PluginLoadError(f"{title} cannot be loaded: {describe(error, masker)}")
+    return PluginLoadError(f"{title} cannot be loaded: {describe(told, masker)}")
 
 
 def _importing() -> bool:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import ValidationError
 
-from exporter_core.config.bounded import TookTooLongError, bounded, one_line
 from exporter_core.config.settings import ReaderSettings
 from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry, PluginPolicy
 from exporter_core.errors import SetupError
-from exporter_core.masking import Masker
+from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded
+from exporter_core.masking import Masker, describe
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from exporter_core.config.models import ExporterOptions, PeriodicReader
     from exporter_core.config.report import Report
+    from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
 
 __all__ = ["Models", "read_exporter", "read_reader"]
@@ -128,14 +129,23 @@ def _validated(
     name: str, model: type[ExporterConfig], options: Mapping[str, Any], path: Sequence[str | int], report: Report
 ) -> ExporterConfig | None:
     """The options as the plugin's model has them; its validators are the plugin's code, and may do anything."""
+
+    def validate() -> ExporterConfig | list[ConfigProblem]:
+        try:
+            return model.model_validate(options)
+        except ValidationError as error:
+            return problems_of(error, model, path=path)
+
     try:
-        return bounded(lambda: model.model_validate(options), _CHECK_SECONDS)
-    except ValidationError as error:
-        report.add(problems_of(error, model, path=path), exporter=name, prefix=path)
-        return None
+        validated = bounded(validate, _CHECK_SECONDS)
     except TookTooLongError:
         cause = f"it took longer than {_CHECK_SECONDS:g} s"
-    except Exception as error:  # noqa: BLE001 - the plugin's validators may raise anything
-        cause = Masker(texts_in(options))(one_line(error))
+    except CodeFailedError as failed:
+        cause = describe(failed.told, Masker(texts_in(options)))
+    else:
+        if not isinstance(validated, list):
+            return validated
+        report.add(validated, exporter=name, prefix=path)
+        return None
     report.error(f"exporter '{name}': checking the options failed: {cause}", path, of_key=True, bare=True)
     return None

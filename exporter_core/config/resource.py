@@ -10,10 +10,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from exporter_core.config.bounded import TookTooLongError, bounded, one_line
 from exporter_core.config.settings import AttributeValue, ResourceSettings
 from exporter_core.errors import SetupError
-from exporter_core.masking import Masker
+from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded
+from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.validation import unknown
 
 if TYPE_CHECKING:
@@ -130,8 +130,9 @@ def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str,
             attributes.update(bounded(partial(detect, name), _DETECTION_SECONDS))
         except TookTooLongError:
             raise SetupError(f"the resource detector '{name}' took longer than {_DETECTION_SECONDS:g} s") from None
-        except Exception as error:
-            raise SetupError(f"the resource detector '{name}' failed: {Masker()(one_line(error))}") from error
+        except CodeFailedError as failed:
+            text = f"the resource detector '{name}' failed: {describe(failed.told, Masker())}"
+            raise SetupError(text) from cause_of(failed.told, Masker())
         if name == "service" and environ.get("OTEL_SERVICE_NAME"):
             attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
     return attributes

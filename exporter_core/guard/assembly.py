@@ -18,6 +18,7 @@ from exporter_core.guard.hooks import bind
 from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
 from exporter_core.guard.outcomes import is_hosts_own
 from exporter_core.guard.verifier import asynchronous_operations, verify
+from exporter_core.masking import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,11 @@ __all__ = ["Assembly", "Instance", "assemble"]
 
 
 class _PluginError(Exception):
-    """Carries, as its cause, an error of the plugin's own that would be taken for one of the guard's."""
+    """Carries an error of the plugin's own that would be taken for one of the guard's."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__(told.text)
+        self.told = told
 
 
 class Instance:
@@ -45,7 +50,7 @@ class Instance:
         try:
             self.exporter = factory()
         except SetupError as error:
-            raise _PluginError from error
+            raise _PluginError(Told.of(error)) from error
         self._threads = weakref.WeakSet(_threads_that_hold_up_exit() - before)
         exporter_class = verify(type(self.exporter))
         self.asynchronous = asynchronous_operations(exporter_class)
@@ -151,14 +156,16 @@ def _build(
     call = cast("Call", lane.perform(Instance, context, {"factory": factory}))  # it has a result, so there is a call
     if call.outcome is not Outcome.ENDED:
         raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
-    error = call.error.__cause__ if isinstance(call.error, _PluginError) else call.error
-    if error is not None:
-        if call.error is error and is_hosts_own(error, inline=inline):
+    if call.told is not None:
+        error, told = call.told.error, call.told
+        if isinstance(error, _PluginError):
+            told = error.told
+        elif is_hosts_own(error, inline=inline):
             raise error
-        if call.error is error and isinstance(error, ContractError):
-            lines = [reporter.describe(ContractError(line)) for line in str(error).splitlines()]
+        elif isinstance(error, ContractError):
+            lines = [reporter.describe(ContractError(line)) for line in told.text.splitlines()]
             raise ContractError("\n".join(f"{title} does not fit the contract: {line}" for line in lines)) from None
-        raise PluginLoadError(f"{title} cannot be built: {reporter.describe(error)}") from reporter.cause(error)
+        raise PluginLoadError(f"{title} cannot be built: {reporter.describe(told)}") from reporter.cause(told)
     instance = cast("Instance", call.result)
     if inline and instance.asynchronous:
         operations = ", ".join(sorted(instance.asynchronous))

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from exporter_core.clock import Signal
+from exporter_core.masking import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +66,7 @@ class Call:
         "points",
         "result",
         "started",
+        "told",
         "wake",
     )
 
@@ -88,6 +90,8 @@ class Call:
         self.outcome = Outcome.ENDED
         self.result: object = None
         self.error: BaseException | None = None
+        self.told: Told | None = None
+        """The error's words, taken down by the lane."""
         self.over = False
         self.wake = Signal()
         """Set when the caller has a reason to look."""
@@ -109,6 +113,7 @@ class Call:
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         """Record how the call came out, and tell whoever is concerned."""
+        self.told = None if error is None else Told.of(error)  # before the end: this runs code of the exporter's too
         self._let_go()  # the exporter owned the data until here
         self.result = result
         self.error = error
@@ -122,7 +127,7 @@ class Call:
                 on_late(self)
         except BaseException as failure:  # noqa: BLE001 - the lane has to go on
             _logger.error("a late end could not be told of: %s", type(failure).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
-        self.result = self.error = None  # nobody asks any more, and a traceback keeps the data alive
+        self.result = self.error = self.told = None  # nobody asks any more, and a traceback keeps the data alive
 
     def make(self) -> object:
         """Make the call, which has begun."""

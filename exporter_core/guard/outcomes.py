@@ -19,7 +19,7 @@ from exporter_core.errors import (
     PartialSuccessError,
 )
 from exporter_core.guard.calls import Call, Outcome
-from exporter_core.masking import cause_of, describe
+from exporter_core.masking import Told, cause_of, describe
 from exporter_core.observing import Observation
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ class Reporter:
             return self.shut_down(operation) if over is None else self._again(operation, over, "did not get its turn")
         if outcome is Outcome.ABANDONED:
             return self._abandoned(operation, over, active=active)
-        if call.error is None:
+        if call.told is None:
             kind = type(call.result).__name__
             return self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
-        raised = self._error_raised(operation, call.error, call, over, active=active)
-        raised.__cause__ = self.cause(call.error)
+        raised = self._error_raised(operation, call.told, call, over, active=active)
+        raised.__cause__ = self.cause(call.told)
         return raised
 
     def late(self, operation: str) -> DeadlineExceededError:
@@ -95,9 +95,10 @@ class Reporter:
         return self.shut_down(operation, " while it was running; whether it was delivered is unknown")
 
     def _error_raised(
-        self, operation: str, error: BaseException, call: Call, over: ContextError | None, *, active: bool
+        self, operation: str, told: Told, call: Call, over: ContextError | None, *, active: bool
     ) -> BaseException:
         """What becomes of an error that the plugin raised."""
+        error = told.error
         if isinstance(error, DeadlineExceededError | ContextCancelledError | CancelledError):
             if over is not None:
                 return self._again(operation, over, "gave up")
@@ -105,7 +106,7 @@ class Reporter:
                 return self.shut_down(operation, " while it was running")
         if isinstance(error, ExporterShutdownError) and operation == "export" and not active:
             return self.shut_down(operation)
-        text = self.describe(error)
+        text = self.describe(told)
         if isinstance(error, PartialSuccessError):
             rejected = _rejected(error, call.points)
             text = f"{text} ({rejected} data points were rejected)"
@@ -129,21 +130,22 @@ class Reporter:
 
     def late_error(self, call: Call) -> tuple[str | None, int]:
         """The failure of a call that ended after its caller had given it up, and how many points it delivered."""
-        points, error = call.points or 0, call.error
-        if error is not None:
+        points, told = call.points or 0, call.told
+        if told is not None:
+            error = told.error
             accepted = points - _rejected(error, points) if isinstance(error, PartialSuccessError) else 0
-            return self.describe(error), accepted
+            return self.describe(told), accepted
         if call.result is not None:
             return f"returned {type(call.result).__name__}; it has to return None, or raise", 0
         return None, points
 
     # --- for people and observers --------------------------------------------------------------------------------
 
-    def describe(self, error: BaseException) -> str:
+    def describe(self, error: BaseException | Told) -> str:
         """The error in one line, secrets masked; errors of our own without their type."""
         return describe(error, self._masker)
 
-    def cause(self, error: BaseException) -> BaseException:
+    def cause(self, error: BaseException | Told) -> BaseException:
         """What may be chained to an error of ours: the error, or a masked stand-in where it tells a secret."""
         return cause_of(error, self._masker)
 
@@ -157,7 +159,8 @@ class Reporter:
 
 def _rejected(error: PartialSuccessError, points: int | None) -> int:
     """How many points were rejected, as the plugin says it but within reason."""
-    rejected = getattr(error, "rejected_points", None)
+    # As PartialSuccessError keeps it: a subclass's property would be the plugin's code.
+    rejected = object.__getattribute__(error, "__dict__").get("rejected_points")
     if not isinstance(rejected, int) or rejected < 0:
         return points or 0
     return rejected if points is None else min(rejected, points)

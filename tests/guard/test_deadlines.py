@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import pytest
@@ -49,6 +50,43 @@ def test_a_hung_export_raises_when_it_is_cancelled(guarded, clock, gate, metrics
     with pytest.raises(ContextCancelledError, match="export is still running") as caught:
         export.result(30)
     assert caught.value.__cause__ is cause
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_an_error_whose_message_hangs_raises_at_the_deadline(guarded, clock, gate, metrics, in_thread, chained):
+    class StuckError(Exception):
+        def __str__(self):
+            gate.hold()
+            return "at last"
+
+    def export(context, metrics):
+        if chained:
+            raise OSError("of the backend") from StuckError()
+        raise StuckError
+
+    overrun(guarded(FakeExporter(on_export=export)), clock, metrics, in_thread, gate)
+
+
+@pytest.mark.parametrize("operation", ["export", "force_flush", "shutdown"])
+def test_no_method_of_an_error_is_called_on_the_callers_thread(guarded, context, metrics, operation):
+    threads = []
+
+    class WatchedError(PartialSuccessError):
+        def __init__(self):
+            super().__init__(rejected_points=1)
+
+        def __str__(self):
+            threads.append(threading.current_thread())
+            return "watched"
+
+    def fail(*_):
+        raise WatchedError
+
+    guard = guarded(FakeExporter(**{f"on_{operation}": fail}))
+    with pytest.raises(ExporterError, match="watched"):
+        guard.export(context, metrics) if operation == "export" else getattr(guard, operation)(context)
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 def test_further_exports_are_refused_at_once_until_the_abandoned_one_ends(

@@ -86,6 +86,14 @@ ODD_OPTIONS = {
         options("import threading; threading.Event().wait()"),
         "PluginLoadError: {title} cannot be loaded: it did not end within 1 s",
     ),
+    "options_refuse_to_be_told_of": (
+        (
+            "import threading\nclass Error(ValueError):\n    def __str__(self): threading.Event().wait()\n"
+            "class Options(Config):\n    @field_validator('password')\n    @classmethod\n"
+            "    def read(cls, value): raise Error\n"
+        ),
+        "PluginLoadError: {title} cannot be loaded: it did not end within 1 s",
+    ),
     "options_become_a_dict": (
         "class Options(Config):\n    @classmethod\n    def model_validate(cls, *_, **__): return {}\n",
         (
@@ -141,7 +149,8 @@ def everything(site):
 def test_selecting_one_says_why_in_one_line_without_secrets_and_the_host_goes_on(everything, visit, expect):
     plans = {name: {"timeout": 1.0} for name in HANGING}
     plans |= {name: {"config": {"password": "hunter2-of-the-zoo"}} for name in {**VALIDATORS, **ODD_OPTIONS}}
-    plans["options_that_hang"]["timeout"] = 1.0
+    for name in ("options_that_hang", "options_refuse_to_be_told_of"):
+        plans[name]["timeout"] = 1.0
     said = visit([*CONSTRUCTORS, *ANSWERS], **plans)
     expect({name: "\n".join(heard) for name, heard in said.items()}, expectations())
 
