@@ -139,7 +139,12 @@ def imports_of(tree: ast.Module) -> typing.Iterator[tuple[int, str, str | None]]
                 yield node.lineno, str(node.module), alias.name
 
 
-PUBLIC_PACKAGES = {"exporter_core.testing", "exporter_core.conformance", "exporter_core.conformance.sinks"}
+PUBLIC_PACKAGES = {
+    "exporter_core.streams",
+    "exporter_core.testing",
+    "exporter_core.conformance",
+    "exporter_core.conformance.sinks",
+}
 
 
 def private_imports(source: str) -> list[str]:

@@ -9,10 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from exporter_core import Exporter, ExporterShutdownError, InstrumentKind
+from exporter_core.streams import Output, Target, turn
 from exporter_core_console.config import ConsoleConfig
 from exporter_core_console.json_lines import json_lines
-from exporter_core_console.output import Output, Target
-from exporter_core_console.waiting import turn
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData

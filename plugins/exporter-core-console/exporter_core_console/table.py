@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from exporter_core import Context
-    from exporter_core_console.output import Style
+    from exporter_core.streams import Style
 
 __all__ = ["table"]
 

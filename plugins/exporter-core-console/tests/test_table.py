@@ -11,7 +11,6 @@ import termios
 import textwrap
 
 import pytest
-from exporter_core_console.output import Style
 from exporter_core_console.table import table
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -26,6 +25,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core import Context, ContextCancelledError
+from exporter_core.streams import Style
 
 PLAIN = Style(color=False, unicode=True)
 

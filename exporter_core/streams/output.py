@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 from weakref import WeakValueDictionary
 
-from exporter_core import ExporterError
-from exporter_core_console.descriptor import SharedFile, write_all
-from exporter_core_console.waiting import turn
+from exporter_core.errors import ExporterError
+from exporter_core.streams.descriptor import SharedFile, write_all
+from exporter_core.streams.waiting import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from exporter_core import Context
+    from exporter_core.context import Context
 
 __all__ = ["Output", "Style", "Target"]
 
@@ -45,8 +45,10 @@ class Output:
         self._name = name
         self._shared: SharedFile | None = None
 
-    def write(self, context: Context, render: Callable[[Target], str]) -> None:
+    def write(self, context: Context, render: Callable[[Target], str | bytes]) -> None:
         """Write what ``render`` gives for the stream as it is at this moment; nothing for an empty text.
+
+        Bytes are UTF-8 and go out as they are; a text goes out in the stream's encoding.
 
         Raises the context's error when it ends first, and ExporterError when the stream cannot be written to.
         """
@@ -107,14 +109,14 @@ class Target:
         status = os.fstat(self._stream.fileno())
         return status.st_dev, status.st_ino
 
-    def write(self, context: Context, text: str, shared: SharedFile) -> None:
+    def write(self, context: Context, text: str | bytes, shared: SharedFile) -> None:
         """Write the text whole, or raise."""
-        data = text.encode(self._encoding, "backslashreplace")
+        data = text.encode(self._encoding, "backslashreplace") if isinstance(text, str) else text
         if self._is_plain:
             write_all(context, self._stream, data, shared)
             return
         context.raise_if_done()
-        self._stream.write(data.decode(self._encoding))
+        self._stream.write(data.decode(self._encoding if isinstance(text, str) else "utf-8"))
         flush = getattr(self._stream, "flush", None)
         if flush is not None:
             flush()

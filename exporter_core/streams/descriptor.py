@@ -15,12 +15,12 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core_console.waiting import pause
+from exporter_core.streams.waiting import pause
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from exporter_core import Context
+    from exporter_core.context import Context
 
 __all__ = ["SharedFile", "write_all"]
 
@@ -107,7 +107,7 @@ def _flush_in_time(context: Context, stream: TextIO, shared: SharedFile) -> None
         except (OSError, ValueError) as error:
             failures.append(error)
 
-    flusher = threading.Thread(target=flush, name="exporter-core-console-flush", daemon=True)
+    flusher = threading.Thread(target=flush, name="exporter-core-stream-flush", daemon=True)
     try:
         flusher.start()
     except RuntimeError:

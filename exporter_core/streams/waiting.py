@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-    from exporter_core import Context
+    from exporter_core.context import Context
 
 __all__ = ["pause", "turn"]
 
