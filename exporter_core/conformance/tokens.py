@@ -35,7 +35,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["TOKEN", "Batch", "Comparison", "Point", "Tokens", "compare", "flatten"]
+__all__ = ["TOKEN", "Batch", "Comparison", "Point", "Tokens", "compare", "flatten", "metrics_in"]
 
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""
@@ -153,6 +153,13 @@ def flatten(metrics: MetricsData) -> Iterator[Point]:
                     values = {name: _plain(value) for name, value in vars(point).items()}
                     token = str((point.attributes or {}).get(TOKEN, ""))
                     yield Point(token, {**resource, **scope, **about, **values})
+
+
+def metrics_in(metrics: MetricsData) -> Iterator[Metric]:
+    """The metrics of every scope of every resource."""
+    for of_resource in metrics.resource_metrics:
+        for of_scope in of_resource.scope_metrics:
+            yield from of_scope.metrics
 
 
 def _temporality(data: object) -> str | None:

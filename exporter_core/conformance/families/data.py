@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.data import Annotates, HoldsReference
 from exporter_core.conformance.clause import clause
-from exporter_core.conformance.tokens import compare, flatten
+from exporter_core.conformance.tokens import compare, flatten, metrics_in
 from exporter_core.conformance.verdicts import Failed
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _WORDS = "The metrics may be reused once this returns: what is kept is copied. T
     words=_WORDS,
     technique="S",
     check="what is kept beyond export is a copy, attributes included",
-    canary=canaries.HoldsReference,
+    canary=HoldsReference,
     after=("EXP-02",),
     needs=("read_back",),
 )
@@ -40,15 +40,13 @@ def reused(case: Case) -> None:
 
 
 def _poison(metrics: MetricsData) -> None:
-    for of_resource in metrics.resource_metrics:
-        for of_scope in of_resource.scope_metrics:
-            for metric in of_scope.metrics:
-                for point in metric.data.data_points:
-                    attributes: Any = point.attributes
-                    attributes.clear()
-                    attributes["poisoned"] = True
-                points: Any = metric.data.data_points
-                points.clear()
+    for metric in metrics_in(metrics):
+        for point in metric.data.data_points:
+            attributes: Any = point.attributes
+            attributes.clear()
+            attributes["poisoned"] = True
+        points: Any = metric.data.data_points
+        points.clear()
 
 
 @clause(
@@ -58,7 +56,7 @@ def _poison(metrics: MetricsData) -> None:
     words=_WORDS,
     technique="S",
     check="nothing is added to attributes, and no list is sorted in place",
-    canary=canaries.Annotates,
+    canary=Annotates,
     derived=True,
 )
 def unmodified(case: Case) -> None:

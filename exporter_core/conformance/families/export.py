@@ -7,7 +7,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.export import (
+    Corrupts,
+    DropsPoint,
+    IgnoresContext,
+    ReturnsFuture,
+    SendsTwice,
+    WallClock,
+)
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.verdicts import Failed
 
@@ -30,7 +37,7 @@ _HONOURS = (
     words=_DELIVER,
     technique="S",
     check="every point of a batch goes out; an exporter that holds data says so in its harness",
-    canary=canaries.DropsPoint,
+    canary=DropsPoint,
     needs=("read_back",),
 )
 def success(case: Case) -> None:
@@ -54,7 +61,7 @@ def success(case: Case) -> None:
     technique="S",
     check="NaN, infinities, extreme integers, Unicode, exemplars, attributes of the scope; or the harness names what "
     "the format does not carry",
-    canary=canaries.Corrupts,
+    canary=Corrupts,
     derived=True,
     after=("EXP-01",),
     needs=("read_back",),
@@ -75,7 +82,7 @@ def fidelity(case: Case) -> None:
     words=_DELIVER,
     technique="S",
     check="nothing is sent again that the backend has taken",
-    canary=canaries.SendsTwice,
+    canary=SendsTwice,
     derived=True,
     after=("EXP-01",),
     needs=("read_back",),
@@ -98,7 +105,7 @@ def once(case: Case) -> None:
     words=_DELIVER,
     technique="S",
     check="export returns None, and when the work is done; no future, no fire-and-forget",
-    canary=canaries.ReturnsFuture,
+    canary=ReturnsFuture,
 )
 def synchronous(case: Case) -> None:
     """Export returns None."""
@@ -117,7 +124,7 @@ def synchronous(case: Case) -> None:
     words=_HONOURS,
     technique="X",
     check="context.raise_if_done() before anything else",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
 )
 def done_before(case: Case) -> None:
     """Export with an expired context, then with a cancelled one."""
@@ -134,7 +141,7 @@ def done_before(case: Case) -> None:
     words=_HONOURS,
     technique="G",
     check="every wait for the backend is bounded by context.remaining()",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
     needs=("gate",),
 )
 def no_response(case: Case) -> None:
@@ -152,7 +159,7 @@ def no_response(case: Case) -> None:
     words=_HONOURS,
     technique="F",
     check="the time-out of a whole request, not that of a single read (requests and httpx have only the latter)",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
     after=("EXP-06",),
     faults=("drip",),
 )
@@ -168,7 +175,7 @@ def dripping(case: Case) -> None:
     words=_HONOURS,
     technique="F",
     check="connecting has a time-out of its own, from context.remaining()",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
     faults=("blackhole",),
 )
 def connecting(case: Case) -> None:
@@ -183,7 +190,7 @@ def connecting(case: Case) -> None:
     words=_HONOURS,
     technique="F",
     check="the back-off is context.wait(seconds), never longer than the context lasts",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
     faults=("retry-after",),
 )
 def retry_after(case: Case) -> None:
@@ -206,7 +213,7 @@ def _ends_by_deadline(case: Case, step: str) -> None:
     words=_HONOURS,
     technique="G",
     check="what waits for the backend is woken by context.on_done or context.wait",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
     needs=("gate",),
 )
 def cancelled_in_flight(case: Case) -> None:
@@ -227,7 +234,7 @@ def cancelled_in_flight(case: Case) -> None:
     words=_HONOURS,
     technique="F",
     check="context.wait instead of time.sleep between two attempts",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
     faults=("retry-after",),
 )
 def cancelled_in_backoff(case: Case) -> None:
@@ -248,7 +255,7 @@ def cancelled_in_backoff(case: Case) -> None:
     words="Honours the deadline of the context, which is in monotonic seconds.",
     technique="F",
     check="time.monotonic() or context.remaining(), never time.time()",
-    canary=canaries.WallClock,
+    canary=WallClock,
     derived=True,
     after=("EXP-06",),
     needs=("gate",),

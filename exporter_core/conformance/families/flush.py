@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.export import IgnoresContext
+from exporter_core.conformance.canaries.flush import FlushesEarly, FlushWaits
+from exporter_core.conformance.canaries.retrying import Swallows
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 
@@ -23,7 +25,7 @@ _SETTLE = 0.02  # seconds in which a flush that does not wait gets a chance to b
     words=_WORDS,
     technique="G",
     check="force_flush waits for the delivery, not for its beginning",
-    canary=canaries.FlushesEarly,
+    canary=FlushesEarly,
     after=("EXP-01",),
     needs=("read_back",),
 )
@@ -54,7 +56,7 @@ def readable(case: Case) -> None:
     words=_HONOURS,
     technique="X",
     check="context.raise_if_done() in force_flush, also where nothing is held",
-    canary=canaries.IgnoresContext,
+    canary=IgnoresContext,
 )
 def done_before(case: Case) -> None:
     """Flush with an expired context, then with a cancelled one."""
@@ -71,7 +73,7 @@ def done_before(case: Case) -> None:
     words=_HONOURS,
     technique="G",
     check="whatever force_flush waits for, the export's lock included, ends with its context",
-    canary=canaries.FlushWaits,
+    canary=FlushWaits,
     needs=("gate",),
 )
 def hung(case: Case) -> None:
@@ -98,7 +100,7 @@ def hung(case: Case) -> None:
     words=_WORDS,
     technique="F",
     check="force_flush raises what its delivery raised",
-    canary=canaries.Swallows,
+    canary=Swallows,
     faults=("status",),
 )
 def reported(case: Case) -> None:

@@ -6,7 +6,8 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.handling import TellsSecret
+from exporter_core.conformance.canaries.retrying import Swallows
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.verdicts import Failed
 from exporter_core.errors import ExporterCoreError
@@ -56,7 +57,7 @@ class _Counted:
     words="Every failure of a scheduled export is reported, once.",
     technique="S",
     check="the exporter raises when it fails, so that the reader can report it",
-    canary=canaries.Swallows,
+    canary=Swallows,
     after=("KND-01", "SHD-06"),
 )
 def handled(case: Case) -> None:
@@ -101,7 +102,7 @@ def handled(case: Case) -> None:
     words="Plugins raise ExporterError (or anything else: the guard wraps what they raise), without secrets.",
     technique="S",
     check="raise ExporterError(...) from error, with a message that holds no URL, header or body",
-    canary=canaries.TellsSecret,
+    canary=TellsSecret,
     hygiene=True,
     after=("EXP-05",),
 )

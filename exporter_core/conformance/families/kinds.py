@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import Aggregation
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.verdicts import Failed
 from exporter_core.contract import InstrumentKind
@@ -33,7 +33,7 @@ def _answers(exporter: Driven) -> dict[str, tuple[object, object]]:
     words=_WORDS,
     technique="S",
     check="every branch of temporality and aggregation returns a value",
-    canary=canaries.NoneForGauge,
+    canary=NoneForGauge,
 )
 def valid(case: Case) -> None:
     """Each of the seven kinds has both answers."""
@@ -55,7 +55,7 @@ def valid(case: Case) -> None:
     words=_WORDS,
     technique="S",
     check="answers depend on the options alone",
-    canary=canaries.Flips,
+    canary=Flips,
     derived=True,
     after=("KND-01",),
 )
@@ -80,7 +80,7 @@ def stable(case: Case) -> None:
     words=_WORDS,
     technique="S",
     check="hand out a new object, or one that holds nothing that can be changed",
-    canary=canaries.SharesAnswer,
+    canary=SharesAnswer,
     derived=True,
     after=("KND-01",),
 )
@@ -119,7 +119,7 @@ def _spoil(held: Any) -> None:  # Any: a dictionary, a list or a set
     words=_WORDS,
     technique="G",
     check="temporality and aggregation take no lock that an export holds",
-    canary=canaries.LocksAnswers,
+    canary=LocksAnswers,
     after=("KND-01",),
     needs=("gate",),
 )

@@ -12,7 +12,8 @@ import warnings
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.python import InheritsLock, NonDaemonThread
+from exporter_core.conformance.canaries.shutdown import Leaks
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.resources import Resources
@@ -35,7 +36,7 @@ _CYCLES = 8
     words="Python hygiene: os.fork copies locks in the state in which they are, and no thread.",
     technique="C",
     check="os.register_at_fork(after_in_child=...) renews locks and connections",
-    canary=canaries.InheritsLock,
+    canary=InheritsLock,
     hygiene=True,
     after=("EXP-01",),
     needs=("read_back", "gate"),
@@ -84,7 +85,7 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
     words="Python hygiene: a thread that is not a daemon holds up the interpreter's exit.",
     technique="C",
     check="threads are daemons, or are ended by shutdown; no concurrent.futures executor with work that never ends",
-    canary=canaries.NonDaemonThread,
+    canary=NonDaemonThread,
     hygiene=True,
     needs=("gate",),
 )
@@ -115,7 +116,7 @@ def exits(case: Case) -> None:
     words="Python hygiene: what is made again and again must not pile up.",
     technique="Q",
     check="no thread or descriptor for each export or each exporter",
-    canary=canaries.Leaks,
+    canary=Leaks,
     hygiene=True,
     after=("SHD-02",),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.retrying import GivesUp, Poisoned, Retries, Swallows
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
@@ -25,7 +25,7 @@ _STORM = 20  # attempts within a fraction of a second
     words=_FINAL,
     technique="F",
     check="503 and a reset connection are tried again while the context lasts",
-    canary=canaries.GivesUp,
+    canary=GivesUp,
     after=("EXP-01",),
     faults=("status", "reset"),
     needs=("read_back",),
@@ -51,7 +51,7 @@ def transient(case: Case) -> None:
     words="Returning means done; every failure is an exception.",
     technique="F",
     check="no except clause that ends in return",
-    canary=canaries.Swallows,
+    canary=Swallows,
     needs=("read_back",),
 )
 def remains(case: Case) -> None:
@@ -73,7 +73,7 @@ def remains(case: Case) -> None:
     words=_FINAL,
     technique="F",
     check="400 is final; Retry-After: 0 does not mean at once and for ever",
-    canary=canaries.Retries,
+    canary=Retries,
     faults=("status", "retry-after"),
     after=("EXP-14",),
 )
@@ -100,7 +100,7 @@ def permanent(case: Case) -> None:
     words="The backend took the batch but refused some of its points: PartialSuccessError, rejected_points.",
     technique="F",
     check="read the backend's partial success, and raise PartialSuccessError",
-    canary=canaries.Swallows,
+    canary=Swallows,
     after=("EXP-14",),
     faults=("partial",),
 )
@@ -121,7 +121,7 @@ def partial(case: Case) -> None:
     words=_FINAL,
     technique="F",
     check="no state of a failed export is left behind",
-    canary=canaries.Poisoned,
+    canary=Poisoned,
     derived=True,
     after=("EXP-01", "EXP-05", "EXP-14", "EXP-15"),
     needs=("read_back",),
@@ -147,7 +147,7 @@ def usable(case: Case) -> None:
     words="Returning means done; every failure is an exception.",
     technique="F",
     check="accept the protocol's own success and nothing else",
-    canary=canaries.Swallows,
+    canary=Swallows,
     derived=True,
     faults=("redirect", "garbage", "truncate"),
 )

@@ -5,7 +5,16 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance import canaries
+from exporter_core.conformance.canaries.shutdown import (
+    DropsBuffer,
+    Leaks,
+    Resurrects,
+    ReturnsAfterShutdown,
+    SecondShutdownReturns,
+    ShutdownJoins,
+    ShutdownLeavesEarly,
+    StillSends,
+)
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.resources import Resources
@@ -32,7 +41,7 @@ def _shut_down(case: Case, exporter: Driven) -> None:
     words=_RELEASES,
     technique="S",
     check="shutdown delivers before it releases",
-    canary=canaries.DropsBuffer,
+    canary=DropsBuffer,
     after=("EXP-01",),
     needs=("read_back",),
 )
@@ -53,7 +62,7 @@ def flushes(case: Case) -> None:
     words=_RELEASES,
     technique="Q",
     check="join what was started, close what was opened",
-    canary=canaries.Leaks,
+    canary=Leaks,
 )
 def releases(case: Case) -> None:
     """Count what the process has before the exporter is made and after it was shut down."""
@@ -81,7 +90,7 @@ def releases(case: Case) -> None:
     words=_RELEASES,
     technique="X",
     check="release first, then context.raise_if_done()",
-    canary=canaries.ShutdownLeavesEarly,
+    canary=ShutdownLeavesEarly,
     after=("SHD-06",),
 )
 def done_before(case: Case) -> None:
@@ -105,7 +114,7 @@ def done_before(case: Case) -> None:
     words=_HONOURS,
     technique="G",
     check="the wait for a running export ends with shutdown's context",
-    canary=canaries.ShutdownJoins,
+    canary=ShutdownJoins,
     needs=("gate",),
 )
 def hung(case: Case) -> None:
@@ -132,7 +141,7 @@ def hung(case: Case) -> None:
     words=_AFTERWARDS,
     technique="S",
     check="the flag is looked at before anything is sent",
-    canary=canaries.StillSends,
+    canary=StillSends,
     needs=("read_back",),
 )
 def nothing_sent(case: Case) -> None:
@@ -152,7 +161,7 @@ def nothing_sent(case: Case) -> None:
     words=_AFTERWARDS,
     technique="S",
     check="raise ExporterShutdownError in export once shutdown was called",
-    canary=canaries.ReturnsAfterShutdown,
+    canary=ReturnsAfterShutdown,
 )
 def export_after(case: Case) -> None:
     """Export after shutdown, also with a context that is done; a flush returns."""
@@ -170,7 +179,7 @@ def export_after(case: Case) -> None:
     words=_AFTERWARDS,
     technique="S",
     check="raise ExporterShutdownError in every shutdown but the first",
-    canary=canaries.SecondShutdownReturns,
+    canary=SecondShutdownReturns,
 )
 def second(case: Case) -> None:
     """Shut down twice."""
@@ -187,7 +196,7 @@ def second(case: Case) -> None:
     words=_AFTERWARDS,
     technique="G",
     check="the state changes before the wait, and is not changed back",
-    canary=canaries.Resurrects,
+    canary=Resurrects,
     derived=True,
     after=("SHD-04", "SHD-06"),
     needs=("gate",),

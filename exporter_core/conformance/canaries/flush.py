@@ -1,0 +1,27 @@
+"""Flushes that return too early, or never."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.canaries.base import Canary, Holds
+
+if TYPE_CHECKING:
+    from exporter_core.context import Context
+
+__all__ = ["FlushWaits", "FlushesEarly"]
+
+
+class FlushesEarly(Holds):
+    """Accepts everything, and returns from a flush before it is delivered."""
+
+    def force_flush(self, context: Context) -> object:  # noqa: ARG002 - that is the fault
+        return None
+
+
+class FlushWaits(Canary):
+    """Waits in a flush for what never comes."""
+
+    def force_flush(self, context: Context) -> object:  # noqa: ARG002 - that is the fault
+        self.released.wait()
+        return None

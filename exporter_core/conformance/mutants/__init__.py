@@ -1,0 +1,116 @@
+"""Deliberately wrong exporters: the reference exporters, each with one fault that one clause is there to find.
+
+:data:`MUTANTS` says which clause kills which mutant, and with what words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter_core.conformance.mutants.data import Annotates, HoldsReference
+from exporter_core.conformance.mutants.export import (
+    ClaimsToHoldNothing,
+    DoesNotLook,
+    DropsDeadline,
+    DropsPoint,
+    DropsScopeAttributes,
+    IgnoresCancel,
+    NoConnectTimeout,
+    PerReadTimeout,
+    ReturnsFuture,
+    SendsTwice,
+    SleepsInBackoff,
+    SleepsRetryAfter,
+    WallClock,
+)
+from exporter_core.conformance.mutants.flush import FlushDoesNotLook, FlushesEarly, FlushSwallows, FlushWaits
+from exporter_core.conformance.mutants.handling import DiscardsErrors, TellsSecret
+from exporter_core.conformance.mutants.interface import ExtraArgument
+from exporter_core.conformance.mutants.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
+from exporter_core.conformance.mutants.python import InheritsLock, NonDaemonThread, ThreadPerExporter
+from exporter_core.conformance.mutants.retrying import (
+    IgnoresPartialSuccess,
+    OneAttempt,
+    Poisoned,
+    RedirectIsFine,
+    RetriesRefusals,
+    Storms,
+    SwallowsFailure,
+)
+from exporter_core.conformance.mutants.shutdown import (
+    DropsBuffer,
+    LeaksSocket,
+    Resurrects,
+    ReturnsAfterShutdown,
+    SecondShutdownReturns,
+    ShutdownJoins,
+    ShutdownLeavesEarly,
+    StillSends,
+)
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.reference import ReferenceExporter
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+class Mutant(NamedTuple):
+    """A wrong exporter, the clause that finds it, and a part of what is then seen."""
+
+    clause: str
+    exporter: type[ReferenceExporter]
+    seen: str
+
+    @property
+    def target(self) -> str:
+        """What ``check`` is asked for."""
+        return f"{self.exporter.__module__}:{self.exporter.__name__}"
+
+
+MUTANTS = (
+    Mutant("INT-01", ExtraArgument, "has the parameter 'retries', one too many"),
+    Mutant("KND-01", NoneForGauge, "it is None"),
+    Mutant("KND-02", Flips, "it was"),
+    Mutant("KND-03", SharesAnswer, "a change of one answer is in the next"),
+    Mutant("KND-05", LocksAnswers, "temporality had not ended"),
+    Mutant("EXP-01", DropsPoint, "lost"),
+    Mutant("EXP-01", ClaimsToHoldNothing, "lost"),
+    Mutant("EXP-02", DropsScopeAttributes, "scope_attributes"),
+    Mutant("EXP-03", SendsTwice, "duplicated"),
+    Mutant("EXP-04", ReturnsFuture, "it returned Future"),
+    Mutant("EXP-05", DoesNotLook, "it returned"),
+    Mutant("EXP-06", DropsDeadline, "while the gate was shut"),
+    Mutant("EXP-07", PerReadTimeout, "export had not ended"),
+    Mutant("EXP-08", NoConnectTimeout, "export had not ended"),
+    Mutant("EXP-09", SleepsRetryAfter, "export had not ended"),
+    Mutant("EXP-10", IgnoresCancel, "while the gate was shut"),
+    Mutant("EXP-11", SleepsInBackoff, "export had not ended"),
+    Mutant("EXP-12", WallClock, "while the gate was shut"),
+    Mutant("EXP-13", OneAttempt, "gave up"),
+    Mutant("EXP-14", SwallowsFailure, "it returned"),
+    Mutant("EXP-15", RetriesRefusals, "attempts"),
+    Mutant("EXP-15", Storms, "attempts in 0.1 s"),
+    Mutant("EXP-16", IgnoresPartialSuccess, "it returned"),
+    Mutant("EXP-17", Poisoned, "an earlier export failed"),
+    Mutant("EXP-18", RedirectIsFine, "it returned"),
+    Mutant("HND-01", DiscardsErrors, "not one report"),
+    Mutant("HND-02", TellsSecret, "the secret of the options"),
+    Mutant("DAT-01", HoldsReference, "lost"),
+    Mutant("DAT-02", Annotates, "attributes"),
+    Mutant("FLU-01", FlushesEarly, "it returned while the gate was shut"),
+    Mutant("FLU-02", FlushDoesNotLook, "it returned"),
+    Mutant("FLU-03", FlushWaits, "force_flush had not ended"),
+    Mutant("FLU-04", FlushSwallows, "it returned"),
+    Mutant("SHD-01", DropsBuffer, "lost"),
+    Mutant("SHD-02", LeaksSocket, "socket"),
+    Mutant("SHD-03", ShutdownLeavesEarly, "export afterwards: it returned"),
+    Mutant("SHD-04", ShutdownJoins, "shutdown had not ended"),
+    Mutant("SHD-05", StillSends, "points arrived"),
+    Mutant("SHD-06", ReturnsAfterShutdown, "it returned"),
+    Mutant("SHD-07", SecondShutdownReturns, "it returned"),
+    Mutant("SHD-10", Resurrects, "it returned"),
+    Mutant("PY-01", InheritsLock, "the child had not ended"),
+    Mutant("PY-02", NonDaemonThread, "the child had not ended"),
+    Mutant("PY-03", ThreadPerExporter, "housekeeping"),
+)
+"""Every mutant. That of INT-02 is a registration, not a class: it takes an entry point of another version."""

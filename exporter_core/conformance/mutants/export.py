@@ -1,0 +1,153 @@
+"""Exports that lose, change or repeat data, or outlive their context."""
+
+from __future__ import annotations
+
+import copy
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from exporter_core.conformance.mutants.waiting import POLL, cancelled, on_cancel
+from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
+from exporter_core.conformance.tokens import metrics_in
+from exporter_core.context import Context
+from exporter_core.errors import DeadlineExceededError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from exporter_core.conformance.memory import Wait
+
+
+class DropsPoint(ReferenceExporter):
+    """Leaves out the last point of each metric."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        fewer = copy.deepcopy(metrics)
+        for metric in metrics_in(fewer):
+            object.__setattr__(metric.data, "data_points", list(metric.data.data_points)[:-1])
+        super()._deliver(context, fewer)
+
+
+class ClaimsToHoldNothing(BufferingExporter):
+    """Holds data, and says that it does not."""
+
+    conformance_harness = ReferenceExporter.conformance_harness
+
+
+class DropsScopeAttributes(ReferenceExporter):
+    """Forgets the attributes of scopes."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        changed = copy.deepcopy(metrics)
+        for of_resource in changed.resource_metrics:
+            for of_scope in of_resource.scope_metrics:
+                of_scope.scope._attributes = {}  # type: ignore[assignment]  # the SDK's own has no other way in
+        super()._deliver(context, changed)
+
+
+class SendsTwice(ReferenceExporter):
+    """Sends each batch two times."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        super()._deliver(context, metrics)
+        super()._deliver(context, metrics)
+
+
+class ReturnsFuture(ReferenceExporter):
+    """Returns a future."""
+
+    def export(self, context: Context, metrics: MetricsData) -> Any:
+        super().export(context, metrics)
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
+
+class DoesNotLook(ReferenceExporter):
+    """Exports with a context that is done."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(Context.background() if context.done else context, metrics)
+
+
+class DropsDeadline(ReferenceExporter):
+    """Waits for a response without a deadline; a cancellation ends it."""
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "response":
+            own = Context.background()
+            handle = on_cancel(context, own)
+            try:
+                wait.block(own)
+            finally:
+                handle.set()
+        else:
+            super()._wait(context, wait)
+
+
+class PerReadTimeout(ReferenceExporter):
+    """Has a time-out for each read alone."""
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "piece":
+            wait.block(Context.with_timeout(1.0))
+        else:
+            super()._wait(context, wait)
+
+
+class NoConnectTimeout(ReferenceExporter):
+    """Connects without a time-out."""
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "connect":
+            wait.block(Context.background())
+        else:
+            super()._wait(context, wait)
+
+
+class SleepsRetryAfter(ReferenceExporter):
+    """Waits as long as the backend asks; a cancellation ends it."""
+
+    def _back_off(self, context: Context, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._sink.is_closed and not cancelled(context):
+            time.sleep(POLL)
+        context.raise_if_done()
+
+
+class IgnoresCancel(ReferenceExporter):
+    """Waits for a response to the deadline, cancelled or not."""
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "response":
+            wait.block(Context(deadline=context.deadline))
+        super()._wait(context, wait)
+
+
+class SleepsInBackoff(ReferenceExporter):
+    """Sleeps between attempts, to the deadline, cancelled or not."""
+
+    def _back_off(self, context: Context, seconds: float) -> None:
+        remaining = context.remaining()
+        until = time.monotonic() + (seconds if remaining is None else min(seconds, remaining))
+        while time.monotonic() < until and not self._sink.is_closed:
+            time.sleep(POLL)
+        context.raise_if_done()
+
+
+class WallClock(ReferenceExporter):
+    """Counts its deadline on the wall clock."""
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        remaining = context.remaining()
+        end = time.time() + (3600 if remaining is None else remaining)
+        while time.time() < end and not cancelled(context) and not self._sink.is_closed:
+            try:
+                wait.block(Context.with_timeout(POLL))
+            except DeadlineExceededError:
+                continue
+            if wait._ready() or wait.kind == "piece":
+                return
+        context.raise_if_done()
+        raise DeadlineExceededError("the wall clock says that it is late")

@@ -1,0 +1,19 @@
+"""Wrong shapes of an exporter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.reference import ReferenceExporter
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from exporter_core.context import Context
+
+
+class ExtraArgument(ReferenceExporter):
+    """Requires one argument more than the contract has."""
+
+    def export(self, context: Context, metrics: MetricsData, retries: int) -> None:  # type: ignore[override]  # noqa: ARG002 - the fault
+        super().export(context, metrics)

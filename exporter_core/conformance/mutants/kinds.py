@@ -1,0 +1,56 @@
+"""Wrong answers about instrument kinds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+from opentelemetry.sdk.metrics.view import Aggregation, DefaultAggregation
+
+from exporter_core.conformance.reference import ReferenceExporter
+from exporter_core.contract import InstrumentKind
+
+if TYPE_CHECKING:
+    from exporter_core.context import Context
+
+
+class NoneForGauge(ReferenceExporter):
+    """Has no answer for gauges."""
+
+    def temporality(self, instrument_kind: InstrumentKind) -> Any:
+        return None if instrument_kind is InstrumentKind.GAUGE else AggregationTemporality.CUMULATIVE
+
+
+class Flips(ReferenceExporter):
+    """Answers otherwise once it has exported."""
+
+    _exported = False
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:  # noqa: ARG002 - the same for all
+        return AggregationTemporality.DELTA if self._exported else AggregationTemporality.CUMULATIVE
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        self._exported = True
+        super().export(context, metrics)
+
+
+class _Options(DefaultAggregation):
+    def __init__(self, options: dict[str, object]) -> None:
+        self.options = options
+
+
+class SharesAnswer(ReferenceExporter):
+    """Hands out one dictionary in every answer."""
+
+    _options: ClassVar[dict[str, object]] = {}
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:  # noqa: ARG002 - the same for all
+        return _Options(self._options)
+
+
+class LocksAnswers(ReferenceExporter):
+    """Answers in the turn of its exports."""
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        with self._turn._lock:
+            return super().temporality(instrument_kind)

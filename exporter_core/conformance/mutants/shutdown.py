@@ -1,0 +1,98 @@
+"""Wrong shutdowns."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from exporter_core.conformance.mutants.waiting import POLL
+from exporter_core.conformance.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
+from exporter_core.errors import ContextCancelledError, DeadlineExceededError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from exporter_core.context import Context
+
+
+class DropsBuffer(BufferingExporter):
+    """Lets go of what is held in shutdown."""
+
+    def _last(self, context: Context) -> None:  # noqa: ARG002 - the fault
+        self._buffer.clear()
+
+
+class LeaksSocket(ReferenceExporter):
+    """Never closes its sockets."""
+
+    _kept: ClassVar[list[socket.socket]] = []
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        self._kept.extend(socket.socketpair())
+
+
+class ShutdownLeavesEarly(ReferenceExporter):
+    """Does not shut down with a context that is done."""
+
+    def shutdown(self, context: Context) -> None:
+        context.raise_if_done()
+        super().shutdown(context)
+
+
+class ShutdownJoins(ReferenceExporter):
+    """Waits in shutdown for the running export, however long that takes."""
+
+    def shutdown(self, context: Context) -> None:
+        while self._running is not None and not self._sink.is_closed:
+            time.sleep(POLL)
+        super().shutdown(context)
+
+
+class StillSends(ReferenceExporter):
+    """Sends after its shutdown, then says that it did not."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        if self._is_shut_down and not context.done:
+            for wait in self._sink.connect():
+                self._wait(context, wait)
+            for wait in self._sink.request(metrics):
+                self._wait(context, wait)
+            self._sink.disconnect()
+        super().export(context, metrics)
+
+
+class ReturnsAfterShutdown(ReferenceExporter):
+    """Returns from an export after shutdown."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        if not self._is_shut_down:
+            super().export(context, metrics)
+
+
+class SecondShutdownReturns(ReferenceExporter):
+    """Returns from every shutdown after a good one."""
+
+    _timed_out = False
+
+    def shutdown(self, context: Context) -> None:
+        if self._is_shut_down and not self._timed_out:
+            return
+        try:
+            super().shutdown(context)
+        except (DeadlineExceededError, ContextCancelledError):
+            self._timed_out = True
+            raise
+
+
+class Resurrects(ReferenceExporter):
+    """Works again after a shutdown that timed out beside a running export."""
+
+    def shutdown(self, context: Context) -> None:
+        beside = self._running is not None
+        try:
+            super().shutdown(context)
+        except DeadlineExceededError:
+            self._is_shut_down = not beside
+            raise
