@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from exporter_core.conformance.engine import check as check
     from exporter_core.conformance.harness import Capabilities as Capabilities
     from exporter_core.conformance.harness import Harness as Harness
+    from exporter_core.conformance.sink_harness import FileSinkHarness as FileSinkHarness
+    from exporter_core.conformance.sink_harness import SinkHarness as SinkHarness
+    from exporter_core.conformance.sink_harness import StdoutSinkHarness as StdoutSinkHarness
     from exporter_core.conformance.suite import conformance_suite as conformance_suite
     from exporter_core.conformance.tokens import Point as Point
     from exporter_core.conformance.tokens import flatten as flatten
@@ -19,16 +22,31 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "Capabilities": "harness",
+    "FileSinkHarness": "sink_harness",
     "Harness": "harness",
     "Point": "tokens",
     "Report": "engine",
+    "SinkHarness": "sink_harness",
+    "StdoutSinkHarness": "sink_harness",
     "Verdict": "verdicts",
     "check": "engine",
     "conformance_suite": "suite",
     "flatten": "tokens",
 }
 
-__all__ = ["Capabilities", "Harness", "Point", "Report", "Verdict", "check", "conformance_suite", "flatten"]
+__all__ = [
+    "Capabilities",
+    "FileSinkHarness",
+    "Harness",
+    "Point",
+    "Report",
+    "SinkHarness",
+    "StdoutSinkHarness",
+    "Verdict",
+    "check",
+    "conformance_suite",
+    "flatten",
+]
 
 
 def __getattr__(name: str) -> object:

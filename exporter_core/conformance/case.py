@@ -234,12 +234,12 @@ class Case:
         On a busy machine a short deadline can pass on the way there; it is then tried with a longer one.
         """
         for seconds in _DEADLINES:
-            exporter = self.exporter()
-            call = self.send(exporter, self.batch(), self._kept(Context.with_timeout(seconds)))
+            exporter, context = self.exporter(), self._kept(Context.with_timeout(seconds))
+            call = self.send(exporter, self.batch(), context)
             try:
                 self.await_entry(call)
             except VerdictError:
-                if seconds == _DEADLINES[-1] or not isinstance(call.error, TimeoutError):
+                if seconds == _DEADLINES[-1] or not call.over or not context.done:
                     raise
             else:
                 break
@@ -363,6 +363,7 @@ def told(call: Call) -> str:
 
 
 def lines(events: Sequence[Any]) -> list[dict[str, Any]]:
-    """Events as JSON has them, the first one at 0 seconds."""
-    start = events[0].seconds if events else 0.0
-    return [{"seconds": round(event.seconds - start, 6), "kind": event.kind, "text": event.text} for event in events]
+    """Events as JSON has them, in the order in which they happened, the first one at 0 seconds."""
+    ordered = sorted(events, key=lambda event: event.seconds)
+    start = ordered[0].seconds if ordered else 0.0
+    return [{"seconds": round(event.seconds - start, 6), "kind": event.kind, "text": event.text} for event in ordered]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,15 +62,18 @@ class Harness(ABC):
     """Whether :meth:`shut` and :meth:`open` work."""
     real: ClassVar[bool] = False
     """Whether the backend is a real one, whose data a broken exporter would spoil."""
+    tier: ClassVar[Literal["wire", "probe"]] = "probe"
+    """How deliveries are seen: by a sink of the kit's, or by the harness's own look into its backend."""
     secret: ClassVar[str | None] = None
     """A secret in :meth:`config` that must not appear in any error."""
 
-    def setup(self, directory: Path, stamp: Callable[[str, str], object]) -> None:  # noqa: B027 - a hook
+    def setup(self, directory: Path, stamp: Callable[..., object]) -> None:  # noqa: B027 - a hook
         """Start what is needed.
 
         Args:
             directory: an empty folder of this run's own.
-            stamp: adds to the timeline: ``stamp("wire", "request 1")``. Optional to use.
+            stamp: adds to the timeline: ``stamp("wire", "request 1")``, with the monotonic seconds as a third argument
+                for what happened earlier. Optional to use.
         """
 
     @abstractmethod

@@ -28,10 +28,9 @@ class Journal:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def stamp(self, kind: str, text: str) -> int:
-        """Add an event; its place in the order."""
-        event = Event(monotonic(), kind, text)
-        self.events.append(event)
+    def stamp(self, kind: str, text: str, seconds: float | None = None) -> int:
+        """Add an event of this moment, or of an earlier one that is told late; how many there are."""
+        self.events.append(Event(monotonic() if seconds is None else seconds, kind, text))
         return len(self.events)
 
 

@@ -35,7 +35,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["TOKEN", "Batch", "Comparison", "Point", "Tokens", "compare", "flatten", "metrics_in"]
+__all__ = ["TOKEN", "Batch", "Comparison", "Point", "Tokens", "compare", "flatten", "metrics_in", "plain"]
 
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""
@@ -126,10 +126,13 @@ def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable
 
 
 def flatten(metrics: MetricsData) -> Iterator[Point]:
-    """The points of metrics data, each on its own, with values that compare: NaN equals NaN, 1 is not 1.0."""
+    """The points of metrics data, each on its own, with values that compare: NaN equals NaN, 1 is not 1.0.
+
+    A gauge has no start time: the SDK gives it none, and OTLP does not use one.
+    """
     for of_resource in metrics.resource_metrics:
         resource = {
-            "resource": _plain(of_resource.resource.attributes),
+            "resource": plain(of_resource.resource.attributes),
             "resource_schema_url": of_resource.schema_url or "",
         }
         for of_scope in of_resource.scope_metrics:
@@ -137,7 +140,7 @@ def flatten(metrics: MetricsData) -> Iterator[Point]:
                 "scope": of_scope.scope.name,
                 "scope_version": of_scope.scope.version or "",
                 "scope_schema_url": of_scope.schema_url or "",
-                "scope_attributes": _plain(of_scope.scope.attributes or {}),
+                "scope_attributes": plain(of_scope.scope.attributes or {}),
             }
             for metric in of_scope.metrics:
                 data = metric.data
@@ -150,7 +153,9 @@ def flatten(metrics: MetricsData) -> Iterator[Point]:
                     "monotonic": getattr(data, "is_monotonic", None),
                 }
                 for point in data.data_points:
-                    values = {name: _plain(value) for name, value in vars(point).items()}
+                    values = {name: plain(value) for name, value in vars(point).items()}
+                    if isinstance(data, Gauge):
+                        del values["start_time_unix_nano"]
                     token = str((point.attributes or {}).get(TOKEN, ""))
                     yield Point(token, {**resource, **scope, **about, **values})
 
@@ -167,7 +172,8 @@ def _temporality(data: object) -> str | None:
     return None if temporality is None else AggregationTemporality(temporality).name
 
 
-def _plain(value: Any) -> object:  # noqa: PLR0911 - one answer a type. Any: whatever attributes and points hold
+def plain(value: Any) -> object:  # noqa: PLR0911 - one answer a type. Any: whatever attributes and points hold
+    """A value that compares by type and content, and with which NaN equals itself."""
     if isinstance(value, bool) or value is None or isinstance(value, str | bytes):
         return value
     if isinstance(value, int):
@@ -175,11 +181,11 @@ def _plain(value: Any) -> object:  # noqa: PLR0911 - one answer a type. Any: wha
     if isinstance(value, float):
         return ("float", "NaN" if math.isnan(value) else repr(value))
     if isinstance(value, Mapping):
-        return tuple(sorted((str(key), _plain(item)) for key, item in value.items()))
+        return tuple(sorted((str(key), plain(item)) for key, item in value.items()))
     if isinstance(value, Exemplar | Buckets):
-        return tuple((name, _plain(item)) for name, item in vars(value).items())
+        return tuple((name, plain(item)) for name, item in vars(value).items())
     if isinstance(value, Sequence):
-        return tuple(_plain(item) for item in value)
+        return tuple(plain(item) for item in value)
     return repr(value)
 
 

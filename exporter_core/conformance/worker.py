@@ -58,7 +58,7 @@ def _work(task: dict[str, Any], tell: Any) -> None:  # Any: a function of keywor
     tell(
         subject={
             "origin": None if entry is None else f"{entry.distribution} {entry.version}",
-            "tier": "none" if subject.harness is None else "probe",
+            "tier": "none" if subject.harness is None else subject.harness.tier,
         }
     )
     if task["mode"] == "raw":

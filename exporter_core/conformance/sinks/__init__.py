@@ -14,8 +14,8 @@ every request and every data point with a stamp whose order holds across process
             gate.open()
 
 Sinks: :class:`OtlpHttpSink`, :class:`OtlpGrpcSink`, :class:`RemoteWriteSink`, :class:`HttpSink`, :class:`TcpSink`,
-:class:`FileSink`, :class:`StdoutSink`; :func:`start_sinks` starts several in one process. OTLP and remote write need
-the extra ``conformance``. The faults are listed in ``docs/conformance-sinks.md``.
+:class:`FileSink`, :class:`StdoutSink`; :func:`start_sinks` starts several in one process, :class:`SinkHost` one after
+the other. OTLP and remote write need the extra ``conformance``. The faults are listed in ``docs/conformance-sinks.md``.
 """
 
 from exporter_core.conformance.sinks.errors import SinkError, SinkPortTakenError, SinkStartError, SinkTimeoutError
@@ -28,6 +28,7 @@ from exporter_core.conformance.sinks.sink import (
     OtlpHttpSink,
     RemoteWriteSink,
     Sink,
+    SinkHost,
     StdoutSink,
     TcpSink,
     start_sinks,
@@ -46,6 +47,7 @@ __all__ = [
     "Request",
     "Sink",
     "SinkError",
+    "SinkHost",
     "SinkPortTakenError",
     "SinkStartError",
     "SinkTimeoutError",

@@ -34,12 +34,9 @@ main(int(sys.argv[1]), int(sys.argv[2]))
 
 
 class SinkProcess:
-    """A running process with sinks, described by ``(kind, options)`` pairs.
+    """A running process that sinks can be started in."""
 
-    Raises SinkStartError, or SinkPortTakenError, if one of them does not start; nothing is left behind then.
-    """
-
-    def __init__(self, sinks: list[tuple[str, dict[str, Any]]], descriptors: tuple[int, ...] = ()) -> None:
+    def __init__(self) -> None:
         self._owner = os.getpid()
         self._channel, theirs = socket.socketpair()
         self._channel.settimeout(_ANSWER_SECONDS)
@@ -60,20 +57,33 @@ class SinkProcess:
             self._channel.close()
             self._log.close()
             raise
+
+    def start(
+        self, sinks: list[tuple[str, dict[str, Any]]], descriptors: tuple[int, ...] = ()
+    ) -> list[tuple[int, int]]:
+        """Start sinks, described by ``(kind, options)`` pairs; the index and the port of each.
+
+        Raises SinkStartError, or SinkPortTakenError, if one of them does not start.
+        """
         try:
-            self.ports: list[int] = [
-                port for _, port in self.call(0, "start", *sinks, descriptors=descriptors, seconds=_START_SECONDS)
-            ]
-        except BaseException as error:
-            self.close()
-            if isinstance(error, SinkError) and not isinstance(error, SinkStartError):
-                raise SinkStartError(f"the sinks' process did not start: {error}") from None
+            started: list[tuple[int, int]] = self.call(
+                0, "start", *sinks, descriptors=descriptors, seconds=_START_SECONDS
+            )
+        except SinkStartError:
             raise
+        except SinkError as error:
+            raise SinkStartError(f"the sinks' process did not start: {error}") from None
+        return started
 
     @property
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether sinks can be started in it: a forked child cannot tell, and has its parent's."""
+        return not self._log.closed and (os.getpid() != self._owner or self._process.poll() is None)
 
     def call(
         self,

@@ -25,6 +25,7 @@ __all__ = [
     "OtlpHttpSink",
     "RemoteWriteSink",
     "Sink",
+    "SinkHost",
     "StdoutSink",
     "TcpSink",
     "start_sinks",
@@ -56,7 +57,7 @@ class Sink:
         self._index = 0
 
     def __enter__(self) -> Self:
-        _start([self])
+        _start_alone([self])
         return self
 
     def __exit__(
@@ -89,8 +90,12 @@ class Sink:
     def _opens_with(self) -> tuple[int, ...]:
         return ()
 
-    def _has_started(self, process: SinkProcess, index: int) -> None:
+    def _has_started(self, process: SinkProcess, index: int, port: int) -> None:  # noqa: ARG002 - a network sink has one
         self._process, self._index = process, index
+
+    def _stop(self) -> None:
+        """End this sink alone."""
+        self._call("stop")
 
     def _started(self) -> SinkProcess:
         if self._process is None:
@@ -189,6 +194,16 @@ class _NetworkSink(_Gated):
         found: list[Connection] = self._call("connections")
         return found
 
+    def count_requests(self) -> int:
+        """How many requests have arrived."""
+        count: int = self._call("count_requests")
+        return count
+
+    def count_open(self) -> int:
+        """How many connections are open."""
+        count: int = self._call("count_open")
+        return count
+
     def await_requests(self, count: int = 1, *, timeout: float = AWAITED) -> None:
         """Return when so many requests have arrived; SinkTimeoutError after ``timeout`` seconds."""
         self._call("await_requests", count, timeout, seconds=timeout)
@@ -201,9 +216,9 @@ class _NetworkSink(_Gated):
         """Return when no connection is open; SinkTimeoutError after ``timeout`` seconds."""
         self._call("await_closed", timeout, seconds=timeout)
 
-    def _has_started(self, process: SinkProcess, index: int) -> None:
-        super()._has_started(process, index)
-        self.port = process.ports[index]
+    def _has_started(self, process: SinkProcess, index: int, port: int) -> None:
+        super()._has_started(process, index, port)
+        self.port = port
 
 
 class _DrippingSink(_NetworkSink):
@@ -342,23 +357,61 @@ class StdoutSink(_StreamSink, _Gated):
         self._reader = -1
 
 
+class SinkHost:
+    """A process that outlives its sinks: starting one after the other in it takes a few milliseconds each."""
+
+    def __init__(self) -> None:
+        self._process = SinkProcess()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process still runs."""
+        return self._process.alive
+
+    def start(self, sink: Sink) -> None:
+        """Start a sink. Raises SinkStartError, or SinkPortTakenError."""
+        _start([sink], self._process)
+
+    def stop(self, sink: Sink) -> None:
+        """End a sink, with its records: its connections are reset, and its port refuses as long as the host lives."""
+        try:
+            sink._stop()
+        finally:
+            if isinstance(sink, StdoutSink):
+                sink.close_writer()
+
+    def close(self) -> None:
+        """End the process, with every sink in it."""
+        self._process.close()
+
+
 @contextmanager
 def start_sinks(*sinks: *Sinks) -> Iterator[tuple[*Sinks]]:
     """Start several sinks in one process, which starts as fast as one does; they end together."""
     started = cast("tuple[Sink, ...]", sinks)  # no bound of a TypeVarTuple can say so
     with ExitStack() as stack:
-        _start(list(started))
+        _start_alone(list(started))
         for sink in started:
             stack.callback(sink.close)
         yield sinks
 
 
-def _start(sinks: list[Sink]) -> None:
+def _start_alone(sinks: list[Sink]) -> None:
+    """Start sinks in a process of their own, of which nothing is left if one of them does not start."""
+    process = SinkProcess()
+    try:
+        _start(sinks, process)
+    except BaseException:
+        process.close()
+        raise
+
+
+def _start(sinks: list[Sink], process: SinkProcess) -> None:
     opened: list[int] = []
     try:
         for sink in sinks:
             opened.extend(sink._opens_with())
-        process = SinkProcess([(sink.kind, sink._options) for sink in sinks], tuple(opened))
+        started = process.start([(sink.kind, sink._options) for sink in sinks], tuple(opened))
     except BaseException:
         for sink in sinks:
             if isinstance(sink, StdoutSink):
@@ -367,5 +420,5 @@ def _start(sinks: list[Sink]) -> None:
     finally:
         for descriptor in opened:
             os.close(descriptor)
-    for index, sink in enumerate(sinks):
-        sink._has_started(process, index)
+    for sink, (index, port) in zip(sinks, started, strict=True):
+        sink._has_started(process, index, port)

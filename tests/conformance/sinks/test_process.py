@@ -243,7 +243,7 @@ def test_a_fault_of_the_sink_itself_is_kept_for_who_asks():
         await core.until(lambda: listener.wires != [] and listener.wires[0].ended, 30)
         writer.close()
         await writer.wait_closed()
-        listener.close()
+        listener.stop(keep_port=False)
         return core.failures
 
     assert asyncio.run(run()) == ["ZeroDivisionError: a bug"]

@@ -212,10 +212,16 @@ class Listener:
         """Whether connections are accepted; those that exist are closed after their present answer if not."""
         return not self._mode
 
-    def close(self) -> None:
-        """Give the port up; connections stay."""
+    def stop(self, *, keep_port: bool) -> None:
+        """Accept nothing more, and reset every connection.
+
+        A port that is kept refuses whoever still sends there, and is nobody else's as long as the process lives.
+        """
         self._close_listening()
-        self._held.close()
+        if not keep_port:
+            self._held.close()
+        for wire in self.wires:
+            wire.reset()
 
     def forget_closed(self) -> None:
         """Drop the records of connections that have ended."""

@@ -46,6 +46,10 @@ class GrpcServer:
         self._port = self._server.add_insecure_port(f"{HOST}:0")
         await self._server.start()
 
+    async def stop(self) -> None:
+        """Stop the gRPC server at once."""
+        await self._server.stop(None)
+
     async def serve(self, wire: Wire) -> None:
         """Carry bytes between a connection and the gRPC server."""
         reader, writer = await asyncio.open_connection(HOST, self._port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from exporter_core.conformance.sinks._messages import LENGTH, decode, encode
 from exporter_core.conformance.sinks._server.core import Core
 from exporter_core.conformance.sinks._server.extras import MissingExtraError
-from exporter_core.conformance.sinks._server.listener import HOST, Listener, PortTakenError
+from exporter_core.conformance.sinks._server.listener import Listener, PortTakenError
 from exporter_core.conformance.sinks._server.streams import FileStream, PipeStream
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Sink:
         self._core = Core(options.get("secrets", ()))
         self._listener: Listener | None = None
         self._stream: FileStream | PipeStream | None = None
+        self._grpc: Any = None  # a server whose module is heavy
         self._kind = kind
         self._options = options
         self._descriptors = descriptors
@@ -56,9 +58,9 @@ class Sink:
         elif self._kind == "otlp_grpc":
             from exporter_core.conformance.sinks._server.otlp_grpc import GrpcServer  # noqa: PLC0415 - grpc is heavy
 
-            grpc_server = GrpcServer(core)
-            await grpc_server.start()
-            serve = grpc_server.serve
+            self._grpc = GrpcServer(core)
+            await self._grpc.start()
+            serve = self._grpc.serve
         else:
             from exporter_core.conformance.sinks._server import backends  # noqa: PLC0415 - as above
             from exporter_core.conformance.sinks._server.http import HttpServer  # noqa: PLC0415 - as above
@@ -74,6 +76,16 @@ class Sink:
         if http is not None:
             http.listener = self._listener
         return self._listener.port
+
+    async def stop(self) -> None:
+        """End for good: whoever is connected is reset, and whoever connects is refused."""
+        self._core.open_gate()
+        if self._listener is not None:
+            self._listener.stop(keep_port=not self._options.get("port", 0))
+        if isinstance(self._stream, PipeStream):
+            self._stream.close()
+        if self._grpc is not None:
+            await self._grpc.stop()
 
     def script(self, faults: list[Fault], then: Fault) -> None:
         """Replace the script."""
@@ -116,11 +128,7 @@ class Sink:
 
     async def await_closed(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
         """Wait until no connection is open."""
-
-        def still_open() -> int:
-            return sum(wire.closed is None for wire in self._listener.wires) if self._listener else 0
-
-        await self._await(lambda: not still_open(), timeout, lambda: f"{still_open()} connections are open")
+        await self._await(lambda: not self.count_open(), timeout, lambda: f"{self.count_open()} connections are open")
 
     async def await_text(self, text: bytes, timeout: float) -> None:  # noqa: ASYNC109 - as above
         """Wait until the pipe has brought this text."""
@@ -147,6 +155,14 @@ class Sink:
         """Every request."""
         self._check()
         return [entry.record(self._core.masker) for entry in self._core.entries]
+
+    def count_requests(self) -> int:
+        """How many requests there are."""
+        return len(self._core.entries)
+
+    def count_open(self) -> int:
+        """How many connections are open."""
+        return sum(wire.closed is None for wire in self._listener.wires) if self._listener else 0
 
     def points(self) -> list[Point]:
         """The points that were stored, in the order of storing."""
@@ -194,7 +210,8 @@ class Process:
     def __init__(self, channel: socket.socket, parent: int) -> None:
         self._channel = channel
         self._parent = parent
-        self._sinks: list[Sink] = []
+        self._sinks: dict[int, Sink] = {}
+        self._indexes = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = asyncio.Event()
 
@@ -238,11 +255,16 @@ class Process:
         finally:
             writer.close()
 
-    async def _answer(self, index: int, operation: str, arguments: tuple[Any, ...], descriptors: list[int]) -> object:
+    async def _answer(  # noqa: PLR0911 - one answer a kind of failure
+        self, index: int, operation: str, arguments: tuple[Any, ...], descriptors: list[int]
+    ) -> object:
         try:
             if operation == "start":
                 return "ok", [await self._start(kind, options, descriptors) for kind, options in arguments]
-            done = getattr(self._sinks[index], operation)(*arguments)
+            sink = self._sinks.pop(index, None) if operation == "stop" else self._sinks.get(index)
+            if sink is None:
+                return "error", "the sink is closed: read what it recorded before that"
+            done = getattr(sink, operation)(*arguments)
             return "ok", await done if asyncio.iscoroutine(done) else done
         except LateError as error:
             return "late", str(error)
@@ -253,11 +275,14 @@ class Process:
         except Exception as error:  # noqa: BLE001 - it is the parent's to raise
             return "error", f"{type(error).__name__}: {error}"
 
-    async def _start(self, kind: str, options: dict[str, Any], descriptors: list[int]) -> tuple[str, int]:
+    async def _start(self, kind: str, options: dict[str, Any], descriptors: list[int]) -> tuple[int, int]:
+        """Start a sink; its index and its port."""
         sink = Sink(kind, options, descriptors)
-        self._sinks.append(sink)
+        index = next(self._indexes)
         try:
-            return HOST, await sink.start()
+            port = await sink.start()
+            self._sinks[index] = sink
+            return index, port
         except PortTakenError as error:
             raise PortTakenError(f"sink {kind}: {error}; choose another port, or none for a free one") from None
         except MissingExtraError as error:

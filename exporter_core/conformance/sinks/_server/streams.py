@@ -122,6 +122,13 @@ class PipeStream(Stream):
         if not self.ended:
             self._watch()
 
+    def close(self) -> None:
+        """Read no more; whoever still writes gets a broken pipe."""
+        if not self.ended:
+            self.ended = True
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+
     def sync(self) -> None:
         """Read all that is in the pipe, unless the gate is shut."""
         if not self.core.shut and not self.ended:
