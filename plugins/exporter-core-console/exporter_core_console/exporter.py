@@ -5,8 +5,10 @@ Nothing is held between two exports, so there is never anything to flush.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from exporter_core import Exporter, ExporterShutdownError, InstrumentKind
 from exporter_core.streams import Output, Target, turn
@@ -40,11 +42,16 @@ class ConsoleExporter(Exporter[ConsoleConfig]):
 
     def __init__(self, config: ConsoleConfig) -> None:
         super().__init__(config)
-        self._state = threading.Lock()
         self._shut_down = False
+        self._begin_anew()
+        _living.add(self)
+
+    def _begin_anew(self) -> None:
+        """Make what the operations share; in a forked child again, as whoever held it does not exist there."""
+        self._state = threading.Lock()
         self._exporting = threading.Lock()
         self._running: Context | None = None
-        self._output = Output(config.stream)
+        self._output = Output(self.config.stream)
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """The temporality that ``temporality_preference`` gives this kind."""
@@ -122,3 +129,15 @@ class ConsoleExporter(Exporter[ConsoleConfig]):
         from exporter_core_console.table import table  # noqa: PLC0415 - rich is 70 ms that JSON Lines need not pay
 
         return table(context, metrics, width=target.width(), style=target.style())
+
+
+_living: WeakSet[ConsoleExporter] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for exporter in list(_living):
+        exporter._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -11,10 +11,6 @@ ACCEPTED = {
     "EXP-15": ("NOT_APPLICABLE", "a stream gives no answer that could be a permanent status"),
     "EXP-16": ("NOT_APPLICABLE", "a stream gives no answer that could be a partial success"),
     "EXP-18": ("NOT_APPLICABLE", "a stream gives no answer that could be a redirect"),
-    "PY-01": (
-        "FAIL",
-        "a child forked in mid-export inherits its lock taken",
-    ),
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
 }
 

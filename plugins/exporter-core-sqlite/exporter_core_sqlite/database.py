@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 import time
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from exporter_core import DeadlineExceededError, ExporterError
@@ -20,15 +20,13 @@ from exporter_core_sqlite.forking import cannot_be_opened
 from exporter_core_sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from exporter_core import Context
     from exporter_core_sqlite.config import SqliteConfig
 
 __all__ = ["Database", "connect_to_read"]
-
-_T = TypeVar("_T")
 
 _FIRST_RETRY_SECONDS = 0.001
 _LAST_RETRY_SECONDS = 0.02
@@ -57,6 +55,7 @@ class Database:
         self._path = config.path
         self._synchronous = config.synchronous
         self._busy_timeout = config.busy_timeout_seconds
+        self._at_work = threading.Lock()  # held while SQLite is; free while this waits for another process's lock
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._context: Context | None = None
@@ -67,65 +66,88 @@ class Database:
 
         Raises the context's error when it ends the transaction, and ExporterError for what SQLite refuses.
         """
-        self._context = context
-        try:
-            with self._translated(context):
-                connection = self._begin(context)
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                finally:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-        finally:
-            self._context = None
+        with self._at_work:
+            self._context = context
+            try:
+                with self._translated(context):
+                    connection = self._begin(context)
+                    try:
+                        yield connection
+                        connection.execute("COMMIT")
+                    finally:
+                        if connection.in_transaction:
+                            connection.execute("ROLLBACK")
+            finally:
+                self._context = None
 
     def close(self) -> None:
         """Close the connection, if there is one. The next transaction opens another."""
-        connection, self._connection, self._file = self._connection, None, None
-        if connection is not None:
-            connection.close()
+        with self._at_work:
+            self._close()
+
+    def close_and_hold(self, seconds: float) -> bool:
+        """Close the connection, and let none be opened until :meth:`let_go`; whether that could be done in time."""
+        if not self._at_work.acquire(timeout=max(0.0, seconds)):
+            return False
+        try:
+            self._close()
+        except sqlite3.Error:
+            self._at_work.release()
+            return False
+        return True
+
+    def let_go(self) -> None:
+        """End what :meth:`close_and_hold` began."""
+        self._at_work.release()
 
     # --- a transaction ---------------------------------------------------------------------------------------------
 
     def _begin(self, context: Context) -> sqlite3.Connection:
         if self._connection is not None and self._file != _identity(self._path):
-            self.close()  # the file was removed or replaced: what goes into the open one would be lost
-        while True:
-            if self._connection is None:
-                self._connection = self._when_unlocked(context, self._open)
-                self._file = _identity(self._path)
-            connection = self._connection
-            self._when_unlocked(context, partial(connection.execute, "BEGIN IMMEDIATE"))
-            if _pragma(connection, "user_version") == SCHEMA_VERSION:
-                return connection
-            self.close()  # another process migrated the file; opening it says whether this one can go on
-
-    def _when_unlocked(self, context: Context, operation: Callable[[], _T]) -> _T:
-        """The operation's result, tried again while another process holds a lock that it needs."""
+            self._close()  # the file was removed or replaced: what goes into the open one would be lost
         give_up = time.monotonic() + self._busy_timeout
         pause = _FIRST_RETRY_SECONDS
         while True:
             try:
-                return operation()
+                if self._connection is None:
+                    self._connection = self._open()
+                    self._file = _identity(self._path)
+                self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if not _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise
-                left = give_up - time.monotonic()
-                if left <= 0:
-                    raise ExporterError(
-                        f"{self._path}: another process has kept the database locked for"
-                        f" {self._busy_timeout:g} s; nothing was stored"
-                    ) from error
-                if context.wait(min(pause, left)):
-                    reason = context.error()
-                    if isinstance(reason, DeadlineExceededError):
-                        raise DeadlineExceededError(
-                            f"{self._path}: another process kept the database locked until the deadline;"
-                            " nothing was stored"
-                        ) from error
-                    context.raise_if_done()
+                self._wait(context, pause, give_up, error)
                 pause = min(2 * pause, _LAST_RETRY_SECONDS)
+                continue
+            if _pragma(self._connection, "user_version") == SCHEMA_VERSION:
+                return self._connection
+            self._close()  # another process migrated the file; opening it says whether this one can go on
+
+    def _wait(self, context: Context, pause: float, give_up: float, error: sqlite3.Error) -> None:
+        """Wait for another process to release a lock. Raises the context's error, and ExporterError after too long."""
+        left = give_up - time.monotonic()
+        if left <= 0:
+            raise ExporterError(
+                f"{self._path}: another process has kept the database locked for"
+                f" {self._busy_timeout:g} s; nothing was stored"
+            ) from error
+        self._at_work.release()  # a fork that comes in this pause closes the connection
+        try:
+            is_done = context.wait(min(pause, left))
+        finally:
+            self._at_work.acquire()
+        if is_done:
+            reason = context.error()
+            if isinstance(reason, DeadlineExceededError):
+                raise DeadlineExceededError(
+                    f"{self._path}: another process kept the database locked until the deadline; nothing was stored"
+                ) from error
+            context.raise_if_done()
+
+    def _close(self) -> None:
+        connection, self._connection, self._file = self._connection, None, None
+        if connection is not None:
+            connection.close()
 
     @contextmanager
     def _translated(self, context: Context) -> Iterator[None]:
@@ -135,12 +157,12 @@ class Database:
             if _is(error, sqlite3.SQLITE_INTERRUPT):
                 context.raise_if_done()
             # What made the connection fail may be mended by the next export; a connection never mends itself.
-            self.close()
+            self._close()
             raise ExporterError(f"{self._path}: {_explanation(error)}") from error
         except DeadlineExceededError:
             raise  # though it is an OSError
         except OSError as error:
-            self.close()
+            self._close()
             raise ExporterError(f"{self._path}: {error.strerror or error}") from error
 
     def _is_done(self) -> bool:
@@ -160,7 +182,7 @@ class Database:
             raise ExporterError(f"{self._path}: the directory {directory} does not exist: create it, or change `path`")
         if cannot_be_opened(self._path):
             raise ExporterError(
-                f"{self._path}: this process was forked in the middle of an export and cannot use the file safely:"
+                f"{self._path}: this process was forked while an export was writing and cannot use the file safely:"
                 " fork before exporting, or let the child use another path"
             )
         _refuse_strange_file(self._path)

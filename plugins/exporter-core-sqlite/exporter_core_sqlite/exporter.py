@@ -22,7 +22,7 @@ from exporter_core import (
 from exporter_core_sqlite.batch import Batch
 from exporter_core_sqlite.config import SqliteConfig
 from exporter_core_sqlite.database import Database
-from exporter_core_sqlite.forking import ConnectionUser, close_before_fork
+from exporter_core_sqlite.forking import close_before_fork
 from exporter_core_sqlite.retention import prune
 from exporter_core_sqlite.series import RowIds
 from exporter_core_sqlite.turn import Turn
@@ -46,13 +46,16 @@ class SqliteExporter(Exporter[SqliteConfig]):
 
     def __init__(self, config: SqliteConfig) -> None:
         super().__init__(config)
-        self._database = Database(config)
+        self._begin_anew()
+        self._shut_down = False
+        close_before_fork(self)
+
+    def _begin_anew(self) -> None:
+        """Make what the operations share; in a forked child again, as whoever held it does not exist there."""
+        self._database = Database(self.config)
         self._ids = RowIds()
         self._turn = Turn()  # whose it is, uses the two above
-        self._connection_user = ConnectionUser(config.path, self._turn, self._database.close)
-        close_before_fork(self._connection_user)
         self._state = threading.Lock()  # held for a moment only, and never while waiting
-        self._shut_down = False
         self._running: Context | None = None
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:

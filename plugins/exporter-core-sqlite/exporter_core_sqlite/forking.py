@@ -1,4 +1,4 @@
-"""Keeps forks away from open connections.
+"""Keeps forks away from open connections, and lets a forked child begin anew.
 
 A forked child inherits SQLite's records of the locks that its parent holds, but not the locks. Whatever the child then
 opens of the same file believes in them, and overwrites what others write; see "Carrying an open database connection
@@ -8,82 +8,55 @@ across a fork" in https://sqlite.org/howtocorrupt.html. So connections are close
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from exporter_core import Context
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from exporter_core_sqlite.turn import Turn
+    from exporter_core_sqlite.exporter import SqliteExporter
 
-__all__ = ["ConnectionUser", "cannot_be_opened", "close_before_fork"]
+__all__ = ["cannot_be_opened", "close_before_fork"]
 
-_WAIT_SECONDS = 1.0  # for exports that are running when the process forks; they usually take some hundredths
+_WAIT_SECONDS = 1.0  # for statements that are running when the process forks; they usually take some hundredths
 
-
-class ConnectionUser:
-    """What has a connection that no fork may see.
-
-    Args:
-        path: the file.
-        turn: to be held by whoever uses the connection.
-        close: closes the connection, which the next user opens again.
-    """
-
-    def __init__(self, path: Path, turn: Turn, close: Callable[[], None]) -> None:
-        self.path = path
-        self.turn = turn
-        self.close = close
-
-
-_users: WeakSet[ConnectionUser] = WeakSet()
-_held = threading.local()  # .users: whose turns this thread holds while it forks
-_inherited: list[ConnectionUser] = []  # kept for ever: a copied connection cannot be closed without harm either
+_living: WeakSet[SqliteExporter] = WeakSet()
+_fork = threading.local()  # .held: whose connections the thread that forks has closed
+_inherited: list[object] = []  # kept for ever: a copied connection cannot be closed without harm either
 _spoilt: set[tuple[int, int]] = set()  # device and inode of their files
 
 
-def close_before_fork(user: ConnectionUser) -> None:
-    """Close the user's connection before each fork, as long as the user exists."""
-    _users.add(user)
+def close_before_fork(exporter: SqliteExporter) -> None:
+    """Close the exporter's connection before each fork, as long as it exists; in the child it begins anew."""
+    _living.add(exporter)
 
 
 def cannot_be_opened(path: Path) -> bool:
-    """Whether this process was forked while an export into this file was running."""
+    """Whether this process was forked while SQLite was at work on this file."""
     return bool(_spoilt) and _identity(path) in _spoilt
 
 
 def _before() -> None:
-    context = Context.with_timeout(_WAIT_SECONDS)
-    _held.users = []
-    for user in list(_users):
-        if not user.turn.take(context):
-            continue
-        try:
-            user.close()
-        except sqlite3.Error:
-            user.turn.give_back()  # the child then treats it as one that was in use
-        else:
-            _held.users.append(user)
+    until = time.monotonic() + _WAIT_SECONDS
+    _fork.held = [one for one in list(_living) if one._database.close_and_hold(until - time.monotonic())]
 
 
-def _after() -> None:
-    while _held.users:
-        _held.users.pop().turn.give_back()
+def _after_in_parent() -> None:
+    while _fork.held:
+        _fork.held.pop()._database.let_go()
 
 
 def _after_in_child() -> None:
-    for user in list(_users):
-        if user not in _held.users:
-            _inherited.append(user)
-            identity = _identity(user.path)
+    held, _fork.held = _fork.held, []
+    for exporter in list(_living):
+        if exporter not in held:
+            _inherited.append((exporter._database, exporter._ids))
+            identity = _identity(exporter.config.path)
             if identity is not None:
                 _spoilt.add(identity)
-    _after()
+        exporter._begin_anew()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -95,4 +68,4 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

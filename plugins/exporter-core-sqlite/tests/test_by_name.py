@@ -1,6 +1,8 @@
 """The exporter as its users meet it: by name, behind the guard."""
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -124,8 +126,59 @@ def test_a_fork_in_the_middle_of_a_long_export_is_an_error_in_the_child_and_lose
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKING_MEANWHILE), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{path}: this process was forked in the middle of an export and cannot use the file")
+    said = "this process was forked while an export was writing and cannot use the file"
+    assert done.stdout.startswith(f"{path}: {said}")
     assert len(list(read(path))) == 2
+    assert query("PRAGMA integrity_check") == [("ok",)]
+
+
+FORKING_IN_A_WAIT = """
+    import os, sys, threading
+    from exporter_core import Context
+    from exporter_core_sqlite import SqliteConfig, SqliteExporter
+    from exporter_core_sqlite.database import Database
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    MeterProvider([reader]).get_meter("meter").create_gauge("gauge").set(1)
+    data = reader.get_metrics_data()
+    entered, wait = threading.Event(), Database._wait
+
+    def announced_wait(*arguments):
+        entered.set()
+        wait(*arguments)
+
+    Database._wait = announced_wait
+    exporter = SqliteExporter(SqliteConfig(path=sys.argv[1], busy_timeout_seconds=60))
+    running = threading.Thread(target=exporter.export, args=(Context.with_timeout(60), data))
+    running.start()
+    entered.wait(60)
+    child = os.fork()
+    if not child:
+        print("forked", flush=True)
+        exporter.export(Context.with_timeout(60), data)
+        exporter.shutdown(Context.with_timeout(60))
+        os._exit(0)
+    running.join(60)
+    exporter.shutdown(Context.with_timeout(60))
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_while_an_export_waits_for_another_process_leaves_two_exporters_that_write_the_same_file(
+    path, make_exporter, context, data, query
+):
+    make_exporter().export(context, data)
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKING_IN_A_WAIT), str(path)]
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            assert program.stdout.readline() == "forked\n"
+            other.execute("COMMIT")
+            _, error = program.communicate(timeout=100)
+    assert (program.returncode, error) == (0, "")
+    assert len(list(read(path))) == 3
     assert query("PRAGMA integrity_check") == [("ok",)]
 
 

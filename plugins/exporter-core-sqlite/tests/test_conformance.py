@@ -11,10 +11,6 @@ ACCEPTED = {
     "EXP-15": ("NOT_APPLICABLE", "a file gives no answer that could be a permanent status"),
     "EXP-16": ("NOT_APPLICABLE", "a file gives no answer that could be a partial success"),
     "EXP-18": ("NOT_APPLICABLE", "a file gives no answer that could be a redirect"),
-    "PY-01": (
-        "FAIL",
-        "no connection may cross a fork, so that a child forked in mid-export cannot open the file",
-    ),
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
 }
 
