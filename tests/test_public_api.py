@@ -140,10 +140,12 @@ def imports_of(tree: ast.Module) -> typing.Iterator[tuple[int, str, str | None]]
 
 
 PUBLIC_PACKAGES = {
-    "exporter_core.streams",
-    "exporter_core.testing",
     "exporter_core.conformance",
     "exporter_core.conformance.sinks",
+    "exporter_core.masking",
+    "exporter_core.otlp",
+    "exporter_core.streams",
+    "exporter_core.testing",
 }
 
 

@@ -1,0 +1,34 @@
+"""The options of ``otlp_http``."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
+
+from exporter_core_otlp.config import NetworkConfig, Tls
+from exporter_core_otlp.http.address import parse_url
+
+__all__ = ["OtlpHttpConfig"]
+
+
+def _is_a_url(text: str) -> str:
+    parse_url(text)
+    return text
+
+
+class OtlpHttpConfig(NetworkConfig):
+    """Options of the ``otlp_http`` exporter."""
+
+    reserved_headers: ClassVar[frozenset[str]] = frozenset(
+        {"connection", "content-encoding", "content-length", "content-type", "transfer-encoding", "upgrade"}
+    )
+
+    endpoint: Annotated[str, AfterValidator(_is_a_url)] = "http://localhost:4318/v1/metrics"
+    """The URL that requests are sent to, as it is: no path is added."""
+
+    tls: Tls = Tls()
+    """TLS towards the server, for an endpoint with `https://`."""
+
+    encoding: Literal["protobuf", "json"] = "protobuf"
+    """How requests are encoded."""

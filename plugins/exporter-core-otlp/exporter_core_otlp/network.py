@@ -1,0 +1,152 @@
+"""What the OTLP exporters that send to a server have in common: an export from batch to verdict.
+
+A batch becomes one request or several, each encoded once, so that every attempt sends the same bytes. Each is sent
+until it is taken or has failed for good. What was not taken becomes one error with the count.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from exporter_core import (
+    Context,
+    ContextCancelledError,
+    DeadlineExceededError,
+    ExporterError,
+    ExporterShutdownError,
+    PartialSuccessError,
+)
+from exporter_core.masking import masker_for
+from exporter_core_otlp.config import NetworkConfig
+from exporter_core_otlp.encoding import Batch, RequestEncoder
+from exporter_core_otlp.forking import reset_after_fork
+from exporter_core_otlp.preferences import OtlpExporter
+from exporter_core_otlp.retry import Retrying
+from exporter_core_otlp.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from exporter_core_otlp.answers import Answer
+    from exporter_core_otlp.encoding import Request
+
+__all__ = ["NetworkExporter"]
+
+_logger: Final = logging.getLogger(__name__)
+
+NetworkConfigT = TypeVar("NetworkConfigT", bound=NetworkConfig)
+
+
+class NetworkExporter(OtlpExporter[NetworkConfigT]):
+    """Base of the exporters that send requests: what is left to write is one attempt, and the release.
+
+    Exports from several threads take turns. In a forked child the exporter begins anew, with no connection.
+
+    Args:
+        config: the options.
+        encoding: ``"protobuf"`` or ``"json"``.
+        compress: what is done to each request's body, once.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfigT,
+        *,
+        encoding: str = "protobuf",
+        compress: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        super().__init__(config)
+        self.mask = masker_for(config)
+        self._encoder = RequestEncoder(config, encoding, compress)
+        self._retrying = Retrying(config.retry)
+        self._turn = Turn(self.release)
+        self._advice = ""
+        reset_after_fork(self)
+
+    @abstractmethod
+    def attempt(self, context: Context, request: Request) -> Answer:
+        """Send the request once, within the context.
+
+        Raises:
+            RetryableError: it failed in a way that another attempt may not.
+            ExporterError: it failed for good. The message holds no secret.
+            DeadlineExceededError, ContextCancelledError: as soon as the context is done.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Close what is open; no attempt is running."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """In a forked child: let go of what is open without a word to the other side, which talks to the parent."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        """Send the metrics; points that are refused, or that OTLP cannot hold, do not keep the others from going.
+
+        Raises:
+            PartialSuccessError: some points were not taken; how many, and the first reason.
+            ExporterError: nothing was taken.
+            DeadlineExceededError, ContextCancelledError: the context was done before.
+        """
+        with self._turn.export(context, self.config.timeout_seconds) as running:
+            batch = self._encoder.encode(metrics)
+            self._deliver(running, batch)
+
+    def force_flush(self, context: Context) -> None:
+        """Return at once, or raise the error of a done context: what export has accepted is delivered."""
+        if not self._turn.shut_down:
+            context.raise_if_done()
+
+    def shutdown(self, context: Context) -> None:
+        """Wait for a running export while the context lasts, then end that; close every connection.
+
+        Raises the context's error if that is done; everything is closed all the same.
+        """
+        self._turn.shutdown(context)
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child."""
+        self._turn.reset_after_fork()
+        self.forget()
+
+    def _deliver(self, context: Context, batch: Batch) -> None:
+        taken = lost = 0
+        reasons: list[str] = []
+        first: ExporterError | None = None
+        for request in batch.requests():
+            try:
+                answer = self._retrying.run(context, lambda request=request: self.attempt(context, request))  # type: ignore[misc] # the request of this round
+            except (DeadlineExceededError, ContextCancelledError, ExporterShutdownError):
+                raise
+            except ExporterError as error:
+                first = first or error
+                lost += request.points
+                reasons.append(str(error))
+                continue
+            taken += request.points - answer.rejected
+            lost += answer.rejected
+            if answer.rejected:
+                reasons.append(self.mask(answer.message) or "the server does not say why")
+            elif answer.message:
+                self._advise(f"the server says: {self.mask(answer.message)}")
+        lost += batch.dropped
+        reasons += batch.drop_reasons
+        for omitted in batch.omitted:
+            self._advise(self.mask(omitted))
+        if first is not None and not taken:
+            raise first
+        if lost:
+            raise PartialSuccessError(
+                f"{lost} of {taken + lost} points were not taken: {reasons[0]}", rejected_points=lost
+            ) from first
+
+    def _advise(self, text: str) -> None:
+        """Log what is no failure; the same once."""
+        if text != self._advice:
+            self._advice = text
+            _logger.warning("%s", text)

@@ -1,0 +1,109 @@
+"""The options: OpenTelemetry's schema, fields and nulls, and what is wrong said in one line."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import opentelemetry.configuration
+import pytest
+from exporter_core_otlp import OtlpHttpConfig
+from pydantic import ValidationError
+
+from exporter_core import ConfigError, load_exporter
+
+SCHEMA = json.loads((Path(opentelemetry.configuration.__path__[0]) / "schema.json").read_text(encoding="utf-8"))
+MODELS = {"OtlpHttpMetricExporter": OtlpHttpConfig}
+FULL = {
+    "endpoint": "https://collector:4318/v1/metrics",
+    "tls": {"ca_file": "/ca.pem", "key_file": "/key.pem", "cert_file": "/cert.pem"},
+    "headers": [{"name": "api-key", "value": "abcdef"}, {"name": "ignored", "value": None}],
+    "headers_list": "tenant=blue,Api-Key=overridden,escaped=a%2Cb",
+    "compression": "gzip",
+    "timeout": 0,
+    "encoding": "json",
+    "temporality_preference": "low_memory",
+    "default_histogram_aggregation": "base2_exponential_bucket_histogram",
+}
+
+
+def official_schema(definition):
+    return {"$ref": f"#/$defs/{definition}", "$defs": SCHEMA["$defs"]}
+
+
+@pytest.mark.parametrize(("definition", "model"), MODELS.items())
+def test_every_field_of_the_official_schema_is_an_option_and_so_are_those_within(definition, model):
+    official = SCHEMA["$defs"][definition]["properties"]
+    assert set(official) <= set(model.model_fields)
+    tls = SCHEMA["$defs"][official["tls"]["$ref"].rpartition("/")[2]]["properties"]
+    assert set(tls) == set(model.model_fields["tls"].annotation.model_fields)
+
+
+@pytest.mark.parametrize(("definition", "model"), MODELS.items())
+def test_null_means_the_default_wherever_the_official_schema_has_null(definition, model):
+    official = SCHEMA["$defs"][definition]["properties"]
+    given = dict.fromkeys(name for name in official if name != "headers")
+    # The official enumerations name null as a type and not as a value, so that its validators refuse it there.
+    jsonschema.validate({name: None for name in given if "$ref" not in official[name]}, official_schema(definition))
+    assert model(**given) == model()
+    jsonschema.validate(given, model.model_json_schema())
+
+
+@pytest.mark.parametrize(("definition", "model"), MODELS.items())
+def test_what_the_official_schema_takes_is_taken(definition, model):
+    given = {name: value for name, value in FULL.items() if name in model.model_fields}
+    jsonschema.validate(given, official_schema(definition))
+    config = model(**given)
+    assert config.header_values() == {"tenant": "blue", "api-key": "abcdef", "escaped": "a,b"}
+    assert config.timeout_seconds is None
+    jsonschema.validate(given, model.model_json_schema())
+
+
+def test_the_defaults_are_the_official_ones():
+    config = OtlpHttpConfig()
+    assert config.endpoint == "http://localhost:4318/v1/metrics"
+    assert (config.compression, config.timeout_seconds, config.encoding) == ("none", 10.0, "protobuf")
+    assert config.temporality_preference == "cumulative"
+    assert config.default_histogram_aggregation == "explicit_bucket_histogram"
+    assert config.header_values() == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"endpoint": "localhost:4318"}, "endpoint: expected a URL such as http://host:4318/v1/metrics"),
+        ({"endpoint": "http://host:port/"}, "endpoint: expected a URL such as"),
+        ({"endpoint": "http://host/a b"}, "endpoint: expected a URL without spaces"),
+        ({"endpoint": "http://host/ü"}, "endpoint: expected a URL of ASCII characters"),
+        ({"tls": {"key_file": "key.pem"}}, "tls: key_file and cert_file belong together"),
+        ({"tls": {"insecure": True}}, "tls: unknown option 'insecure'"),
+        ({"headers": []}, "headers: expected at least one item"),
+        ({"headers": [{"name": "a b", "value": "c"}]}, r"headers\[0\].name: expected the name of a header"),
+        ({"headers": [{"name": "a", "value": "c\nd"}]}, r"headers\[0\].value: expected the value of a header on one"),
+        ({"headers": [{"name": "a"}]}, r"headers\[0\]: missing required option 'value'"),
+        (
+            {"headers": [{"name": "Content-Length", "value": "10"}]},
+            "headers: entry 1 is one that the exporter sets itself",
+        ),
+        (
+            {"headers_list": "host"},
+            "headers_list: expected name=value,name=value, values percent-encoded, which entry 1 is not",
+        ),
+        ({"headers_list": "content-type=a"}, "headers_list: entry 1 is one that the exporter sets itself"),
+        ({"compression": "zstd"}, "compression: expected 'none' or 'gzip'"),
+        ({"timeout": -1}, "timeout: expected a value of at least 0"),
+        ({"timeout": True}, "timeout: expected an integer"),
+        ({"retry": {"initial_interval": 0}}, r"retry.initial_interval: expected a value greater than 0"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_exporter("otlp_http", options)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_secret_shows_in_a_config_or_in_what_is_wrong_with_it():
+    config = OtlpHttpConfig(headers=[{"name": "key", "value": "s3cret"}], headers_list="token=s3cret")
+    assert "s3cret" not in repr(config)
+    with pytest.raises(ValidationError) as caught:
+        OtlpHttpConfig(headers_list="s3cret")
+    assert "s3cret" not in str(caught.value)
