@@ -1,4 +1,4 @@
-"""How the conformance checker of exporter-core sees what the OTLP exporters deliver, and makes their backend misbehave."""
+"""How the conformance checker of exporter-core sees what the OTLP exporters deliver, and lets their backend fail."""
 
 from __future__ import annotations
 
