@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError
@@ -14,7 +14,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["Answer", "MalformedAnswerError", "answer_in", "retry_delay", "status_in"]
+__all__ = ["Answer", "MalformedAnswerError", "answer_in", "on_one_line", "retry_delay", "status_in"]
+
+_SHOWN: Final = 500  # characters of what a server says
 
 
 class MalformedAnswerError(ValueError):
@@ -59,6 +61,12 @@ def retry_delay(status: Status) -> float | None:
         if found:
             return max(0.0, float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
     return None
+
+
+def on_one_line(text: str) -> str:
+    """What a server says, for a message: printable, on one line, and not too long."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
 
 
 def _parse(message: Message, body: bytes, *, json: bool) -> None:

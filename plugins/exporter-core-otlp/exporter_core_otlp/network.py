@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.encoding import Request
 
-__all__ = ["NetworkExporter"]
+__all__ = ["USER_AGENT", "NetworkExporter"]
+
+USER_AGENT: Final = "exporter-core-otlp/1.0.0"
 
 _logger: Final = logging.getLogger(__name__)
 

@@ -14,40 +14,18 @@ from exporter_core import ExporterError
 from exporter_core_otlp.http.resolving import resolve
 from exporter_core_otlp.http.waiting import READ, WRITE
 from exporter_core_otlp.retry import RetryableError
+from exporter_core_otlp.tls import reason
 
 if TYPE_CHECKING:
     from exporter_core import Context
-    from exporter_core_otlp.config import Tls
     from exporter_core_otlp.http.address import Url
     from exporter_core_otlp.http.resolving import Address
     from exporter_core_otlp.http.waiting import Waiter
 
-__all__ = ["connect", "tls_context"]
+__all__ = ["connect"]
 
 _HEAD_START: Final = 0.25  # seconds before a further address is tried beside one that does not answer (RFC 8305)
 _BUSY: Final = frozenset({502, 503, 504})
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """What the options say about TLS. ExporterError for files that cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ExporterError(f"tls: ca_file {str(tls.ca_file)!r} cannot be used: {reason(error)}") from error
-    context.set_alpn_protocols(["http/1.1"])
-    if tls.cert_file is not None:
-        try:
-            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise ExporterError(
-                f"tls: cert_file {str(tls.cert_file)!r} with key_file {str(tls.key_file)!r} cannot be used: "
-                f"{reason(error)}"
-            ) from error
-    return context
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted, and there is no option for its password")  # else OpenSSL asks a terminal
 
 
 def connect(context: Context, waiter: Waiter, url: Url, proxy: Url | None, tls: ssl.SSLContext | None) -> socket.socket:
@@ -78,17 +56,6 @@ def connect(context: Context, waiter: Waiter, url: Url, proxy: Url | None, tls: 
         sock.close()
         raise
     return sock
-
-
-def reason(error: OSError | ValueError) -> str:
-    """What is wrong in a few words, without OpenSSL's line numbers."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
 
 
 def _connected(context: Context, waiter: Waiter, addresses: list[Address]) -> socket.socket:

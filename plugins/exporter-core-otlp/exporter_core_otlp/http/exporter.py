@@ -11,12 +11,13 @@ from exporter_core import Destination, ExporterError
 from exporter_core_otlp.http.address import parse_url, proxy_for
 from exporter_core_otlp.http.compression import gzipped
 from exporter_core_otlp.http.config import OtlpHttpConfig
-from exporter_core_otlp.http.connecting import connect, reason, tls_context
+from exporter_core_otlp.http.connecting import connect
 from exporter_core_otlp.http.connection import ClosedError, Connection
 from exporter_core_otlp.http.verdict import judged
 from exporter_core_otlp.http.waiting import Waiter
-from exporter_core_otlp.network import NetworkExporter
+from exporter_core_otlp.network import USER_AGENT, NetworkExporter
 from exporter_core_otlp.retry import RetryableError
+from exporter_core_otlp.tls import reason, tls_context
 
 if TYPE_CHECKING:
     from exporter_core import Context
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["OtlpHttpExporter"]
 
 _CONTENT_TYPES: Final = {"protobuf": "application/x-protobuf", "json": "application/json"}
-_USER_AGENT: Final = "exporter-core-otlp/1.0.0"
 
 
 class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
@@ -36,7 +36,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
     def __init__(self, config: OtlpHttpConfig) -> None:
         super().__init__(config, encoding=config.encoding, compress=gzipped if config.compression == "gzip" else None)
         self._url = parse_url(config.endpoint)
-        self._tls = tls_context(config.tls) if self._url.scheme == "https" else None
+        self._tls = tls_context(config.tls, "http/1.1") if self._url.scheme == "https" else None
         self._headers = self._fixed_headers()
         self._target: bytes | str = self._url.target
         self._proxy_headers: list[tuple[bytes, bytes]] = []
@@ -129,7 +129,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
         """What every request has; options go before what is only usual."""
         headers = {
             "host": ("Host", self._url.authority),
-            "user-agent": ("User-Agent", _USER_AGENT),
+            "user-agent": ("User-Agent", USER_AGENT),
             "content-type": ("Content-Type", _CONTENT_TYPES[self.config.encoding]),
         }
         if self.config.compression == "gzip":

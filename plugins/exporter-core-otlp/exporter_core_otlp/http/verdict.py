@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from exporter_core import ExporterError
-from exporter_core_otlp.answers import Answer, MalformedAnswerError, answer_in, retry_delay, status_in
+from exporter_core_otlp.answers import (
+    Answer,
+    MalformedAnswerError,
+    answer_in,
+    on_one_line,
+    retry_delay,
+    status_in,
+)
 from exporter_core_otlp.retry import RetryableError, retry_after_seconds
 
 if TYPE_CHECKING:
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["judged"]
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
-_SHOWN: Final = 500  # characters of an error's body
+_LOOKED_AT: Final = 2000  # bytes of an error's body
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
 
@@ -72,13 +79,8 @@ def _explained(answer: HttpAnswer) -> tuple[str, float | None]:
             pass  # shown as it is
         else:
             if status.message or status.details:
-                return _on_one_line(status.message), retry_delay(status)
-    return _on_one_line(answer.body[: 4 * _SHOWN].decode(errors="replace")), None
-
-
-def _on_one_line(text: str) -> str:
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+                return on_one_line(status.message), retry_delay(status)
+    return on_one_line(answer.body[:_LOOKED_AT].decode(errors="replace")), None
 
 
 def _content_type(answer: HttpAnswer) -> str:

@@ -1,0 +1,52 @@
+"""TLS as the options have it, and what is wrong with it in a few words."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from exporter_core import ExporterError
+
+if TYPE_CHECKING:
+    from exporter_core_otlp.config import Tls
+
+__all__ = ["reason", "tls_context"]
+
+
+def tls_context(tls: Tls, *protocols: str) -> ssl.SSLContext:
+    """What the options say about TLS. ExporterError for files that cannot be used.
+
+    Args:
+        tls: the options.
+        protocols: what to offer for the connection (ALPN); nothing unless given.
+    """
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ExporterError(f"tls: ca_file {str(tls.ca_file)!r} cannot be used: {reason(error)}") from error
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    if tls.cert_file is not None:
+        try:
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise ExporterError(
+                f"tls: cert_file {str(tls.cert_file)!r} with key_file {str(tls.key_file)!r} cannot be used: "
+                f"{reason(error)}"
+            ) from error
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted, and there is no option for its password")  # else OpenSSL asks a terminal
+
+
+def reason(error: OSError | ValueError) -> str:
+    """What is wrong in a few words, without OpenSSL's line numbers."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
