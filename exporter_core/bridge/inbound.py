@@ -68,6 +68,11 @@ class InboundExporter:
         self._mutex = threading.Lock()
         self._shut_down = False
 
+    @property
+    def bounded(self) -> frozenset[str]:
+        """The operations whose methods take ``timeout_millis``, and so can be told a deadline."""
+        return frozenset(name for name, takes in self._takes_timeout.items() if takes)
+
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """The exporter's preference for this kind, else cumulative."""
         return self._temporalities.get(instrument_kind, AggregationTemporality.CUMULATIVE)
@@ -98,12 +103,15 @@ class InboundExporter:
         self._finish("force_flush", context)
 
     def shutdown(self, context: Context) -> None:
-        """Have the exporter shut down, also when the context is done; once."""
+        """Have the exporter shut down, once; also when the context is done, whose error is raised afterwards."""
         with self._mutex:
             if self._shut_down:
                 raise ExporterShutdownError("the exporter has been shut down already", operation="shutdown")
             self._shut_down = True
+        done_before = context.error()
         self._finish("shutdown", context)
+        if done_before is not None:
+            raise done_before
 
     def _finish(self, operation: str, context: Context) -> None:
         answer, logged = self._call(operation, context)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from exporter_core.cli import output
+from exporter_core.cli.checking import options_of, stopped_by_signals
 from exporter_core.cli.completion import exporter_names
+from exporter_core.cli.files import check_writable, write_text
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
@@ -39,7 +41,19 @@ def check(
     format: Annotated[Literal["text", "json"], typer.Option(help="Of the report.")] = "text",  # noqa: A002 - the option
     file: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the report there.")] = None,
     config: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Options of the exporter, before those of its harness.")
+        str | None,
+        typer.Option(
+            metavar="MAPPING|FILE",
+            help="Options of the exporter in JSON or YAML, or a file with them; they go before those of its harness.",
+        ),
+    ] = None,
+    sink: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND[:PORT]",
+            help="Observe the exporter through this sink, at which --config points it: {endpoint}, {address}, {host}, "
+            "{port}, {path}.",
+        ),
     ] = None,
     allow_real_backend: Annotated[
         bool, typer.Option("--allow-real-backend", help="Go on although the harness points at a real backend.")
@@ -66,33 +80,24 @@ def check(
     from exporter_core.conformance.report import conclude  # noqa: PLC0415 - as above
     from exporter_core.conformance.running import Settings  # noqa: PLC0415 - as above
 
+    given = None if config is None else options_of(config)
+    if file is not None:
+        check_writable(file)
     both = raw == guarded
-    with _Progress(target) as progress:
+    with _Progress(target) as progress, stopped_by_signals() as stop:
         report = run(
             target,
             patterns=clause or [],
             modes=[*(["raw"] if raw or both else []), *(["guarded"] if guarded or both else [])],  # type: ignore[list-item]  # mypy widens the literals
-            options=_options(config),
+            options=given,
+            sink=sink,
             settings=Settings(seed=seed),
             allow_real_backend=allow_real_backend,
             progress=progress,
+            stop=stop,
         )
     _write(report, format, file, strict=strict)
     return conclude(report, strict=strict).exit_code
-
-
-def _options(config: str | None) -> dict[str, Any] | None:
-    if config is None:
-        return None
-    import json  # noqa: PLC0415 - only for options
-
-    try:
-        value = json.loads(config)
-    except ValueError as error:
-        raise SetupError(f"--config: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise SetupError(f"--config: expected a JSON object, not {type(value).__name__}")
-    return value
 
 
 def _write(report: Report, form: str, file: Path | None, *, strict: bool) -> None:
@@ -108,7 +113,7 @@ def _write(report: Report, form: str, file: Path | None, *, strict: bool) -> Non
     if file is None:
         output.write(text)
     else:
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text, replace=True)
 
 
 def _list(patterns: list[str]) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from exporter_core.errors import SetupError
 
-if TYPE_CHECKING:
-    import os
+__all__ = ["check_writable", "write_text"]
 
-__all__ = ["write_text"]
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise SetupError if :func:`write_text` could not write the file, or replace it; nothing is written."""
+    file = Path(path)
+    if file.is_dir():
+        raise SetupError(f"{path}: is a directory; name a file")
+    there = file if file.exists() else file.parent
+    if not there.exists():
+        raise SetupError(f"{path}: cannot be written: the folder {file.parent} does not exist")
+    if not os.access(there, os.W_OK):
+        raise SetupError(f"{path}: cannot be written: permission denied")
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, replace: bool = False) -> None:

@@ -9,7 +9,9 @@ import threading
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
+from exporter_core.conformance.harness import watched
 from exporter_core.conformance.journal import Call, Journal
+from exporter_core.conformance.subject import inexpressible
 from exporter_core.conformance.tokens import Batch, Tokens, compare
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 from exporter_core.context import Context
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.harness import Capabilities, Harness
     from exporter_core.conformance.subject import Driven, Mode, Subject
     from exporter_core.conformance.tokens import Point
+    from exporter_core.exporter import ExporterConfig
 
 __all__ = ["SHORT", "Case", "lines", "told"]
 
@@ -64,6 +67,8 @@ class Case:
         self.patience = patience
         self.journal = Journal()
         self.tokens = Tokens(f"{clause.id}-{mode}", seed)
+        self.options: ExporterConfig | None = None
+        """The options of the last exporter that was built."""
         self.observations: list[str] = []
         self.tainted = False
         """Whether something of this run goes on although it is over."""
@@ -84,13 +89,8 @@ class Case:
         if self._harness is None:
             if self.subject.harness is None:
                 raise VerdictError(Verdict.UNOBSERVABLE, "there is no harness: nothing shows what was delivered")
-            harness = self.subject.harness()
-            try:
-                harness.setup(self.directory, self.journal.stamp)
-            except Exception as error:
-                raise VerdictError(
-                    Verdict.KIT_ERROR, f"the harness failed in setup: {type(error).__name__}: {error}"
-                ) from error
+            harness = watched(self.subject.harness())
+            harness.setup(self.directory, self.journal.stamp)
             self._harness = harness
         return self._harness
 
@@ -98,6 +98,11 @@ class Case:
     def has_harness(self) -> bool:
         """Whether deliveries can be seen."""
         return self.subject.harness is not None
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether the exporter can be told that a call is cancelled."""
+        return self.mode == "guarded" or not self.subject.of_the_sdk
 
     @property
     def capabilities(self) -> Capabilities:
@@ -108,9 +113,7 @@ class Case:
 
     def exporter(self) -> Driven:
         """A fresh exporter, in a canary run with the clause's fault."""
-        config = self.harness.config() if self.has_harness else {}
-        driven = self.subject.drive(self.mode, config, self.journal)
-        self._driven.append(driven)
+        driven = self.plain_exporter()
         if self._canary is None:
             return driven
         wrapped = self._canary(self, driven)
@@ -119,8 +122,12 @@ class Case:
 
     def plain_exporter(self) -> Driven:
         """A fresh exporter without any canary."""
-        driven = self.subject.drive(self.mode, self.harness.config() if self.has_harness else {}, self.journal)
+        self.options = self.subject.validated(self.harness.config() if self.has_harness else {})
+        driven = self.subject.drive(self.mode, self.options, self.journal)
         self._driven.append(driven)
+        reason = inexpressible(driven, self.clause)
+        if reason is not None:
+            raise VerdictError(Verdict.INEXPRESSIBLE, reason)
         return driven
 
     def forget(self) -> None:
@@ -142,6 +149,7 @@ class Case:
 
     def short(self) -> Context:
         """A context whose deadline is meant to pass."""
+        self.journal.stamp("note", f"a deadline of {SHORT:g} s")
         return self._kept(Context.with_timeout(SHORT))
 
     def background(self) -> Context:
@@ -234,6 +242,7 @@ class Case:
         On a busy machine a short deadline can pass on the way there; it is then tried with a longer one.
         """
         for seconds in _DEADLINES:
+            self.journal.stamp("note", f"a deadline of {seconds:g} s")
             exporter, context = self.exporter(), self._kept(Context.with_timeout(seconds))
             call = self.send(exporter, self.batch(), context)
             try:
@@ -293,7 +302,9 @@ class Case:
         """What has arrived; KIT_ERROR if the harness fails."""
         try:
             return list(self.harness.read_back())
-        except Exception as error:
+        except VerdictError:
+            raise
+        except Exception as error:  # of a generator, which the harness has returned
             raise VerdictError(
                 Verdict.KIT_ERROR, f"the harness failed in read_back: {type(error).__name__}: {error}"
             ) from error

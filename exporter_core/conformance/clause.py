@@ -59,7 +59,8 @@ class Clause:
     faults: tuple[str, ...] = ()
     """The sink's faults that it needs, without their arguments."""
     needs: tuple[str, ...] = ()
-    """What else it needs of the harness: ``"read_back"``, ``"gate"``."""
+    """What else it needs: of the harness ``"read_back"``, ``"gate"``; of the exporter's interface, which an exporter of
+    the OpenTelemetry SDK need not have, ``"deadline"``, ``"cancellation"``, ``"partial_success"``."""
 
     @property
     def family(self) -> str:

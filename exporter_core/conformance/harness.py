@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from functools import wraps
+from inspect import ismethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from exporter_core.conformance.verdicts import Verdict, VerdictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.tokens import Point
 
-__all__ = ["FAULTS", "Capabilities", "Harness"]
+__all__ = ["FAULTS", "Capabilities", "Harness", "watched"]
 
 FAULTS = (
     "ok",
@@ -113,3 +117,28 @@ class Harness(ABC):
 
     def teardown(self) -> None:  # noqa: B027 - a hook
         """Release what :meth:`setup` started; called also when a clause failed."""
+
+
+def watched(harness: Harness) -> Harness:
+    """The harness, whose failures are the verdict KIT_ERROR with the method that failed."""
+    return cast("Harness", _Watched(harness))
+
+
+class _Watched:
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the harness has
+        value = getattr(self._harness, name)
+        if not ismethod(value):
+            return value
+
+        @wraps(value)
+        def call(*arguments: object) -> object:
+            try:
+                return value(*arguments)
+            except Exception as error:
+                said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise VerdictError(Verdict.KIT_ERROR, f"the harness failed in {name}: {said}") from error
+
+        return call

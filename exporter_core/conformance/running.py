@@ -15,12 +15,14 @@ from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.harness import Harness
     from exporter_core.conformance.subject import Mode, Subject
 
 __all__ = ["CANARY_PATIENCE", "PATIENCE", "Run", "Settings", "run_clause"]
 
-PATIENCE = 10.0
-"""Seconds after which a run that still waits has failed."""
+PATIENCE = 7.0
+"""Seconds after which a run that still waits has failed; fewer than the 10 after which most exporters that ignore a
+deadline give up by themselves, so that they cannot seem to have kept it."""
 
 CANARY_PATIENCE = 0.05
 """The same for a canary run, which is expected to fail; it is never less than the whole run took that passed, so that
@@ -112,14 +114,20 @@ def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> Ve
     for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():
         if fnmatchcase(clause.id, pattern):
             return VerdictError(Verdict.NOT_APPLICABLE, reason)
-    if harness is None and (clause.needs or clause.faults):
-        return VerdictError(Verdict.UNOBSERVABLE, "there is no harness: nothing shows what was delivered")
-    if harness is not None and "gate" in clause.needs and not harness.gated:
-        return VerdictError(Verdict.UNOBSERVABLE, "the harness has no gate to hold a delivery with")
-    missing = [fault for fault in clause.faults if harness is not None and fault not in harness.faults]
-    if missing:
-        return VerdictError(Verdict.UNOBSERVABLE, f"the harness cannot do the fault {', '.join(missing)}")
-    return None
+    if "partial_success" in clause.needs and subject.of_the_sdk:
+        return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
+    unseen = _unobservable(clause, harness)
+    return None if unseen is None else VerdictError(Verdict.UNOBSERVABLE, unseen)
+
+
+def _unobservable(clause: Clause, harness: type[Harness] | None) -> str | None:
+    if harness is None:
+        needed = {"read_back", "gate"}.intersection(clause.needs) or clause.faults
+        return "there is no harness: nothing shows what was delivered" if needed else None
+    if "gate" in clause.needs and not harness.gated:
+        return "the harness has no gate to hold a delivery with"
+    missing = [fault for fault in clause.faults if fault not in harness.faults]
+    return f"the harness cannot do the fault {', '.join(missing)}" if missing else None
 
 
 def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, canary: bool) -> Run:
@@ -145,9 +153,8 @@ def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, ca
             run.verdict, run.seen = _unforeseen(error, case)
         try:
             case.close()
-        except Exception as error:  # noqa: BLE001 - the harness's teardown
-            run.verdict = Verdict.KIT_ERROR
-            run.seen = f"the harness failed in teardown: {type(error).__name__}: {error}"
+        except VerdictError as error:
+            run.verdict, run.seen = error.verdict, error.seen
         _mask(run, case)
         run.tainted = case.tainted
     return run
@@ -166,12 +173,7 @@ def _unforeseen(error: Exception, case: Case) -> tuple[Verdict, str]:
 
 def _mask(run: Run, case: Case) -> None:
     secrets = [case.subject.harness.secret or ""] if case.subject.harness else []
-    masked = [Masker(secrets)]
-    for driven in case._driven:
-        config = getattr(getattr(driven, "exporter", None), "config", None)
-        if config is not None and hasattr(config, "model_fields_set"):
-            masked.append(masker_for(config))
-            break
+    masked = [Masker(secrets), masker_for(case.options)]
 
     def mask(text: str) -> str:
         for one in masked:

@@ -15,13 +15,17 @@ from concurrent import futures
 from dataclasses import dataclass
 from functools import partial, wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
+from opentelemetry.sdk.metrics.export import MetricExporter
 from pydantic import ValidationError
 
+from exporter_core.bridge.inbound import InboundExporter
+from exporter_core.bridge.selection import inbound_class
 from exporter_core.conformance.harness import Harness
 from exporter_core.contract import HARNESS_GROUP, OPERATIONS
 from exporter_core.discovery import PluginEntry, installed, select
+from exporter_core.discovery.entries import SDK_GROUP
 from exporter_core.discovery.index import listing
 from exporter_core.errors import ExporterNotFoundError, SetupError, UnsupportedContractError
 from exporter_core.exporter import ExporterConfig
@@ -34,11 +38,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
 
+    from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.journal import Journal
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
 
-__all__ = ["Driven", "Mode", "Raw", "Subject", "prepare", "resolve"]
+__all__ = ["Driven", "Mode", "Raw", "Subject", "inexpressible", "prepare", "resolve"]
 
 Mode = Literal["raw", "guarded"]
 
@@ -66,22 +71,24 @@ class Subject:
     options: Mapping[str, Any] | None = None
     """Options that go before those of the harness."""
 
-    def validate(self) -> None:
-        """Raise SetupError if the options do not do by themselves, without those of a harness."""
-        model = getattr(self.exporter_class, "config_model", ExporterConfig)
+    @property
+    def of_the_sdk(self) -> bool:
+        """Whether it is an exporter of the OpenTelemetry SDK behind a bridge."""
+        return isinstance(self.exporter_class, type) and issubclass(self.exporter_class, InboundExporter)
+
+    def validated(self, config: Mapping[str, Any]) -> ExporterConfig:
+        """The options, with those of a harness. Raises SetupError, with the place of each that does not do."""
+        model: type[ExporterConfig] = getattr(self.exporter_class, "config_model", ExporterConfig)
         try:
-            model.model_validate(self.options or {})
+            return model.model_validate({**config, **(self.options or {})})
         except ValidationError as error:
             said = "; ".join(one.message for one in problems_of(error, model, path=(self.target,)))
-            raise SetupError(
-                f"{self.target!r} has no harness, and its options do not do: {said}; give them with --config"
-            ) from error
+            way_out = "" if self.harness else "; there is no harness that gives them: use --config"
+            raise SetupError(f"its options do not do: {said}{way_out}") from error
 
-    def drive(self, mode: Mode, config: Mapping[str, Any], journal: Journal) -> Driven:
+    def drive(self, mode: Mode, options: ExporterConfig, journal: Journal) -> Driven:
         """Build the exporter with these options, raw or behind the guard. Raises what building it raises."""
         spied = _spied(self.exporter_class, journal)
-        model = getattr(spied, "config_model", ExporterConfig)
-        options = model.model_validate({**config, **(self.options or {})})
         if mode == "guarded":
             # copy: False, as everywhere by default
             return GuardedExporter(factory=lambda: spied(options), name=self.target)
@@ -104,12 +111,39 @@ def resolve(target: str, *, options: Mapping[str, Any] | None = None, harness: t
         entry = next((one for one in installed() if one.value == target), None)
     value = target if entry is None else entry.value
     exporter_class = _imported(value, f"exporter {target!r}")
+    if (entry.group == SDK_GROUP) if entry else _is_of_the_sdk(exporter_class):
+        exporter_class = inbound_class(exporter_class)
     if harness is None:
         harness = _harness_of(entry) or getattr(exporter_class, "conformance_harness", None)
     found: Any = harness  # Any: what an entry point or an attribute refers to may be anything
     if found is not None and not (isinstance(found, type) and issubclass(found, Harness)):
         raise SetupError(f"the harness of {target!r} is not a subclass of exporter_core.conformance.Harness")
     return Subject(target, exporter_class, harness, entry, options)
+
+
+def _is_of_the_sdk(found: object) -> bool:
+    """Whether it is a ``MetricExporter``, or a function, which can only be one that makes such an exporter."""
+    return issubclass(found, MetricExporter) if isinstance(found, type) else callable(found)
+
+
+def inexpressible(driven: object, clause: Clause) -> str | None:
+    """Why the exporter's interface has no channel for what the clause needs; None if it has.
+
+    Raw, an exporter of the OpenTelemetry SDK is called through its bridge: it can be told a deadline where its methods
+    take ``timeout_millis``, and no cancellation.
+    """
+    exporter = driven.exporter if isinstance(driven, Raw) else None
+    if not isinstance(exporter, InboundExporter):
+        return None
+    if "cancellation" in clause.needs:
+        return "a MetricExporter of the OpenTelemetry SDK cannot be told that a call is cancelled"
+    operation = _OPERATION_OF[clause.family] if "deadline" in clause.needs else None
+    if operation is not None and operation not in exporter.bounded:
+        return f"its {operation} takes no timeout_millis, so that it cannot be told a deadline"
+    return None
+
+
+_OPERATION_OF: Final = {"EXP": "export", "FLU": "force_flush", "SHD": "shutdown"}
 
 
 def _harness_of(entry: PluginEntry | None) -> Any:  # Any: what an entry point refers to may be anything

@@ -46,7 +46,8 @@ _NOW = 1_700_000_060_000_000_000
 
 @dataclass(frozen=True)
 class Point:
-    """One data point on its own: its identity, and everything that can be said of it, by name.
+    """One data point on its own: its identity, and everything that can be said of it, by name; nothing where all that
+    is known is that it arrived.
 
     The names are ``resource``, ``resource_schema_url``, ``scope``, ``scope_version``, ``scope_schema_url``,
     ``scope_attributes``, ``name``, ``unit``, ``description``, ``type``, ``temporality``, ``monotonic`` and the fields
@@ -111,7 +112,7 @@ def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable
     wrong = []
     for point in found:
         original = expected.get(point.token)
-        if original is None:
+        if original is None or not point.fields:
             continue
         for name, value in original.fields.items():
             if name not in ignored and point.fields.get(name) != value:

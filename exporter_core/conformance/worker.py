@@ -1,6 +1,7 @@
 """The process in which a subject runs: reads what to do from standard input, writes a JSON line for each event.
 
-The lines go to the descriptor given as the first argument, since standard output is the subject's. SIGUSR1 writes the
+The first line of the input is the task, each further one a clause; the end of the input is the end of the process. The
+lines go to the descriptor given as the first argument, since standard output is the subject's. SIGUSR1 writes the
 stacks of all threads to the file given as the second, also while C code holds the interpreter's lock.
 """
 
@@ -12,7 +13,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter_core.conformance.subject import Subject
+    from exporter_core.masking import Masker
 
 __all__ = ["main"]
 
@@ -23,34 +30,42 @@ def main() -> int:
     os.set_inheritable(descriptor, False)
     with dump.open("w") as stacks:
         faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-        task: dict[str, Any] = json.loads(sys.stdin.read())
 
         def tell(**event: Any) -> None:  # Any: what JSON can hold
             os.write(descriptor, json.dumps(event).encode() + b"\n")
 
-        _work(task, tell)
+        lines = _input()
+        _work(json.loads(next(lines)), lines, tell)
     # Threads that a subject has left behind are not to hold up the end.
     os._exit(0)
 
 
-def _work(task: dict[str, Any], tell: Any) -> None:  # Any: a function of keywords
+def _input() -> Iterator[str]:
+    """The lines of standard input, which the subject finds empty."""
+    own = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    with os.fdopen(own, encoding="utf-8") as lines:
+        yield from lines
+
+
+def _work(task: dict[str, Any], lines: Iterator[str], tell: Callable[..., None]) -> None:  # Any: JSON
     from exporter_core.conformance.clause import clauses  # noqa: PLC0415 - after the signal handler is there
+    from exporter_core.conformance.rehearsal import rehearse  # noqa: PLC0415 - as above
     from exporter_core.conformance.running import Settings, run_clause  # noqa: PLC0415 - as above
-    from exporter_core.conformance.subject import prepare, resolve  # noqa: PLC0415 - as above
+    from exporter_core.conformance.subject import prepare  # noqa: PLC0415 - as above
     from exporter_core.conformance.verdicts import Verdict  # noqa: PLC0415 - as above
+    from exporter_core.masking import masker_for  # noqa: PLC0415 - as above
 
     known = {one.id: one for one in clauses()}
     try:
-        harness = _imported(task["harness"]) if task["harness"] else None
-        subject = resolve(task["target"], options=task["options"], harness=harness)
-        if subject.harness is None:
-            subject.validate()
-        if subject.harness is not None and subject.harness.real and not task["allow_real_backend"]:
-            tell(
-                error=f"the harness of {task['target']!r} points at a real backend, and the checker duplicates and "
-                "corrupts data: give --allow-real-backend if that is meant"
-            )
-            return
+        subject = _subject(task)
+        if task["mode"] == "raw":
+            prepare()
+        shown = {}
+        if task["first"]:
+            shown["options"] = _masked(task["options"], masker_for(rehearse(subject)))
     except BaseException as error:  # noqa: BLE001 - a plugin's import may raise anything
         tell(error=str(error).strip() or type(error).__name__)
         return
@@ -59,20 +74,52 @@ def _work(task: dict[str, Any], tell: Any) -> None:  # Any: a function of keywor
         subject={
             "origin": None if entry is None else f"{entry.distribution} {entry.version}",
             "tier": "none" if subject.harness is None else subject.harness.tier,
+            **shown,
         }
     )
-    if task["mode"] == "raw":
-        prepare()
     settings = Settings(**task["settings"])
-    failed = {name: Verdict(verdict) for name, verdict in task["failed"].items()}
-    for name in task["clauses"]:
-        tell(begin=name)
-        run = run_clause(known[name], subject, task["mode"], settings, failed)
-        if run.verdict is not Verdict.PASS:
-            failed[name] = run.verdict
+    for line in lines:
+        order = json.loads(line)
+        failed = {name: Verdict(verdict) for name, verdict in order["failed"].items()}
+        tell(begin=order["clause"])
+        run = run_clause(known[order["clause"]], subject, task["mode"], settings, failed)
         tell(run=run.as_dict())
         if run.tainted:
             return  # something goes on in this process: the rest belongs in another one
+
+
+def _subject(task: dict[str, Any]) -> Subject:  # Any: JSON
+    from exporter_core.conformance.pointing import pointed  # noqa: PLC0415 - as above
+    from exporter_core.conformance.subject import resolve  # noqa: PLC0415 - as above
+    from exporter_core.errors import SetupError  # noqa: PLC0415 - as above
+
+    options, allowed = task["options"], task["allow_real_backend"]
+    if task["sink"] is not None:
+        return resolve(task["target"], harness=pointed(task["sink"], options))
+    harness = _imported(task["harness"]) if task["harness"] else None
+    subject = resolve(task["target"], options=options, harness=harness)
+    if allowed:
+        return subject
+    if subject.harness is not None and subject.harness.real:
+        raise SetupError(
+            f"the harness of {task['target']!r} points at a real backend, and the checker duplicates and corrupts "
+            "data: give --allow-real-backend if that is meant"
+        )
+    if subject.harness is None and options:
+        raise SetupError(
+            f"{task['target']!r} has no harness, and its options may point at a real backend, to which the checker "
+            "would send made-up data: point it at a sink with --sink, or give --allow-real-backend"
+        )
+    return subject
+
+
+def _masked(value: Any, masker: Masker) -> Any:  # Any: JSON
+    """Options with secrets masked: a report has the command that runs a clause again."""
+    if isinstance(value, str):
+        return masker(value)
+    if isinstance(value, dict):
+        return {key: _masked(item, masker) for key, item in value.items()}
+    return [_masked(item, masker) for item in value] if isinstance(value, list) else value
 
 
 def _imported(value: str) -> Any:  # Any: what the text names

@@ -321,7 +321,8 @@ def test_a_done_context_ends_exports_and_flushes_before_the_exporter_is_called(a
 
 def test_shutdown_calls_the_exporter_though_the_context_is_done(alike):
     exporter = alike()
-    InboundExporter(exporter).shutdown(Context.with_timeout(0))
+    with pytest.raises(DeadlineExceededError):
+        InboundExporter(exporter).shutdown(Context.with_timeout(0))
     assert exporter.calls == [("shutdown", 1.0)]
 
 

@@ -46,8 +46,8 @@ def test_what_nothing_shows_is_partial(capsys: pytest.CaptureFixture[str]) -> No
         (["no_such_exporter"], "no exporter named 'no_such_exporter' is installed"),
         (["no_such_module:Class"], "cannot be imported"),
         ([], "which exporter?"),
-        ([REFERENCE, "--config", "{"], "--config: not JSON"),
-        ([REFERENCE, "--config", "[]"], "--config: expected a JSON object"),
+        ([REFERENCE, "--config", "{"], "--config:2:1: not valid YAML"),
+        ([REFERENCE, "--config", "[]"], "--config: expected a mapping in JSON or YAML, not list"),
         (["--explain", "EXP-99"], "no clause matches EXP-99"),
     ],
 )

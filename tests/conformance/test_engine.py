@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter_core.conformance import engine
+from exporter_core.conformance import pool
 from exporter_core.conformance.engine import check
 from exporter_core.conformance.running import Settings
 from exporter_core.conformance.verdicts import Verdict
@@ -78,7 +78,7 @@ def test_a_worker_that_is_killed_leaves_its_clause_inconclusive() -> None:
 
 
 def test_a_process_that_hangs_leaves_its_stacks_and_the_next_clauses_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_SPARE", 0.0)
+    monkeypatch.setattr(pool, "_SPARE", 0.0)
     runs = _runs("HoldsTheInterpreter", "FLU-02", "SHD-07")
     assert runs["FLU-02"].verdict is Verdict.FAIL
     assert "hung and was killed" in runs["FLU-02"].seen
@@ -92,10 +92,9 @@ def test_a_harness_that_raises_is_an_error_of_the_kit() -> None:
     assert run.seen == "the harness failed in read_back: OSError: the disk is gone"
 
 
-def test_an_exporter_that_cannot_be_built_is_inconclusive() -> None:
-    run = _runs("CannotBeBuilt", "SHD-07")["SHD-07"]
-    assert run.verdict is Verdict.INCONCLUSIVE
-    assert "cannot be built: OSError: no such device" in run.seen
+def test_an_exporter_that_cannot_be_built_is_an_error() -> None:
+    with pytest.raises(SetupError, match=r"'checked_exporters:CannotBeBuilt' cannot be built: OSError: no such device"):
+        _runs("CannotBeBuilt", "SHD-07")
 
 
 def test_a_clause_whose_foundation_failed_is_blocked() -> None:

@@ -142,7 +142,7 @@ def done_before(case: Case) -> None:
     technique="G",
     check="every wait for the backend is bounded by context.remaining()",
     canary=IgnoresContext,
-    needs=("gate",),
+    needs=("gate", "deadline"),
 )
 def no_response(case: Case) -> None:
     """Export with a short deadline while the gate is shut: it ends before the gate opens."""
@@ -162,6 +162,7 @@ def no_response(case: Case) -> None:
     canary=IgnoresContext,
     after=("EXP-06",),
     faults=("drip",),
+    needs=("deadline",),
 )
 def dripping(case: Case) -> None:
     """Export with a short deadline to a backend whose answer never gets complete."""
@@ -177,6 +178,7 @@ def dripping(case: Case) -> None:
     check="connecting has a time-out of its own, from context.remaining()",
     canary=IgnoresContext,
     faults=("blackhole",),
+    needs=("deadline",),
 )
 def connecting(case: Case) -> None:
     """Export with a short deadline to a backend that never answers a connection."""
@@ -192,6 +194,7 @@ def connecting(case: Case) -> None:
     check="the back-off is context.wait(seconds), never longer than the context lasts",
     canary=IgnoresContext,
     faults=("retry-after",),
+    needs=("deadline",),
 )
 def retry_after(case: Case) -> None:
     """Export with a short deadline to a backend that asks for an hour's patience."""
@@ -214,7 +217,7 @@ def _ends_by_deadline(case: Case, step: str) -> None:
     technique="G",
     check="what waits for the backend is woken by context.on_done or context.wait",
     canary=IgnoresContext,
-    needs=("gate",),
+    needs=("gate", "cancellation"),
 )
 def cancelled_in_flight(case: Case) -> None:
     """Cancel an export that stands before the shut gate: it ends before the gate opens."""
@@ -236,6 +239,7 @@ def cancelled_in_flight(case: Case) -> None:
     check="context.wait instead of time.sleep between two attempts",
     canary=IgnoresContext,
     faults=("retry-after",),
+    needs=("cancellation",),
 )
 def cancelled_in_backoff(case: Case) -> None:
     """Cancel an export that has been asked to come back in an hour."""
@@ -258,7 +262,7 @@ def cancelled_in_backoff(case: Case) -> None:
     canary=WallClock,
     derived=True,
     after=("EXP-06",),
-    needs=("gate",),
+    needs=("gate", "deadline"),
 )
 def wall_clock(case: Case) -> None:
     """Step the clock back while a deadline runs, and forward while there is time left."""

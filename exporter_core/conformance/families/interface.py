@@ -45,6 +45,8 @@ def version(case: Case) -> None:
     entry = case.subject.entry
     if entry is None:
         raise VerdictError(Verdict.NOT_APPLICABLE, "a class that no entry point registers")
+    if case.subject.of_the_sdk:
+        raise VerdictError(Verdict.NOT_APPLICABLE, f"an exporter of the OpenTelemetry SDK, in the group {entry.group}")
     if not entry.supported:
         raise Failed("an entry point of the group exporter_core.exporters.v1", f"the group is {entry.group}")
     case.observe(f"registered in the group {entry.group}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FINAL = "An error is final: whatever retrying there is has already happened inside."
 _REFUSALS = ("status:400", "status:500", "reset", "refuse")
+_NONSENSE = ("redirect", "garbage", "truncate")
 _STORM = 20  # attempts within a fraction of a second
 
 
@@ -103,6 +104,7 @@ def permanent(case: Case) -> None:
     canary=Swallows,
     after=("EXP-14",),
     faults=("partial",),
+    needs=("partial_success",),
 )
 def partial(case: Case) -> None:
     """A backend that refuses two of five points."""
@@ -149,11 +151,14 @@ def usable(case: Case) -> None:
     check="accept the protocol's own success and nothing else",
     canary=Swallows,
     derived=True,
-    faults=("redirect", "garbage", "truncate"),
+    needs=("read_back",),
 )
 def nonsense(case: Case) -> None:
-    """Each kind of nonsense, for as long as the export likes to try."""
-    for step in case.clause.faults:
+    """Each kind of nonsense that the protocol has, for as long as the export likes to try."""
+    can = [step for step in _NONSENSE if step in case.harness.faults]
+    if not can:
+        raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot answer with nonsense")
+    for step in can:
         exporter = case.exporter()
         case.harness.fault(step)
         call = case.sent(exporter, case.batch(), case.background().child(timeout=0.1))

@@ -115,11 +115,11 @@ def done_before(case: Case) -> None:
     technique="G",
     check="the wait for a running export ends with shutdown's context",
     canary=ShutdownJoins,
-    needs=("gate",),
+    needs=("gate", "deadline"),
 )
 def hung(case: Case) -> None:
     """Shut down beside an export that stands before the shut gate, with a deadline; another one cancelled."""
-    for how in ("at its deadline", "when it is cancelled"):
+    for how in ("at its deadline", "when it is cancelled") if case.cancellable else ("at its deadline",):
         exporter = case.exporter()
         case.shut()
         parked = case.send(exporter, case.batch())
@@ -199,7 +199,7 @@ def second(case: Case) -> None:
     canary=Resurrects,
     derived=True,
     after=("SHD-04", "SHD-06"),
-    needs=("gate",),
+    needs=("gate", "deadline"),
 )
 def final(case: Case) -> None:
     """Let a shutdown time out beside a hung export, open the gate, and export again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
         "seed": report.settings.seed,
         "seconds": report.seconds,
         "strict": strict,
+        "stopped": report.stopped,
         "conclusion": {
             "sentence": whole.sentence,
             "exit_code": whole.exit_code,
@@ -75,9 +77,10 @@ def clause_as_json(clause: Clause) -> dict[str, Any]:
 
 
 def reproduce(report: Report, clause: str, mode: str) -> str:
-    """The command that runs this clause again."""
-    config = f" --config '{json.dumps(dict(report.options))}'" if report.options else ""
-    return f"exporter-core check {report.target} --clause {clause} --{mode} --seed {report.settings.seed}{config}"
+    """The command that runs this clause again; secrets of the options are masked in it."""
+    sink = f" --sink {report.sink}" if report.sink else ""
+    config = f" --config {shlex.quote(json.dumps(dict(report.options)))}" if report.options else ""
+    return f"exporter-core check {report.target} --clause {clause} --{mode} --seed {report.settings.seed}{sink}{config}"
 
 
 def json_schema() -> dict[str, Any]:

@@ -51,6 +51,8 @@ def as_text(report: Report, *, colour: bool = False, strict: bool = False) -> st
         said = conclude(report, mode, strict=strict)
         shade = {CONFORMANT: "1;32", FAILED: "1;31"}.get(said.exit_code, "1;33")
         out.append(f"  {mode:<8} {paint(shade, said.sentence)}")
+    if report.stopped:
+        out.append("  The check was stopped before every clause had its result.")
     if report.tier == "none":
         out.append("  There is no harness: nothing shows what was delivered.")
     out.append("")
