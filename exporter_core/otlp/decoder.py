@@ -30,7 +30,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core.otlp.wire import MAX_VARINT_BYTES
 
-_MAX_NESTING = 64
+MAX_NESTING = 64
 _MAX_FIELD = (1 << 29) - 1
 _INT32, _INT64, _UINT64 = 1 << 32, 1 << 64, (1 << 64) - 1
 # Tag (field number and wire type) -> values, in the order of the message.
@@ -261,8 +261,8 @@ def _attributes(messages: list[bytes], depth: int = 0) -> dict[str, Any]:
 
 
 def _value(data: bytes, depth: int) -> Any:  # an attribute value is of any type
-    if depth > _MAX_NESTING:
-        raise DecodeError(f"attribute values are nested deeper than {_MAX_NESTING} levels")
+    if depth > MAX_NESTING:
+        raise DecodeError(f"attribute values are nested deeper than {MAX_NESTING} levels")
     result: Any = None
     for tag, value in _items(data):  # the last one of a oneof counts
         if tag == 0x2A:  # noqa: PLR2004 - tags are the format's

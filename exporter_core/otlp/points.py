@@ -2,13 +2,16 @@
 
 `*_tail` encode any one point. `*_tails` encode all points of a metric at once where these are alike in shape
 (every one with the same fields present), and answer None where they are not.
+Source: opentelemetry-proto, `opentelemetry/proto/metrics/v1/metrics.proto`.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
-from operator import attrgetter, is_
-from typing import Any, NamedTuple
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -18,6 +21,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from exporter_core.otlp.attributes import AttributeWriter
+from exporter_core.otlp.series import Series
 from exporter_core.otlp.wire import UnencodableError, field, short, sint32_varint, varint
 
 # The tag of a fixed64 or double field N is the byte N << 3 | 1.
@@ -25,71 +29,168 @@ _fixed64 = struct.Struct("<BQ").pack
 _sfixed64 = struct.Struct("<Bq").pack
 _double = struct.Struct("<Bd").pack
 _START, _TIME, _AS_DOUBLE, _AS_INT = 0x11, 0x19, 0x21, 0x31
-_INT_POINT = struct.Struct("<BQBQBq").pack
-_DOUBLE_POINT = struct.Struct("<BQBQBd").pack
-_INT_POINT_NO_START = struct.Struct("<BQBq").pack
-_DOUBLE_POINT_NO_START = struct.Struct("<BQBd").pack
-
-_starts = attrgetter("start_time_unix_nano")
-_times = attrgetter("time_unix_nano")
-_values = attrgetter("value")
-_histogram_parts = attrgetter("start_time_unix_nano", "time_unix_nano", "count", "sum", "min", "max", "bucket_counts")
-_bounds = attrgetter("explicit_bounds")
-_ONLY_INT, _ONLY_FLOAT = {int}, {float}
+_COUNT, _SUM, _MIN, _MAX, _BUCKET_COUNTS, _BOUNDS = 0x21, 0x29, 0x59, 0x61, 0x32, 0x3A
+_FIELD = 9  # bytes of a tag and a fixed64
+_NUMBERS = {int, float}
+_BLOCK = 512  # points that are written at once: their pieces stay in the processor's cache
 
 
-class Tails(NamedTuple):
-    """The tails of all points of a metric, each of the same `length` in bytes, `shared` included."""
+class Tails:
+    """What follows the attributes in all points of a metric, where they have the same fields present, column by column.
 
-    own: list[bytes]
-    shared: bytes
-    length: int
+    Attributes:
+        length: the bytes that follow in each point.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._template = b""
+        self._columns: list[tuple[int, bytes]] = []
+        self._packed, self._packed_size = b"", 0
+        self._shared = b""
+
+    def add(self, tag: int, kind: str, values: list[Any]) -> None:
+        """Add a field of 64 bits, of a kind as `array` has it.
+
+        Raises:
+            TypeError, OverflowError: when one is no number, or does not fit.
+        """
+        column = _column(kind, values)
+        at = len(self._template) + 1
+        if column[:8] * len(values) != column:
+            self._columns.append((at, column))
+        self._template += bytes((tag,)) + column[:8]
+        self.length += _FIELD
+
+    def add_optional(self, tag: int, kind: str, values: list[Any]) -> None:
+        """Add a field as above, unless all values are None."""
+        if values[0] is not None or values.count(None) != len(values):
+            self.add(tag, kind, values)
+
+    def add_packed(self, tag: int, kind: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Add a packed field of equally many numbers of 64 bits in every point, after all other fields.
+
+        Raises:
+            ValueError, TypeError, OverflowError: when one has another number of them, is no number, or does not fit.
+        """
+        self._packed_size = len(rows[0]) * 8
+        if set(map(len, rows)) != {len(rows[0])}:
+            raise ValueError("points differ in shape")
+        if self._packed_size:
+            self._packed = _column(kind, list(chain.from_iterable(rows)))
+            header = bytes((tag,)) + varint(self._packed_size)
+            self._template += header
+            self.length += len(header) + self._packed_size
+
+    def share(self, content: bytes) -> None:
+        """Add what all points end with."""
+        self._shared += content
+        self.length += len(content)
+
+    def points(self, series: Series) -> "AlikePoints":
+        """The points, whose attributes the series has."""
+        return AlikePoints(series, self)
+
+    def of(self, start: int, stop: int) -> list[Sequence[bytes]]:
+        """The tails of a run of points: sequences to be interleaved, one item a point."""
+        count, width = stop - start, len(self._template)
+        own = bytearray(self._template * count)
+        for at, column in self._columns:
+            part = column[start * 8 : stop * 8]
+            for byte in range(8):
+                own[at + byte :: width] = part[byte::8]
+        pieces: list[Sequence[bytes]] = [_cutter(width, count)(own)]
+        if self._packed:
+            size = self._packed_size
+            pieces.append(_cutter(size, count)(self._packed[start * size : stop * size]))
+        if self._shared:
+            pieces.append((self._shared,) * count)
+        return pieces
+
+
+class AlikePoints:
+    """The encoded points of a metric that have the same fields present: pieces of a series, and their tails."""
+
+    def __init__(self, series: Series, tails: Tails) -> None:
+        self._pieces: list[bytes] = series.pieces  # type: ignore[assignment] # None only where there are errors
+        self._size = series.size
+        self._tails = tails
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def sizes(self) -> Sequence[int]:
+        """The bytes of each."""
+        return [len(piece) + self._tails.length for piece in self._pieces]
+
+    def size(self, start: int, stop: int) -> int:
+        """The bytes of a run of them."""
+        whole = stop - start == len(self._pieces)
+        pieces = self._size if whole else sum(map(len, self._pieces[start:stop]))
+        return pieces + (stop - start) * self._tails.length
+
+    def write(self, start: int, stop: int) -> Iterator[bytes]:
+        """A run of them, in pieces."""
+        for first in range(start, stop, _BLOCK):
+            last = min(first + _BLOCK, stop)
+            columns = [self._pieces[first:last], *self._tails.of(first, last)]
+            parts = [b""] * (len(columns) * (last - first))
+            for number, column in enumerate(columns):
+                parts[number :: len(columns)] = column
+            yield b"".join(parts)
+
+
+@lru_cache(maxsize=64)
+def _cutter(size: int, count: int) -> Callable[[Any], tuple[bytes, ...]]:  # takes any buffer
+    return struct.Struct(f"{size}s" * count).unpack
+
+
+def _column(kind: str, values: Sequence[Any]) -> bytes:
+    column = array(kind, values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
 
 
 def number_tails(points: Sequence[NumberDataPoint]) -> Tails | None:
     """Sums' and gauges' points, when all values are int or all are float, and all or none have a start time.
 
     Raises:
-        struct.error: when a number does not fit its field.
+        TypeError, OverflowError: when a number does not fit its field.
     """
-    values = list(map(_values, points))
+    values = [point.value for point in points]
     kinds = set(map(type, values))
-    if kinds == _ONLY_INT:
-        pack, pack_no_start, tag = _INT_POINT, _INT_POINT_NO_START, _AS_INT
-    elif kinds == _ONLY_FLOAT:
-        pack, pack_no_start, tag = _DOUBLE_POINT, _DOUBLE_POINT_NO_START, _AS_DOUBLE
-    else:
+    if len(kinds) != 1 or not kinds <= _NUMBERS:
         return None
-    starts = list(map(_starts, points))
-    times = map(_times, points)
-    if starts[0] is None:
-        if starts.count(None) != len(starts):
-            return None
-        return Tails(list(map(pack_no_start, repeat(_TIME), times, repeat(tag), values)), b"", 18)
-    return Tails(list(map(pack, repeat(_START), starts, repeat(_TIME), times, repeat(tag), values)), b"", 27)
+    tails = Tails()
+    tails.add_optional(_START, "Q", [point.start_time_unix_nano for point in points])
+    tails.add_optional(_TIME, "Q", [point.time_unix_nano for point in points])
+    if int in kinds:
+        tails.add(_AS_INT, "q", values)
+    else:
+        tails.add(_AS_DOUBLE, "d", values)
+    return tails
 
 
 def histogram_tails(points: Sequence[HistogramDataPoint]) -> Tails | None:
-    """Histograms' points, when all share one bounds object.
+    """Histograms' points, when all share one bounds object, and all or none have a sum, a min and a max.
 
     Raises:
-        struct.error: when one has no sum, min or max, another number of buckets, or a number that does not fit.
+        ValueError, TypeError, OverflowError: when they differ in shape, or a number does not fit its field.
     """
     bounds = points[0].explicit_bounds
-    size = len(points[0].bucket_counts)
-    if not size:
+    if not all(point.explicit_bounds is bounds for point in points):
         return None
-    header = b"\x32" + varint(size * 8)
-    pack = struct.Struct(f"<BQBQBQBdBdBd{len(header)}s{size}Q").pack
-    if not all(map(is_, map(_bounds, points), repeat(bounds))):
-        return None
-    # What is None, and another number of buckets, do not fit this struct: its error leads to histogram_tail.
-    own = [
-        pack(0x11, start, 0x19, time, 0x21, count, 0x29, total, 0x59, low, 0x61, high, header, *counts)
-        for start, time, count, total, low, high, counts in map(_histogram_parts, points)
-    ]
-    shared = _packed(0x3A, "d", bounds)
-    return Tails(own, shared, len(own[0]) + len(shared))
+    tails = Tails()
+    tails.add_optional(_START, "Q", [point.start_time_unix_nano for point in points])
+    tails.add_optional(_TIME, "Q", [point.time_unix_nano for point in points])
+    tails.add(_COUNT, "Q", [point.count for point in points])
+    tails.add_optional(_SUM, "d", [point.sum for point in points])
+    tails.add_optional(_MIN, "d", [point.min for point in points])
+    tails.add_optional(_MAX, "d", [point.max for point in points])
+    tails.add_packed(_BUCKET_COUNTS, "Q", [point.bucket_counts for point in points])
+    tails.share(_packed(_BOUNDS, "d", bounds))
+    return tails
 
 
 def number_tail(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:

@@ -1,124 +1,183 @@
 """The encoded attributes of one metric's points, and the proof at the next export that they still hold.
 
 A `Series` never changes once it is built, so threads may share it. Its checks run over all points of a metric at
-once, in C: a comparison of two lists of mappings, and where values are not strings, of the identity of every value.
+once, in C: the identity of every key and value where these are immutable, or of the mappings alone in trusted mode.
 """
 
-from collections.abc import Sequence
-from itertools import chain
-from operator import attrgetter, is_, methodcaller
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, chain, repeat
+from operator import is_
 from typing import Any
 
 from exporter_core.otlp.attributes import AttributeWriter, Stability
-from exporter_core.otlp.wire import HEADS, UnencodableError
+from exporter_core.otlp.wire import UnencodableError, headed, headless
 
-_attributes = attrgetter("attributes")
-_values = methodcaller("values")
+_UNPROVEN = -1  # a length that no mapping has: what stands there is encoded at every export
+_ONLY_DICTS, _ONLY_TEXTS = {dict}, {str}
+_UNREADABLE = (AttributeError, TypeError, ValueError)
 
-_NEVER = object()  # equal to no mapping: stands for one that has to be encoded at every export
+Sources = list[Any]  # attribute mappings, or what stands in their place
 
 
 class Series:
     """The attributes of a sequence of points, encoded.
 
+    Args:
+        sources: the mappings.
+        writer: encodes one.
+        previous: what the last export left, if anything.
+        trusted: whether an identical mapping is taken to be unchanged.
+        tail: the length in bytes of what follows the attributes in every point, for the head of the point to stand
+            before them; None leaves heads out.
+
     Attributes:
-        bodies: the encoded attributes, one a point; None where they have no place in the format.
-        errors: what is wrong with those, by position.
+        pieces: the encoded attributes, one a point, with the point's head if `tail` is given; None where they have no
+            place in the format.
+        tail: as given.
+        size: the bytes of all pieces together.
+        errors: what is wrong with those that have no place in the format, by position.
     """
 
-    __slots__ = ("_heads", "_index", "_keys", "_snapshots", "_sources", "_values", "bodies", "errors")
+    __slots__ = (
+        "_keys",
+        "_lengths",
+        "_provable",
+        "_same_keys",
+        "_sources",
+        "_values",
+        "errors",
+        "pieces",
+        "size",
+        "tail",
+    )
 
     def __init__(
-        self, sources: list[Any], writer: AttributeWriter, previous: "Series | None" = None, *, trusted: bool = False
+        self,
+        sources: Sources,
+        writer: AttributeWriter,
+        previous: "Series | None" = None,
+        *,
+        trusted: bool = False,
+        tail: int | None = None,
     ) -> None:
         self._sources = sources
-        self._heads: tuple[int, list[bytes]] = (-1, [])
-        self._index: dict[int, int] | None = None
+        self.tail = tail
         self.errors: dict[int, str] = {}
-        self.bodies: list[bytes | None] = []
-        self._snapshots: list[object] = []
+        self.pieces: list[bytes | None] = []
+        # The proof: how many keys each mapping has, and the keys and values of all, one mapping after the other. Keys
+        # stand there once where all mappings have the same, as they mostly do.
+        self._lengths: list[int] = []
         self._keys: list[str] = []
-        self._values: list[Any] | None = None
-        identity = previous is not None and previous._values is not None
-        known = previous._positions() if previous else {}
+        self._same_keys = True
+        self._provable = True
+        self._values: list[Any] = []
+        reuse = previous._reuse(trusted=trusted) if previous else None
         for position, source in enumerate(sources):
-            old = known.get(id(source))
-            if old is not None and previous and previous._holds(old, source, trusted=trusted):
-                snapshot, body = previous._snapshots[old], previous.bodies[old]
-            else:
-                snapshot = _NEVER
+            body = reuse(source) if reuse else None
+            stability = Stability.IDENTITY
+            if body is None:
                 try:
                     body, stability = writer.write(source)
                 except UnencodableError as error:
                     self.errors[position] = str(error)
-                    body = None
-                except (AttributeError, TypeError, ValueError) as error:
+                except _UNREADABLE as error:
                     self.errors[position] = f"attributes are not a readable mapping: {error}"
-                    body = None
-                else:
-                    if stability is not Stability.NONE and not trusted:
-                        snapshot = dict(source)
-                    identity = identity or stability is Stability.IDENTITY
-            self._snapshots.append(snapshot)
-            self.bodies.append(body)
-        if identity:
-            mappings = [snapshot for snapshot in self._snapshots if isinstance(snapshot, dict)]
-            self._keys = list(chain.from_iterable(mappings))
-            self._values = list(chain.from_iterable(map(_values, mappings)))
+            self.pieces.append(body if body is None or tail is None else headed(body, tail))
+            if not trusted:
+                self._remember(source, proven=body is not None and stability is Stability.IDENTITY)
+        self.size = sum(len(piece) for piece in self.pieces if piece is not None)
 
     @classmethod
     def of(
-        cls, points: Sequence[object], writer: AttributeWriter, previous: "Series | None", *, trusted: bool
+        cls,
+        points: Sequence[Any],
+        writer: AttributeWriter,
+        previous: "Series | None",
+        *,
+        trusted: bool,
+        tail: int | None,
     ) -> "Series":
         """The series of these points: the previous one where it still holds for all of them, else one built from it."""
-        sources = list(map(_attributes, points))
-        if previous is not None and not previous.errors and previous._still(sources, trusted=trusted):
+        sources = [point.attributes for point in points]
+        if previous is not None and previous.tail == tail and previous._holds(sources, trusted=trusted):
             return previous
-        return cls(sources, writer, previous, trusted=trusted)
+        return cls(sources, writer, previous, trusted=trusted, tail=tail)
 
-    def heads(self, tail_length: int) -> list[bytes]:
-        """Tag and length of every point whose tail takes that many bytes. Only where there are no errors."""
-        length, heads = self._heads
-        if length != tail_length:
-            heads = [HEADS[len(body or b"") + tail_length] for body in self.bodies]
-            self._heads = tail_length, heads
-        return heads
+    def bodies(self) -> list[bytes | None]:
+        """The encoded attributes without heads."""
+        if self.tail is None:
+            return self.pieces
+        return [piece if piece is None else headless(piece) for piece in self.pieces]
 
-    def _still(self, sources: list[Any], *, trusted: bool) -> bool:
-        if len(sources) != len(self._sources):
+    def _remember(self, source: Any, *, proven: bool) -> None:
+        if not proven:
+            self._lengths.append(_UNPROVEN)
+            self._provable = False
+            return
+        self._lengths.append(len(source))
+        if not source:
+            return
+        if self._same_keys and self._values and not _identical(source, self._keys):
+            self._keys = list(self._all_keys())
+            self._same_keys = False
+        if not self._same_keys or not self._values:
+            self._keys += source
+        self._values += source.values()
+
+    def _all_keys(self) -> Iterable[str]:
+        if self._same_keys and self._keys:
+            return chain.from_iterable(repeat(self._keys, len(self._values) // len(self._keys)))
+        return self._keys
+
+    def _holds(self, sources: Sources, *, trusted: bool) -> bool:
+        if self.errors or len(sources) != len(self._sources):
             return False
-        return all(map(is_, sources, self._sources)) if trusted else self._unchanged(sources)
-
-    def _unchanged(self, sources: list[Any]) -> bool:
-        try:
-            if sources != self._snapshots:
-                return False
-            # In order, too: {"a": 1, "b": True} equals {"b": 1, "a": True}, value beside identical value.
-            return self._values is None or (
-                all(map(is_, chain.from_iterable(map(_values, sources)), self._values))
-                and list(chain.from_iterable(sources)) == self._keys
-            )
-        except Exception:  # noqa: BLE001 - an attribute value's own comparison may raise anything
-            return False
-
-    def _positions(self) -> dict[int, int]:
-        if self._index is None:
-            self._index = {id(source): position for position, source in enumerate(self._sources)}
-        return self._index
-
-    def _holds(self, position: int, source: Any, *, trusted: bool) -> bool:
-        if self.bodies[position] is None:
-            return False
+        identical = all(map(is_, sources, self._sources))
         if trusted:
-            return source is self._sources[position]
-        snapshot = self._snapshots[position]
-        if not isinstance(snapshot, dict):
+            return identical
+        if not self._provable or not (identical or set(map(type, sources)) <= _ONLY_DICTS):
             return False
-        try:
-            return (
-                bool(source == snapshot)
-                and list(source) == list(snapshot)
-                and all(map(is_, source.values(), snapshot.values()))
-            )
-        except Exception:  # noqa: BLE001 - an attribute value's own comparison may raise anything
+        if list(map(len, sources)) != self._lengths:
             return False
+        return (
+            all(map(is_, chain.from_iterable(map(dict.values, sources)), self._values))
+            and all(map(is_, chain.from_iterable(sources), self._all_keys()))
+        ) or self._equal_texts(sources)
+
+    def _equal_texts(self, sources: Sources) -> bool:
+        """Whether other mappings say the same, which equality proves where all is text."""
+        values = list(chain.from_iterable(map(dict.values, sources)))
+        keys = list(chain.from_iterable(sources))
+        return (
+            set(map(type, chain(values, keys))) <= _ONLY_TEXTS
+            and values == self._values
+            and keys == list(self._all_keys())
+        )
+
+    def _reuse(self, *, trusted: bool) -> Callable[[Any], bytes | None]:
+        """Looks up what an identical mapping was encoded to, if that still holds."""
+        positions = {id(source): position for position, source in enumerate(self._sources)}
+        starts = [0, *accumulate(max(length, 0) for length in self._lengths)]
+        bodies = self.bodies()
+
+        def reuse(source: Any) -> bytes | None:
+            position = positions.get(id(source))
+            if position is None or not (trusted or self._unchanged(source, position, starts[position])):
+                return None
+            return bodies[position]
+
+        return reuse
+
+    def _unchanged(self, source: Any, position: int, start: int) -> bool:
+        length = self._lengths[position]
+        if type(source) is not dict or len(source) != length:
+            return False
+        if not length:
+            return True
+        keys = self._keys if self._same_keys else self._keys[start : start + length]
+        return _identical(source, keys) and _identical(source.values(), self._values[start : start + length])
+
+
+def _identical(some: Iterable[object], others: Sequence[object]) -> bool:
+    found = list(some)
+    return len(found) == len(others) and all(map(is_, found, others))

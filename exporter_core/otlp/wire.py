@@ -104,3 +104,21 @@ class _Heads(dict[int, bytes]):
 
 
 HEADS = _Heads()
+
+
+def headed(body: bytes, tail: int) -> bytes:
+    """The beginning of a data point: tag and length of all of it, and what comes first inside.
+
+    Args:
+        body: what comes first.
+        tail: the length of what will follow.
+    """
+    return HEADS[len(body) + tail] + body
+
+
+def headless(piece: bytes) -> bytes:
+    """The body of what `headed` gave."""
+    end = 1
+    while piece[end] > 127:  # noqa: PLR2004 - the last byte of a length has no continuation bit
+        end += 1
+    return piece[end + 1 :]

@@ -1,0 +1,356 @@
+"""An OTLP `ExportMetricsServiceRequest` in JSON to the SDK's metrics data.
+
+As the protocol has it, unknown fields are ignored, and 64-bit integers may be numbers or strings. Fields that the
+SDK's types have no place for are skipped. Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""
+
+import binascii
+import json
+import math
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from opentelemetry.sdk.metrics import Exemplar
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from exporter_core.otlp.decoder import MAX_NESTING, DecodeError
+from exporter_core.otlp.wire import short
+
+_T = TypeVar("_T")
+_Message = dict[str, Any]  # JSON
+_INT32, _UINT32 = range(-(1 << 31), 1 << 31), range(1 << 32)
+_INT64, _UINT64 = range(-(1 << 63), 1 << 63), range(1 << 64)
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_DOUBLE = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def decode_json(data: bytes | str) -> MetricsData:
+    """The metrics in an `ExportMetricsServiceRequest` in OTLP JSON.
+
+    A gauge's point without a start time has None there. A metric without data, or with a summary, which the SDK has
+    no type for, is left out.
+
+    Raises:
+        DecodeError: when it is no JSON or a field has a wrong value, which is named, or attribute values are nested
+            deeper than 64 levels.
+    """
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"malformed OTLP JSON: {error}") from error
+    try:
+        return MetricsData(_each(_message(document), "resourceMetrics", _resource_metrics))
+    except _WrongError as error:
+        raise DecodeError(f"malformed OTLP JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON number")
+
+
+class _WrongError(Exception):
+    """A wrong value; each level on the way out puts its name before the text."""
+
+    def within(self, name: str) -> "_WrongError":
+        text = str(self)
+        return _WrongError(f"{name}{'' if text.startswith(('[', ':')) else '.'}{text}")
+
+
+def _wrong(value: object, expected: str) -> _WrongError:
+    return _WrongError(f": expected {expected}, not {short(value)}")
+
+
+def _message(value: object) -> _Message:
+    if not isinstance(value, dict):
+        raise _wrong(value, "an object")
+    return value
+
+
+def _one(message: _Message, name: str, read: Callable[[Any], _T], default: _T) -> _T:  # reads JSON
+    value = message.get(name)
+    if value is None:
+        return default
+    try:
+        return read(value)
+    except _WrongError as error:
+        raise error.within(name) from None
+
+
+def _each(message: _Message, name: str, read: Callable[[Any], _T]) -> list[_T]:  # reads JSON
+    items = message.get(name)
+    if items is None:
+        return []
+    if not isinstance(items, list):
+        raise _wrong(items, "an array").within(name)
+    read_items = []
+    for position, item in enumerate(items):
+        try:
+            read_items.append(read(item))
+        except _WrongError as error:
+            raise error.within(f"{name}[{position}]") from None
+    return read_items
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(value, "a string")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _wrong(value, "Unicode text without lone surrogates") from None
+    return value
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(value, "true or false")
+    return value
+
+
+def _integer(allowed: range, what: str) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        number: object = value
+        if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _INTEGER.fullmatch(value)):
+            number = int(value)
+        if isinstance(number, bool) or not isinstance(number, int) or number not in allowed:
+            raise _wrong(value, what)
+        return number
+
+    return read
+
+
+_int32, _uint32 = _integer(_INT32, "a signed 32-bit integer"), _integer(_UINT32, "an unsigned 32-bit integer")
+_int64, _uint64 = _integer(_INT64, "a signed 64-bit integer"), _integer(_UINT64, "an unsigned 64-bit integer")
+
+
+def _double(value: object) -> float:
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    number = math.nan
+    if (isinstance(value, int | float) and not isinstance(value, bool)) or (
+        isinstance(value, str) and _DOUBLE.fullmatch(value)
+    ):
+        try:
+            number = float(value)
+        except OverflowError:
+            pass  # an integer beyond all doubles
+    if not math.isfinite(number):
+        raise _wrong(value, "a double")
+    return number
+
+
+def _bytes(value: object) -> bytes:
+    try:
+        # Either alphabet, padded or not, as protobuf's parsers take it.
+        plain = _text(value).rstrip("=").replace("-", "+").replace("_", "/")
+        return b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise _wrong(value, "base64") from None
+
+
+def _id(size: int) -> Callable[[object], int | None]:
+    def read(value: object) -> int | None:
+        digits = _text(value)
+        try:
+            raw = bytes.fromhex(digits)
+        except ValueError:
+            raw = b""
+        if digits and (len(raw) != size or len(digits) != size * 2):
+            raise _wrong(value, f"{size * 2} hexadecimal digits")
+        return int.from_bytes(raw, "big") if digits else None
+
+    return read
+
+
+_span_id, _trace_id = _id(8), _id(16)
+
+
+def _resource_metrics(value: object) -> ResourceMetrics:
+    message = _message(value)
+    url = _one(message, "schemaUrl", _text, "")
+    resource = _one(message, "resource", lambda inner: Resource(_attributes_of(inner), url), Resource({}, url))
+    return ResourceMetrics(resource, _each(message, "scopeMetrics", _scope_metrics), url)
+
+
+def _scope_metrics(value: object) -> ScopeMetrics:
+    message = _message(value)
+    url = _one(message, "schemaUrl", _text, "")
+    scope = _one(message, "scope", lambda inner: _scope(inner, url), InstrumentationScope("", None, url, {}))
+    metrics = [metric for metric in _each(message, "metrics", _metric) if metric is not None]
+    return ScopeMetrics(scope, metrics, url)
+
+
+def _scope(value: object, url: str) -> InstrumentationScope:
+    message = _message(value)
+    name, version = _one(message, "name", _text, ""), _one(message, "version", _text, "")
+    return InstrumentationScope(name, version or None, url, _attributes_of(message))
+
+
+def _metric(value: object) -> Metric | None:
+    message = _message(value)
+    for kind, read in _DATA.items():
+        data = _one(message, kind, read, None)
+        if data is not None:
+            name, description, unit = (_one(message, field, _text, "") for field in ("name", "description", "unit"))
+            return Metric(name, description, unit, data)
+    return None
+
+
+def _gauge(value: object) -> Gauge:
+    return Gauge(_each(_message(value), "dataPoints", lambda point: _number_point(point, start=None)))
+
+
+def _sum(value: object) -> Sum:
+    message = _message(value)
+    points = _each(message, "dataPoints", lambda point: _number_point(point, start=0))
+    return Sum(points, _temporality(message), _one(message, "isMonotonic", _bool, default=False))
+
+
+def _histogram(value: object) -> Histogram:
+    message = _message(value)
+    return Histogram(_each(message, "dataPoints", _histogram_point), _temporality(message))
+
+
+def _exponential(value: object) -> ExponentialHistogram:
+    message = _message(value)
+    return ExponentialHistogram(_each(message, "dataPoints", _exponential_point), _temporality(message))
+
+
+_DATA: dict[str, Callable[[Any], Gauge | Sum | Histogram | ExponentialHistogram | None]] = {  # each reads JSON
+    "gauge": _gauge,
+    "sum": _sum,
+    "histogram": _histogram,
+    "exponentialHistogram": _exponential,
+}
+
+
+def _temporality(message: _Message) -> AggregationTemporality:
+    def read(value: object) -> AggregationTemporality:
+        try:
+            return AggregationTemporality(_int32(value))
+        except ValueError:
+            raise _wrong(value, "the number of an aggregation temporality") from None
+
+    return _one(message, "aggregationTemporality", read, AggregationTemporality.UNSPECIFIED)
+
+
+def _number(message: _Message) -> int | float:
+    double = _one(message, "asDouble", _double, None)
+    return _one(message, "asInt", _int64, 0) if double is None else double
+
+
+def _number_point(value: object, *, start: int | None) -> NumberDataPoint:
+    message = _message(value)
+    return NumberDataPoint(
+        _attributes_of(message),
+        _one(message, "startTimeUnixNano", _uint64, 0) or start,  # type: ignore[arg-type] # so are the SDK's gauges
+        _one(message, "timeUnixNano", _uint64, 0),
+        _number(message),
+        _each(message, "exemplars", _exemplar),
+    )
+
+
+def _histogram_point(value: object) -> HistogramDataPoint:
+    message = _message(value)
+    return HistogramDataPoint(
+        attributes=_attributes_of(message),
+        start_time_unix_nano=_one(message, "startTimeUnixNano", _uint64, 0),
+        time_unix_nano=_one(message, "timeUnixNano", _uint64, 0),
+        count=_one(message, "count", _uint64, 0),
+        sum=_one(message, "sum", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        bucket_counts=tuple(_each(message, "bucketCounts", _uint64)),
+        explicit_bounds=tuple(_each(message, "explicitBounds", _double)),
+        min=_one(message, "min", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        max=_one(message, "max", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        exemplars=_each(message, "exemplars", _exemplar),
+    )
+
+
+def _exponential_point(value: object) -> ExponentialHistogramDataPoint:
+    message = _message(value)
+    return ExponentialHistogramDataPoint(
+        attributes=_attributes_of(message),
+        start_time_unix_nano=_one(message, "startTimeUnixNano", _uint64, 0),
+        time_unix_nano=_one(message, "timeUnixNano", _uint64, 0),
+        count=_one(message, "count", _uint64, 0),
+        sum=_one(message, "sum", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        scale=_one(message, "scale", _int32, 0),
+        zero_count=_one(message, "zeroCount", _uint64, 0),
+        positive=_one(message, "positive", _buckets, Buckets(0, ())),
+        negative=_one(message, "negative", _buckets, Buckets(0, ())),
+        flags=_one(message, "flags", _uint32, 0),
+        min=_one(message, "min", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        max=_one(message, "max", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        exemplars=_each(message, "exemplars", _exemplar),
+    )
+
+
+def _buckets(value: object) -> Buckets:
+    message = _message(value)
+    return Buckets(_one(message, "offset", _int32, 0), tuple(_each(message, "bucketCounts", _uint64)))
+
+
+def _exemplar(value: object) -> Exemplar:
+    message = _message(value)
+    return Exemplar(
+        _attributes_of(message, "filteredAttributes"),
+        _number(message),
+        _one(message, "timeUnixNano", _uint64, 0),
+        _one(message, "spanId", _span_id, None),
+        _one(message, "traceId", _trace_id, None),
+    )
+
+
+def _attributes_of(value: object, name: str = "attributes", depth: int = 0) -> dict[str, Any]:  # values of any type
+    def pair(item: object) -> tuple[str, Any]:
+        message = _message(item)
+        return _one(message, "key", _text, ""), _one(message, "value", lambda inner: _value(inner, depth), None)
+
+    return dict(_each(_message(value), name, pair))
+
+
+def _value(value: object, depth: int) -> Any:  # an attribute value is of any type
+    if depth > MAX_NESTING:
+        raise _WrongError(f": attribute values are nested deeper than {MAX_NESTING} levels")
+    message = _message(value)
+    for name, read in _SCALARS.items():
+        scalar = _one(message, name, read, None)
+        if scalar is not None:
+            return scalar
+    nested = _one(message, "arrayValue", lambda inner: _array(inner, depth + 1), None)
+    if nested is not None:
+        return nested
+    return _one(message, "kvlistValue", lambda inner: _attributes_of(inner, "values", depth + 1), None)
+
+
+def _array(value: object, depth: int) -> tuple[Any, ...]:  # attribute values are of any type
+    return tuple(_each(_message(value), "values", lambda item: _value(item, depth)))
+
+
+_SCALARS: dict[str, Callable[[Any], object]] = {  # each reads JSON
+    "stringValue": _text,
+    "boolValue": _bool,
+    "intValue": _int64,
+    "doubleValue": _double,
+    "bytesValue": _bytes,
+}

@@ -1,0 +1,91 @@
+"""The OTLP JSON encoding: frames of objects in an `ExportMetricsServiceRequest`.
+
+Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""
+
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Metric, Sum
+
+from exporter_core.otlp.formats import Kind
+from exporter_core.otlp.json_points import (
+    SEPARATOR,
+    exponential_tail,
+    histogram_tail,
+    number_tail,
+    number_tails,
+)
+from exporter_core.otlp.json_values import attribute_writer, text
+from exporter_core.otlp.request import Frame
+
+_NAMES = {Gauge: "gauge", Sum: "sum", Histogram: "histogram", ExponentialHistogram: "exponentialHistogram"}
+
+
+class _Object:
+    """What stands before and after the content."""
+
+    def __init__(self, before: str, after: str) -> None:
+        self._before, self.closing = before.encode(), after.encode()
+
+    def opening(self, _size: int) -> bytes:
+        return self._before
+
+
+class Json:
+    """Metrics as an `ExportMetricsServiceRequest` in OTLP JSON."""
+
+    separator = SEPARATOR
+    request: Frame = _Object('{"resourceMetrics":[', "]}")
+
+    def __init__(self) -> None:
+        inner = attribute_writer(b'"attributes":[', b"]")
+        self.resource_attributes = self.scope_attributes = inner
+        self.exemplar_attributes = attribute_writer(b'"filteredAttributes":[', b"]")
+        points = attribute_writer(b'{"attributes":[', b"],", empty=b"{")
+        number = Kind(points, number_tail, number_tails)
+        self.kinds = {
+            Gauge: number,
+            Sum: number,
+            Histogram: Kind(points, histogram_tail, lambda _points: None),
+            ExponentialHistogram: Kind(points, exponential_tail, lambda _points: None),
+        }
+
+    def resource(self, attributes: bytes, url: str) -> Frame:
+        """A `ResourceMetrics`."""
+        return _Object(f'{{"resource":{{{attributes.decode()}}},"scopeMetrics":[', f"]{_url(url)}}}")
+
+    def scope(self, scope: tuple[str, str, bytes] | None, url: str) -> Frame:
+        """A `ScopeMetrics`."""
+        header = ""
+        if scope is not None:
+            name, version, attributes = scope
+            fields = (_named("name", name), _named("version", version), attributes.decode())
+            header = f'"scope":{{{",".join(filter(None, fields))}}},'
+        return _Object(f'{{{header}"metrics":[', f"]{_url(url)}}}")
+
+    def metric(self, metric: Metric) -> Frame:
+        """A `Metric` and its data."""
+        texts = (_named("name", metric.name), _named("description", metric.description), _named("unit", metric.unit))
+        header = "".join(f"{field}," for field in texts if field)
+        return _Object(f'{{{header}"{_NAMES[type(metric.data)]}":{{"dataPoints":[', f"]{_settings(metric.data)}}}}}")
+
+    def point(self, body: bytes, tail: bytes) -> bytes:
+        """A data point."""
+        return body + tail
+
+
+def _named(name: str, value: str | None) -> str:
+    return f'"{name}":{text(value)}' if value is not None and value != "" else ""
+
+
+def _url(url: str) -> str:
+    return f',"schemaUrl":{text(url)}' if url else ""
+
+
+def _settings(data: Any) -> str:  # the data of any kind of metric
+    parts = ""
+    if not isinstance(data, Gauge):
+        parts = f',"aggregationTemporality":{int(data.aggregation_temporality)}'
+    if isinstance(data, Sum) and data.is_monotonic:
+        parts += ',"isMonotonic":true'
+    return parts

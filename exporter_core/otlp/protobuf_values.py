@@ -1,0 +1,60 @@
+"""Attribute values as protobuf `AnyValue` and `KeyValue` messages.
+
+Source: opentelemetry-proto, `opentelemetry/proto/common/v1/common.proto`.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+
+from exporter_core.otlp.attributes import MAX_NESTING, AttributeWriter
+from exporter_core.otlp.wire import UnencodableError, field, int64_varint, utf8, varint
+
+_pack_double = struct.Struct("<Bd").pack
+
+
+def attribute_writer(number: int) -> AttributeWriter:
+    """Writes attributes as a repeated `KeyValue` field of that number."""
+    tag = varint(number << 3 | 2)
+
+    def render(key: object, value: object) -> bytes:
+        payload = _key_value(key, value, 0)
+        return tag + varint(len(payload)) + payload
+
+    return AttributeWriter(render)
+
+
+def _key_value(key: object, value: object, depth: int) -> bytes:
+    if not isinstance(key, str):
+        raise UnencodableError(f"a key is a text, not {type(key).__name__}")
+    name = utf8(key)
+    any_value = _any_value(value, depth)
+    # An empty key is the default of its field; an empty AnyValue is None and is sent.
+    prefix = b"\x0a" + varint(len(name)) + name if name else b""
+    return prefix + b"\x12" + varint(len(any_value)) + any_value
+
+
+def _any_value(value: object, depth: int) -> bytes:  # noqa: PLR0911 - one return a type
+    if isinstance(value, str):
+        text = utf8(value)
+        return b"\x0a" + varint(len(text)) + text
+    if value is None:
+        return b""
+    if isinstance(value, bool):
+        return b"\x10\x01" if value else b"\x10\x00"
+    if isinstance(value, int):
+        return b"\x18" + int64_varint(value)
+    if isinstance(value, float):
+        return _pack_double(0x21, value)
+    if isinstance(value, bytes):
+        return b"\x3a" + varint(len(value)) + value
+    if depth >= MAX_NESTING:
+        raise UnencodableError(f"values are nested deeper than {MAX_NESTING} levels")
+    if isinstance(value, Sequence):
+        return field(5, b"".join(field(1, _any_value(item, depth + 1)) for item in value))
+    if isinstance(value, Mapping):
+        return field(6, _pairs(value.items(), depth + 1))
+    raise UnencodableError(f"a value of type {type(value).__name__} has no OTLP form")
+
+
+def _pairs(items: Iterable[tuple[object, object]], depth: int) -> bytes:
+    return b"".join(field(1, _key_value(str(key), value, depth)) for key, value in items)

@@ -1,0 +1,180 @@
+"""OTLP JSON: what is sent, beside OpenTelemetry's own encoders, and what malformed text leads to."""
+
+import base64
+import json
+import math
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics as official_json
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.sdk.metrics import Exemplar
+from opentelemetry.sdk.metrics.export import Gauge, Metric
+
+from exporter_core.otlp import DecodeError, JsonEncoder, decode_json, encode_json
+
+relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=30)
+
+
+def with_base64_ids(value):
+    """OTLP JSON as protobuf's own JSON mapping has it."""
+    if isinstance(value, list):
+        return [with_base64_ids(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: base64.b64encode(bytes.fromhex(item)).decode() if key in {"traceId", "spanId"} else with_base64_ids(item)
+        for key, item in value.items()
+    }
+
+
+def message_of(text):
+    return json_format.ParseDict(with_base64_ids(json.loads(text)), ExportMetricsServiceRequest())
+
+
+@relaxed
+@given(data=st.data())
+def test_any_metrics_parse_to_the_message_of_the_official_encoder(data, metrics_data, official):
+    metrics = data.draw(metrics_data)
+    assert str(message_of(encode_json(metrics))) == str(official(metrics))
+
+
+@relaxed
+@given(data=st.data())
+def test_encoded_metrics_decode_to_what_they_were(data, metrics_data, content):
+    metrics = data.draw(metrics_data)
+    assert content(decode_json(encode_json(metrics))) == content(metrics)
+
+
+@relaxed
+@given(data=st.data())
+def test_what_the_official_json_encoder_sends_decodes_too(data, metrics_data, content):
+    metrics = data.draw(metrics_data)
+    assert content(decode_json(official_json(metrics).to_json())) == content(metrics)
+
+
+@relaxed
+@given(data=st.data())
+def test_one_encoder_used_again_and_again_sends_what_a_fresh_one_would(data, metrics_data):
+    encoder = JsonEncoder()
+    for metrics in data.draw(st.lists(metrics_data, max_size=3)):
+        first = encoder.encode(metrics)
+        assert not first.dropped
+        assert first.data == encoder.encode(metrics).data == encode_json(metrics)
+
+
+def test_ids_are_hexadecimal_enums_numbers_and_64_bit_integers_strings(build):
+    point = build.point({"k": b"\xfb\xff"}, 2**63 - 1)
+    point.exemplars.append(Exemplar({}, 1.5, 2**64 - 1, 0xAB, 0xCD))
+    (metric,) = json.loads(encode_json(build.data(build.counter(point))))["resourceMetrics"][0]["scopeMetrics"][0][
+        "metrics"
+    ]
+    assert metric["sum"] == {
+        "dataPoints": [
+            {
+                "attributes": [{"key": "k", "value": {"bytesValue": "+/8="}}],
+                "startTimeUnixNano": "1000",
+                "timeUnixNano": "2000",
+                "asInt": "9223372036854775807",
+                "exemplars": [
+                    {
+                        "timeUnixNano": "18446744073709551615",
+                        "asDouble": 1.5,
+                        "spanId": "00000000000000ab",
+                        "traceId": "000000000000000000000000000000cd",
+                    }
+                ],
+            }
+        ],
+        "aggregationTemporality": 2,
+        "isMonotonic": True,
+    }
+
+
+def test_what_json_has_no_number_for_is_a_string(build):
+    points = [build.point({}, value) for value in (math.nan, math.inf, -math.inf, -0.0, 1.0)]
+    (metric,) = json.loads(encode_json(build.data(Metric("g", "", "", Gauge(points)))))["resourceMetrics"][0][
+        "scopeMetrics"
+    ][0]["metrics"]
+    sent = [point["asDouble"] for point in metric["gauge"]["dataPoints"]]
+    assert repr(sent) == "['NaN', 'Infinity', '-Infinity', -0.0, 1.0]"
+
+
+def request(point):
+    metric = {"name": "m", "gauge": {"dataPoints": [{}, point]}}
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]})
+
+
+def test_unknown_fields_nulls_and_other_spellings_of_numbers_are_understood():
+    point = {
+        "timeUnixNano": 5,
+        "startTimeUnixNano": "7",
+        "asDouble": "1.5e3",
+        "unknown": [{}],
+        "exemplars": None,
+        "attributes": [
+            {"key": "a", "value": {"intValue": -3.0}},
+            {"key": "b", "value": {"bytesValue": "-_8"}},
+            {"key": "c", "value": {"doubleValue": "-Infinity"}},
+            {"key": "d"},
+        ],
+    }
+    (metric,) = decode_json(request(point)).resource_metrics[0].scope_metrics[0].metrics
+    decoded = metric.data.data_points[1]
+    assert (decoded.time_unix_nano, decoded.start_time_unix_nano, decoded.value) == (5, 7, 1500.0)
+    assert decoded.attributes == {"a": -3, "b": b"\xfb\xff", "c": -math.inf, "d": None}
+
+
+NESTED: dict = {"intValue": "1"}
+for _ in range(70):
+    NESTED = {"arrayValue": {"values": [NESTED]}}
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ([], ": expected an object, not []"),
+        ({"asInt": "1.5"}, ".asInt: expected a signed 64-bit integer, not '1.5'"),
+        ({"asInt": str(2**63)}, ".asInt: expected a signed 64-bit integer, not '9223372036854775808'"),
+        ({"asInt": True}, ".asInt: expected a signed 64-bit integer, not True"),
+        ({"asInt": "٣"}, ".asInt: expected a signed 64-bit integer, not '٣'"),
+        ({"timeUnixNano": -1}, ".timeUnixNano: expected an unsigned 64-bit integer, not -1"),
+        ({"asDouble": "nan"}, ".asDouble: expected a double, not 'nan'"),
+        ({"asDouble": 10**400}, ".asDouble: expected a double, not an integer of 1329 bits"),
+        ({"asDouble": "1e999"}, ".asDouble: expected a double, not '1e999'"),
+        ({"exemplars": {}}, ".exemplars: expected an array, not {}"),
+        ({"exemplars": [{"traceId": "abcd"}]}, ".exemplars[0].traceId: expected 32 hexadecimal digits, not 'abcd'"),
+        ({"attributes": [{"key": 1}]}, ".attributes[0].key: expected a string, not 1"),
+        ({"attributes": [{"key": "\ud800"}]}, "key: expected Unicode text without lone surrogates, not '\\ud800'"),
+        ({"attributes": [{"value": {"boolValue": 1}}]}, ".value.boolValue: expected true or false, not 1"),
+        ({"attributes": [{"value": {"bytesValue": "é"}}]}, ".value.bytesValue: expected base64, not 'é'"),
+        ({"attributes": [{"value": NESTED}]}, "attribute values are nested deeper than 64 levels"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(point, said):
+    with pytest.raises(DecodeError) as caught:
+        decode_json(request(point))
+    assert str(caught.value).startswith(
+        "malformed OTLP JSON: resourceMetrics[0].scopeMetrics[0].metrics[0].gauge.dataPoints[1]"
+    )
+    assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize("text", ["", "{", b"\xff", "[" * 100_000, "[]", '{"resourceMetrics": NaN}', "1" * 5000])
+def test_what_is_no_json_request_raises_one_error(text):
+    with pytest.raises(DecodeError, match="malformed OTLP JSON"):
+        decode_json(text)
+
+
+@relaxed
+@given(data=st.data())
+def test_damaged_requests_decode_or_raise_one_error(data, metrics_data):
+    damaged = bytearray(encode_json(data.draw(metrics_data)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.sampled_from(b'"{}[]:,0-e\xff'))
+    try:
+        decode_json(bytes(damaged))
+    except DecodeError:
+        pass
