@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from exporter_core.conformance.harness import watched
 from exporter_core.conformance.journal import Call, Journal
@@ -33,6 +33,8 @@ SHORT = 0.03
 
 _DEADLINES = (SHORT, 0.2, 1.0, 5.0)
 _LOOK = 0.001
+_HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts
+_LOOKS = 10
 _LEAVE = 2.0  # seconds that calls and shutdowns may take when a clause is over
 
 
@@ -261,12 +263,27 @@ class Case:
         if self.harness.requests() < number:
             raise VerdictError(Verdict.INCONCLUSIVE, f"the call ended before request {number}: {told(call)}")
 
-    def until(self, condition: Callable[[], bool]) -> bool:
-        """Wait for the condition; whether it came."""
+    def until(
+        self, condition: Callable[[], bool], *, fault: Literal["is_holding", "is_leaking"] = "is_holding"
+    ) -> bool:
+        """Wait for the condition; whether it came.
+
+        In a canary run the wait is over as well once the fault itself has kept it from coming for a while.
+        """
         limit = monotonic() + self.patience
+        looks, since = 0, 0.0
         while not condition():
-            if monotonic() > limit:
+            now = monotonic()
+            if now > limit:
                 return False
+            if not any(getattr(one, fault) for one in (*self._wrapped_before, *self._wrapped)):
+                looks = 0
+            elif not looks:
+                looks, since = 1, now
+            else:
+                looks += 1
+                if looks > _LOOKS and now > since + _HELD:
+                    return condition()
             sleep(_LOOK)
         return True
 
@@ -279,11 +296,16 @@ class Case:
 
     def ends(self, call: Call, expected: str) -> None:
         """Fail unless the call ends; a shut gate stays shut meanwhile, so that the end came before its opening."""
-        if call.wait(self.patience):
+        if call.wait(self.patience) if self._canary is None else self.until(lambda: call.over):
             return
         gate = " while the gate was shut" if self._is_shut else ""
         self.journal.stamp("note", f"{call.name} still runs")
-        raise Failed(expected, f"{call.name} had not ended {self.patience:g} s later{gate}")
+        raise Failed(expected, f"{call.name} had not ended {self.waited}{gate}")
+
+    @property
+    def waited(self) -> str:
+        """How long a wait that failed was, in words."""
+        return f"{self.patience:g} s later" if self._canary is None else "as its fault held it up"
 
     def succeeded(self, call: Call) -> None:
         """Fail unless the call returned."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.harness import Harness
     from exporter_core.conformance.subject import Mode, Subject
 
-__all__ = ["CANARY_PATIENCE", "PATIENCE", "Run", "Settings", "run_clause"]
+__all__ = ["PATIENCE", "Run", "Settings", "run_clause"]
 
 PATIENCE = 7.0
 """Seconds after which a run that still waits has failed; fewer than the 10 after which most exporters that ignore a
@@ -35,7 +35,6 @@ class Settings:
 
     seed: int = 1
     patience: float = PATIENCE
-    canary_patience: float = CANARY_PATIENCE
     canaries: bool = True
 
 
@@ -50,7 +49,7 @@ class Run:
     seen: str = ""
     observations: list[str] = field(default_factory=list)
     canary: str = ""
-    """``died``, ``survived``, ``static``, ``not run``, or empty where the clause gave no reason for one."""
+    """``died``, ``survived``, ``undecided``, ``static`` or ``not run``; empty where the clause did not pass."""
     canary_seen: str = ""
     timeline: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
@@ -79,8 +78,7 @@ def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings,
     began = monotonic()
     run = _run(clause, subject, mode, settings, canary=False)
     if run.verdict is Verdict.PASS and not run.tainted:
-        patience = max(settings.canary_patience, monotonic() - began)
-        _try_canary(clause, subject, mode, replace(settings, canary_patience=patience), run)
+        _try_canary(clause, subject, mode, settings, run)
     run.seconds = round(monotonic() - began, 4)
     return run
 
@@ -100,8 +98,11 @@ def _try_canary(clause: Clause, subject: Subject, mode: Mode, settings: Settings
             run.seen = f"the canary survived: with its fault ({clause.canary.__doc__}) the clause passes as well"
         elif canary.verdict is Verdict.KIT_ERROR:
             run.verdict, run.seen = Verdict.KIT_ERROR, f"the canary run failed: {canary.seen}"
-        else:
+        elif canary.verdict is Verdict.FAIL:
             run.canary = "died"
+        else:
+            run.canary, run.verdict = "undecided", canary.verdict
+            run.seen = f"the canary run came to no point: {canary.seen}"
 
 
 def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> VerdictError | None:
@@ -132,7 +133,6 @@ def _unobservable(clause: Clause, harness: type[Harness] | None) -> str | None:
 
 def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, canary: bool) -> Run:
     run = Run(clause.id, mode, Verdict.PASS)
-    patience = settings.canary_patience if canary else settings.patience
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
         case = Case(
             clause,
@@ -140,7 +140,7 @@ def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, ca
             mode,
             directory=Path(directory),
             seed=settings.seed,
-            patience=patience,
+            patience=settings.patience,
             canary=canary,
         )
         try:

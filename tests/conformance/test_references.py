@@ -4,6 +4,7 @@ import pytest
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.engine import check
+from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.verdicts import Verdict
 
 EXPORTERS = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
@@ -29,6 +30,19 @@ def test_every_pass_rests_on_a_canary_that_died_or_is_static_by_design() -> None
     canaries = {clause: run.canary for (clause, _), run in report.runs.items() if run.verdict is Verdict.PASS}
     assert {clause for clause, canary in canaries.items() if canary == "static"} == {"INT-01"}
     assert {canary for clause, canary in canaries.items() if clause != "INT-01"} == {"died"}
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_a_canary_dies_for_the_reason_that_its_clause_kills_mutants_for(exporter: str) -> None:
+    report = check(f"exporter_core.conformance.reference:{exporter}", modes=["raw"])
+    words = {clause.id: [mutant.seen for mutant in MUTANTS if mutant.clause == clause.id] for clause in clauses()}
+    words["FLU-01"].append("lost")  # of an exporter that holds nothing
+    wrong = {
+        clause: run.canary_seen
+        for (clause, _), run in report.runs.items()
+        if run.canary == "died" and not any(seen in run.canary_seen for seen in words[clause])
+    }
+    assert not wrong
 
 
 def test_every_pass_has_evidence_and_every_call_is_in_its_timeline() -> None:

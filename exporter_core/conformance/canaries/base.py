@@ -1,15 +1,18 @@
 """The canary that every other one is made from, and the shapes that several share.
 
-A canary stands outside, around the raw or the guarded exporter.
+A canary stands outside, around the raw or the guarded exporter. One whose fault holds something up says so for as long
+as it does: the clause, which waits for just that, need not wait to the end of its patience, and nothing that is only
+slow is taken for the fault.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -29,6 +32,26 @@ class Canary:
         self.case = case
         self.inner = inner
         self.released = threading.Event()
+        self._held: list[Callable[[], bool]] = []
+
+    @contextmanager
+    def holding(self, is_holding: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Say that the fault holds up the calling thread inside the block, at times when ``is_holding`` says so."""
+        self._held.append(is_holding)
+        try:
+            yield
+        finally:
+            self._held.remove(is_holding)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether the fault, and not the machine, keeps a call or a process from ending at this moment."""
+        return any(is_holding() for is_holding in tuple(self._held))
+
+    @property
+    def is_leaking(self) -> bool:
+        """Whether the fault keeps something open at this moment that nothing but :meth:`release` closes."""
+        return False
 
     def temporality(self, kind: InstrumentKind) -> AggregationTemporality:
         return self.inner.temporality(kind)
@@ -71,8 +94,18 @@ class Serialised(Around):
         super().__init__(case, inner)
         self._lock = threading.Lock()
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock."""
+        with self.holding():
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def around(self, context: Context, call: Callable[[Context], object]) -> object:
-        with self._lock:
+        with self.turn():
             return call(context)
 
 

@@ -65,8 +65,9 @@ class ReturnsFuture(Canary):
 class IgnoresContext(Around):
     """Hands the exporter a context without deadline or cancellation."""
 
-    def around(self, context: Context, call: Callable[[Context], object]) -> object:  # noqa: ARG002 - that is the fault
-        return call(self.case.background())
+    def around(self, context: Context, call: Callable[[Context], object]) -> object:
+        with self.holding(lambda: context.done):
+            return call(self.case.background())
 
 
 class WallClock(Around):
@@ -85,7 +86,8 @@ class WallClock(Around):
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         try:
-            return call(own)
+            with self.holding(lambda: context.done and not own.done):
+                return call(own)
         finally:
             own.cancel("done")
             watcher.join()

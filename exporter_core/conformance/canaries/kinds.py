@@ -61,5 +61,5 @@ class LocksAnswers(Serialised):
     """Answers under the lock that it exports under."""
 
     def temporality(self, kind: InstrumentKind) -> AggregationTemporality:
-        with self._lock:
+        with self.turn():
             return self.inner.temporality(kind)

@@ -45,6 +45,10 @@ class Leaks(Canary):
         threading.Thread(target=self.released.wait, name="leaked", daemon=True).start()
         return self.inner.export(context, metrics)
 
+    @property
+    def is_leaking(self) -> bool:
+        return bool(self._sockets) and not self.released.is_set()
+
     def release(self) -> None:
         super().release()
         for one in self._sockets:
@@ -63,7 +67,7 @@ class ShutdownJoins(Serialised):
     """Waits in shutdown for the running export, however long it takes."""
 
     def shutdown(self, context: Context) -> object:
-        with self._lock:
+        with self.turn():
             return self.inner.shutdown(context)
 
 

@@ -6,11 +6,11 @@ import atexit
 import gc
 import json
 import os
+import select
 import signal
 import threading
 import warnings
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from exporter_core.conformance.canaries.python import InheritsLock, NonDaemonThread
 from exporter_core.conformance.canaries.shutdown import Leaks
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
 
 _CYCLES = 8
+_BOUNDS = 3  # how many times a child's own patience its parent has
 
 
 @clause(
@@ -139,14 +140,14 @@ def growth(case: Case) -> None:
         warnings.simplefilter("ignore", ResourceWarning)  # that it was never shut down is what is tried
         case.forget()
         gc.collect()  # exporters may refer to themselves
-        if not case.until(lambda: len(before.added()) < _CYCLES // 2):
+        if not case.until(lambda: len(before.added()) < _CYCLES // 2, fault="is_leaking"):
             left = before.added()
             raise Failed(f"as much after {_CYCLES} exporters as before", f"{len(left)} more: {', '.join(left[:4])}")
     case.observe(f"nothing grew over {_CYCLES} exporters")
 
 
 def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
-    """Call in a forked child; what it returned, or how it failed. The child is killed when patience ends.
+    """Call in a forked child; what it returned, or how it failed. A child that does not end is killed.
 
     ``forked`` is called in the parent once the child is there.
     """
@@ -156,51 +157,53 @@ def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], obje
         number = os.fork()
     if number == 0:
         os.close(reading)
-        _end_child(function, writing)
+        _Child(case, writing).run(function)
     os.close(writing)
     if forked is not None:
         forked()
     case.journal.stamp("note", f"forked child {number}")
     try:
-        limit = monotonic() + case.patience
-        ended = case.until(lambda: _ended(number) or monotonic() > limit) and _reaped.pop(number, None) is not None
-        if not ended:
+        # The child gives up by itself; longer waits are for one that cannot.
+        if not select.select([reading], [], [], _BOUNDS * case.patience)[0]:
             os.kill(number, signal.SIGKILL)
-            os.waitpid(number, 0)
-            return f"the child had not ended {case.patience:g} s later"
         data = os.read(reading, 65536)
+        os.waitpid(number, 0)
     finally:
         os.close(reading)
     if not data:
-        return "the child died"
+        return "the child died, or did nothing any more"
     answer: dict[str, Any] = json.loads(data)
     if answer["inconclusive"]:
         raise VerdictError(Verdict.INCONCLUSIVE, answer["seen"])
     return str(answer["seen"])
 
 
-_reaped: dict[int, int] = {}
+class _Child:
+    """A forked child, which ends with its answer, without cleaning up what is the parent's."""
 
+    def __init__(self, case: Case, writing: int) -> None:
+        self._case = case
+        self._writing = writing
+        self._answers = threading.Lock()
 
-def _ended(number: int) -> bool:
-    if number in _reaped:
-        return True
-    found, status = os.waitpid(number, os.WNOHANG)
-    if found:
-        _reaped[number] = status
-    return bool(found)
+    def run(self, function: Callable[[], str]) -> NoReturn:
+        threading.Thread(target=self._give_up, daemon=True).start()
+        inconclusive = False
+        try:
+            seen = function()
+        except VerdictError as error:
+            seen, inconclusive = error.seen, error.verdict is Verdict.INCONCLUSIVE
+        except BaseException as error:  # noqa: BLE001 - it is told
+            seen = f"{type(error).__name__}: {error}"
+        self._answer(seen, inconclusive=inconclusive)
 
+    def _give_up(self) -> None:
+        self._case.until(lambda: False)
+        self._answer(f"the child had not ended {self._case.waited}")
 
-def _end_child(function: Callable[[], str], writing: int) -> None:
-    """Run in the child, which ends here without cleaning up what is the parent's."""
-    inconclusive = False
-    try:
-        seen = function()
-    except VerdictError as error:
-        seen, inconclusive = error.seen, error.verdict is Verdict.INCONCLUSIVE
-    except BaseException as error:  # noqa: BLE001 - it is told
-        seen = f"{type(error).__name__}: {error}"
-    try:
-        os.write(writing, json.dumps({"seen": seen, "inconclusive": inconclusive}).encode())
-    finally:
-        os._exit(0)
+    def _answer(self, seen: str, *, inconclusive: bool = False) -> NoReturn:
+        self._answers.acquire()  # for good: there is one answer
+        try:
+            os.write(self._writing, json.dumps({"seen": seen, "inconclusive": inconclusive}).encode())
+        finally:
+            os._exit(0)

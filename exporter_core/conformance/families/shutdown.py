@@ -75,7 +75,7 @@ def releases(case: Case) -> None:
     call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
     _shut_down(case, exporter)
     left = before.added()
-    if left and not case.until(lambda: not before.added()):
+    if left and not case.until(lambda: not before.added(), fault="is_leaking"):
         left = before.added()
         raise Failed("nothing remains after shutdown", ", ".join(left))
     if case.has_harness and not case.until(lambda: not case.harness.connections()):

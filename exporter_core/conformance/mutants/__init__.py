@@ -24,7 +24,7 @@ from exporter_core.conformance.mutants.export import (
     WallClock,
 )
 from exporter_core.conformance.mutants.flush import FlushDoesNotLook, FlushesEarly, FlushSwallows, FlushWaits
-from exporter_core.conformance.mutants.handling import DiscardsErrors, TellsSecret
+from exporter_core.conformance.mutants.handling import DiscardsErrors, TellsSecret, Unchained, Untyped
 from exporter_core.conformance.mutants.interface import ExtraArgument
 from exporter_core.conformance.mutants.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
 from exporter_core.conformance.mutants.python import InheritsLock, NonDaemonThread, ThreadPerExporter
@@ -95,6 +95,8 @@ MUTANTS = (
     Mutant("EXP-18", RedirectIsFine, "it returned"),
     Mutant("HND-01", DiscardsErrors, "not one report"),
     Mutant("HND-02", TellsSecret, "the secret of the options"),
+    Mutant("HND-02", Unchained, "has no __cause__"),
+    Mutant("HND-02", Untyped, "builtins.PermissionError"),
     Mutant("DAT-01", HoldsReference, "lost"),
     Mutant("DAT-02", Annotates, "attributes"),
     Mutant("FLU-01", FlushesEarly, "it returned while the gate was shut"),
@@ -109,8 +111,8 @@ MUTANTS = (
     Mutant("SHD-06", ReturnsAfterShutdown, "it returned"),
     Mutant("SHD-07", SecondShutdownReturns, "it returned"),
     Mutant("SHD-10", Resurrects, "it returned"),
-    Mutant("PY-01", InheritsLock, "the child had not ended"),
+    Mutant("PY-01", InheritsLock, "had not ended"),
     Mutant("PY-02", NonDaemonThread, "the child had not ended"),
-    Mutant("PY-03", ThreadPerExporter, "housekeeping"),
+    Mutant("PY-03", ThreadPerExporter, "more: thread"),
 )
 """Every mutant. That of INT-02 is a registration, not a class: it takes an entry point of another version."""

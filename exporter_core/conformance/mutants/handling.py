@@ -32,3 +32,27 @@ class TellsSecret(ReferenceExporter):
     def _failure_of(self, response: Response) -> ExporterError | None:
         failure = super()._failure_of(response)
         return failure and type(failure)(f"{response.status}: {response.body}") if response.status == 401 else failure  # noqa: PLR2004 - a status code
+
+
+class Untyped(ReferenceExporter):
+    """Raises an error of no type of ours for a refusal of its credentials."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        try:
+            super().export(context, metrics)
+        except ExporterError as error:
+            if "401" in str(error):
+                raise PermissionError(str(error)) from error
+            raise
+
+
+class Unchained(ReferenceExporter):
+    """Raises an error without its cause."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        try:
+            super()._deliver(context, metrics)
+        except ExporterError as error:
+            if error.__cause__ is None:
+                raise
+            raise ExporterError(str(error)) from None
