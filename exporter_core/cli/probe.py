@@ -56,7 +56,7 @@ def probe(
         output.warn_of(problem)
     registry = ExporterRegistry(policy=config.policy)
     steps = []
-    with output.stdout_for_json(json):
+    with output.stdout_kept(json):
         for settings in config.readers:
             for step in _steps(config, settings, registry, timeout):
                 steps.append(step)
