@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 
+from exporter_core._printable import printable
 from exporter_core.errors import ConfigError, ExporterCoreError, SetupError
 
 if TYPE_CHECKING:
@@ -124,15 +125,6 @@ def stdout_kept(when: bool = True) -> Iterator[None]:
         out.flush()
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def printable(text: str) -> str:
-    """The text with characters that a terminal would act on, or could not show, written as escapes."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def fail(message: str) -> None:

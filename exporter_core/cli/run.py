@@ -30,7 +30,8 @@ _REFRESH_SECONDS = 0.25
 
 def run(  # noqa: PLR0917 - Typer passes them by name
     file: Annotated[
-        Path | None, typer.Argument(help="The config file; without one, metrics go to SQLite.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="FILE", help="The config file; without one, metrics go to SQLite.", show_default=False),
     ] = None,
     duration: Annotated[
         float | None,

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from exporter_core.cli.files import write_text
-from exporter_core.cli.output import emit_json, stdout_kept, warn
+from exporter_core.cli.files import write_result
+from exporter_core.cli.output import stdout_kept, warn
 
 __all__ = ["schema"]
 
@@ -16,7 +16,7 @@ __all__ = ["schema"]
 def schema(
     *,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file; - is standard output.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
@@ -33,7 +33,4 @@ def schema(
     # What a plugin prints while it is imported is no part of the schema.
     with stdout_kept():
         made = json_schema(ExporterRegistry(), left_out=lambda error: warn(f"left out: {error}"))
-    if output is None:
-        emit_json(made)
-    else:
-        write_text(output, json.dumps(made, indent=2) + "\n", replace=force)
+    write_result(output, json.dumps(made, indent=2) + "\n", replace=force)

@@ -85,3 +85,7 @@ def test_it_goes_into_a_file_that_is_replaced_only_with_force(cli, tmp_path):
 
 def test_a_file_that_cannot_be_written_is_one_line(cli, tmp_path):
     assert cli("schema", "-o", str(tmp_path)) == (2, "", f"error: {tmp_path}: is a directory; name a file\n")
+
+
+def test_a_dash_is_standard_output(cli):
+    assert cli("schema", "-o", "-") == cli("schema")
