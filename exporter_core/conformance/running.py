@@ -110,6 +110,8 @@ def _try_canary(clause: Clause, subject: Subject, mode: Mode, settings: Settings
 def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> VerdictError | None:
     """Why the clause is not run at all."""
     harness = subject.harness
+    if "partial_success" in clause.needs and subject.of_the_sdk:
+        return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
     first = "INT-01"
     for before in (first, *clause.after) if clause.technique != "T" else ():
         if failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
@@ -117,8 +119,6 @@ def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> Ve
     for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():
         if fnmatchcase(clause.id, pattern):
             return VerdictError(Verdict.NOT_APPLICABLE, reason)
-    if "partial_success" in clause.needs and subject.of_the_sdk:
-        return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
     unseen = _unobservable(clause, harness)
     return None if unseen is None else VerdictError(Verdict.UNOBSERVABLE, unseen)
 
