@@ -226,7 +226,7 @@ def _secrets_in(value: object, *, name: str, depth: int = 0) -> Iterator[str]:
     if depth > _DEPTH:
         return
     if isinstance(value, SecretStr | SecretBytes | Secret):
-        yield from _all_text(value.get_secret_value())
+        yield from _texts_of_secret(value.get_secret_value(), name)
     elif isinstance(value, BaseModel | Mapping) or (is_dataclass(value) and not isinstance(value, type)):
         holds_headers = _holds_headers(name)
         inherited = name if holds_headers or _is_credential(name) else ""
@@ -261,8 +261,9 @@ def _secrets_of_text(text: str, name: str) -> Iterator[str]:
 
 
 def _header_secrets(text: str) -> Iterator[str]:
-    """A header's value, without its scheme too; also the values of a list like ``key=value,key2=value2``."""
+    """A header's value, without its scheme too; also those of a list like ``key=value,key2=percent%20encoded``."""
     values = [text, *(pair.partition("=")[2] for pair in text.split(","))]
+    values += map(unquote, values[1:])
     values += [value.partition(" ")[2] for value in values]
     for value in values:
         if len(value.strip()) >= _SHORT:
@@ -277,6 +278,14 @@ def _passwords_in(user_part: str) -> Iterator[str]:
         _, colon, password = host.rpartition("@")[0 if "@" in host else 2].partition(":")
         if colon:
             yield password
+
+
+def _texts_of_secret(value: object, name: str) -> Iterator[str]:
+    """Every text inside a secret value that stands under this field name; of headers, each one's value too."""
+    for text in _all_text(value):
+        yield text
+        if _holds_headers(name):
+            yield from _header_secrets(text)
 
 
 def _all_text(value: object, depth: int = 0) -> Iterator[str]:

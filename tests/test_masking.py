@@ -38,7 +38,7 @@ class Config(ExporterConfig):
     token_file: str = ""
     headers: dict[str, str] = Field(default_factory=dict)
     header_pairs: list[Header] = Field(default_factory=list, alias="http_headers")
-    headers_list: str = ""
+    headers_list: str | SecretStr = ""
     logins: list[Login] = Field(default_factory=list)
     nested: dict[str, dict[str, tuple[SecretStr, ...]]] = Field(default_factory=dict)
     postgres: PostgresDsn | None = None
@@ -58,6 +58,8 @@ class Config(ExporterConfig):
         Config(headers={"Authorization": f"Bearer {CANARY}"}),
         Config(http_headers=[Header(name="Authorization", value=CANARY)]),
         Config(headers_list=f"a=b,x-key={CANARY}"),
+        Config(headers_list=SecretStr(f"a=b,x-key={quote(CANARY, safe='')}")),
+        Config(headers_list=SecretStr(f"authorization=Bearer%20{quote(CANARY, safe='')},a=b")),
         Config(logins=[Login("alice")]),
         Config(nested={"a": {"b": (SecretStr(CANARY),)}}),
         Config(postgres=PostgresDsn(f"postgresql://u:{quote(CANARY, safe='')}@h1,u2:pw22@h2/db")),

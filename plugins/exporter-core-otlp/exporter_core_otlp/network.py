@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from exporter_core import (
-    Context,
-    ContextCancelledError,
-    DeadlineExceededError,
-    ExporterError,
-    ExporterShutdownError,
-    PartialSuccessError,
-)
+from exporter_core import ExporterError, PartialSuccessError
 from exporter_core.masking import masker_for
 from exporter_core_otlp.config import NetworkConfig
-from exporter_core_otlp.encoding import Batch, RequestEncoder
+from exporter_core_otlp.encoding import RequestEncoder
 from exporter_core_otlp.forking import reset_after_fork
 from exporter_core_otlp.preferences import OtlpExporter
-from exporter_core_otlp.retry import Retrying
+from exporter_core_otlp.retry import GivenUpError, Retrying
 from exporter_core_otlp.turn import Turn
 
 if TYPE_CHECKING:
@@ -31,8 +25,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
+    from exporter_core import Context
     from exporter_core_otlp.answers import Answer
-    from exporter_core_otlp.encoding import Request
+    from exporter_core_otlp.encoding import Batch, Request
 
 __all__ = ["USER_AGENT", "NetworkExporter"]
 
@@ -96,8 +91,7 @@ class NetworkExporter(OtlpExporter[NetworkConfigT]):
             DeadlineExceededError, ContextCancelledError: the context was done before.
         """
         with self._turn.export(context, self.config.timeout_seconds) as running:
-            batch = self._encoder.encode(metrics)
-            self._deliver(running, batch)
+            self._deliver(running, self._encoder.encode(metrics))
 
     def force_flush(self, context: Context) -> None:
         """Return at once, or raise the error of a done context: what export has accepted is delivered."""
@@ -117,35 +111,33 @@ class NetworkExporter(OtlpExporter[NetworkConfigT]):
         self.forget()
 
     def _deliver(self, context: Context, batch: Batch) -> None:
-        taken = lost = 0
-        reasons: list[str] = []
-        first: ExporterError | None = None
-        for request in batch.requests():
+        taken = 0
+        reason: str | None = None
+        failure: ExporterError | None = None
+        for request in batch:
             try:
-                answer = self._retrying.run(context, lambda request=request: self.attempt(context, request))  # type: ignore[misc] # the request of this round
-            except (DeadlineExceededError, ContextCancelledError, ExporterShutdownError):
-                raise
+                answer = self._retrying.run(context, partial(self.attempt, context, request))
             except ExporterError as error:
-                first = first or error
-                lost += request.points
-                reasons.append(str(error))
+                failure = failure or error
+                reason = reason or str(error)
+                if isinstance(error, GivenUpError):
+                    break
                 continue
             taken += request.points - answer.rejected
-            lost += answer.rejected
             if answer.rejected:
-                reasons.append(self.mask(answer.message) or "the server does not say why")
+                reason = reason or self.mask(answer.message) or "the server does not say why"
             elif answer.message:
                 self._advise(f"the server says: {self.mask(answer.message)}")
-        lost += batch.dropped
-        reasons += batch.drop_reasons
         for omitted in batch.omitted:
             self._advise(self.mask(omitted))
-        if first is not None and not taken:
-            raise first
+        if failure is not None and not taken:
+            raise failure
+        lost = batch.points - taken
         if lost:
+            reason = reason or batch.drop_reason or ""
             raise PartialSuccessError(
-                f"{lost} of {taken + lost} points were not taken: {reasons[0]}", rejected_points=lost
-            ) from first
+                f"{lost} of {batch.points} points were not taken: {reason}", rejected_points=lost
+            ) from failure
 
     def _advise(self, text: str) -> None:
         """Log what is no failure; the same once."""

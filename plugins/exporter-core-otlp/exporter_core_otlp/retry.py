@@ -13,7 +13,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from exporter_core import ExporterError
+from exporter_core import DeadlineExceededError, ExporterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core_otlp.config import RetryConfig
 
-__all__ = ["RetryableError", "Retrying", "retry_after_seconds"]
+__all__ = ["GivenUpError", "RetryableError", "Retrying", "retry_after_seconds"]
 
 _GROWTH: Final = 1.5
 _JITTER: Final = 0.5
@@ -41,6 +41,10 @@ class RetryableError(ExporterError):
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after: float | None = retry_after
+
+
+class GivenUpError(ExporterError):
+    """There is no time for another attempt; what else is to be sent would fare no better."""
 
 
 class Retrying:
@@ -67,25 +71,32 @@ class Retrying:
         """What the first successful ``attempt()`` returns.
 
         Raises:
-            ExporterError: of an attempt that another one would not better; or of the last one, with why it was.
+            GivenUpError: of the last attempt, with why there is no other.
+            ExporterError: of an attempt that another one would not better.
             DeadlineExceededError, ContextCancelledError: as soon as the context is done, in a wait too.
         """
         config = self._config
         begun = self._monotonic()
         interval = config.initial_interval / 1000
         attempts = 1
+        last: RetryableError | None = None
         while True:
             try:
                 return attempt()
+            except DeadlineExceededError as error:
+                if last is None:
+                    raise
+                raise DeadlineExceededError(f"{error}; attempt {attempts - 1} had failed: {last}") from last
             except RetryableError as error:
                 context.raise_if_done()
+                last = error
                 if not config.enabled:
-                    raise
+                    raise GivenUpError(str(error)) from error
                 delay = max(interval * self._uniform(1 - _JITTER, 1 + _JITTER), error.retry_after or 0.0)
                 reason = self._no_time_for(delay, context, begun)
                 if reason is not None:
                     tried = f"after {attempts} attempts" if attempts > 1 else "after one attempt"
-                    raise ExporterError(f"{error}; given up {tried}: {reason}") from error
+                    raise GivenUpError(f"{error}; given up {tried}: {reason}") from error
             context.wait(delay)
             context.raise_if_done()
             interval = min(interval * _GROWTH, config.max_interval / 1000)

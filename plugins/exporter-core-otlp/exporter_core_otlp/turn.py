@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from exporter_core import Context, ContextCancelledError, ExporterShutdownError
+from exporter_core import Context, ContextCancelledError, DeadlineExceededError, ExporterShutdownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +65,10 @@ class Turn:
         except ContextCancelledError as error:
             context.raise_if_done()
             raise ExporterShutdownError("shut down before the export was done") from error
+        except DeadlineExceededError as error:
+            if context.done:
+                raise
+            raise DeadlineExceededError(f"{error}, {seconds:g} s by the option timeout") from error
         finally:
             self._running = None
             self._give_back()

@@ -8,10 +8,9 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Final
 
-import h11
-
-from exporter_core import ExporterError
+from exporter_core import DeadlineExceededError, ExporterError
 from exporter_core_otlp.http.resolving import resolve
+from exporter_core_otlp.http.tunnel import tunnel
 from exporter_core_otlp.http.waiting import READ, WRITE
 from exporter_core_otlp.retry import RetryableError
 from exporter_core_otlp.tls import reason
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["connect"]
 
 _HEAD_START: Final = 0.25  # seconds before a further address is tried beside one that does not answer (RFC 8305)
-_BUSY: Final = frozenset({502, 503, 504})
 
 
 def connect(context: Context, waiter: Waiter, url: Url, proxy: Url | None, tls: ssl.SSLContext | None) -> socket.socket:
@@ -40,17 +38,21 @@ def connect(context: Context, waiter: Waiter, url: Url, proxy: Url | None, tls: 
     via = f" of the proxy {proxy}" if proxy is not None else ""
     try:
         addresses = resolve(context, nearest.host, nearest.port)
+    except DeadlineExceededError:
+        raise  # which is an OSError too
     except OSError as error:
         raise RetryableError(f"{url}: the host{via} is not found: {reason(error)}") from error
     try:
         sock = _connected(context, waiter, addresses)
+    except DeadlineExceededError:
+        raise
     except OSError as error:
         raise RetryableError(f"{url}: cannot connect{via}: {reason(error)}") from error
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             if proxy is not None:
-                _tunnel(context, waiter, sock, url, proxy)
+                tunnel(context, waiter, sock, url, proxy)
             sock = _with_tls(context, waiter, sock, url, tls)
     except BaseException:
         sock.close()
@@ -127,33 +129,3 @@ def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, url: Url, t
     except BaseException:
         wrapped.close()
         raise
-
-
-def _tunnel(context: Context, waiter: Waiter, sock: socket.socket, url: Url, proxy: Url) -> None:
-    """Have the proxy connect the socket to the URL's server."""
-    headers = [("Host", url.host_port)]
-    if proxy.authorization is not None:
-        headers.append(("Proxy-Authorization", proxy.authorization))
-    http = h11.Connection(h11.CLIENT)
-    head = http.send(h11.Request(method="CONNECT", target=url.host_port, headers=headers)) or b""
-    try:
-        while head:
-            try:
-                head = head[sock.send(head) :]
-            except BlockingIOError:
-                waiter.wait(context, {sock: WRITE})
-        while True:
-            event = http.next_event()
-            if isinstance(event, h11.Response):
-                break
-            if event is h11.NEED_DATA:
-                try:
-                    http.receive_data(sock.recv(4096))
-                except BlockingIOError:
-                    waiter.wait(context, {sock: READ})
-    except (OSError, h11.RemoteProtocolError) as error:
-        raise RetryableError(f"{url}: the proxy {proxy} broke off the connection") from error
-    if event.status_code // 100 != 2:  # noqa: PLR2004 - 2xx
-        kind = RetryableError if event.status_code in _BUSY else ExporterError
-        phrase = event.reason.decode("latin-1")
-        raise kind(f"{url}: the proxy {proxy} refuses to connect to it: {event.status_code} {phrase}".rstrip())

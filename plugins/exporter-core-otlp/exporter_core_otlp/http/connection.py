@@ -99,11 +99,11 @@ class Connection:
             except OSError as error:
                 # A server that refuses a request may close before it has read all of it: its answer may be there.
                 unsent.clear()
-                if self._take(reader, error):
+                if self._take(context, reader, error):
                     return self._finished(reader, whole=False)
             events = READ | WRITE if unsent else READ
             ready = self._waiter.wait(context, {self._sock: events})
-            if ready and self._take(reader, None):
+            if ready and self._take(context, reader, None):
                 return self._finished(reader, whole=not unsent)
 
     def close(self) -> None:
@@ -137,9 +137,10 @@ class Connection:
             if sent:
                 unsent[0] = unsent[0][sent:]
 
-    def _take(self, reader: _AnswerReader, failure: OSError | None) -> bool:
+    def _take(self, context: Context, reader: _AnswerReader, failure: OSError | None) -> bool:
         """Take in what has come; whether the answer is whole. ClosedError with ``failure`` if nothing more comes."""
         while True:
+            context.raise_if_done()  # a server may send without end
             error: OSError | None = None
             try:
                 data = self._sock.recv(_RECEIVED)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import h11
 
-from exporter_core import Destination, ExporterError
+from exporter_core import DeadlineExceededError, Destination, ExporterError
 from exporter_core_otlp.http.address import parse_url, proxy_for
 from exporter_core_otlp.http.compression import gzipped
 from exporter_core_otlp.http.config import OtlpHttpConfig
@@ -40,6 +40,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
         self._headers = self._fixed_headers()
         self._target: bytes | str = self._url.target
         self._proxy_headers: list[tuple[bytes, bytes]] = []
+        self._doing = ""  # for the error of a deadline
         self._waiter: Waiter | None = None
         self._connection: Connection | None = None
 
@@ -56,6 +57,8 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
                 # Sent again, the points would most likely arrive twice.
                 raise ExporterError(f"{self._shown}: {error}, after status {error.status}") from error
             raise RetryableError(f"{self._shown}: {error}") from error
+        except DeadlineExceededError as error:
+            raise DeadlineExceededError(f"{self._shown}: {self._doing} took until the deadline") from error
         except ssl.SSLError as error:
             raise ExporterError(f"{self._shown}: TLS: {reason(error)}") from error
         return judged(answer, self._shown, self.mask)
@@ -94,6 +97,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
                         # The server closed it while the request was on its way: no fault of the request.
                 else:
                     self._drop(connection)
+            self._doing = "connecting"
             proxy = proxy_for(self._url)
             connection = Connection(connect(context, waiter, self._url, proxy, self._tls), waiter)
             forwarding = proxy is not None and self._tls is None
@@ -109,6 +113,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
             target=self._target,
             headers=[*self._headers, *self._proxy_headers, (b"Content-Length", b"%d" % len(request.body))],
         )
+        self._doing = "waiting for the answer"
         try:
             answer = connection.exchange(context, head, request.body)
         except ExporterError as error:

@@ -18,7 +18,7 @@ from exporter_core_otlp.forking import reset_after_fork
 if TYPE_CHECKING:
     from exporter_core import Context
 
-__all__ = ["Address", "resolve"]
+__all__ = ["Address", "in_turn", "resolve"]
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # family and what connect() takes for it
 
@@ -40,12 +40,13 @@ class _Lookup:
             self.addresses = [(family, address) for family, _, _, _, address in found]
         except OSError as error:
             self.error = error
-        except UnicodeError:
+        except ValueError:
             self.error = OSError("not a host name")
+        _lookups.finished(self._host, self)
         with self._lock:
             self.done = True
-        _lookups.finished(self._host, self)
-        for waiter in self._waiters:
+            waiters = self._waiters.copy()
+        for waiter in waiters:
             waiter.cancel()
 
     def wait(self, context: Context) -> None:
@@ -57,6 +58,8 @@ class _Lookup:
             self._waiters.append(waiter)
         waiter.wait(math.inf)
         if not self.done:
+            with self._lock:
+                self._waiters.remove(waiter)
             context.raise_if_done()
 
 
@@ -110,8 +113,16 @@ def resolve(context: Context, host: str, port: int) -> list[Address]:
     lookup.wait(context)
     if lookup.error is not None:
         raise OSError(*lookup.error.args)
-    # The thread may have been asked for another port.
-    found = [(family, (address[0], port, *address[2:])) for family, address in lookup.addresses]
-    first = [address for address in found if address[0] == found[0][0]]
-    others = [address for address in found if address[0] != found[0][0]]
+    return in_turn([(family, _at_port(address, port)) for family, address in lookup.addresses])
+
+
+def in_turn(addresses: list[Address]) -> list[Address]:
+    """The addresses with their families in turn, the first one staying first."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
     return [address for address in chain.from_iterable(zip_longest(first, others)) if address is not None]
+
+
+def _at_port(address: tuple[Any, ...], port: int) -> tuple[Any, ...]:
+    """The address with this port: the thread may have been asked for another."""
+    return (address[0], port, *address[2:])

@@ -1,0 +1,71 @@
+"""A way through an HTTP proxy: ``CONNECT``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import h11
+
+from exporter_core import DeadlineExceededError, ExporterError
+from exporter_core_otlp.http.waiting import READ, WRITE
+from exporter_core_otlp.retry import RetryableError
+
+if TYPE_CHECKING:
+    import socket
+
+    from exporter_core import Context
+    from exporter_core_otlp.http.address import Url
+    from exporter_core_otlp.http.waiting import Waiter
+
+__all__ = ["tunnel"]
+
+_BUSY: Final = frozenset({429, 502, 503, 504})
+
+
+def tunnel(context: Context, waiter: Waiter, sock: socket.socket, url: Url, proxy: Url) -> None:
+    """Have the proxy at the other end connect the socket to the URL's server.
+
+    Raises:
+        RetryableError: the proxy cannot do it for the moment, or breaks off.
+        ExporterError: it refuses.
+        DeadlineExceededError, ContextCancelledError: as soon as the context is done.
+    """
+    headers = [("Host", url.host_port)]
+    if proxy.authorization is not None:
+        headers.append(("Proxy-Authorization", proxy.authorization))
+    http = h11.Connection(h11.CLIENT)
+    head = http.send(h11.Request(method="CONNECT", target=url.host_port, headers=headers)) or b""
+    try:
+        _send(context, waiter, sock, head)
+        answer = _answer(context, waiter, sock, http)
+    except DeadlineExceededError:
+        raise  # which is an OSError too
+    except (OSError, h11.RemoteProtocolError) as error:
+        raise RetryableError(f"{url}: the proxy {proxy} broke off the connection") from error
+    if answer.status_code // 100 != 2:  # noqa: PLR2004 - 2xx
+        kind = RetryableError if answer.status_code in _BUSY else ExporterError
+        said = f"{answer.status_code} {answer.reason.decode('latin-1')}".rstrip()
+        raise kind(f"{url}: the proxy {proxy} refuses to connect to it: {said}")
+
+
+def _send(context: Context, waiter: Waiter, sock: socket.socket, data: bytes) -> None:
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except BlockingIOError:
+            waiter.wait(context, {sock: WRITE})
+
+
+def _answer(context: Context, waiter: Waiter, sock: socket.socket, http: h11.Connection) -> h11.Response:
+    while True:
+        event = http.next_event()
+        if isinstance(event, h11.Response):
+            return event
+        if event is h11.NEED_DATA:
+            waiter.wait(context, {sock: READ})
+            try:
+                http.receive_data(sock.recv(4096))
+            except BlockingIOError:
+                pass
+        elif isinstance(event, h11.ConnectionClosed):
+            raise ConnectionResetError

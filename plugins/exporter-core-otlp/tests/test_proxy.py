@@ -1,0 +1,122 @@
+"""Proxies by environment, as urllib has them."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+
+from exporter_core import ExporterError
+
+
+@pytest.fixture
+def proxy(serve, read_request):
+    """A proxy that connects (``CONNECT``) and passes on (``POST http://...``); ``requests`` are what it was asked."""
+
+    def passing(connection, number):
+        while True:
+            request = read_request(connection)
+            if not request:
+                return None
+            requests.append(request)
+            method, target, _ = request.split(b"\r\n")[0].split(b" ")
+            if method == b"CONNECT":
+                return tunnel(connection, target)
+            host = target.split(b"/")[2]
+            with connect(host) as server:
+                server.sendall(request.replace(target, b"/" + target.split(b"/", 3)[3]))
+                connection.sendall(server.recv(65536))
+
+    def tunnel(connection, target):
+        with connect(target) as server:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=copy, args=(server, connection))
+            back.start()
+            copy(connection, server)
+            back.join()
+
+    def connect(target):
+        host, _, port = target.decode().rpartition(":")
+        return socket.create_connection((host, int(port)))
+
+    def copy(source, destination):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                destination.sendall(piece)
+            destination.shutdown(socket.SHUT_WR)
+
+    requests = []
+    server = serve(passing)
+    server.requests = requests
+    return server
+
+
+def test_http_goes_through_the_proxy_with_the_whole_url(proxy, sink, make_exporter, context, data, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://alice:s3cret@127.0.0.1:{proxy.port}")
+    exporter = make_exporter(sink.endpoint)
+    for _ in range(2):
+        exporter.export(context, data)
+    assert len(sink.points()) == 2
+    assert proxy.connections == 1
+    for request in proxy.requests:
+        assert request.startswith(f"POST {sink.endpoint} HTTP/1.1\r\n".encode())
+        assert b"Proxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n" in request
+
+
+def test_https_goes_through_a_tunnel_and_the_proxy_sees_nothing_of_it(
+    proxy, serve, make_exporter, certificates, context, data, monkeypatch
+):
+    server = serve(wrap=certificates.wrap)
+    monkeypatch.setenv("https_proxy", f"alice:s3cret@127.0.0.1:{proxy.port}")
+    exporter = make_exporter(
+        f"https://localhost:{server.port}/",
+        tls={"ca_file": certificates.ca_file},
+        headers=[{"name": "api-key", "value": "t0ken"}],
+    )
+    for _ in range(2):
+        exporter.export(context, data)
+    (request,) = proxy.requests
+    assert request.startswith(f"CONNECT localhost:{server.port} HTTP/1.1\r\n".encode())
+    assert b"Proxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n" in request
+    assert b"t0ken" not in request
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("bypassed", ["127.0.0.1", "*", "127.0.0.1:{port},other"])
+def test_what_no_proxy_names_is_connected_to_directly(proxy, sink, make_exporter, context, data, monkeypatch, bypassed):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("no_proxy", bypassed.format(port=sink.port))
+    make_exporter(sink.endpoint).export(context, data)
+    assert len(sink.points()) == 1
+    assert proxy.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "refuses to connect to it: 407 Proxy Auth"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", r"refuses to connect to it: 503 Busy$"),
+        (b"", "broke off the connection"),
+        (b"nonsense\r\n\r\n", "broke off the connection"),
+    ],
+)
+def test_a_proxy_that_refuses_is_named_without_its_credentials(
+    serve, make_exporter, context, data, monkeypatch, read_request, answer, message
+):
+    def refusing(connection, number):
+        read_request(connection)
+        connection.sendall(answer)
+
+    server = serve(refusing)
+    monkeypatch.setenv("https_proxy", f"http://alice:s3cret@127.0.0.1:{server.port}")
+    with pytest.raises(ExporterError, match=message) as caught:
+        make_exporter("https://collector.test/", retry={"enabled": False}).export(context, data)
+    assert f"the proxy http://127.0.0.1:{server.port}/" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_proxy_of_another_kind_is_an_error(make_exporter, context, data, monkeypatch):
+    monkeypatch.setenv("all_proxy", "socks5://alice:s3cret@127.0.0.1:1080")
+    with pytest.raises(ExporterError, match="the environment's proxy for http:// is not supported") as caught:
+        make_exporter("http://collector.test/").export(context, data)
+    assert "s3cret" not in str(caught.value)
