@@ -115,5 +115,5 @@ bench: $(STAMP) ## run the benchmarks
 
 .PHONY: clean
 clean: ## remove everything that make has made
-	@rm -rf .venv .venv-* .tools dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	@rm -rf .venv .venv-* .tools .artefacts dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

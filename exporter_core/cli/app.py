@@ -60,7 +60,16 @@ def _imported(name: str) -> Any:  # Any: a command of Typer's, whose type is not
     function = getattr(import_module(f"exporter_core.cli.{where.module}"), where.function)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
     alone.command(name)(function)
-    return get_command(alone)
+    command = get_command(alone)
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            # Typer shows an argument's Python type behind its name: "NAME <list[str]>".
+            vars(parameter)["display_type_rich"] = _no_type
+    return command
+
+
+def _no_type(ctx: Any) -> None:  # Any: a type of Typer's, which is not public
+    del ctx
 
 
 app = typer.Typer(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path  # noqa: TC003 - Typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from exporter_core.cli import output
+from exporter_core.cli._progress import progress
+from exporter_core.cli._reports import as_json_text, text_look, write_report
 from exporter_core.cli.checking import options_of, stopped_by_signals
 from exporter_core.cli.completion import exporter_names
-from exporter_core.cli.files import check_writable, write_text
+from exporter_core.cli.files import check_writable, write_result
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from exporter_core.conformance.engine import Report
-    from exporter_core.conformance.running import Run
+    from exporter_core.cli._reports import Form
+    from exporter_core.conformance.clause import Clause
 
 __all__ = ["check"]
 
@@ -38,8 +37,16 @@ def check(
     guarded: Annotated[bool, typer.Option("--guarded", help="The exporter behind the guard only.")] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A SHOULD that failed counts as a MUST.")] = False,
-    format: Annotated[Literal["text", "json"], typer.Option(help="Of the report.")] = "text",  # noqa: A002 - the option
-    file: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the report there.")] = None,
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["text", "json", "junit"] | None,
+        typer.Option(metavar="FORM", help="Of the report: text, json, junit. [text]", show_default=False),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="The same as --format json; also for --list, --explain.")
+    ] = False,
+    file: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the report to this file.")
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -60,6 +67,7 @@ def check(
     ] = False,
     explain: Annotated[str | None, typer.Option(metavar="ID", help="Say what a clause asks for.")] = None,
     list_clauses: Annotated[bool, typer.Option("--list", help="Show every clause.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Write the JSON Schema of the JSON report.")] = False,
 ) -> int:
     """Check an exporter against the exporter contract.
 
@@ -68,11 +76,12 @@ def check(
 
     Example: exporter-core check sqlite --clause 'SHD-*'
     """
-    if list_clauses:
-        _list(clause or [])
+    form = _form(format, json=json)
+    if schema:
+        _write_schema(file)
         return 0
-    if explain is not None:
-        _explain(explain)
+    if list_clauses or explain is not None:
+        _tell_of(clause or [] if explain is None else [explain], form, file, whole=explain is not None)
         return 0
     if target is None:
         raise SetupError("which exporter? give a name (exporter-core list shows them) or module:Class")
@@ -81,92 +90,64 @@ def check(
     from exporter_core.conformance.running import Settings  # noqa: PLC0415 - as above
 
     given = None if config is None else options_of(config)
-    if file is not None:
-        check_writable(file)
+    check_writable(file)
     both = raw == guarded
-    with _Progress(target) as progress, stopped_by_signals() as stop:
+    modes = [*(["raw"] if raw or both else []), *(["guarded"] if guarded or both else [])]
+    with progress(target, len(_select(clause or [])) * len(modes)) as shown, stopped_by_signals() as stop:
         report = run(
             target,
             patterns=clause or [],
-            modes=[*(["raw"] if raw or both else []), *(["guarded"] if guarded or both else [])],  # type: ignore[list-item]  # mypy widens the literals
+            modes=modes,  # type: ignore[arg-type]  # mypy widens the literals
             options=given,
             sink=sink,
             settings=Settings(seed=seed),
             allow_real_backend=allow_real_backend,
-            progress=progress,
+            progress=shown.ended,
+            begun=shown.begun,
             stop=stop,
         )
-    _write(report, format, file, strict=strict)
+    write_report(report, form, file, strict=strict)
     return conclude(report, strict=strict).exit_code
 
 
-def _write(report: Report, form: str, file: Path | None, *, strict: bool) -> None:
-    import json  # noqa: PLC0415 - reports only
-
-    from exporter_core.conformance.report import as_json, as_text  # noqa: PLC0415 - as above
-
-    if form == "json":
-        text = json.dumps(as_json(report, strict=strict), indent=2) + "\n"
-    else:
-        colour = file is None and sys.stdout is not None and output.coloured(sys.stdout)
-        text = as_text(report, colour=colour, strict=strict)
-    if file is None:
-        output.write(text)
-    else:
-        write_text(file, text, replace=True)
+def _form(form: Form | None, *, json: bool) -> Form:
+    if json and form not in (None, "json"):
+        raise SetupError(f"--json and --format {form}: choose one")
+    return "json" if json else form or "text"
 
 
-def _list(patterns: list[str]) -> None:
-    for one in _select(patterns):
-        output.write(f"{one.id:<8}{one.mark:<9}{one.technique}  {one.promise}\n")
-
-
-def _explain(identifier: str) -> None:
-    from exporter_core.conformance.clause import TECHNIQUES  # noqa: PLC0415 - imports the SDK
-
-    for one in _select([identifier]):
-        canary = "static: it rests on the mutants" if one.canary is None else one.canary.__doc__
-        rows = {
-            "level": one.mark,
-            "since": f"contract v{one.since}",
-            "contract": one.words,
-            "technique": f"{one.technique}: {TECHNIQUES[one.technique]}",
-            "how": " ".join((one.function.__doc__ or "").split()),
-            "canary": canary,
-            "look at": one.check,
-            "after": ", ".join(one.after) or "-",
-        }
-        output.write(f"{one.id}  {one.promise}\n")
-        output.write("".join(f"  {name:<11}{value}\n" for name, value in rows.items()))
-
-
-def _select(patterns: list[str]) -> list[Any]:  # Any: clauses, whose type is imported where it is used
-    from exporter_core.conformance.clause import select  # noqa: PLC0415 - imports the SDK
+def _select(patterns: Sequence[str]) -> list[Clause]:
+    from exporter_core.conformance.clause import in_order, select  # noqa: PLC0415 - imports the SDK
 
     found = select(patterns)
     if not found:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --list shows them all")
-    return sorted(found, key=lambda one: one.id)
+    return in_order(found)
 
 
-class _Progress:
-    """A line on standard error, on a terminal only, that counts results."""
+def _tell_of(patterns: Sequence[str], form: Form, file: str | None, *, whole: bool) -> None:
+    """Write about clauses without checking anything: a line about each, or all that there is."""
+    found = _select(patterns)
+    if form == "json":
+        from exporter_core.conformance.report.json_report import clause_as_json  # noqa: PLC0415 - JSON only
 
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._done = 0
-        self._shown = sys.stderr is not None and sys.stderr.isatty()
+        text = as_json_text([clause_as_json(one) for one in found])
+    elif form == "text":
+        from exporter_core.conformance.clause import TECHNIQUES  # noqa: PLC0415 - text only
+        from exporter_core.conformance.report.text import explained, listed  # noqa: PLC0415 - text only
 
-    def __enter__(self) -> Callable[[Run], object]:
-        return self._tell
+        look = text_look(file)
+        text = (
+            "\n".join(explained(one, TECHNIQUES[one.technique], **look) for one in found)
+            if whole
+            else listed(found, **look)
+        )
+    else:
+        raise SetupError(f"--format {form}: reports only; clauses are written as text or json")
+    write_result(file, text, replace=True)
 
-    def __exit__(self, *_exception: object) -> None:
-        if self._shown:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
 
-    def _tell(self, run: Run) -> None:
-        self._done += 1
-        if self._shown:
-            sys.stderr.write(f"\r\033[K{output.printable(self._target)}: {self._done} results, {run.id} {run.mode}")
-            sys.stderr.flush()
+def _write_schema(file: str | None) -> None:
+    from exporter_core.conformance.report import json_schema  # noqa: PLC0415 - the schema only
+
+    write_result(file, as_json_text(json_schema()), replace=True)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
+from exporter_core.cli import output
 from exporter_core.errors import SetupError
 
-__all__ = ["check_writable", "write_text"]
+__all__ = ["STANDARD_OUTPUT", "check_writable", "write_result", "write_text"]
+
+STANDARD_OUTPUT: Final = "-"
+"""The name of a file that stands for standard output."""
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise SetupError if :func:`write_text` could not write the file, or replace it; nothing is written."""
+def check_writable(path: str | os.PathLike[str] | None) -> None:
+    """Raise SetupError if :func:`write_result` could not write the file, or replace it; nothing is written."""
+    if path is None or str(path) == STANDARD_OUTPUT:
+        return
     file = Path(path)
     if file.is_dir():
         raise SetupError(f"{path}: is a directory; name a file")
@@ -20,6 +27,14 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise SetupError(f"{path}: cannot be written: the folder {file.parent} does not exist")
     if not os.access(there, os.W_OK):
         raise SetupError(f"{path}: cannot be written: permission denied")
+
+
+def write_result(path: str | os.PathLike[str] | None, text: str, *, replace: bool = False) -> None:
+    """Write what a command made: to standard output without a file or for ``-``, else as :func:`write_text` does."""
+    if path is None or str(path) == STANDARD_OUTPUT:
+        output.write(text)
+    else:
+        write_text(path, text, replace=replace)
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, replace: bool = False) -> None:

@@ -8,8 +8,7 @@ import typer
 
 from exporter_core.cli.asking import ask
 from exporter_core.cli.completion import exporter_names
-from exporter_core.cli.files import write_text
-from exporter_core.cli.output import write
+from exporter_core.cli.files import write_result
 from exporter_core.cli.template import config_text
 
 __all__ = ["init"]
@@ -22,7 +21,7 @@ def init(
     ],
     *,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file; - is standard output.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
@@ -35,7 +34,4 @@ def init(
     """
     results = ask(names)
     text = config_text([(name, results[name]) for name in names])
-    if output is None:
-        write(text)
-    else:
-        write_text(output, text, replace=force)
+    write_result(output, text, replace=force)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 
+from exporter_core._printable import printable
 from exporter_core.errors import ConfigError, ExporterCoreError, SetupError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "report",
     "report_usage",
     "show",
+    "stdout_kept",
     "warn",
     "warn_of",
     "write",
@@ -107,9 +109,9 @@ def _encodable(text: str, stream: TextIO) -> str:
 
 
 @contextmanager
-def stdout_for_json(json: bool) -> Iterator[None]:
-    """Where a JSON document is to come, send whatever else writes to standard output to standard error: plugins may."""
-    if not json:
+def stdout_kept(when: bool = True) -> Iterator[None]:
+    """Meanwhile, send what writes to standard output to standard error: plugins may, and it is for the answer alone."""
+    if not when:
         yield
         return
     out = _stdout()
@@ -117,20 +119,12 @@ def stdout_for_json(json: bool) -> Iterator[None]:
     kept = os.dup(1)
     os.dup2(2, 1)  # also for what does not write through sys.stdout
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         out.flush()
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def printable(text: str) -> str:
-    """The text with characters that a terminal would act on, or could not show, written as escapes."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def fail(message: str) -> None:

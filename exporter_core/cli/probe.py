@@ -35,7 +35,7 @@ class _Step(NamedTuple):
 
 
 def probe(
-    file: Annotated[Path, typer.Argument(help="The config file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The config file.", show_default=False)],
     timeout: Annotated[
         float, typer.Option(min=0.01, metavar="SECONDS", help="What each step may take, with each exporter.")
     ] = 10.0,
@@ -56,7 +56,7 @@ def probe(
         output.warn_of(problem)
     registry = ExporterRegistry(policy=config.policy)
     steps = []
-    with output.stdout_for_json(json):
+    with output.stdout_kept(json):
         for settings in config.readers:
             for step in _steps(config, settings, registry, timeout):
                 steps.append(step)

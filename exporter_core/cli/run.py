@@ -30,7 +30,8 @@ _REFRESH_SECONDS = 0.25
 
 def run(  # noqa: PLR0917 - Typer passes them by name
     file: Annotated[
-        Path | None, typer.Argument(help="The config file; without one, metrics go to SQLite.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="FILE", help="The config file; without one, metrics go to SQLite.", show_default=False),
     ] = None,
     duration: Annotated[
         float | None,
@@ -66,7 +67,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     history = History()
     # From here on, so that the last collection, at the end, does not come right behind a scheduled one.
     began = MONOTONIC.monotonic()
-    with _stop_on_signals() as stop, output.stdout_for_json(json):
+    with _stop_on_signals() as stop, output.stdout_kept(json):
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
         pipeline = _pipeline(config, shutdown_timeout, history)
         try:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from exporter_core.cli.files import write_text
-from exporter_core.cli.output import emit_json, warn
-from exporter_core.errors import SetupError
-
-if TYPE_CHECKING:
-    from exporter_core.discovery import PluginEntry
-    from exporter_core.exporter import ExporterConfig
-    from exporter_core.registry import ExporterRegistry
+from exporter_core.cli.files import write_result
+from exporter_core.cli.output import stdout_kept, warn
 
 __all__ = ["schema"]
 
@@ -24,7 +16,7 @@ __all__ = ["schema"]
 def schema(
     *,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file; - is standard output.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
@@ -39,29 +31,6 @@ def schema(
     from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
 
     # What a plugin prints while it is imported is no part of the schema.
-    with contextlib.redirect_stdout(sys.stderr):
-        made = json_schema(_Warning(ExporterRegistry()))
-    if output is None:
-        emit_json(made)
-    else:
-        write_text(output, json.dumps(made, indent=2) + "\n", replace=force)
-
-
-class _Warning:
-    """The registry, with a warning for each exporter that cannot be loaded."""
-
-    def __init__(self, registry: ExporterRegistry) -> None:
-        self._registry = registry
-
-    def entries(self) -> tuple[PluginEntry, ...]:
-        return self._registry.entries()
-
-    def select(self, name: str) -> PluginEntry:
-        return self._registry.select(name)
-
-    def config_model(self, name: str) -> type[ExporterConfig]:
-        try:
-            return self._registry.config_model(name)
-        except SetupError as error:
-            warn(f"left out: {error}")
-            raise
+    with stdout_kept():
+        made = json_schema(ExporterRegistry(), left_out=lambda error: warn(f"left out: {error}"))
+    write_result(output, json.dumps(made, indent=2) + "\n", replace=force)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter_core.cli.output import emit_json, printable, report, warn_of, write
+from exporter_core.cli.output import emit_json, printable, report, stdout_kept, warn_of, write
 from exporter_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def _outcome(file: str) -> PipelineConfig | ConfigError:
     from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
 
     # What a plugin prints while it is imported is not what this command has to say.
-    with contextlib.redirect_stdout(sys.stderr):
+    with stdout_kept():
         try:
             return load_config(file)
         except ConfigError as error:

@@ -18,7 +18,7 @@ from exporter_core.config.models import (
     Resource,
     View,
 )
-from exporter_core.config.readers import Models, read_exporter, read_reader
+from exporter_core.config.readers import Models, Remembering, read_exporter, read_reader
 from exporter_core.config.report import Report
 from exporter_core.config.resource import read_resource
 from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
@@ -166,6 +166,7 @@ def _readers(
     """
     exporters = exporters if isinstance(exporters, dict) else {}
     models = registry if registry is not None or policy is None else _installed(policy)
+    models = None if models is None else Remembering(models)
     readers: list[ReaderSettings] = []
     used: set[str] = set()
     for number, item in enumerate(_list(items)):

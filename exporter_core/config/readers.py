@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from pydantic import ValidationError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
 
-__all__ = ["Models", "read_exporter", "read_reader"]
+__all__ = ["Models", "Remembering", "read_exporter", "read_reader"]
 
 _INTERVAL: Final = 60_000  # milliseconds, as in the configuration schema
 _TIMEOUT: Final = 30_000
@@ -39,6 +39,33 @@ class Models(Protocol):
     def config_model(self, name: str) -> type[ExporterConfig]:
         """The model of an exporter's options; imports that plugin."""
         raise NotImplementedError
+
+
+class Remembering:
+    """A registry that is asked once for each name: a file may name one exporter in many readers."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._answers: dict[tuple[str, str], Any] = {}  # Any: an entry, a model, or the error
+
+    def select(self, name: str) -> object:
+        """The registry's answer."""
+        return self._once("select", name)
+
+    def config_model(self, name: str) -> type[ExporterConfig]:
+        """The registry's answer."""
+        return cast("type[ExporterConfig]", self._once("config_model", name))
+
+    def _once(self, question: str, name: str) -> object:
+        if (question, name) not in self._answers:
+            try:
+                self._answers[question, name] = getattr(self._models, question)(name)
+            except SetupError as error:
+                self._answers[question, name] = error
+        answer = self._answers[question, name]
+        if isinstance(answer, SetupError):
+            raise answer.with_traceback(None)  # it would grow by each time it is raised
+        return answer
 
 
 def read_exporter(

@@ -9,14 +9,18 @@ from pydantic.json_schema import GenerateJsonSchema
 from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
 from exporter_core.config.readers import Models
-from exporter_core.errors import SetupError
+from exporter_core.errors import PluginLoadError, SetupError
+from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded
+from exporter_core.masking import Masker, cause_of, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pydantic import BaseModel
 
 __all__ = ["json_schema"]
+
+_SCHEMA_SECONDS = 10.0  # for the code of one plugin's options
 
 
 class _Named(Protocol):
@@ -40,10 +44,14 @@ class _Generator(GenerateJsonSchema):
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as in the base class
 
 
-def json_schema(registry: Listing) -> dict[str, Any]:  # Any: JSON
+def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] | None = None) -> dict[str, Any]:
     """The schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
 
     Exporters that cannot be loaded, or that the registry's policy forbids, are left out. This imports the others.
+
+    Args:
+        registry: the exporters.
+        left_out: told why, for each exporter that is left out.
     """
     schema = FileModel.model_json_schema(schema_generator=_Generator)
     definitions = schema["$defs"]
@@ -54,10 +62,11 @@ def json_schema(registry: Listing) -> dict[str, Any]:  # Any: JSON
     exporters: dict[str, Any] = {}  # Any: JSON
     for name in sorted({"none", *(entry.name for entry in registry.entries())}):
         try:
-            model = registry.config_model(name)
-        except SetupError:
+            options = _options_schema(registry.config_model(name), name)
+        except SetupError as error:
+            if left_out is not None:
+                left_out(error)
             continue
-        options = _options_schema(model, name)
         definitions.update(options.pop("$defs", {}))
         definitions[_definition(name)] = options
         exporters[name] = {"anyOf": [{"$ref": f"#/$defs/{_escaped(_definition(name))}"}, {"type": "null"}]}
@@ -83,10 +92,22 @@ def json_schema(registry: Listing) -> dict[str, Any]:  # Any: JSON
 
 
 def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any: JSON
-    """The schema of an exporter's options, its definitions under names that no other exporter's have."""
-    schema = model.model_json_schema(
-        schema_generator=_Generator, ref_template=f"#/$defs/{_escaped(_definition(name))}.{{model}}"
-    )
+    """The schema of an exporter's options, its definitions under names that no other exporter's have.
+
+    Raises:
+        PluginLoadError: the model's own code failed, or took too long.
+    """
+    template = f"#/$defs/{_escaped(_definition(name))}.{{model}}"
+    try:
+        schema = bounded(
+            lambda: model.model_json_schema(schema_generator=_Generator, ref_template=template), _SCHEMA_SECONDS
+        )
+    except TookTooLongError:
+        text = f"exporter {name!r}: the JSON Schema of its options took longer than {_SCHEMA_SECONDS:g} s"
+        raise PluginLoadError(text) from None
+    except CodeFailedError as failed:
+        text = f"exporter {name!r}: its options have no JSON Schema: {describe(failed.told, Masker())}"
+        raise PluginLoadError(text) from cause_of(failed.told, Masker())
     inner = schema.pop("$defs", {})
     return {**schema, "$defs": {f"{_definition(name)}.{key}": value for key, value in inner.items()}}
 

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.harness import Capabilities, Harness
+    from exporter_core.conformance.journal import Event, Exchange
     from exporter_core.conformance.subject import Driven, Mode, Subject
     from exporter_core.conformance.tokens import Point
     from exporter_core.exporter import ExporterConfig
 
-__all__ = ["SHORT", "Case", "lines", "told"]
+__all__ = ["SHORT", "Case", "lines", "told", "wire_lines"]
 
 SHORT = 0.03
 """Seconds of a deadline that is meant to pass."""
@@ -72,6 +73,8 @@ class Case:
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
         self.observations: list[str] = []
+        self.exchanges: list[Exchange] = []
+        """The requests that the backend got, once the run is over."""
         self.tainted = False
         """Whether something of this run goes on although it is over."""
         self._canary = clause.canary if canary else None
@@ -369,7 +372,10 @@ class Case:
             for context in self._contexts:
                 context.cancel("the clause is over")
             if self._harness is not None:
-                self._harness.teardown()
+                try:
+                    self.exchanges = list(self._harness.wire_log())
+                finally:
+                    self._harness.teardown()
             leave.join(_LEAVE)
             limit = monotonic() + _LEAVE
             for call in self._calls:
@@ -395,8 +401,29 @@ def told(call: Call) -> str:
     return "it returned" if call.result is None else f"it returned {type(call.result).__name__}"
 
 
-def lines(events: Sequence[Any]) -> list[dict[str, Any]]:
+def lines(events: Sequence[Event]) -> list[dict[str, Any]]:
     """Events as JSON has them, in the order in which they happened, the first one at 0 seconds."""
     ordered = sorted(events, key=lambda event: event.seconds)
-    start = ordered[0].seconds if ordered else 0.0
-    return [{"seconds": round(event.seconds - start, 6), "kind": event.kind, "text": event.text} for event in ordered]
+    since = _clock(events)
+    return [{"seconds": since(event.seconds), "kind": event.kind, "text": event.text} for event in ordered]
+
+
+def wire_lines(exchanges: Sequence[Exchange], events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Exchanges as JSON has them, in seconds of the same timeline."""
+    since = _clock(events)
+    return [
+        {
+            **one._asdict(),
+            "seconds": since(one.seconds),
+            "stored": since(one.stored),
+            "answered": since(one.answered),
+            "headers": [list(header) for header in one.headers],
+            "problems": list(one.problems),
+        }
+        for one in sorted(exchanges, key=lambda one: one.seconds)
+    ]
+
+
+def _clock(events: Sequence[Event]) -> Callable[[float | None], float | None]:
+    start = min((event.seconds for event in events), default=0.0)
+    return lambda seconds: None if seconds is None else round(seconds - start, 6)

@@ -10,15 +10,28 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from exporter_core.conformance.canaries import Canary
     from exporter_core.conformance.case import Case
 
-__all__ = ["Clause", "Level", "Technique", "clause", "clauses", "select"]
+__all__ = ["FAMILIES", "TECHNIQUES", "Clause", "Level", "Technique", "clause", "clauses", "in_order", "select"]
 
 Level = Literal["MUST", "SHOULD", "INFO"]
 Technique = Literal["S", "X", "G", "F", "Q", "T", "C"]
+
+FAMILIES = {
+    "INT": "Interface",
+    "KND": "Instrument kinds",
+    "EXP": "Export",
+    "HND": "Errors",
+    "DAT": "Data",
+    "FLU": "Flush",
+    "SHD": "Shutdown",
+    "CON": "Concurrency",
+    "PY": "Python",
+}
+"""The families by the first part of their clauses' identifiers, in the order in which people read them."""
 
 TECHNIQUES: dict[Technique, str] = {
     "S": "sequential calls, each data point with an identity of its own",
@@ -66,6 +79,16 @@ class Clause:
     def family(self) -> str:
         """The first part of the identifier."""
         return self.id.partition("-")[0]
+
+    @property
+    def how(self) -> str:
+        """How it is checked, in one line."""
+        return " ".join((self.function.__doc__ or "").split())
+
+    @property
+    def fault(self) -> str | None:
+        """What its canary does wrong, in one line; None for a static canary."""
+        return None if self.canary is None else " ".join((self.canary.__doc__ or "").split())
 
     @property
     def mark(self) -> str:
@@ -144,3 +167,11 @@ def select(patterns: Sequence[str] = ()) -> tuple[Clause, ...]:
     if not patterns:
         return found
     return tuple(one for one in found if any(fnmatchcase(one.id, pattern.upper()) for pattern in patterns))
+
+
+def in_order(found: Iterable[Clause]) -> list[Clause]:
+    """Clauses in the order in which people read them: by family, then by number."""
+    families = list(FAMILIES)
+    return sorted(
+        found, key=lambda one: (families.index(one.family) if one.family in FAMILIES else len(families), one.id)
+    )

@@ -29,8 +29,6 @@ __all__ = ["Report", "check"]
 
 _LOOK = 0.2  # seconds until a signal's handler is run
 
-_FAMILIES = ("INT", "KND", "EXP", "HND", "DAT", "FLU", "SHD", "CON", "PY")
-
 
 @dataclass
 class Report:
@@ -56,11 +54,6 @@ class Report:
         """What came of this clause in this mode."""
         return self.runs[clause, mode]
 
-    def order(self, clause: str) -> tuple[int, str]:
-        """Where a clause stands in a report: by family, then by number."""
-        family = clause.partition("-")[0]
-        return (_FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)), clause
-
 
 def check(
     target: str,
@@ -73,6 +66,7 @@ def check(
     settings: Settings | None = None,
     allow_real_backend: bool = False,
     progress: Callable[[Run], object] | None = None,
+    begun: Callable[[str, Mode], object] = lambda _clause, _mode: None,
     stop: threading.Event | None = None,
 ) -> Report:
     """Check an exporter, each mode in worker processes of its own, side by side.
@@ -88,6 +82,7 @@ def check(
         settings: seed and bounds.
         allow_real_backend: run although the backend is a real one, or may be; no canaries run against a real one.
         progress: told of each result, from any thread.
+        begun: told of each clause that begins, and in which mode, from any thread.
         stop: ends the check when it is set; the report has what there is until then.
 
     Raises:
@@ -109,7 +104,7 @@ def check(
         "settings": asdict(settings),
         "allow_real_backend": allow_real_backend,
     }
-    runs = [partial(_Mode(report, mode, progress).run, task, stop, alone=alone) for mode in report.modes]
+    runs = [partial(_Mode(report, mode, progress, begun).run, task, stop, alone=alone) for mode in report.modes]
     for group in [[one] for one in runs] if alone else [runs]:
         _side_by_side(group, stop)
     report.stopped = len(report.runs) < len(chosen) * len(report.modes)
@@ -147,22 +142,32 @@ def _side_by_side(functions: Sequence[Callable[[], None]], stop: threading.Event
 class _Mode:
     """One mode of a check: takes what its workers tell into the report."""
 
-    def __init__(self, report: Report, mode: Mode, progress: Callable[[Run], object] | None) -> None:
+    def __init__(
+        self,
+        report: Report,
+        mode: Mode,
+        progress: Callable[[Run], object] | None,
+        begun: Callable[[str, Mode], object],
+    ) -> None:
         self._report = report
         self._mode: Mode = mode
         self._progress = progress
+        self._begun = begun
 
     def run(self, task: dict[str, Any], stop: threading.Event, *, alone: bool) -> None:
         """Run every clause that the report has."""
         task = {**task, "mode": self._mode}
         with Pool(self._mode, self._report.clauses, task, self._report.settings.patience) as pool:
-            pool.run(self._found, self._add, stop, most=1 if alone else None)
+            pool.run(self._found, self._add, stop, most=1 if alone else None, begun=self._begin)
 
     def _found(self, subject: Mapping[str, Any]) -> None:
         self._report.origin = subject["origin"]
         self._report.tier = subject["tier"]
         if "options" in subject:
             self._report.options = subject["options"]
+
+    def _begin(self, clause: str) -> None:
+        self._begun(clause, self._mode)
 
     def _add(self, run: Run) -> None:
         self._report.runs[run.id, self._mode] = run

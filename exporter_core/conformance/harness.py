@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from exporter_core.conformance.journal import Exchange
     from exporter_core.conformance.tokens import Point
 
 __all__ = ["FAULTS", "Capabilities", "Harness", "watched"]
@@ -111,6 +112,10 @@ class Harness(ABC):
     def connections(self) -> int | None:
         """How many connections the backend has open; None where there are none to count."""
         return None
+
+    def wire_log(self) -> Iterable[Exchange]:
+        """The requests that the backend got, for the report; asked for once, when the clause is over."""
+        return ()
 
     def after_fork(self) -> None:  # noqa: B027 - a hook
         """Called in a forked child, before the exporter is used there: renew locks, open the gate."""

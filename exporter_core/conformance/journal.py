@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Call", "Event", "Journal"]
+__all__ = ["Call", "Event", "Exchange", "Journal"]
 
 
 class Event(NamedTuple):
@@ -20,6 +20,32 @@ class Event(NamedTuple):
     kind: str
     """``call``, ``enter``, ``leave``, ``return``, ``wire``, ``gate`` or ``note``."""
     text: str
+
+
+class Exchange(NamedTuple):
+    """One request to the backend and its answer, as a wire log shows them. Seconds are on the monotonic clock."""
+
+    seconds: float
+    """When it had arrived."""
+    request: str
+    """Such as ``"POST /v1/metrics"``."""
+    headers: tuple[tuple[str, str], ...] = ()
+    size: int = 0
+    """Bytes of the body, as they were sent."""
+    points: int = 0
+    """Data points in it."""
+    connection: int | None = None
+    """The number of the connection that it came on."""
+    fault: str = "ok"
+    """The step of the fault script that it met."""
+    stored: float | None = None
+    """When the backend had its data; None if it took none."""
+    answered: float | None = None
+    """When the answer was complete; None if it never was."""
+    answer: str | None = None
+    """The status that was sent."""
+    problems: tuple[str, ...] = ()
+    """Where it breaks the rules of its protocol."""
 
 
 class Journal:

@@ -98,7 +98,9 @@ def _read(sink: str) -> tuple[str, int]:
     kind, _, port = sink.partition(":")
     kind = kind.replace("-", "_")
     if kind not in SINKS:
-        raise SetupError(f"--sink {sink}: expected one of {', '.join(SINKS)}, or one of a port's own as KIND:PORT")
+        raise SetupError(
+            f"--sink {sink}: expected one of {', '.join(SINKS)}, with a network sink's port after a colon if need be"
+        )
     if not port:
         return kind, 0
     if kind in ("file", "stdout") or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
@@ -123,5 +125,6 @@ def _filled(value: Any, values: Mapping[str, str]) -> Any:  # Any: a part of the
 
 def _value(match: re.Match[str], values: Mapping[str, str]) -> str:
     if match[1] not in values:
-        raise SetupError(f"--config: {match[0]} is not known for this sink; it has {', '.join(values) or 'none'}")
+        known = ", ".join(f"{{{name}}}" for name in values) or "none"
+        raise SetupError(f"--config: {match[0]} is not known for this sink; it has {known}")
     return values[match[1]]

@@ -163,6 +163,7 @@ class Pool:
         done: Callable[[Run], None],
         stop: threading.Event,
         *,
+        begun: Callable[[str], object] = lambda _clause: None,
         most: int | None = None,
     ) -> None:
         """Run every clause.
@@ -171,12 +172,13 @@ class Pool:
             found: told what a worker says of its subject.
             done: told of each result.
             stop: ends the run when it is set.
+            begun: told of each clause that begins.
             most: workers at a time.
 
         Raises:
             SetupError: the subject cannot be had.
         """
-        self._found, self._done = found, done
+        self._found, self._done, self._begun = found, done, begun
         while self._left and not stop.is_set():
             self._assign(most or _MOST)
             ready, _, _ = polling.select([worker.reading for worker in self._workers], [], [], _LOOK)
@@ -200,6 +202,7 @@ class Pool:
         idle = next((one for one in self._workers if _idle(one)), None)
         if idle is not None:
             idle.give(clause, self._failed)
+            self._begun(clause)
         elif len(self._workers) < most:
             self._workers.append(Worker({**self._task, "first": self._started == 0}))
             self._started += 1

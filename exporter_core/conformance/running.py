@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance.case import Case, lines
+from exporter_core.conformance.case import Case, lines, wire_lines
 from exporter_core.conformance.verdicts import Verdict, VerdictError
 from exporter_core.masking import Masker, masker_for
 
@@ -52,6 +52,8 @@ class Run:
     """``died``, ``survived``, ``undecided``, ``static`` or ``not run``; empty where the clause did not pass."""
     canary_seen: str = ""
     timeline: list[dict[str, Any]] = field(default_factory=list)
+    wire: list[dict[str, Any]] = field(default_factory=list)
+    """The requests that the backend got, with their answers."""
     seconds: float = 0.0
     tainted: bool = False
     dump: str = ""
@@ -108,6 +110,8 @@ def _try_canary(clause: Clause, subject: Subject, mode: Mode, settings: Settings
 def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> VerdictError | None:
     """Why the clause is not run at all."""
     harness = subject.harness
+    if "partial_success" in clause.needs and subject.of_the_sdk:
+        return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
     first = "INT-01"
     for before in (first, *clause.after) if clause.technique != "T" else ():
         if failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
@@ -115,8 +119,6 @@ def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> Ve
     for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():
         if fnmatchcase(clause.id, pattern):
             return VerdictError(Verdict.NOT_APPLICABLE, reason)
-    if "partial_success" in clause.needs and subject.of_the_sdk:
-        return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
     unseen = _unobservable(clause, harness)
     return None if unseen is None else VerdictError(Verdict.UNOBSERVABLE, unseen)
 
@@ -183,3 +185,14 @@ def _mask(run: Run, case: Case) -> None:
     run.expected, run.seen = mask(run.expected), mask(run.seen)
     run.observations = [mask(text) for text in case.observations]
     run.timeline = [{**line, "text": mask(line["text"])} for line in lines(case.journal.events)]
+    run.wire = [
+        {
+            **line,
+            "request": mask(line["request"]),
+            # With its name, which says of some values that they are secret.
+            "headers": [[name, mask(f"{name}: {value}").partition(": ")[2]] for name, value in line["headers"]],
+            "answer": line["answer"] and mask(line["answer"]),
+            "problems": [mask(text) for text in line["problems"]],
+        }
+        for line in wire_lines(case.exchanges, case.journal.events)
+    ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from exporter_core.conformance import sinks
 from exporter_core.conformance.arrivals import as_points
 from exporter_core.conformance.harness import FAULTS, Capabilities, Harness
+from exporter_core.conformance.journal import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -189,11 +190,28 @@ class SinkHarness(_OnSink):
         return self.sink.count_open()
 
     def teardown(self) -> None:
-        """Add the wire log to the timeline, and end the run's sink."""
+        """Add what the sink saw to the timeline, and end the run's sink."""
         try:
             self._log()
         finally:
             super().teardown()
+
+    def wire_log(self) -> Iterable[Exchange]:
+        """The requests that the sink got."""
+        for one in self.sink.requests()[:_LOGGED]:
+            yield Exchange(
+                seconds=one.received.ns / 1e9,
+                request=f"{one.method} {one.path}".strip(),
+                headers=one.headers,
+                size=one.body_size,
+                points=len(one.points),
+                connection=one.connection,
+                fault=one.fault,
+                stored=None if one.stored is None else one.stored.ns / 1e9,
+                answered=None if one.answered is None else one.answered.ns / 1e9,
+                answer=None if one.status is None else str(one.status),
+                problems=one.problems,
+            )
 
     def _make(self, directory: Path) -> sinks.Sink:  # noqa: ARG002 - a file sink needs it
         return _NETWORK[self.kind](port=self.port, secrets=[self.secret] if self.secret else [])

@@ -82,9 +82,9 @@ class Subject:
         try:
             return model.model_validate({**config, **(self.options or {})})
         except ValidationError as error:
-            said = "; ".join(one.message for one in problems_of(error, model, path=(self.target,)))
+            said = "; ".join(one.message for one in problems_of(error, model))
             way_out = "" if self.harness else "; there is no harness that gives them: use --config"
-            raise SetupError(f"its options do not do: {said}{way_out}") from error
+            raise SetupError(f"exporter {self.target!r}: {said}{way_out}") from error
 
     def drive(self, mode: Mode, options: ExporterConfig, journal: Journal) -> Driven:
         """Build the exporter with these options, raw or behind the guard. Raises what building it raises."""

@@ -232,3 +232,7 @@ def test_every_name_that_cannot_be_used_is_said_in_one_pass(cli, plugins, tmp_pa
         " exporter 'exiting' (made-exiting 2.5)",
     ]
     assert not tmp_path.joinpath("metrics.yaml").exists()
+
+
+def test_a_dash_is_standard_output(cli):
+    assert cli("init", "none", "-o", "-") == cli("init", "none")

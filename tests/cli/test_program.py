@@ -40,6 +40,9 @@ def test_each_command_has_short_help_with_an_example_of_its_own(cli, name):
     assert f"Usage: exporter-core {name}" in done.out
     assert f"Example: exporter-core {name}" in done.out
     assert len(done.out.splitlines()) < 45
+    assert not re.search(r"<\w+[\[>|]", done.out)  # metavars, not the types of Python
+    arguments = re.search(r"^Usage: .*$", done.out, re.MULTILINE)[0].partition("[OPTIONS]")[2]
+    assert arguments.upper() == arguments.replace("module:Class", "MODULE:CLASS")
 
 
 @pytest.mark.parametrize("name", ALL)

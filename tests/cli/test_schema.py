@@ -41,6 +41,38 @@ def test_what_cannot_be_loaded_is_left_out_with_a_warning(cli, plugins):
     assert "warning: left out: exporter 'later' of made-later 2.5 is made for contract version 2" in err
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise SystemExit(3)", "its options have no JSON Schema: SystemExit: 3"),
+        ("threading.Event().wait()", "took longer than 0.2 s"),
+    ],
+)
+def test_options_that_cannot_be_described_are_left_out_with_a_warning(cli, plugins, monkeypatch, code, said):
+    monkeypatch.setattr("exporter_core.config.schema._SCHEMA_SECONDS", 0.2)
+    plugins.add(
+        "odd",
+        f"""
+        import threading
+        from exporter_core import Exporter, ExporterConfig
+
+        class Options(ExporterConfig):
+            @classmethod
+            def model_json_schema(cls, **_):
+                {code}
+
+        class Made(Exporter[Options]):
+            def export(self, context, metrics):
+                pass
+        """,
+    )
+    code, out, err = cli("schema")
+    assert code == 0
+    assert "odd" not in json.loads(out)["$defs"]["PeriodicReader"]["properties"]["exporter"]["properties"]
+    assert "warning: left out: exporter 'odd'" in err
+    assert said in err
+
+
 def test_it_goes_into_a_file_that_is_replaced_only_with_force(cli, tmp_path):
     file = tmp_path / "schema.json"
     assert cli("schema", "-o", str(file)) == (0, "", "")
@@ -53,3 +85,7 @@ def test_it_goes_into_a_file_that_is_replaced_only_with_force(cli, tmp_path):
 
 def test_a_file_that_cannot_be_written_is_one_line(cli, tmp_path):
     assert cli("schema", "-o", str(tmp_path)) == (2, "", f"error: {tmp_path}: is a directory; name a file\n")
+
+
+def test_a_dash_is_standard_output(cli):
+    assert cli("schema", "-o", "-") == cli("schema")

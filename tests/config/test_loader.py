@@ -419,3 +419,13 @@ def test_a_mapping_that_holds_itself_is_refused(registry, minimal) -> None:
 def test_what_is_no_mapping_is_refused(registry) -> None:
     with pytest.raises(ConfigError, match="expected a mapping with the key file_format, not a list"):
         parse_config([], registry=registry)  # type: ignore[arg-type]  # that is the point
+
+
+def test_the_registry_is_asked_once_for_each_name(problems, registry, monkeypatch):
+    asked = []
+    monkeypatch.setattr(registry, "select", lambda name, select=registry.select: (asked.append(name), select(name))[1])
+    reader = "    - periodic: {exporter: {%s: {}}}\n"
+    text = 'file_format: "1.1"\nmeter_provider:\n  readers:\n'
+    found = problems(text + 3 * (reader % "sqllite") + 3 * (reader % "sqlite"))
+    assert len(found) == 3
+    assert [asked.count(name) for name in ("sqllite", "sqlite")] == [1, 2]  # "sqlite" again for its model

@@ -17,13 +17,13 @@ def test_a_conformant_exporter_exits_with_0_and_shows_raw_beside_guarded(capsys:
     assert main(["check", REFERENCE, "--clause", "SHD-0[67]"]) == 0
     out = capsys.readouterr().out
     assert "conformant: 2 MUST clauses kept" in out
-    assert "SHD-06  MUST     PASS          PASS" in out
+    assert "SHD-06  MUST    PASS  PASS     export after shutdown: the shutdown error\n" in out
 
 
 def test_a_failed_must_exits_with_1_and_comes_first_with_its_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"{MUTANTS}:SecondShutdownReturns", "--clause", "shd-0[67]"]) == 1
     out = capsys.readouterr().out
-    assert out.index("FAIL SHD-07 raw [MUST]") < out.index("Shutdown\n")
+    assert out.index("FAIL SHD-07 raw [MUST]") < out.index("\nShutdown\n")
     assert f"exporter-core check {MUTANTS}:SecondShutdownReturns --clause SHD-07 --raw --seed 1" in out
     assert "\033" not in out
 
@@ -48,6 +48,10 @@ def test_what_nothing_shows_is_partial(capsys: pytest.CaptureFixture[str]) -> No
         ([], "which exporter?"),
         ([REFERENCE, "--config", "{"], "--config:2:1: not valid YAML"),
         ([REFERENCE, "--config", "[]"], "--config: expected a mapping in JSON or YAML, not list"),
+        ([REFERENCE, "--json", "--format", "junit"], "--json and --format junit: choose one"),
+        (["--list", "--format", "junit"], "--format junit: reports only"),
+        ([REFERENCE, "-o", "no/such/folder"], "no/such/folder: cannot be written: the folder no/such does not exist"),
+        ([REFERENCE, "-o", "."], ".: is a directory; name a file"),
         (["--explain", "EXP-99"], "no clause matches EXP-99"),
     ],
 )
@@ -74,14 +78,37 @@ def test_the_json_report_fits_its_schema_and_has_everything(tmp_path: Path) -> N
 
 
 def test_list_and_explain_say_what_the_clauses_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--list", "--clause", "FLU-*"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
-        "FLU-01",
-        "FLU-02",
-        "FLU-03",
-        "FLU-04",
-    ]
+    assert main(["check", "--list", "--clause", "FLU-0[1-4]"]) == 0
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "Flush"
+    assert [line.split()[0] for line in lines if line.startswith("  F")] == ["FLU-01", "FLU-02", "FLU-03", "FLU-04"]
     assert main(["check", "--explain", "exp-06"]) == 0
     out = capsys.readouterr().out
     assert "the deadline holds when a response never comes" in out
     assert "context.remaining()" in out
+
+
+def test_list_and_explain_say_it_as_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert main(["check", "--explain", "exp-06", "--json"]) == 0
+    (explained,) = json.loads(capsys.readouterr().out)
+    assert explained in listed
+    assert [one["id"] for one in listed][:2] == ["INT-01", "INT-02"]
+    schema = json_schema()["$defs"]["clause"]
+    assert all(set(one) == set(schema["properties"]) - {"results"} for one in listed)
+
+
+def test_the_schema_of_the_report_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--schema", "-o", "-"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema == json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_options_stand_in_the_command_that_reproduces_without_their_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["check", REFERENCE, "--raw", "--clause", "SHD-07", "--config", '{"token": "t0p-s3cret"}', "--json"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "t0p-s3cret" not in out
+    assert json.loads(out)["clauses"][0]["results"]["raw"]["reproduce"].endswith("""--config '{"token": "***"}'""")

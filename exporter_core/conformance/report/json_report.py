@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
 import shlex
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from exporter_core import __version__
+from exporter_core.conformance.clause import in_order
 from exporter_core.conformance.report.conclusion import conclude
 from exporter_core.contract import CONTRACT_VERSION
 
@@ -22,12 +24,13 @@ FORMAT = 1
 
 
 def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
-    """The report as values that JSON has."""
+    """The report as values that JSON has. A clause without a result, in a report that broke off, has none here."""
     whole = conclude(report, strict=strict)
     return {
         "format": FORMAT,
         "kit_version": __version__,
         "contract_version": CONTRACT_VERSION,
+        "python_version": platform.python_version(),
         "target": report.target,
         "origin": report.origin,
         "tier": report.tier,
@@ -53,7 +56,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
                     if (run := report.runs.get((one.id, mode))) is not None
                 },
             }
-            for one in sorted(report.clauses, key=lambda one: report.order(one.id))
+            for one in in_order(report.clauses)
         ],
     }
 
@@ -69,18 +72,21 @@ def clause_as_json(clause: Clause) -> dict[str, Any]:
         "promise": clause.promise,
         "words": clause.words,
         "technique": clause.technique,
-        "how": " ".join((clause.function.__doc__ or "").split()),
+        "how": clause.how,
         "check": clause.check,
-        "canary": None if clause.canary is None else " ".join((clause.canary.__doc__ or "").split()),
+        "canary": clause.fault,
         "after": list(clause.after),
     }
 
 
 def reproduce(report: Report, clause: str, mode: str) -> str:
     """The command that runs this clause again; secrets of the options are masked in it."""
-    sink = f" --sink {report.sink}" if report.sink else ""
-    config = f" --config {shlex.quote(json.dumps(dict(report.options)))}" if report.options else ""
-    return f"exporter-core check {report.target} --clause {clause} --{mode} --seed {report.settings.seed}{sink}{config}"
+    words = ["exporter-core", "check", report.target, "--clause", clause, f"--{mode}", "--seed", report.settings.seed]
+    if report.sink:
+        words += ["--sink", report.sink]
+    if report.options:
+        words += ["--config", json.dumps(dict(report.options))]
+    return shlex.join(map(str, words))
 
 
 def json_schema() -> dict[str, Any]:

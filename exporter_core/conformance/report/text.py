@@ -2,68 +2,99 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from exporter_core._printable import printable
+from exporter_core.conformance.clause import FAMILIES, in_order
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, conclude
 from exporter_core.conformance.report.json_report import reproduce
 from exporter_core.conformance.verdicts import Verdict
+from exporter_core.contract import CONTRACT_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.engine import Report
     from exporter_core.conformance.running import Run
+    from exporter_core.conformance.subject import Mode
 
-__all__ = ["FAMILIES", "as_text"]
+__all__ = ["as_text", "explained", "listed"]
 
-FAMILIES = {
-    "INT": "Interface",
-    "KND": "Instrument kinds",
-    "EXP": "Export",
-    "HND": "Errors",
-    "DAT": "Data",
-    "FLU": "Flush",
-    "SHD": "Shutdown",
-    "CON": "Concurrency",
-    "PY": "Python",
-}
-_COLOURS = {
+_COLOURS: dict[Verdict | None, str] = {
     Verdict.PASS: "32",
     Verdict.FAIL: "1;31",
     Verdict.KIT_ERROR: "1;35",
     Verdict.INCONCLUSIVE: "33",
     Verdict.BLOCKED: "33",
 }
-_DIM = "2"
-_SHORT = {Verdict.NOT_APPLICABLE: "n/a", Verdict.UNOBSERVABLE: "unobserved", Verdict.INEXPRESSIBLE: "inexpressible"}
-_WIDTH = 14
-_QUIET = (Verdict.PASS, Verdict.NOT_APPLICABLE, Verdict.UNOBSERVABLE, Verdict.INEXPRESSIBLE)
-_SAID = 3  # events of a timeline that are shown
+_BOLD, _DIM = "1", "2"
+_WORDS: dict[Verdict | None, str] = {
+    Verdict.NOT_APPLICABLE: "n/a",
+    Verdict.UNOBSERVABLE: "unobserved",
+    Verdict.INEXPRESSIBLE: "inexpressible",
+    None: "not run",
+}
+_FIRST = (Verdict.FAIL, Verdict.KIT_ERROR, Verdict.INCONCLUSIVE)
+"""The verdicts that are told before the matrix, in this order; a BLOCKED clause names the one that failed."""
+_SAID = 4  # events of a timeline that are shown
+_LABEL = 11  # columns of a label and what is before it
 
 
-def as_text(report: Report, *, colour: bool = False, strict: bool = False) -> str:
-    """The report in lines."""
+def as_text(report: Report, *, colour: bool = False, strict: bool = False, width: int = 80) -> str:
+    """The report in lines no longer than the width, but for commands, which are to be copied in one piece."""
     paint = _Paint(colour)
-    out: list[str] = []
-    title = f" ({report.origin})" if report.origin else ""
-    out.append(paint("1", f"{report.target}{title}"))
-    for mode in report.modes:
-        said = conclude(report, mode, strict=strict)
-        shade = {CONFORMANT: "1;32", FAILED: "1;31"}.get(said.exit_code, "1;33")
-        out.append(f"  {mode:<8} {paint(shade, said.sentence)}")
-    if report.stopped:
-        out.append("  The check was stopped before every clause had its result.")
-    if report.tier == "none":
-        out.append("  There is no harness: nothing shows what was delivered.")
-    out.append("")
-    ordered = sorted(report.clauses, key=lambda one: report.order(one.id))
-    for one in ordered:
-        for mode in report.modes:
-            run = report.runs.get((one.id, mode))
-            if run is not None and run.verdict not in _QUIET and run.verdict is not Verdict.BLOCKED:
-                out += [*_failure(report, one, run, paint), ""]
-    out += _matrix(report, ordered, paint)
-    out.append(f"{len(report.runs)} results in {report.seconds:.1f} s, seed {report.settings.seed}")
+    out = _head(report, paint, strict, width)
+    for verdict in _FIRST:
+        for clause in in_order(report.clauses):
+            for mode in report.modes:
+                run = report.runs.get((clause.id, mode))
+                if run is not None and run.verdict is verdict:
+                    out += ["", *_told(report, clause, run, paint, width)]
+    out += ["", *_matrix(report, paint, width)]
+    python = "‡ Python hygiene, never decides"
+    out.append(paint(_DIM, f"† follows from the contract   {python}"))
+    return "\n".join(out) + "\n"
+
+
+def listed(clauses: Iterable[Clause], *, colour: bool = False, width: int = 80) -> str:
+    """The clauses, a line each and longer promises continued, grouped by family."""
+    paint = _Paint(colour)
+    out = []
+    for family, members in groupby(clauses, lambda one: one.family):
+        out.append(paint(_BOLD, FAMILIES.get(family, family)))
+        for one in members:
+            start = f"  {one.id}  {one.mark:<8} {one.technique}  "
+            out += _wrapped(one.promise, start, " " * len(start), width)
+    return "\n".join(out) + "\n"
+
+
+def explained(clause: Clause, technique: str, *, colour: bool = False, width: int = 80) -> str:
+    """Everything about a clause.
+
+    Args:
+        clause: which.
+        technique: its technique in words.
+        colour: whether to use colours.
+        width: of the lines, in columns.
+    """
+    paint = _Paint(colour)
+    rows = {
+        "level": clause.mark,
+        "since": f"contract v{clause.since}",
+        "contract": clause.words,
+        "technique": f"{clause.technique}: {technique}",
+        "how": clause.how,
+        "canary": clause.fault or "static: that the clause can fail rests on the mutants of the checker's own tests",
+        "look at": clause.check,
+        "after": ", ".join(clause.after) or "-",
+    }
+    out = _wrapped(clause.promise, f"{clause.id}  ", " " * (len(clause.id) + 2), width)
+    out[0] = paint(_BOLD, out[0])
+    for label, value in rows.items():
+        out += _row(label, value, paint, width)
     return "\n".join(out) + "\n"
 
 
@@ -75,41 +106,95 @@ class _Paint:
         return f"\033[{code}m{text}\033[0m" if self._colour and code else text
 
 
-def _failure(report: Report, clause: Clause, run: Run, paint: _Paint) -> list[str]:
+def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        printable(" ".join(text.split())),
+        max(width, len(rest) + 20),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
+
+
+def _row(label: str, text: str, paint: _Paint, width: int) -> list[str]:
+    start = f"  {label:<{_LABEL}}"
+    lines = _wrapped(text, start, " " * len(start), width)
+    return [paint(_DIM, start) + lines[0][len(start) :], *lines[1:]]
+
+
+def _head(report: Report, paint: _Paint, strict: bool, width: int) -> list[str]:
+    name = printable(report.target)
+    about = f"contract v{CONTRACT_VERSION}, seed {report.settings.seed}, {report.seconds:.1f} s"
+    origin = printable(f"{report.origin}, " if report.origin else "")
+    out = [paint(_BOLD, name), *(paint(_DIM, line) for line in _wrapped(f"{origin}{about}", "  ", "  ", width))]
+    for mode in report.modes:
+        said = conclude(report, mode, strict=strict)
+        shade = {CONFORMANT: "1;32", FAILED: "1;31"}.get(said.exit_code, "1;33")
+        out.append(f"  {mode:<8} {paint(shade, said.sentence)}")
+    if report.stopped:
+        out.append("  The check was stopped before every clause had its result.")
+    if report.tier == "none":
+        out.append("  There is no harness: nothing shows what was delivered.")
+    return out
+
+
+def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -> list[str]:
+    head = f"{run.verdict} {clause.id} {run.mode} [{clause.mark}] "
+    first, *rest = _wrapped(clause.promise, head, "  ", width)
     lines = [
-        (
-            f"{paint(_COLOURS[run.verdict], run.verdict)} {paint('1', clause.id)} {run.mode} "
-            f"[{clause.mark}] {clause.promise}"
-        ),
-        f"    contract   {clause.words}",
+        f"{paint(_COLOURS[run.verdict], run.verdict)} {paint(_BOLD, first[len(run.verdict) + 1 :])}",
+        *(paint(_BOLD, line) for line in rest),
     ]
-    if run.expected:
-        lines.append(f"    expected   {run.expected}")
-    lines += [f"    seen       {run.seen}", f"    look at    {clause.check}"]
+    for label, text in (
+        ("contract", clause.words),
+        ("expected", run.expected),
+        ("seen", run.seen),
+        ("look at", clause.check),
+    ):
+        if text:
+            lines += _row(label, text, paint, width)
     for number, event in enumerate(run.timeline[-_SAID:]):
         label = "" if number else "timeline"
-        lines.append(f"    {label:<10} {event['seconds'] * 1000:8.1f} ms  {event['kind']:<6} {event['text']}")
-    lines.append(f"    reproduce  {reproduce(report, clause.id, run.mode)}")
+        lines += _row(label, f"{event['seconds'] * 1000:.1f} ms {event['kind']}: {event['text']}", paint, width)
+    label = paint(_DIM, f"  {'reproduce':<{_LABEL}}")
+    lines.append(f"{label}{printable(reproduce(report, clause.id, run.mode))}")
     if run.dump:
-        lines += ["    stacks", *(f"        {line}" for line in run.dump.splitlines())]
+        lines += [paint(_DIM, "  stacks"), *(f"    {printable(line)}" for line in run.dump.splitlines())]
     return lines
 
 
-def _matrix(report: Report, clauses: list[Clause], paint: _Paint) -> list[str]:
-    lines = [f"{'':<10}{'level':<9}" + "".join(f"{mode:<{_WIDTH}}" for mode in report.modes)]
-    for family, members in groupby(clauses, lambda one: one.family):
-        lines.append(paint("1", FAMILIES.get(family, family)))
+def _matrix(report: Report, paint: _Paint, width: int) -> list[str]:
+    columns = {mode: max(len(mode), *(len(word) for word in _words(report, mode))) + 2 for mode in report.modes}
+    lines = [" " * 18 + "".join(f"{mode:<{columns[mode]}}" for mode in report.modes).rstrip()]
+    for family, members in groupby(in_order(report.clauses), lambda one: one.family):
+        lines.append(paint(_BOLD, FAMILIES.get(family, family)))
         for one in members:
-            cells = ""
-            reasons = []
-            for mode in report.modes:
-                run = report.runs.get((one.id, mode))
-                verdict = run.verdict if run else None
-                word = "-" if verdict is None else _SHORT.get(verdict, str(verdict))
-                cells += paint(_COLOURS.get(verdict, _DIM) if verdict else _DIM, f"{word:<{_WIDTH}}")
-                if run is not None and verdict not in (Verdict.PASS, Verdict.FAIL) and run.seen not in reasons:
-                    reasons.append(run.seen)
-            why = paint(_DIM, f" ({'; '.join(reasons)})") if reasons else ""
-            lines.append(f"  {one.id:<8}{one.mark:<9}{cells}{one.promise}{why}")
+            runs = {mode: report.runs.get((one.id, mode)) for mode in report.modes}
+            lines += _cells(one, runs, columns, paint, width)
         lines.append("")
     return lines
+
+
+def _cells(
+    clause: Clause, runs: Mapping[Mode, Run | None], columns: Mapping[Mode, int], paint: _Paint, width: int
+) -> list[str]:
+    start = f"  {clause.id:<7} {clause.mark:<8}"
+    indent = " " * (len(start) + sum(columns.values()))
+    cells, reasons = "", []
+    for mode, run in runs.items():
+        verdict = run.verdict if run else None
+        cells += paint(_COLOURS.get(verdict, _DIM), f"{_word(verdict):<{columns[mode]}}")
+        if run is not None and verdict not in (Verdict.PASS, *_FIRST) and run.seen not in reasons:
+            reasons.append(run.seen)
+    first, *rest = _wrapped(clause.promise, indent, indent, width)
+    why = [paint(_DIM, line) for line in _wrapped("; ".join(reasons), indent, indent, width)] if reasons else []
+    return [f"{start}{cells}{first[len(indent) :]}", *rest, *why]
+
+
+def _words(report: Report, mode: str) -> Sequence[str]:
+    runs = [report.runs.get((clause.id, mode)) for clause in report.clauses]
+    return [_word(run.verdict if run else None) for run in runs]
+
+
+def _word(verdict: Verdict | None) -> str:
+    return _WORDS.get(verdict, str(verdict))

@@ -1,0 +1,315 @@
+"""What is wrong with what the checker is given: one line each, its exit code, and the report of what there is."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from exporter_core.cli import main
+from exporter_core.cli.checking import options_of
+from exporter_core.conformance import pool, worker
+from exporter_core.conformance.clause import select
+from exporter_core.conformance.engine import check
+from exporter_core.conformance.running import Settings, run_clause
+from exporter_core.conformance.subject import resolve
+from exporter_core.conformance.verdicts import Verdict
+from exporter_core.errors import SetupError
+
+MODULE = '''
+    import os, sys, time
+    from pathlib import Path
+    from pydantic import Field, SecretStr
+    from exporter_core import Exporter, ExporterConfig
+    from exporter_core.conformance import Capabilities, Harness
+    from exporter_core.conformance.memory import MemoryHarness
+    from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
+
+    class Setup(MemoryHarness):
+        def setup(self, directory, stamp):
+            raise OSError("the disk is gone")
+
+    class Config(MemoryHarness):
+        def config(self):
+            raise OSError("the disk is gone")
+
+    class ReadBack(MemoryHarness):
+        def read_back(self):
+            yield from ()
+            raise OSError("the disk is gone")
+
+    class Shut(MemoryHarness):
+        def shut(self):
+            raise OSError("the disk is gone")
+
+    class Teardown(MemoryHarness):
+        def teardown(self):
+            super().teardown()
+            raise OSError("the disk is gone")
+
+    class Real(MemoryHarness):
+        real = True
+
+    class WrongOptions(MemoryHarness):
+        def config(self):
+            return {**super().config(), "sinck": 3}
+
+    def with_harness(harness):
+        return type(harness.__name__, (ReferenceExporter,), {"conformance_harness": harness, "__module__": __name__})
+
+    InSetup, InConfig, InReadBack, InShut, InTeardown = map(with_harness, (Setup, Config, ReadBack, Shut, Teardown))
+    OnRealBackend, WithWrongOptions = map(with_harness, (Real, WrongOptions))
+
+    class HoldsNothing(BufferingExporter):
+        conformance_harness = MemoryHarness
+
+    class Options(ExporterConfig):
+        retries: int = Field(default=1, description="How often.")
+        password: SecretStr = Field(default=SecretStr("x"), description="A secret.")
+
+    class Plain(Exporter[Options]):
+        def export(self, context, metrics):
+            pass
+
+    class CannotBeBuilt(Plain):
+        def __init__(self, config):
+            raise OSError("no such device, " + config.password.get_secret_value())
+
+    class Stuck(Plain):
+        """Says where it is, and stays there."""
+        def __init__(self, config):
+            super().__init__(config)
+            self.released = False
+
+        def force_flush(self, context):
+            Path(os.environ["STUCK"]).write_text(str(os.getpid()))
+            while True:
+                time.sleep(60)
+'''
+DIES = "import os; os._exit(9)"
+SLEEPS = "import time; time.sleep(600)"
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "given.py").write_text(textwrap.dedent(MODULE))
+    (tmp_path / "dies.py").write_text(DIES)
+    (tmp_path / "sleeps.py").write_text(SLEEPS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("STUCK", str(tmp_path / "stuck"))
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]):
+    """Runs a command that is refused with exit code 2; its one line."""
+
+    def run(*arguments: str) -> str:
+        assert main(["check", "--raw", "--clause", "SHD-06", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1, captured.err
+        return captured.err.strip()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["given:CannotBeBuilt"], "error: 'given:CannotBeBuilt' cannot be built: OSError: no such device, ***"),
+        (["given:Plain", "--sink", "smtp"], "error: --sink smtp: expected one of otlp_http, otlp_grpc, remote_write, "),
+        (["given:Plain", "--sink", "tcp:99999"], "error: --sink tcp:99999: expected a port from 1 to 65535 after a "),
+        (["given:Plain", "--config", "missing.yaml"], "missing.yaml: cannot read the file: No such file or directory"),
+        (["given:Plain", "--config", "a: b: c"], "--config:1:5: not valid YAML: mapping values are not allowed "),
+        (["given:Plain", "--config", "3"], "--config: expected a mapping in JSON or YAML, not int"),
+        (
+            ["given:Plain", "--output", "no/such/folder"],
+            "error: no/such/folder: cannot be written: the folder ",
+        ),
+        (["given:Plain", "--output", "."], "error: .: is a directory; name a file"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(refused, arguments: list[str], line: str) -> None:
+    assert refused(*arguments).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("exporter", "task", "line"),
+    [
+        ("WithWrongOptions", {}, "exporter 'given:WithWrongOptions': unknown option 'sinck'; did you mean 'sink'?"),
+        (
+            "Plain",
+            {"options": {"retries": "often"}, "allow_real_backend": True},
+            "exporter 'given:Plain': retries: expected an integer, not a string; there is no harness that gives them: ",
+        ),
+        (
+            "OnRealBackend",
+            {},
+            "the harness of 'given:OnRealBackend' points at a real backend, and the checker duplicates and ",
+        ),
+        (
+            "Plain",
+            {"options": {"retries": 3}},
+            "'given:Plain' has no harness, and its options may point at a real backend, to which the checker ",
+        ),
+        ("Nothing", {}, "exporter 'given:Nothing' cannot be imported from 'given:Nothing': AttributeError: "),
+        (
+            "Plain",
+            {"options": {"retries": "{endpoint}"}, "sink": "file"},
+            "--config: {endpoint} is not known for this sink; it has {path}",
+        ),
+    ],
+)
+def test_a_worker_says_in_one_line_why_it_cannot_begin(
+    exporter: str, task: dict[str, object], line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "given", raising=False)
+    told: list[dict[str, str]] = []
+    nothing = {"options": None, "harness": None, "sink": None, "allow_real_backend": False}
+    given = {"target": f"given:{exporter}", "mode": "guarded", "first": True, **nothing, **task}
+    worker._work(given, iter(()), lambda **event: told.append(event))
+    assert [sorted(event) for event in told] == [["error"]]
+    assert told[0]["error"].startswith(line)
+    assert "\n" not in told[0]["error"]
+
+
+@pytest.mark.parametrize("text", ["retries: 3", '{"retries": 3}', "config.yaml", "config.json"])
+def test_options_are_a_mapping_in_json_or_yaml_or_a_file_with_one(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RETRIES", "3")
+    (tmp_path / "config.yaml").write_text("retries: ${RETRIES}\n")
+    (tmp_path / "config.json").write_text('{"retries": 3}')
+    assert options_of(text) == {"retries": 3}
+
+
+def test_a_port_that_is_taken_is_one_line_and_exit_code_2(refused) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = refused("given:Plain", "--sink", f"tcp:{port}", "--config", "retries: 3")
+    assert line == (
+        f"error: sink tcp: port {port} of 127.0.0.1 is taken by another program; choose another port, or none for a "
+        "free one"
+    )
+
+
+def test_a_port_of_its_own_serves_both_modes_one_after_the_other() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    report = check("given:Plain", patterns=["EXP-04"], sink=f"tcp:{port}", options={"retries": 3})
+    assert {run.verdict for run in report.runs.values()} == {Verdict.PASS}
+    assert report.tier == "wire"
+
+
+def test_a_file_that_cannot_be_written_after_all_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "given:Plain", "--raw", "--clause", "INT-01", "-o", "/dev/full"]) == 2
+    assert capsys.readouterr().err == "error: /dev/full: cannot be written: No space left on device\n"
+
+
+# --- a harness that raises -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("harness", "method"),
+    [("Setup", "setup"), ("Config", "config"), ("ReadBack", "read_back"), ("Shut", "shut"), ("Teardown", "teardown")],
+)
+def test_a_harness_that_raises_is_named_with_its_method(
+    harness: str, method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "given", raising=False)
+    clause = {"read_back": "EXP-01", "shut": "EXP-06"}.get(method, "EXP-04")
+    (found,) = select([clause])
+    run = run_clause(found, resolve(f"given:In{harness}"), "guarded", Settings(patience=1), {})
+    assert run.verdict is Verdict.KIT_ERROR
+    assert run.seen == f"the harness failed in {method}: OSError: the disk is gone"
+
+
+def test_a_harness_that_raises_is_exit_code_4_and_the_rest_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    clauses = ["--clause", "EXP-04", "--clause", "INT-01"]
+    assert main(["check", "given:InConfig", "--raw", *clauses, "--format", "json", "-o", str(file)]) == 4
+    results = {one["id"]: one["results"]["raw"]["verdict"] for one in json.loads(file.read_text())["clauses"]}
+    assert results == {"EXP-04": "KIT_ERROR", "INT-01": "PASS"}
+
+
+# --- what goes on all the same ---------------------------------------------------------------------------------------
+
+
+def test_an_import_that_ends_the_process_is_an_error_of_the_kit_for_every_clause() -> None:
+    report = check("dies:Exporter", patterns=["INT-01", "SHD-06"], modes=["raw"])
+    assert {run.verdict for run in report.runs.values()} == {Verdict.KIT_ERROR}
+    assert report.run("SHD-06", "raw").seen == "not run: the worker process ended with exit code 9"
+
+
+def test_an_import_that_never_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_START", 1.0)
+    with pytest.raises(SetupError, match=r"'sleeps:Exporter' cannot be built: its process said nothing for 1 s"):
+        check("sleeps:Exporter", patterns=["INT-01"], modes=["raw"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_check_that_is_stopped_reports_what_there_is(number: signal.Signals, tmp_path: Path) -> None:
+    stuck, file = tmp_path / "stuck", tmp_path / "report.json"
+    command = [sys.executable, "-m", "exporter_core", "check", "given:Stuck", "--raw", "--clause", "INT-*"]
+    with subprocess.Popen([*command, "--clause", "FLU-02", "--format", "json", "-o", str(file)]) as process:
+        limit = time.monotonic() + 60
+        while not stuck.exists() or not stuck.read_text():
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(60) == 3
+    report = json.loads(file.read_text())
+    assert report["stopped"] is True
+    assert {one["id"]: sorted(one["results"]) for one in report["clauses"]} == {
+        "FLU-02": [],
+        "INT-01": ["raw"],
+        "INT-02": ["raw"],
+    }
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(stuck.read_text()), 0)
+
+
+def test_the_other_clauses_are_run_beside_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_SLOW", 0.2)
+    order: list[str] = []
+    settings = Settings(patience=2, canaries=False)
+    report = check(
+        "given:Stuck",
+        patterns=["FLU-02", "SHD-07"],
+        modes=["raw"],
+        settings=settings,
+        progress=lambda run: order.append(run.id),
+    )
+    assert order == ["SHD-07", "FLU-02"]
+    assert report.run("FLU-02", "raw").seen == "force_flush had not ended 2 s later"
+
+
+# --- what an exporter says of itself ---------------------------------------------------------------------------------
+
+
+def test_an_exporter_that_holds_data_and_says_that_it_does_not_is_found_out() -> None:
+    report = check("given:HoldsNothing", patterns=["EXP-01"], modes=["raw"])
+    run = report.run("EXP-01", "raw")
+    assert run.verdict is Verdict.FAIL
+    assert run.expected == "every point has arrived when export returns, as nothing is held"
+
+
+def test_without_a_harness_the_lifecycle_is_checked_and_deliveries_are_not_observable() -> None:
+    report = check("given:Plain", patterns=["EXP-0[14]", "KND-0[15]", "SHD-0[567]"], modes=["guarded"])
+    assert report.tier == "none"
+    verdicts = {clause: run.verdict for (clause, _), run in report.runs.items()}
+    unseen = {clause for clause, verdict in verdicts.items() if verdict is Verdict.UNOBSERVABLE}
+    assert unseen == {"EXP-01", "KND-05", "SHD-05"}
+    assert {verdict for clause, verdict in verdicts.items() if clause not in unseen} == {Verdict.PASS}
