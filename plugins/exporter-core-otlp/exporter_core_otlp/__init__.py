@@ -1,4 +1,4 @@
-"""OTLP exporters for exporter-core: ``otlp_http``.
+"""OTLP exporters for exporter-core: ``otlp_http``, ``otlp_grpc`` and ``otlp_file``.
 
 Names are imported when they are first used, so that one exporter does not pay for the libraries of another.
 """
@@ -8,14 +8,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from exporter_core_otlp.file import OtlpFileConfig as OtlpFileConfig
+    from exporter_core_otlp.file import OtlpFileExporter as OtlpFileExporter
+    from exporter_core_otlp.grpc import OtlpGrpcConfig as OtlpGrpcConfig
+    from exporter_core_otlp.grpc import OtlpGrpcExporter as OtlpGrpcExporter
     from exporter_core_otlp.http import OtlpHttpConfig as OtlpHttpConfig
     from exporter_core_otlp.http import OtlpHttpExporter as OtlpHttpExporter
 
-__all__ = ["OtlpHttpConfig", "OtlpHttpExporter", "__version__"]
+__all__ = [
+    "OtlpFileConfig",
+    "OtlpFileExporter",
+    "OtlpGrpcConfig",
+    "OtlpGrpcExporter",
+    "OtlpHttpConfig",
+    "OtlpHttpExporter",
+    "__version__",
+]
 
 __version__ = "1.0.0"
 
 _MODULE_OF = {
+    "OtlpFileConfig": "file",
+    "OtlpFileExporter": "file",
+    "OtlpGrpcConfig": "grpc",
+    "OtlpGrpcExporter": "grpc",
     "OtlpHttpConfig": "http",
     "OtlpHttpExporter": "http",
 }

@@ -6,7 +6,6 @@ until it is taken or has failed for good. What was not taken becomes one error w
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["USER_AGENT", "NetworkExporter"]
 
 USER_AGENT: Final = "exporter-core-otlp/1.0.0"
-
-_logger: Final = logging.getLogger(__name__)
 
 NetworkConfigT = TypeVar("NetworkConfigT", bound=NetworkConfig)
 
@@ -61,7 +58,6 @@ class NetworkExporter(OtlpExporter[NetworkConfigT]):
         self._encoder = RequestEncoder(config, encoding, compress)
         self._retrying = Retrying(config.retry)
         self._turn = Turn(self.release)
-        self._advice = ""
         reset_after_fork(self)
 
     @abstractmethod
@@ -127,9 +123,9 @@ class NetworkExporter(OtlpExporter[NetworkConfigT]):
             if answer.rejected:
                 reason = reason or self.mask(answer.message) or "the server does not say why"
             elif answer.message:
-                self._advise(f"the server says: {self.mask(answer.message)}")
+                self.advise(f"the server says: {self.mask(answer.message)}")
         for omitted in batch.omitted:
-            self._advise(self.mask(omitted))
+            self.advise(self.mask(omitted))
         if failure is not None and not taken:
             raise failure
         lost = batch.points - taken
@@ -138,9 +134,3 @@ class NetworkExporter(OtlpExporter[NetworkConfigT]):
             raise PartialSuccessError(
                 f"{lost} of {batch.points} points were not taken: {reason}", rejected_points=lost
             ) from failure
-
-    def _advise(self, text: str) -> None:
-        """Log what is no failure; the same once."""
-        if text != self._advice:
-            self._advice = text
-            _logger.warning("%s", text)

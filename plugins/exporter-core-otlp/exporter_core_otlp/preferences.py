@@ -1,7 +1,8 @@
-"""What every OTLP exporter asks of the SDK: temporality and aggregation, as its options say."""
+"""What every OTLP exporter has: temporality and aggregation as its options say, and a word on what is no failure."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from opentelemetry.sdk.metrics.export import AggregationTemporality
@@ -22,11 +23,15 @@ _DELTA: Final = {
     "low_memory": frozenset({InstrumentKind.COUNTER, InstrumentKind.HISTOGRAM}),
 }
 
+_logger: Final = logging.getLogger(__name__)
+
 OtlpConfigT = TypeVar("OtlpConfigT", bound=OtlpConfig)
 
 
 class OtlpExporter(Exporter[OtlpConfigT]):
     """Base of the OTLP exporters: the two operations that only look up options."""
+
+    _advice = ""
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """As the option ``temporality_preference`` says."""
@@ -39,3 +44,9 @@ class OtlpExporter(Exporter[OtlpConfigT]):
         if exponential and instrument_kind == InstrumentKind.HISTOGRAM:
             return ExponentialBucketHistogramAggregation()
         return DefaultAggregation()
+
+    def advise(self, text: str) -> None:
+        """Log what is no failure; the same once."""
+        if text != self._advice:
+            self._advice = text
+            _logger.warning("%s", text)

@@ -6,15 +6,21 @@ from pathlib import Path
 import jsonschema
 import opentelemetry.configuration
 import pytest
-from exporter_core_otlp import OtlpHttpConfig
+from exporter_core_otlp import OtlpFileConfig, OtlpGrpcConfig, OtlpHttpConfig
+from exporter_core_otlp.grpc.endpoint import parse_endpoint
 from pydantic import ValidationError
 
 from exporter_core import ConfigError, load_exporter
 
 SCHEMA = json.loads((Path(opentelemetry.configuration.__path__[0]) / "schema.json").read_text(encoding="utf-8"))
-MODELS = {"OtlpHttpMetricExporter": OtlpHttpConfig}
+MODELS = {
+    "OtlpHttpMetricExporter": OtlpHttpConfig,
+    "OtlpGrpcMetricExporter": OtlpGrpcConfig,
+    "ExperimentalOtlpFileMetricExporter": OtlpFileConfig,
+}
+NETWORK = {name: model for name, model in MODELS.items() if model is not OtlpFileConfig}
 FULL = {
-    "endpoint": "https://collector:4318/v1/metrics",
+    "endpoint": "https://collector:4318",
     "tls": {"ca_file": "/ca.pem", "key_file": "/key.pem", "cert_file": "/cert.pem"},
     "headers": [{"name": "api-key", "value": "abcdef"}, {"name": "ignored", "value": None}],
     "headers_list": "tenant=blue,Api-Key=overridden,escaped=a%2Cb",
@@ -23,6 +29,7 @@ FULL = {
     "encoding": "json",
     "temporality_preference": "low_memory",
     "default_histogram_aggregation": "base2_exponential_bucket_histogram",
+    "output_stream": "file:///var/log/metrics.jsonl",
 }
 
 
@@ -34,8 +41,9 @@ def official_schema(definition):
 def test_every_field_of_the_official_schema_is_an_option_and_so_are_those_within(definition, model):
     official = SCHEMA["$defs"][definition]["properties"]
     assert set(official) <= set(model.model_fields)
-    tls = SCHEMA["$defs"][official["tls"]["$ref"].rpartition("/")[2]]["properties"]
-    assert set(tls) == set(model.model_fields["tls"].annotation.model_fields)
+    if "tls" in official:
+        tls = SCHEMA["$defs"][official["tls"]["$ref"].rpartition("/")[2]]["properties"]
+        assert set(tls) == set(model.model_fields["tls"].annotation.model_fields)
 
 
 @pytest.mark.parametrize(("definition", "model"), MODELS.items())
@@ -52,10 +60,15 @@ def test_null_means_the_default_wherever_the_official_schema_has_null(definition
 def test_what_the_official_schema_takes_is_taken(definition, model):
     given = {name: value for name, value in FULL.items() if name in model.model_fields}
     jsonschema.validate(given, official_schema(definition))
-    config = model(**given)
+    jsonschema.validate(given, model.model_json_schema())
+    assert model(**given)
+
+
+@pytest.mark.parametrize("model", NETWORK.values())
+def test_headers_are_put_together_and_no_timeout_is_no_limit(model):
+    config = model(**{name: value for name, value in FULL.items() if name in model.model_fields})
     assert config.header_values() == {"tenant": "blue", "api-key": "abcdef", "escaped": "a,b"}
     assert config.timeout_seconds is None
-    jsonschema.validate(given, model.model_json_schema())
 
 
 def test_the_defaults_are_the_official_ones():
@@ -99,6 +112,90 @@ def test_what_is_wrong_is_said_in_one_line(options, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_exporter("otlp_http", options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"endpoint": "localhost"}, "endpoint: expected .*: the port is missing"),
+        ({"endpoint": "ftp://host:1"}, "endpoint: expected http://host:4317, https://host:4317, host:4317 or unix"),
+        ({"endpoint": "host:port"}, "endpoint: expected http://host:4317"),
+        ({"endpoint": "http://host:4317/v1/metrics"}, "endpoint: .* without a path: gRPC knows the service by its"),
+        ({"endpoint": "http://me:s3cret@host:4317"}, "endpoint: .* user and password go into headers"),
+        ({"endpoint": "host: 4317"}, "endpoint: expected an endpoint without spaces"),
+        ({"tls": {"ca_file": "ca.pem"}}, "tls.ca_file is of no use: the endpoint is without TLS"),
+        ({"headers": [{"name": "trace-bin", "value": "AA"}]}, r"headers: entry 1 has a name that gRPC cannot"),
+        ({"headers_list": "grpc-timeout=1"}, "headers_list: entry 1 has a name that gRPC cannot"),
+        ({"headers": [{"name": "te", "value": "x"}]}, "headers: entry 1 is one that the exporter sets itself"),
+        ({"headers": [{"name": "key", "value": "ü"}]}, "a header has a value that gRPC cannot send"),
+    ],
+)
+def test_what_grpc_cannot_do_is_said_in_one_line(options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_exporter("otlp_grpc", options)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "target", "tls"),
+    [
+        ("http://localhost:4317", "localhost:4317", False),
+        ("https://collector.example:4317/", "collector.example:4317", True),
+        ("https://collector.example", "collector.example:443", True),
+        ("http://[::1]", "[::1]:80", False),
+        ("collector:4317", "collector:4317", None),
+        ("unix:///run/otlp.sock", "unix:///run/otlp.sock", None),
+    ],
+)
+def test_an_endpoint_of_grpc_has_one_of_these_forms(endpoint, target, tls):
+    found = parse_endpoint(endpoint)
+    assert (found.target, found.tls) == (target, tls)
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_insecure_decides_where_the_endpoint_has_no_scheme_and_nowhere_else(insecure):
+    def secure(endpoint):
+        return OtlpGrpcConfig(endpoint=endpoint, tls={"insecure": insecure}).secure
+
+    assert secure("collector:4317") is not insecure
+    assert secure("unix:///run/otlp.sock") is not insecure
+    assert secure("https://collector:4317")
+    assert not secure("http://collector:4317")
+
+
+@pytest.mark.parametrize("name", ["otlp_file", "otlp_file/development"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output_stream": "stderr"}, "output_stream: expected stdout, or file:///absolute/path"),
+        ({"output_stream": "/var/log/metrics.jsonl"}, "output_stream: expected stdout, or file:///absolute/path"),
+        ({"output_stream": "file://metrics.jsonl"}, "output_stream: expected stdout, or file:///absolute/path"),
+        ({"output_stream": "file:///logs/"}, "output_stream: expected stdout, or file:///absolute/path"),
+        ({"output_stream": "file:///a%00b"}, "output_stream: expected stdout, or file:///absolute/path"),
+        ({"output_stream": "file:///a?b"}, "output_stream: .* is written %3F"),
+        ({"max_file_bytes": 0}, "max_file_bytes: expected a value of at least 1"),
+        ({"max_file_bytes": 1000}, "max_file_bytes is for a file; output_stream is stdout"),
+        ({"fsync": False}, "fsync is for a file; output_stream is stdout"),
+    ],
+)
+def test_what_a_file_cannot_do_is_said_in_one_line(name, options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_exporter(name, options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("output_stream", "path"),
+    [
+        ("stdout", None),
+        (None, None),
+        ("file:///var/log/metrics.jsonl", "/var/log/metrics.jsonl"),
+        ("file://localhost/a%20b%3F", "/a b?"),
+    ],
+)
+def test_an_output_is_standard_output_or_a_file(output_stream, path):
+    assert OtlpFileConfig(output_stream=output_stream).path == (None if path is None else Path(path))
 
 
 def test_no_secret_shows_in_a_config_or_in_what_is_wrong_with_it():

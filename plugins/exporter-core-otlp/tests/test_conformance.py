@@ -6,4 +6,19 @@ ACCEPTED = {
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
 }
 
+NO_ANSWER = "a file gives no answer that could be"
+OF_A_FILE = {
+    **ACCEPTED,
+    "EXP-07": ("NOT_APPLICABLE", f"{NO_ANSWER} incomplete"),
+    "EXP-08": ("NOT_APPLICABLE", "a file is not connected to"),
+    "EXP-09": ("NOT_APPLICABLE", f"{NO_ANSWER} a Retry-After"),
+    "EXP-11": ("NOT_APPLICABLE", f"{NO_ANSWER} a Retry-After"),
+    "EXP-13": ("NOT_APPLICABLE", f"{NO_ANSWER} a transient status"),
+    "EXP-15": ("NOT_APPLICABLE", f"{NO_ANSWER} a permanent status"),
+    "EXP-16": ("NOT_APPLICABLE", f"{NO_ANSWER} a partial success"),
+    "EXP-18": ("NOT_APPLICABLE", f"{NO_ANSWER} a redirect"),
+}
+
+TestOtlpFile = conformance_suite("otlp_file", accepted=OF_A_FILE)
+TestOtlpGrpc = conformance_suite("otlp_grpc", accepted=ACCEPTED)
 TestOtlpHttp = conformance_suite("otlp_http", accepted=ACCEPTED)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from exporter_core_otlp import OtlpHttpConfig
+from exporter_core_otlp import OtlpFileConfig, OtlpGrpcConfig, OtlpHttpConfig
 
 from exporter_core.config import parse_config
 from exporter_core.option_table import option_table
@@ -13,7 +13,7 @@ from exporter_core.option_table import option_table
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", [OtlpHttpConfig])
+@pytest.mark.parametrize("model", [OtlpFileConfig, OtlpGrpcConfig, OtlpHttpConfig])
 def test_the_tables_of_options_are_those_of_the_config_models(model):
     assert option_table(model) in README, "print it with the command above the table"
 

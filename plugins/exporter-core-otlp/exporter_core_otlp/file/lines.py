@@ -1,0 +1,230 @@
+"""A file of whole lines, which several processes append to and rotate at once.
+
+Every line is written under an exclusive ``flock`` on the file itself, so that a line is whole for whoever has the lock:
+
+- What a process that was killed in mid-line has left is removed by the next one that has the lock: that line was never
+  accepted. A tail that is not the beginning of such a line is somebody else's; it is kept, and ended by a line feed.
+- A write that fails half-way is undone by cutting the file back to its size before.
+- A file is rotated by renaming it, under its own lock. Whoever waited for that lock meanwhile finds that the name leads
+  to another file, and begins again with that one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from exporter_core import ExporterError
+from exporter_core_otlp.forking import reset_after_fork
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from exporter_core import Context
+
+__all__ = ["LineFile"]
+
+_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
+"""Seconds between two looks at a lock that another process has. A blocking flock could not be given up."""
+_BLOCK: Final = 65536
+
+
+class LineFile:
+    """Appends lines to the file of this path, for one caller at a time.
+
+    Args:
+        path: the file, created when it does not exist.
+        begins: what every line begins with; tells an unfinished one of ours from other people's text.
+        max_bytes: the size beyond which the file is rotated; None for no limit. A longer line has a file of its own.
+        max_old_files: how many rotated files are kept, as ``path.1`` (the newest), ``path.2`` and so on.
+        fsync: whether :meth:`sync` has anything to do.
+    """
+
+    def __init__(self, path: Path, *, begins: bytes, max_bytes: int | None, max_old_files: int, fsync: bool) -> None:
+        self._path = path
+        self._begins = begins
+        self._max_bytes = max_bytes
+        self._max_old_files = max_old_files
+        self._fsync = fsync
+        self._locked_descriptor: int | None = None
+        self._unsynced: int | None = None  # a descriptor of the file written last, for sync alone
+        self._state = threading.Lock()  # held for a moment only, by whoever replaces or copies that descriptor
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Close a copy of a locked descriptor: it would go on holding the lock if its owner were killed."""
+        self._state = threading.Lock()
+        descriptor, self._locked_descriptor = self._locked_descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def append(self, context: Context, line: bytes) -> None:
+        """Write the line, which ends in a line feed, whole or not at all.
+
+        Raises:
+            DeadlineExceededError, ContextCancelledError: the context was done before the lock was free.
+            ExporterError: the file cannot be written; it is as it was.
+        """
+        try:
+            while True:
+                with self._locked(context) as descriptor:
+                    size = self._end_of_whole_lines(descriptor)
+                    if self._max_bytes is None or not size or size + len(line) <= self._max_bytes:
+                        self._write(descriptor, size, line)
+                        return
+                    self._rotate(descriptor)
+        except OSError as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                raise  # the context's own; the system's have a number
+            raise ExporterError(f"cannot write to {self._path}: {_reason(error)}") from error
+
+    def sync(self) -> None:
+        """Return when the disk has what was written, if ``fsync`` says so. Safe beside :meth:`append`.
+
+        Raises ExporterError when it cannot be had there.
+        """
+        try:
+            with self._state:
+                if self._unsynced is None:
+                    return
+                copy = os.dup(self._unsynced)  # an append may close the original, once that is synchronised
+            try:
+                os.fsync(copy)
+            finally:
+                os.close(copy)
+            _fsync_directory(self._path)
+        except OSError as error:
+            raise ExporterError(f"cannot synchronise {self._path} with the disk: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Synchronise the file and let go of it; :meth:`append` opens it again. Raises as :meth:`sync` does."""
+        try:
+            self.sync()
+        finally:
+            self._replace_unsynced(None)
+
+    @contextmanager
+    def _locked(self, context: Context) -> Iterator[int]:
+        """A descriptor of the file that the path leads to, with the lock on it."""
+        while True:
+            descriptor = os.open(self._path, _FLAGS, 0o666)
+            self._locked_descriptor = descriptor
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise ExporterError(f"cannot write to {self._path}: it is not a regular file")
+                _lock(context, descriptor)
+                if self._leads_to(descriptor):
+                    yield descriptor
+                    return
+            finally:
+                self._locked_descriptor = None
+                # Closing would not do: a copy in a forked child would go on holding the lock.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                os.close(descriptor)
+
+    def _leads_to(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(descriptor))  # noqa: PTH116 - beside fstat
+        except FileNotFoundError:
+            return False
+
+    def _end_of_whole_lines(self, descriptor: int) -> int:
+        """The size of the file, after its last line was completed or removed."""
+        size = os.fstat(descriptor).st_size
+        if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+            return size
+        start = size
+        while start:
+            at = max(0, start - _BLOCK)
+            found = os.pread(descriptor, start - at, at).rfind(b"\n")
+            start = at + found + 1 if found >= 0 else at
+            if found >= 0:
+                break
+        if self._begins.startswith(os.pread(descriptor, len(self._begins), start)):
+            os.ftruncate(descriptor, start)
+            return start
+        self._write(descriptor, size, b"\n")
+        return size + 1
+
+    def _write(self, descriptor: int, size: int, line: bytes) -> None:
+        try:
+            written = os.write(descriptor, line)
+            while written < len(line):  # the disk is full, which the next write says; or it is more than one can take
+                written += os.write(descriptor, memoryview(line)[written:])
+        except BaseException:
+            os.ftruncate(descriptor, size)
+            raise
+        if self._fsync:
+            self._remember(descriptor)
+
+    def _remember(self, descriptor: int) -> None:
+        """Keep a descriptor for sync, the only one; data in a file that was rotated away is synchronised here."""
+        old = self._unsynced
+        if old is not None and os.path.samestat(os.fstat(old), os.fstat(descriptor)):
+            return
+        if old is not None:
+            os.fsync(old)
+        self._replace_unsynced(os.dup(descriptor))
+
+    def _replace_unsynced(self, descriptor: int | None) -> None:
+        with self._state:
+            old, self._unsynced = self._unsynced, descriptor
+        if old is not None:
+            os.close(old)
+
+    def _rotate(self, descriptor: int) -> None:
+        if self._fsync:
+            os.fsync(descriptor)
+        # Only as far as there is no gap: a process that was killed in mid-rotation has left one.
+        last = next((n for n in range(1, self._max_old_files) if not self._old(n).exists()), self._max_old_files)
+        for number in range(last, 1, -1):
+            self._old(number - 1).replace(self._old(number))
+        self._path.replace(self._old(1))
+
+    def _old(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _lock(context: Context, descriptor: int) -> None:
+    pause = _SHORTEST_PAUSE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if context.wait(pause):
+                context.raise_if_done()
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        else:
+            context.raise_if_done()
+            return
+
+
+def _fsync_directory(path: Path) -> None:
+    """Make the file's name durable: a new file's, or one that another was renamed to."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_REASONS: Final = {
+    errno.ENOENT: "its directory does not exist",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file may not grow any more (a limit of the process or of the file system)",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOLCK: "the file system has no locks (flock)",
+    errno.EOPNOTSUPP: "the file system has no locks (flock)",
+}
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or (error.strerror or type(error).__name__).lower()

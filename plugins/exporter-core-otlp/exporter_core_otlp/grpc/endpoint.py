@@ -1,0 +1,50 @@
+"""Where a gRPC channel goes: the endpoint's forms, as OpenTelemetry has them, and what gRPC calls them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+__all__ = ["Endpoint", "parse_endpoint"]
+
+_PORTS: Final = {"http": 80, "https": 443}
+_EXPECTED: Final = "expected http://host:4317, https://host:4317, host:4317 or unix:///path"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server."""
+
+    target: str
+    """What a channel is opened to."""
+    tls: bool | None
+    """Whether to use TLS, as the scheme says; None where there is no scheme, so that ``tls.insecure`` decides."""
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """The endpoint taken apart. ValueError if it is none; its text quotes nothing.
+
+    Without a port, that of the scheme is meant (80, 443), as for any URL.
+    """
+    if any(character <= " " or character == "\x7f" for character in text):
+        raise ValueError("expected an endpoint without spaces and control characters")
+    if text.startswith("unix:"):
+        return Endpoint(text, None)
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port = parts.port
+    except ValueError:
+        raise ValueError(_EXPECTED) from None
+    if parts.scheme not in {"", *_PORTS} or not parts.hostname:
+        raise ValueError(_EXPECTED)
+    if parts.username is not None:
+        raise ValueError(f"{_EXPECTED}; user and password go into headers: gRPC has no place for them in an address")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"{_EXPECTED}, without a path: gRPC knows the service by its name")
+    if port is None and not parts.scheme:
+        raise ValueError(f"{_EXPECTED}: the port is missing")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Endpoint(
+        f"{host}:{_PORTS[parts.scheme] if port is None else port}", parts.scheme == "https" if parts.scheme else None
+    )
