@@ -12,6 +12,7 @@ from exporter_core.otlp.json_points import (
     SEPARATOR,
     exponential_tail,
     histogram_tail,
+    histogram_tails,
     number_tail,
     number_tails,
 )
@@ -46,7 +47,7 @@ class Json:
         self.kinds = {
             Gauge: number,
             Sum: number,
-            Histogram: Kind(points, histogram_tail, lambda _points: None),
+            Histogram: Kind(points, histogram_tail, histogram_tails),
             ExponentialHistogram: Kind(points, exponential_tail, lambda _points: None),
         }
 

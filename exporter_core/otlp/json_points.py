@@ -1,11 +1,13 @@
 """What follows the attributes in a data point of OTLP JSON: times, values, buckets and exemplars.
 
-`*_tail` encode any one point, `number_tails` all points of a metric at once where these are alike in shape.
+`*_tail` encode any one point. `*_tails` encode all points of a metric at once where these are alike in shape
+(every one with the same fields present), and answer None where they are not.
 """
 
 import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -23,44 +25,109 @@ from exporter_core.otlp.series import Series
 from exporter_core.otlp.wire import UnencodableError, short
 
 SEPARATOR = b","
-_ONLY_INT, _ONLY_FLOAT = {int}, {float}
+_NUMBERS = {int, float}
 
 
 class JsonTails:
-    """The tails of all points of a metric."""
+    """What follows the attributes in all points of a metric, where the same fields are present, column by column."""
 
     length = None
 
-    def __init__(self, tails: list[bytes]) -> None:
-        self._tails = tails
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._template: list[bytes] = []
+        self._columns: list[Sequence[Any]] = []
+
+    def integers(self, name: str, kind: str, values: list[Any]) -> None:
+        """Add a field of 64-bit integers, of a kind as `array` has it; none at all where all values are None.
+
+        Raises:
+            TypeError, OverflowError: when one is no integer, or does not fit.
+        """
+        if values.count(None) != self._count:
+            self._add(name, b'"%d"', array(kind, values))
+
+    def doubles(self, name: str, values: list[Any]) -> None:
+        """Add a field of doubles; none at all where all values are None.
+
+        Raises:
+            ValueError: when one is not finite.
+            TypeError, OverflowError: when one is no number, or does not fit.
+        """
+        if values.count(None) != self._count:
+            column = array("d", values)
+            if not all(map(math.isfinite, column)):
+                raise ValueError("JSON has no number for it")
+            self._add(name, b"%a", column)
+
+    def counts(self, name: str, rows: list[Sequence[int]]) -> None:
+        """Add a field of arrays of unsigned 64-bit integers.
+
+        Raises:
+            TypeError, OverflowError: when something in them is no integer, or does not fit.
+        """
+        array("Q", list(chain.from_iterable(rows)))  # raises where one does not fit
+        if all(rows):
+            self._add(name, b'["%b"]', ['","'.join(map(str, row)).encode() for row in rows])
+        elif any(rows):
+            raise ValueError("points differ in shape")
+
+    def share(self, field: str) -> None:
+        """Add a field that is the same in all points, if there is one."""
+        if field:
+            self._template.append(field.replace("%", "%%").encode())
 
     def points(self, series: Series) -> ListedPoints:
         """The points, whose attributes the series has."""
         pieces: list[bytes] = series.pieces  # type: ignore[assignment] # None only where there are errors
-        return ListedPoints([piece + tail for piece, tail in zip(pieces, self._tails, strict=True)], SEPARATOR)
+        template = b"%b" + b",".join(self._template) + b"}"
+        return ListedPoints([template % row for row in zip(pieces, *self._columns, strict=True)], SEPARATOR)
+
+    def _add(self, name: str, form: bytes, column: Sequence[Any]) -> None:
+        self._template.append(b'"%b":%b' % (name.encode(), form))
+        self._columns.append(column)
 
 
 def number_tails(points: Sequence[NumberDataPoint]) -> JsonTails | None:
     """Sums' and gauges' points, when all values are int or all are finite float, and all or none have a start time.
 
     Raises:
-        TypeError, OverflowError: when a number does not fit its field.
+        ValueError, TypeError, OverflowError: when a number does not fit its field, or JSON has none for it.
     """
     values = [point.value for point in points]
-    starts: list[Any] = [point.start_time_unix_nano for point in points]
-    times = array("Q", [point.time_unix_nano for point in points])
-    kinds = set(map(type, values))
-    if kinds == _ONLY_INT:
-        array("q", values)  # raises where one does not fit
-        template = b'"timeUnixNano":"%d","asInt":"%d"}'
-    elif kinds == _ONLY_FLOAT and all(map(math.isfinite, values)):
-        template = b'"timeUnixNano":"%d","asDouble":%a}'
-    else:
+    kind = type(values[0])
+    if kind not in _NUMBERS or list(map(type, values)).count(kind) != len(values):
         return None
-    if starts.count(None) == len(starts):
-        return JsonTails([template % parts for parts in zip(times, values, strict=True)])
-    template = b'"startTimeUnixNano":"%d",' + template
-    return JsonTails([template % parts for parts in zip(array("Q", starts), times, values, strict=True)])
+    tails = JsonTails(len(points))
+    tails.integers("startTimeUnixNano", "Q", [point.start_time_unix_nano for point in points])
+    tails.integers("timeUnixNano", "Q", [point.time_unix_nano for point in points])
+    if kind is int:
+        tails.integers("asInt", "q", values)
+    else:
+        tails.doubles("asDouble", values)
+    return tails
+
+
+def histogram_tails(points: Sequence[HistogramDataPoint]) -> JsonTails | None:
+    """Histograms' points, when all share one bounds object, and all or none have a sum, a min and a max.
+
+    Raises:
+        ValueError, TypeError, OverflowError: when a number does not fit its field, or JSON has none for it.
+    """
+    bounds = points[0].explicit_bounds
+    counts = [point.count for point in points]
+    if None in counts or not all(point.explicit_bounds is bounds for point in points):
+        return None
+    tails = JsonTails(len(points))
+    tails.integers("startTimeUnixNano", "Q", [point.start_time_unix_nano for point in points])
+    tails.integers("timeUnixNano", "Q", [point.time_unix_nano for point in points])
+    tails.integers("count", "Q", counts)
+    tails.doubles("sum", [point.sum for point in points])
+    tails.doubles("min", [point.min for point in points])
+    tails.doubles("max", [point.max for point in points])
+    tails.counts("bucketCounts", [point.bucket_counts for point in points])
+    tails.share(_many("explicitBounds", double, bounds))
+    return tails
 
 
 def number_tail(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:

@@ -172,7 +172,7 @@ class Plan:
     def _tails(kind: Kind, points: Sequence[Any]) -> Tails | None:
         """The tails of all points at once; None where they are not alike in shape, or one cannot be encoded."""
         try:
-            return None if any([point.exemplars for point in points]) else kind.tails(points)  # noqa: C419 - fastest
+            return None if [1 for point in points if point.exemplars] else kind.tails(points)
         except _NOT_ALIKE:
             return None
 

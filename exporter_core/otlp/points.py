@@ -36,7 +36,7 @@ _BLOCK = 512  # points that are written at once: their pieces stay in the proces
 
 
 class Tails:
-    """What follows the attributes in all points of a metric, where they have the same fields present, column by column.
+    """What follows the attributes in all points of a metric, where the same fields are present, column by column.
 
     Attributes:
         length: the bytes that follow in each point.
@@ -55,10 +55,11 @@ class Tails:
         Raises:
             TypeError, OverflowError: when one is no number, or does not fit.
         """
-        column = _column(kind, values)
-        at = len(self._template) + 1
-        if column[:8] * len(values) != column:
-            self._columns.append((at, column))
+        # One number in all points is looked for by identity first: that is how the SDK hands out the time.
+        same = values[0] is values[-1] and kind != "d" and values.count(values[0]) == len(values)
+        column = _column(kind, values[:1] if same else values)
+        if not same:
+            self._columns.append((len(self._template) + 1, column))
         self._template += bytes((tag,)) + column[:8]
         self.length += _FIELD
 
@@ -91,8 +92,13 @@ class Tails:
         """The points, whose attributes the series has."""
         return AlikePoints(series, self)
 
-    def of(self, start: int, stop: int) -> list[Sequence[bytes]]:
-        """The tails of a run of points: sequences to be interleaved, one item a point."""
+    @property
+    def shared(self) -> bytes:
+        """What all points end with."""
+        return self._shared
+
+    def own(self, start: int, stop: int) -> list[Sequence[bytes]]:
+        """What a run of points has before that: sequences to be interleaved, one item a point."""
         count, width = stop - start, len(self._template)
         own = bytearray(self._template * count)
         for at, column in self._columns:
@@ -103,8 +109,6 @@ class Tails:
         if self._packed:
             size = self._packed_size
             pieces.append(_cutter(size, count)(self._packed[start * size : stop * size]))
-        if self._shared:
-            pieces.append((self._shared,) * count)
         return pieces
 
 
@@ -131,12 +135,15 @@ class AlikePoints:
 
     def write(self, start: int, stop: int) -> Iterator[bytes]:
         """A run of them, in pieces."""
+        parts: list[bytes] = []
         for first in range(start, stop, _BLOCK):
             last = min(first + _BLOCK, stop)
-            columns = [self._pieces[first:last], *self._tails.of(first, last)]
-            parts = [b""] * (len(columns) * (last - first))
+            columns = [self._pieces[first:last], *self._tails.own(first, last)]
+            width = len(columns) + bool(self._tails.shared)
+            if len(parts) != width * (last - first):
+                parts = [self._tails.shared] * (width * (last - first))
             for number, column in enumerate(columns):
-                parts[number :: len(columns)] = column
+                parts[number::width] = column
             yield b"".join(parts)
 
 
@@ -159,13 +166,13 @@ def number_tails(points: Sequence[NumberDataPoint]) -> Tails | None:
         TypeError, OverflowError: when a number does not fit its field.
     """
     values = [point.value for point in points]
-    kinds = set(map(type, values))
-    if len(kinds) != 1 or not kinds <= _NUMBERS:
+    kind = type(values[0])
+    if kind not in _NUMBERS or list(map(type, values)).count(kind) != len(values):
         return None
     tails = Tails()
     tails.add_optional(_START, "Q", [point.start_time_unix_nano for point in points])
     tails.add_optional(_TIME, "Q", [point.time_unix_nano for point in points])
-    if int in kinds:
+    if kind is int:
         tails.add(_AS_INT, "q", values)
     else:
         tails.add(_AS_DOUBLE, "d", values)

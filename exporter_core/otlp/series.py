@@ -5,7 +5,7 @@ once, in C: the identity of every key and value where these are immutable, or of
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain
 from operator import is_
 from typing import Any
 
@@ -64,17 +64,22 @@ class Series:
         self.tail = tail
         self.errors: dict[int, str] = {}
         self.pieces: list[bytes | None] = []
-        # The proof: how many keys each mapping has, and the keys and values of all, one mapping after the other. Keys
-        # stand there once where all mappings have the same, as they mostly do.
+        # The proof: how many keys each mapping has, and the keys and values of all, one mapping after the other. The
+        # keys stand there once where all mappings have the same and at least one, as they mostly do.
         self._lengths: list[int] = []
         self._keys: list[str] = []
         self._same_keys = True
         self._provable = True
         self._values: list[Any] = []
-        reuse = previous._reuse(trusted=trusted) if previous else None
+        find = previous._finder(trusted=trusted) if previous else None
         for position, source in enumerate(sources):
-            body = reuse(source) if reuse else None
             stability = Stability.IDENTITY
+            old = find(source) if find else None
+            if previous is not None and old is not None:
+                piece = previous.pieces[old]
+                body = piece if piece is None or previous.tail is None else headless(piece)
+            else:
+                body = None
             if body is None:
                 try:
                     body, stability = writer.write(source)
@@ -98,8 +103,15 @@ class Series:
         tail: int | None,
     ) -> "Series":
         """The series of these points: the previous one where it still holds for all of them, else one built from it."""
+        usable = previous is not None and previous.tail == tail and not previous.errors
+        if trusted and usable and previous and len(points) == len(previous._sources):
+            differing = [
+                1 for point, source in zip(points, previous._sources, strict=True) if point.attributes is not source
+            ]
+            if not differing:
+                return previous
         sources = [point.attributes for point in points]
-        if previous is not None and previous.tail == tail and previous._holds(sources, trusted=trusted):
+        if not trusted and usable and previous and previous._holds(sources):
             return previous
         return cls(sources, writer, previous, trusted=trusted, tail=tail)
 
@@ -115,58 +127,51 @@ class Series:
             self._provable = False
             return
         self._lengths.append(len(source))
-        if not source:
-            return
-        if self._same_keys and self._values and not _identical(source, self._keys):
+        if self._same_keys and (not source or (self._values and not _identical(source, self._keys))):
             self._keys = list(self._all_keys())
             self._same_keys = False
         if not self._same_keys or not self._values:
             self._keys += source
         self._values += source.values()
 
-    def _all_keys(self) -> Iterable[str]:
+    def _all_keys(self) -> list[str]:
         if self._same_keys and self._keys:
-            return chain.from_iterable(repeat(self._keys, len(self._values) // len(self._keys)))
+            return self._keys * (len(self._values) // len(self._keys))
         return self._keys
 
-    def _holds(self, sources: Sources, *, trusted: bool) -> bool:
-        if self.errors or len(sources) != len(self._sources):
+    def _holds(self, sources: Sources) -> bool:
+        """Whether these mappings say what the proof says: equal keys in the same order, and identical values."""
+        if not self._provable or len(sources) != len(self._sources):
             return False
-        identical = all(map(is_, sources, self._sources))
-        if trusted:
-            return identical
-        if not self._provable or not (identical or set(map(type, sources)) <= _ONLY_DICTS):
+        if not all(map(is_, sources, self._sources)) and set(map(type, sources)) != _ONLY_DICTS:
             return False
-        if list(map(len, sources)) != self._lengths:
+        try:
+            if list(chain.from_iterable(sources)) != self._all_keys():
+                return False
+        except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
             return False
-        return (
-            all(map(is_, chain.from_iterable(map(dict.values, sources)), self._values))
-            and all(map(is_, chain.from_iterable(sources), self._all_keys()))
-        ) or self._equal_texts(sources)
+        # Where all have the same keys, no mapping can hold what another lacks: a key would stand in it twice.
+        if not self._same_keys and list(map(len, sources)) != self._lengths:
+            return False
+        return all(map(is_, chain.from_iterable(map(dict.values, sources)), self._values)) or self._equal_texts(sources)
 
     def _equal_texts(self, sources: Sources) -> bool:
-        """Whether other mappings say the same, which equality proves where all is text."""
+        """Whether other values say the same, which equality proves where all are texts."""
         values = list(chain.from_iterable(map(dict.values, sources)))
-        keys = list(chain.from_iterable(sources))
-        return (
-            set(map(type, chain(values, keys))) <= _ONLY_TEXTS
-            and values == self._values
-            and keys == list(self._all_keys())
-        )
+        return set(map(type, values)) == _ONLY_TEXTS and values == self._values
 
-    def _reuse(self, *, trusted: bool) -> Callable[[Any], bytes | None]:
-        """Looks up what an identical mapping was encoded to, if that still holds."""
+    def _finder(self, *, trusted: bool) -> Callable[[Any], int | None]:
+        """Looks up the position of an identical mapping, if what was encoded there still holds."""
         positions = {id(source): position for position, source in enumerate(self._sources)}
         starts = [0, *accumulate(max(length, 0) for length in self._lengths)]
-        bodies = self.bodies()
 
-        def reuse(source: Any) -> bytes | None:
+        def find(source: Any) -> int | None:
             position = positions.get(id(source))
             if position is None or not (trusted or self._unchanged(source, position, starts[position])):
                 return None
-            return bodies[position]
+            return position
 
-        return reuse
+        return find
 
     def _unchanged(self, source: Any, position: int, start: int) -> bool:
         length = self._lengths[position]
