@@ -46,9 +46,13 @@ $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
 	    -e '.[cli,host,conformance]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin))) --group dev
 	@touch $@
 
+# The tests of the HTML report look at it in a real browser; a machine that has none gets Debian's, in .tools.
+.PHONY: browser
+browser: $(UV)
+	@$(PYTHON) .ci/browser.py --fetch >/dev/null || true # the tests that need it say so
+
 .PHONY: setup
-setup: $(STAMP) ## install everything into .venv
-	@:
+setup: $(STAMP) browser ## install everything into .venv, and a browser for the tests into .tools if there is none
 
 .PHONY: constraints
 constraints: $(UV) ## renew constraints.txt, the pinned versions
@@ -64,7 +68,7 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 # --- proving it ------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(STAMP) ## run every test
+test: $(STAMP) browser ## run every test
 	@$(BIN)/pytest -q -n auto
 
 .PHONY: test-all

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "as_json_text", "text_look", "write_report"]
 
-Form = Literal["text", "json", "junit"]
+Form = Literal["text", "json", "html", "junit"]
 
 _NARROWEST, _WIDTH, _WIDEST = 70, 80, 110  # columns
 
@@ -54,4 +54,8 @@ def _text(report: Report, form: Form, file: str | None, *, strict: bool) -> str:
         return as_json_text(reports.as_json(report, strict=strict))
     if form == "junit":
         return reports.as_junit(report, strict=strict)
+    if form == "html":
+        from exporter_core.conformance.report.html import as_html  # noqa: PLC0415 - imports Jinja2
+
+        return as_html(report, strict=strict)
     return reports.as_text(report, strict=strict, **text_look(file))

@@ -38,8 +38,8 @@ def check(
     seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A SHOULD that failed counts as a MUST.")] = False,
     format: Annotated[  # noqa: A002 - the option's name
-        Literal["text", "json", "junit"] | None,
-        typer.Option(metavar="FORM", help="Of the report: text, json, junit. [text]", show_default=False),
+        Literal["text", "json", "html", "junit"] | None,
+        typer.Option(metavar="FORM", help="Of the report: text, json, html, junit. [text]", show_default=False),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="The same as --format json; also for --list, --explain.")

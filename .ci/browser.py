@@ -1,0 +1,138 @@
+"""Print the Chromium that the tests of the HTML report use; with ``--fetch``, bring Debian's if there is none.
+
+It is what the environment variable CHROMIUM names, else the one in ``.tools``, else a Chromium or Chrome on PATH.
+Fetching takes no root and touches nothing outside ``.tools``: Debian's package and those that it needs and the machine
+lacks are downloaded with apt and unpacked. Exit code 1, and what to do, where there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TOOLS = Path(__file__).parents[1] / ".tools"
+HOME = TOOLS / "chromium"
+OWN = HOME / "run"
+"""Starts the one in ``.tools``."""
+NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
+WAY_OUT = (
+    "no Chromium: install one (apt-get install chromium) or name one in CHROMIUM; the tests of the HTML report need it"
+)
+
+
+class FetchError(Exception):
+    """It cannot be fetched, and why."""
+
+
+def find() -> str | None:
+    """The program to start, None if there is none that runs."""
+    named = os.environ.get("CHROMIUM")
+    candidates = [named] if named else [str(OWN), *(shutil.which(name) or "" for name in NAMES)]
+    return next((one for one in candidates if one and runs(one)), None)
+
+
+def runs(program: str) -> bool:
+    """Whether it is a browser that starts: on some systems the name is only a hint at another package."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
+
+
+def fetch() -> None:
+    """Put Debian's into ``.tools``. Raises FetchError."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        raise FetchError("this is no Debian")
+    TOOLS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="chromium-", dir=TOOLS) as folder:
+        place = Path(folder)
+        packages = place / "packages"
+        packages.mkdir()
+        try:
+            download(packages, [])
+        except FetchError:
+            # The machine's lists of packages are missing, or older than the packages: lists of our own.
+            lists = own_lists(place)
+            apt(["update", "-q"], lists, place)
+            download(packages, lists)
+        root = place / "root"
+        for package in packages.glob("*.deb"):
+            command(["dpkg", "-x", str(package), str(root)], place)
+        program = root / "usr/lib/chromium/chromium"
+        if not program.exists():
+            raise FetchError("the package chromium has no program here")
+        shutil.rmtree(HOME, ignore_errors=True)
+        HOME.mkdir()
+        root.rename(HOME / "root")
+    write_start(HOME / "root")
+
+
+def own_lists(place: Path) -> list[str]:
+    """The options that keep apt's lists and cache in a folder of our own, which needs no root."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    return ["-o", f"Dir::State::Lists={place / 'lists'}", "-o", f"Dir::Cache={place / 'cache'}"]
+
+
+def download(into: Path, options: list[str]) -> None:
+    """Download the package, what it needs that is not installed, and a font in case there is none."""
+    plan = apt(["-s", "install", "--no-install-recommends", "chromium", "fonts-dejavu-core"], options, into)
+    names = [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
+    if "chromium" not in names:
+        raise FetchError("apt would not install chromium")
+    apt(["download", "-q", *names], options, into)
+
+
+def apt(arguments: list[str], options: list[str], place: Path) -> str:
+    """Run apt-get without its locks and as this user; what it said."""
+    return command(["apt-get", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", *options, *arguments], place)
+
+
+def command(words: list[str], place: Path) -> str:
+    """Run a program in a folder; what it said. Raises FetchError."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise FetchError(f"{shlex.join(words[:1])} failed: {said[-1]}")
+    return done.stdout
+
+
+def write_start(root: Path) -> None:
+    """Write the program that starts it with the libraries and, where the machine has none, the fonts beside it."""
+    own = root / "usr/lib/chromium"
+    libraries = sorted({str(path.parent) for path in root.rglob("*.so*") if not path.is_relative_to(own)})
+    fonts = root / "etc/fonts"
+    lines = ["#!/bin/sh", f"export LD_LIBRARY_PATH={shlex.quote(os.pathsep.join(libraries))}"]
+    if fonts.is_dir() and not Path("/etc/fonts/fonts.conf").exists():
+        lines.append(f"export FONTCONFIG_SYSROOT={shlex.quote(str(root))}")
+    lines.append(f'exec {shlex.quote(str(root / "usr/lib/chromium/chromium"))} "$@"')
+    OWN.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    OWN.chmod(0o755)
+
+
+def main() -> int:
+    """Find it, or fetch it."""
+    found = find()
+    if found is None and "--fetch" in sys.argv[1:] and not os.environ.get("CHROMIUM"):
+        print("make: fetching Chromium for the tests of the HTML report", file=sys.stderr)
+        try:
+            fetch()
+        except FetchError as error:
+            print(f"make: Chromium cannot be fetched: {error}", file=sys.stderr)
+        found = find()
+    if found is None:
+        print(WAY_OUT, file=sys.stderr)
+        return 1
+    print(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
