@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
-from exporter_core_otlp import OtlpHttpConfig, OtlpHttpExporter
+from exporter_core_otlp import OtlpGrpcConfig, OtlpGrpcExporter, OtlpHttpConfig, OtlpHttpExporter
 from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberDataPoint, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -26,7 +26,7 @@ GENEROUS_SECONDS = 30.0
 @pytest.fixture(autouse=True)
 def no_proxy_of_the_machine(monkeypatch):
     """What the machine's environment says about proxies is not part of any test."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "no_grpc_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -78,6 +78,22 @@ def make_exporter() -> Iterator[Callable[..., OtlpHttpExporter]]:
     def make(endpoint: str, **options: Any) -> OtlpHttpExporter:
         retry = {"initial_interval": 1, "max_interval": 20, **options.pop("retry", {})}
         made.append(OtlpHttpExporter(OtlpHttpConfig(endpoint=endpoint, retry=retry, **options)))
+        return made[-1]
+
+    yield make
+    for exporter in made:
+        with contextlib.suppress(ExporterShutdownError):
+            exporter.shutdown(Context.with_timeout(GENEROUS_SECONDS))
+
+
+@pytest.fixture
+def make_grpc_exporter() -> Iterator[Callable[..., OtlpGrpcExporter]]:
+    """As ``make_exporter``."""
+    made: list[OtlpGrpcExporter] = []
+
+    def make(endpoint: str, **options: Any) -> OtlpGrpcExporter:
+        retry = {"initial_interval": 1, "max_interval": 1, **options.pop("retry", {})}
+        made.append(OtlpGrpcExporter(OtlpGrpcConfig(endpoint=endpoint, retry=retry, **options)))
         return made[-1]
 
     yield make
@@ -181,6 +197,48 @@ def serve() -> Iterator[Callable[..., Server]]:
         server.close()
 
 
+@pytest.fixture
+def proxy(serve, read_request):
+    """A proxy that connects (``CONNECT``) and passes on (``POST http://...``); ``requests`` are what it was asked."""
+
+    def passing(connection, number):
+        while True:
+            request = read_request(connection)
+            if not request:
+                return None
+            requests.append(request)
+            method, target, _ = request.split(b"\r\n")[0].split(b" ")
+            if method == b"CONNECT":
+                return tunnel(connection, target)
+            host = target.split(b"/")[2]
+            with connect(host) as server:
+                server.sendall(request.replace(target, b"/" + target.split(b"/", 3)[3]))
+                connection.sendall(server.recv(65536))
+
+    def tunnel(connection, target):
+        with connect(target) as server:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=copy, args=(server, connection))
+            back.start()
+            copy(connection, server)
+            back.join()
+
+    def connect(target):
+        host, _, port = target.decode().rpartition(":")
+        return socket.create_connection((host, int(port)))
+
+    def copy(source, destination):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                destination.sendall(piece)
+            destination.shutdown(socket.SHUT_WR)
+
+    requests = []
+    server = serve(passing)
+    server.requests = requests
+    return server
+
+
 class Certificates:
     """A certificate authority with a server and a client."""
 
@@ -202,6 +260,8 @@ class Certificates:
             serialization.BestAvailableEncryption(b"password"),
         )
         Path(self.encrypted_key_file).write_bytes(encrypted)
+        self.server_key = server.private_key_pem.bytes()
+        self.server_chain = b"".join(pem.bytes() for pem in server.cert_chain_pems)
         self._plain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.configure_cert(self._plain)
         self._mutual = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

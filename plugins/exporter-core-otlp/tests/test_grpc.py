@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -16,7 +17,6 @@ from exporter_core import (
     ContextCancelledError,
     DeadlineExceededError,
     ExporterError,
-    ExporterShutdownError,
     PartialSuccessError,
 )
 from exporter_core.conformance import flatten
@@ -42,26 +42,9 @@ def sink(started):
 
 
 @pytest.fixture
-def context():
-    return Context.with_timeout(60)
-
-
-@pytest.fixture
-def make(sink):
-    """Makes exporters that hardly wait between attempts, and shuts them down."""
-    made = []
-
-    def exporter(**options):
-        given = {"endpoint": sink.endpoint, "retry": {"initial_interval": 1, "max_interval": 1}, **options}
-        made.append(OtlpGrpcExporter(OtlpGrpcConfig(**given)))
-        return made[-1]
-
-    yield exporter
-    for one in made:
-        try:
-            one.shutdown(Context.with_timeout(60))
-        except ExporterShutdownError:
-            pass  # the test did it
+def make(sink, make_grpc_exporter):
+    """Makes exporters that send to the sink."""
+    return partial(make_grpc_exporter, sink.endpoint)
 
 
 @pytest.fixture

@@ -1,54 +1,8 @@
 """Proxies by environment, as urllib has them."""
 
-import contextlib
-import socket
-import threading
-
 import pytest
 
 from exporter_core import ExporterError
-
-
-@pytest.fixture
-def proxy(serve, read_request):
-    """A proxy that connects (``CONNECT``) and passes on (``POST http://...``); ``requests`` are what it was asked."""
-
-    def passing(connection, number):
-        while True:
-            request = read_request(connection)
-            if not request:
-                return None
-            requests.append(request)
-            method, target, _ = request.split(b"\r\n")[0].split(b" ")
-            if method == b"CONNECT":
-                return tunnel(connection, target)
-            host = target.split(b"/")[2]
-            with connect(host) as server:
-                server.sendall(request.replace(target, b"/" + target.split(b"/", 3)[3]))
-                connection.sendall(server.recv(65536))
-
-    def tunnel(connection, target):
-        with connect(target) as server:
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=copy, args=(server, connection))
-            back.start()
-            copy(connection, server)
-            back.join()
-
-    def connect(target):
-        host, _, port = target.decode().rpartition(":")
-        return socket.create_connection((host, int(port)))
-
-    def copy(source, destination):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                destination.sendall(piece)
-            destination.shutdown(socket.SHUT_WR)
-
-    requests = []
-    server = serve(passing)
-    server.requests = requests
-    return server
 
 
 def test_http_goes_through_the_proxy_with_the_whole_url(proxy, sink, make_exporter, context, data, monkeypatch):

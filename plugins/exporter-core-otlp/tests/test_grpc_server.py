@@ -1,0 +1,256 @@
+"""otlp_grpc against gRPC servers of a test's own: TLS, proxies, sockets, and answers that a sink does not give."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceResponse,
+)
+
+from exporter_core import ExporterError, PluginLoadError, load_exporter
+from exporter_core.otlp import decode
+
+
+@pytest.fixture
+def serve_grpc():
+    """Starts servers; ``serve_grpc(answer)`` gives the port, and ``answer(request, context)`` what is answered."""
+    started = []
+
+    def start(answer=lambda _request, _context: b"", credentials=None, address="127.0.0.1:0"):
+        class Handler(grpc.GenericRpcHandler):
+            def service(self, details):
+                if details.method == "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export":
+                    return grpc.unary_unary_rpc_method_handler(answer)
+                return None
+
+        server = grpc.server(ThreadPoolExecutor(2), handlers=[Handler()])
+        started.append(server)
+        add = server.add_insecure_port if credentials is None else server.add_secure_port
+        port = add(*((address,) if credentials is None else (address, credentials)))
+        server.start()
+        return port
+
+    yield start
+    for server in started:
+        server.stop(None).wait()
+
+
+class Requests(list):
+    """Takes every request, and keeps it."""
+
+    def __call__(self, request, _context):
+        self.append(request)
+        return b""
+
+
+def failed(exporter, context, data):
+    with pytest.raises(ExporterError) as caught:
+        exporter.export(context, data)
+    return str(caught.value)
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain_tls(certificates):
+    return grpc.ssl_server_credentials([(certificates.server_key, certificates.server_chain)])
+
+
+@pytest.fixture
+def mutual_tls(certificates):
+    authority = Path(certificates.ca_file).read_bytes()
+    return grpc.ssl_server_credentials(
+        [(certificates.server_key, certificates.server_chain)], authority, require_client_auth=True
+    )
+
+
+@pytest.mark.parametrize("endpoint", ["https://127.0.0.1:{}", "https://localhost:{}", "localhost:{}"])
+def test_a_server_whose_certificate_is_of_the_ca_is_trusted(
+    serve_grpc, plain_tls, make_grpc_exporter, certificates, context, data, endpoint
+):
+    requests = Requests()
+    port = serve_grpc(requests, plain_tls)
+    make_grpc_exporter(endpoint.format(port), tls={"ca_file": certificates.ca_file}).export(context, data)
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("roots", ["the system's", "gRPC's"])
+def test_a_certificate_of_another_ca_is_an_error_for_good(
+    serve_grpc, plain_tls, make_grpc_exporter, context, data, monkeypatch, roots
+):
+    if roots == "the system's":
+        monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
+    port = serve_grpc(credentials=plain_tls)
+    message = failed(make_grpc_exporter(f"https://127.0.0.1:{port}", timeout=0), context, data)
+    assert "CERTIFICATE_VERIFY_FAILED" in message
+    assert "given up" not in message
+
+
+def test_mutual_tls_shows_the_clients_certificate(
+    serve_grpc, mutual_tls, make_grpc_exporter, certificates, context, data
+):
+    names = []
+
+    def answer(_request, context):
+        names.extend(context.auth_context()["x509_subject_alternative_name"])
+        return b""
+
+    tls = {
+        "ca_file": certificates.ca_file,
+        "cert_file": certificates.client_cert_file,
+        "key_file": certificates.client_key_file,
+    }
+    make_grpc_exporter(f"https://127.0.0.1:{serve_grpc(answer, mutual_tls)}", tls=tls).export(context, data)
+    assert names == [b"client"]
+
+
+def test_mutual_tls_without_a_certificate_is_refused(
+    serve_grpc, mutual_tls, make_grpc_exporter, certificates, context, data
+):
+    requests = Requests()
+    endpoint = f"https://127.0.0.1:{serve_grpc(requests, mutual_tls)}"
+    exporter = make_grpc_exporter(endpoint, tls={"ca_file": certificates.ca_file}, retry={"enabled": False})
+    assert failed(exporter, context, data).startswith(f"{endpoint}: UNAVAILABLE: ")
+    assert requests == []
+
+
+def test_without_a_scheme_insecure_means_no_tls(serve_grpc, make_grpc_exporter, context, data):
+    requests = Requests()
+    make_grpc_exporter(f"127.0.0.1:{serve_grpc(requests)}", tls={"insecure": True}).export(context, data)
+    assert len(requests) == 1
+
+
+def test_files_that_cannot_be_used_are_named_when_the_exporter_is_made():
+    options = {"endpoint": "https://127.0.0.1:4317", "tls": {"ca_file": "/missing.pem"}}
+    with pytest.raises(PluginLoadError, match=r"tls: ca_file '/missing.pem' cannot be used: No such file or directory"):
+        load_exporter("otlp_grpc", options)
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "grpc", "none"])
+def test_the_authorities_of_the_system_are_those_that_openssl_finds(certificates, tmp_path, monkeypatch, kind):
+    from exporter_core_otlp.grpc.channel import _system_roots
+
+    authority = Path(certificates.ca_file).read_bytes()
+    (tmp_path / "hashed").mkdir()
+    (tmp_path / "hashed" / "0123abcd.0").write_bytes(authority)
+    monkeypatch.setenv("SSL_CERT_FILE", certificates.ca_file if kind in {"file", "grpc"} else "/missing")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "hashed") if kind == "directory" else "/missing")
+    monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
+    if kind == "grpc":
+        monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "/its/own")
+    assert _system_roots() == (authority if kind in {"file", "directory"} else None)
+
+
+# --- ways to a server ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "grpc_proxy"])
+def test_a_proxy_of_the_environment_is_gone_through(
+    serve_grpc, proxy, make_grpc_exporter, context, data, monkeypatch, name
+):
+    requests = Requests()
+    port = serve_grpc(requests)
+    monkeypatch.setenv(name, f"http://alice:s3cret@127.0.0.1:{proxy.port}")
+    exporter = make_grpc_exporter(f"http://127.0.0.1:{port}")
+    exporter.export(context, data)
+    exporter.export(context, data)
+    assert len(requests) == 2
+    (request,) = proxy.requests
+    assert request.startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.".encode())
+    assert b"YWxpY2U6czNjcmV0" in request
+
+
+def test_no_proxy_is_gone_through_for_hosts_that_the_environment_excepts(
+    serve_grpc, proxy, make_grpc_exporter, context, data, monkeypatch
+):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+    make_grpc_exporter(f"http://127.0.0.1:{serve_grpc()}").export(context, data)
+    assert proxy.requests == []
+
+
+def test_a_unix_socket_is_a_server_too(serve_grpc, make_grpc_exporter, context, data, tmp_path):
+    requests = Requests()
+    serve_grpc(requests, address=f"unix:{tmp_path}/otlp.sock")
+    make_grpc_exporter(f"unix://{tmp_path}/otlp.sock", tls={"insecure": True}).export(context, data)
+    assert len(requests) == 1
+
+
+# --- requests and answers --------------------------------------------------------------------------------------------
+
+
+def test_a_batch_beyond_the_limit_of_a_request_is_sent_as_several(serve_grpc, make_grpc_exporter, context, data_of):
+    requests = Requests()
+    exporter = make_grpc_exporter(f"http://127.0.0.1:{serve_grpc(requests)}", max_request_bytes=2000)
+    exporter.export(context, data_of(range(100)))
+    assert len(requests) > 1
+    assert max(map(len, requests)) <= 2000
+    values = [
+        point.value
+        for request in requests
+        for point in decode(request).resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    ]
+    assert values == list(range(100))
+
+
+def test_advice_of_a_server_that_took_everything_is_logged(serve_grpc, make_grpc_exporter, context, data, caplog):
+    partial_success = ExportMetricsPartialSuccess(error_message="use fewer attributes")
+    answer = ExportMetricsServiceResponse(partial_success=partial_success).SerializeToString()
+    make_grpc_exporter(f"http://127.0.0.1:{serve_grpc(lambda *_: answer)}").export(context, data)
+    assert [record.getMessage() for record in caplog.records] == ["the server says: use fewer attributes"]
+
+
+def test_an_answer_that_is_not_otlp_is_an_error(serve_grpc, make_grpc_exporter, context, data):
+    endpoint = f"http://127.0.0.1:{serve_grpc(lambda *_: bytes((255, 255)))}"
+    assert failed(make_grpc_exporter(endpoint), context, data) == f"{endpoint}: OK, but the answer is not OTLP"
+
+
+def test_an_answer_beyond_four_mebibytes_is_an_error_and_not_asked_for_again(
+    serve_grpc, make_grpc_exporter, context, data
+):
+    requests = Requests()
+
+    def answer(request, context):
+        requests(request, context)
+        return bytes(5 * 1024 * 1024)
+
+    endpoint = f"http://127.0.0.1:{serve_grpc(answer)}"
+    assert failed(make_grpc_exporter(endpoint), context, data).startswith(f"{endpoint}: RESOURCE_EXHAUSTED: ")
+    assert len(requests) == 1
+
+
+def test_a_server_without_the_service_is_an_error(serve_grpc, make_grpc_exporter, context, data):
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    message = failed(make_grpc_exporter(f"http://127.0.0.1:{port}"), context, data)
+    server.stop(None).wait()
+    assert message.startswith(f"http://127.0.0.1:{port}: UNIMPLEMENTED: ")
+
+
+@pytest.mark.parametrize("details", [b"\xff\xff", Status(details=[AnyMessage(type_url="x")]).SerializeToString()])
+def test_details_that_say_nothing_of_a_wait_are_passed_over(serve_grpc, make_grpc_exporter, context, data, details):
+    def answer(_request, context):
+        context.set_trailing_metadata((("grpc-status-details-bin", details),))
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+
+    endpoint = f"http://127.0.0.1:{serve_grpc(answer)}"
+    assert failed(make_grpc_exporter(endpoint), context, data) == f"{endpoint}: RESOURCE_EXHAUSTED: full"
+
+
+def test_what_a_server_says_is_on_one_line_and_without_the_secrets_that_it_was_told(
+    serve_grpc, make_grpc_exporter, context, data
+):
+    def answer(_request, context):
+        key = dict(context.invocation_metadata())["api-key"]
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, f"no such key:\n{key}")
+
+    endpoint = f"http://127.0.0.1:{serve_grpc(answer)}"
+    exporter = make_grpc_exporter(endpoint, headers=[{"name": "api-key", "value": "s3cret-of-ours"}])
+    assert failed(exporter, context, data) == f"{endpoint}: PERMISSION_DENIED: no such key: ***"
