@@ -125,6 +125,11 @@ class CooperativeRLock(threading._PyRLock):  # type: ignore[name-defined,misc]  
     __enter__ = acquire
 
 
+# Modules that have none of the names, with how many names they have: nearly all modules, and there may be thousands,
+# which a schedule would take longer to look through than to run. A module that gains a name is looked through again.
+_without: dict[str, tuple[int, int]] = {}
+
+
 class Shims:
     """Puts the cooperative names in place, and the original ones back.
 
@@ -143,7 +148,7 @@ class Shims:
         """Replace the names wherever a module has them."""
         replacements = [*_primitives(self._schedule), *_times(self._schedule)]
         self._names = {id(original): (original, replacement) for original, replacement in replacements}
-        self._rename({key: replacement for key, (_, replacement) in self._names.items()})
+        self._rename({key: replacement for key, (_, replacement) in self._names.items()}, remember=True)
         for name, method in _thread_methods(self._schedule).items():
             self._set(threading.Thread, name, method)
         self._set(MONOTONIC, "monotonic", time.monotonic)
@@ -167,12 +172,15 @@ class Shims:
         """Wait for the end of a thread that has nothing more to do."""
         _real_join(thread, seconds)
 
-    def _rename(self, replacements: dict[int, object]) -> None:
+    def _rename(self, replacements: dict[int, object], *, remember: bool = False) -> None:
         wanted = replacements.keys()
         for module_name, module in sys.modules.copy().items():
             names = getattr(module, "__dict__", None)
-            # Nearly all modules have none of the names, and there may be thousands.
-            if not isinstance(names, dict) or wanted.isdisjoint(map(id, names.copy().values())):
+            if not isinstance(names, dict) or _without.get(module_name) == (id(module), len(names)):
+                continue
+            if wanted.isdisjoint(map(id, names.copy().values())):
+                if remember:
+                    _without[module_name] = id(module), len(names)
                 continue
             if module_name in _UNTOUCHED or is_machinery_module(module):
                 continue
