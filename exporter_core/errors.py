@@ -115,7 +115,7 @@ class ExporterForkedError(ExporterError):
 
 
 class MaskedCauseError(ExporterCoreError):
-    """Stands in an error's chain for a cause whose text holds a secret; its own message is the cause's, masked.
+    """Stands in an error's chain for a cause that tells a secret, or too much to search; its message is masked.
 
     A traceback prints the whole chain, so a secret in it would show wherever an error is not caught.
     """

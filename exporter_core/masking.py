@@ -29,7 +29,7 @@ _LINE: Final = 8  # a line of a multi-line secret (a PEM key) that is long enoug
 _DEPTH: Final = 32
 _CHAIN: Final = 64  # errors of a chain that are looked at
 _LONGEST: Final = 1000  # characters of an error's message that are passed on
-_SEARCHED: Final = 65536  # characters of it that are searched for secrets first, which takes time
+_SEARCHED: Final = 16384  # characters of a chain that are searched for secrets first, while its caller waits
 _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 
 _CREDENTIAL_NAME: Final = (
@@ -119,13 +119,16 @@ class Told:
     error: BaseException
     text: str
     """Its message; not masked yet."""
-    more: tuple[str, ...]
-    """All texts that its traceback would print: its own, and those of causes, contexts, notes and groups."""
+    printed: tuple[str, ...] | None
+    """All texts that its traceback would print: its own, and those of causes, contexts, notes and groups.
+
+    None where they are too many or too long to be searched for secrets, or cannot be had.
+    """
 
     @classmethod
     def of(cls, error: BaseException) -> Told:
         """Take the words down. Never raises for what the error's own methods do."""
-        return cls(error, _message_of(error), tuple(text for one in _chain(error) for text in _texts_of(one)))
+        return cls(error, _message_of(error), _printed(error))
 
 
 def describe(error: BaseException | Told, masker: Masker) -> str:
@@ -145,10 +148,11 @@ def describe(error: BaseException | Told, masker: Masker) -> str:
 def cause_of(error: BaseException | Told, masker: Masker) -> BaseException:
     """What may stand as the cause of an error of ours: the error itself, or a stand-in where its text tells a secret.
 
-    The whole chain counts, since a traceback prints the whole of it: causes, contexts, notes, members of groups.
+    The whole chain counts, since a traceback prints the whole of it: causes, contexts, notes, members of groups. One
+    that is too long to be searched is stood in for, too.
     """
     told = error if isinstance(error, Told) else Told.of(error)
-    if all(masker(text) == text for text in told.more):
+    if told.printed is not None and all(masker(text) == text for text in told.printed):
         return told.error
     stand_in = MaskedCauseError(describe(told, masker))
     return stand_in.with_traceback(told.error.__traceback__)  # source lines, which hold no values
@@ -161,23 +165,40 @@ def _message_of(error: BaseException) -> str:
         return "(its message cannot be shown)"
 
 
-def _texts_of(error: BaseException) -> list[str]:
-    """What a traceback prints of one error; nothing if that cannot be had."""
+def _printed(error: BaseException) -> tuple[str, ...] | None:
+    """See :attr:`Told.printed`."""
+    found: list[str] = []
+    left = _SEARCHED
     try:
-        return [str(text)[:_SEARCHED] for text in (error, *getattr(error, "__notes__", ()))]
+        for number, one in enumerate(_chain(error), 1):
+            texts = [_shown(text) for text in (one, *getattr(one, "__notes__", ()))]
+            if isinstance(one, SyntaxError):
+                texts.append(_shown(one.text))  # the faulty line of source
+            left -= sum(map(len, texts))
+            if left < 0 or number > _CHAIN:
+                return None
+            found += texts
+    except BaseException:  # noqa: BLE001 - notes that are no sequence, say, which a traceback prints all the same
+        return None
+    return tuple(found)
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
     except BaseException:  # noqa: BLE001 - what cannot be shown shows no secret
-        return []
+        return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and all that its traceback would print."""
-    found: list[BaseException] = []
+    found: set[int] = set()
     waiting: list[BaseException | None] = [error]
-    while waiting and len(found) < _CHAIN:
+    while waiting:
         one = waiting.pop()
-        if one is None or any(one is other for other in found):
+        if one is None or id(one) in found:
             continue
-        found.append(one)
+        found.add(id(one))
         yield one
         waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__]
         if isinstance(one, BaseExceptionGroup):

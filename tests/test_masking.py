@@ -204,7 +204,7 @@ def printed(error):
 
 
 def raised(make):
-    with pytest.raises((OSError, ExceptionGroup)) as caught:
+    with pytest.raises((OSError, SyntaxError, ExceptionGroup)) as caught:
         make()
     return caught.value
 
@@ -235,7 +235,45 @@ def in_a_note():
     raise error
 
 
-@pytest.mark.parametrize("make", [chained_by_cause, chained_by_context, in_a_group, in_a_note])
+def in_a_line_of_source():
+    raise SyntaxError("invalid syntax", ("settings.py", 1, 1, f"token = {SECRET}"))
+
+
+def beside_a_note_that_cannot_be_shown():
+    class Note:
+        def __str__(self):
+            raise ValueError
+
+    error = OSError(f"token {SECRET}")
+    error.__notes__ = [Note()]
+    raise error
+
+
+def behind_more_text_than_is_searched():
+    raise OSError("x" * 100_000 + SECRET)
+
+
+def behind_more_errors_than_are_searched():
+    error = OSError(f"token {SECRET}")
+    for number in range(100):
+        outer = OSError(number)
+        outer.__cause__, error = error, outer
+    raise error
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        chained_by_cause,
+        chained_by_context,
+        in_a_group,
+        in_a_note,
+        in_a_line_of_source,
+        beside_a_note_that_cannot_be_shown,
+        behind_more_text_than_is_searched,
+        behind_more_errors_than_are_searched,
+    ],
+)
 def test_a_cause_that_tells_a_secret_anywhere_is_stood_in_for(make):
     error = raised(make)
     stand_in = cause_of(error, Masker([SECRET]))
@@ -245,3 +283,19 @@ def test_a_cause_that_tells_a_secret_anywhere_is_stood_in_for(make):
     assert SECRET in printed(error)
     assert SECRET not in printed(ours)
     assert f"in {make.__name__}" in printed(ours)  # where it happened is still told
+
+
+def test_no_more_of_a_chain_is_searched_than_takes_a_moment():
+    searched = []
+
+    class Counting(Masker):
+        def __call__(self, text):
+            searched.append(len(text))
+            return super().__call__(text)
+
+    error = OSError("x" * 10_000)
+    for _ in range(50):
+        outer = OSError("x" * 10_000)
+        outer.__cause__, error = error, outer
+    assert isinstance(cause_of(error, Counting([SECRET])), MaskedCauseError)
+    assert sum(searched) < 20_000
