@@ -75,6 +75,6 @@ def _guarded(command: Callable[[], int]) -> int:
         return 1
     except OSError as error:
         output.discard_output()
-        output.fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
+        output.fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
         return 1
     return code

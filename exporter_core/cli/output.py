@@ -90,11 +90,15 @@ def write(text: str) -> None:
 def discard_output() -> None:
     """Send to nowhere what is still to be written to standard output: the interpreter would try again at its exit."""
     try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, _stdout().fileno())
-        os.close(null)
+        _write_nowhere(_stdout().fileno())
     except (OSError, ExporterCoreError):
         pass  # it is closed, or no file
+
+
+def _write_nowhere(fd: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
 
 
 def _stdout() -> TextIO:
@@ -117,7 +121,10 @@ def stdout_kept(when: bool = True) -> Iterator[None]:
     out = _stdout()
     out.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)  # also for what does not write through sys.stdout
+    if sys.stderr is None:
+        _write_nowhere(1)
+    else:
+        os.dup2(2, 1)  # also for what does not write through sys.stdout
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -187,6 +194,9 @@ def _write(line: str) -> None:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()  # where both go to one place, lines stand in the order in which they were written
+    except OSError:
+        pass  # said at the end of the command, where it is flushed again
+    try:
         sys.stderr.write(_encodable(f"{line}\n", sys.stderr))
         sys.stderr.flush()
     except OSError:

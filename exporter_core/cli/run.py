@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Notes", "run"]
 
 _REFRESH_SECONDS = 0.25
+_LONGEST_SECONDS = 1e9  # 32 years; a file may say more, but not infinity
 
 
 def run(  # noqa: PLR0917 - Typer passes them by name
@@ -44,7 +45,11 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     interval: Annotated[
         float | None,
         typer.Option(
-            min=0.01, metavar="SECONDS", help="Between two exports, without a config file. [1]", show_default=False
+            min=0.01,
+            max=_LONGEST_SECONDS,
+            metavar="SECONDS",
+            help="Between two exports, without a config file. [1]",
+            show_default=False,
         ),
     ] = None,
     shutdown_timeout: Annotated[
@@ -152,7 +157,7 @@ def _stop_on_signals() -> Iterator[Signal]:
 
 def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None) -> None:
     """Wait for the end, showing progress where somebody watches."""
-    if not (sys.stderr.isatty() and _is_quiet(pipeline)):
+    if sys.stderr is None or not (sys.stderr.isatty() and _is_quiet(pipeline)):
         stop.wait(None if duration is None else began + duration - MONOTONIC.monotonic())
         return
     from rich.live import Live  # noqa: PLC0415 - a terminal only

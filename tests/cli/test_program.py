@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import os
 import re
 import signal
@@ -142,7 +143,7 @@ def test_output_that_cannot_be_written_is_one_line(command, arguments, tmp_path)
         done = subprocess.run(
             [*limited, *command, *arguments], stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
-    assert (done.returncode, done.stderr) == (1, "error: File too large\n")
+    assert (done.returncode, done.stderr) == (1, "error: standard output: File too large\n")
 
 
 def test_a_closed_standard_output_is_one_line(command):
@@ -157,6 +158,16 @@ def test_a_closed_standard_error_changes_nothing(command):
         [*closing, *command, "describe", "nothing"], stdout=subprocess.PIPE, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_error_is_said_although_the_reader_of_the_output_has_gone(monkeypatch, capsys):
+    class Gone(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    output.fail("not delivered")
+    assert capsys.readouterr().err == "error: not delivered\n"
 
 
 def test_what_the_encoding_cannot_express_is_escaped(program, plugins):

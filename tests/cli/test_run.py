@@ -202,6 +202,7 @@ def test_a_terminal_shows_progress_while_it_runs(tmp_path):
         (["."], "directory"),
         (["--duration", "-1"], "--duration"),
         (["--duration", "soon"], "--duration"),
+        (["--interval", "inf"], "--interval"),
         (["--nonsense"], "--nonsense"),
         (["metrics.yaml", "--interval", "5"], "the file says both"),
         (["metrics.yaml", "--database", "x.db"], "the file says both"),
@@ -237,3 +238,11 @@ def test_what_else_is_written_to_standard_output_stays_out_of_the_json(tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["ok"] is True
     assert '"metric":"system.cpu.time"' in ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_closed_standard_error_changes_nothing(tmp_path, arguments):
+    closing = ["sh", "-c", '"$@" 2>&-', "sh", *PROGRAM, "run", "--duration", "0", *arguments]
+    done = subprocess.run(closing, cwd=tmp_path, stdout=subprocess.PIPE, text=True, timeout=BOUND, check=False)
+    assert done.returncode == 0
+    assert "metrics.db" in done.stdout
