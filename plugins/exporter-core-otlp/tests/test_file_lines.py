@@ -253,10 +253,13 @@ def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(path):
             file.append(Context.background(), b"x" * 8000 + b"\\n")
         except ExporterError as error:
             print(error)
+        print(pathlib.Path({str(path)!r}).stat().st_size)
         file.append(Context.background(), b"x\\n")
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.startswith(f"cannot write to {path}: the file may not grow any more")
+    error, size = done.stdout.splitlines()
+    assert error.startswith(f"cannot write to {path}: the file may not grow any more")
+    assert int(size) == 5001
     assert path.read_bytes() == b"x" * 5000 + b"\nx\n"
 
 
