@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from exporter_core.cli._reports import Form
     from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.engine import Report
 
 __all__ = ["check"]
 
@@ -65,6 +66,9 @@ def check(
     allow_real_backend: Annotated[
         bool, typer.Option("--allow-real-backend", help="Go on although the harness points at a real backend.")
     ] = False,
+    readers: Annotated[
+        bool, typer.Option("--readers", help="Check readers instead: this package's and the OpenTelemetry SDK's.")
+    ] = False,
     explain: Annotated[str | None, typer.Option(metavar="ID", help="Say what a clause asks for.")] = None,
     list_clauses: Annotated[bool, typer.Option("--list", help="Show every clause.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Write the JSON Schema of the JSON report.")] = False,
@@ -81,33 +85,58 @@ def check(
         _write_schema(file)
         return 0
     if list_clauses or explain is not None:
-        _tell_of(clause or [] if explain is None else [explain], form, file, whole=explain is not None)
+        patterns = clause or [] if explain is None else [explain]
+        _tell_of(patterns, form, file, whole=explain is not None, readers=readers or _of_readers(patterns))
         return 0
-    if target is None:
-        raise SetupError("which exporter? give a name (exporter-core list shows them) or module:Class")
+    check_writable(file)
+    if readers:
+        if target is not None or config is not None or sink is not None or raw or guarded:
+            raise SetupError("--readers: there is no exporter to name, point at anything or guard")
+        report = _checked_readers(clause or [])
+    else:
+        if target is None:
+            raise SetupError("which exporter? give a name (exporter-core list shows them) or module:Class")
+        both = raw == guarded
+        report = _checked(
+            target,
+            clause or [],
+            [*(["raw"] if raw or both else []), *(["guarded"] if guarded or both else [])],
+            seed,
+            options=None if config is None else options_of(config),
+            sink=sink,
+            allow_real_backend=allow_real_backend,
+        )
+    from exporter_core.conformance.report import conclude  # noqa: PLC0415 - imports the SDK
+
+    write_report(report, form, file, strict=strict)
+    return conclude(report, strict=strict).exit_code
+
+
+def _checked(target: str, patterns: list[str], modes: list[Any], seed: int, **options: Any) -> Report:  # Any: of check
     from exporter_core.conformance.engine import check as run  # noqa: PLC0415 - imports the SDK
-    from exporter_core.conformance.report import conclude  # noqa: PLC0415 - as above
     from exporter_core.conformance.running import Settings  # noqa: PLC0415 - as above
 
-    given = None if config is None else options_of(config)
-    check_writable(file)
-    both = raw == guarded
-    modes = [*(["raw"] if raw or both else []), *(["guarded"] if guarded or both else [])]
-    with progress(target, len(_select(clause or [])) * len(modes)) as shown, stopped_by_signals() as stop:
-        report = run(
+    results = len(_select(patterns)) * len(modes)
+    with progress(target, results) as shown, stopped_by_signals() as stop:
+        return run(
             target,
-            patterns=clause or [],
-            modes=modes,  # type: ignore[arg-type]  # mypy widens the literals
-            options=given,
-            sink=sink,
+            patterns=patterns,
+            modes=modes,
             settings=Settings(seed=seed),
-            allow_real_backend=allow_real_backend,
             progress=shown.ended,
             begun=shown.begun,
             stop=stop,
+            **options,
         )
-    write_report(report, form, file, strict=strict)
-    return conclude(report, strict=strict).exit_code
+
+
+def _checked_readers(patterns: list[str]) -> Report:
+    from exporter_core.conformance.engine import check_readers  # noqa: PLC0415 - imports the SDK
+    from exporter_core.conformance.readers import READERS  # noqa: PLC0415 - as above
+
+    results = len(_select(patterns, readers=True)) * len(READERS)
+    with progress("readers", results) as shown, stopped_by_signals() as stop:
+        return check_readers(patterns=patterns, progress=shown.ended, begun=shown.begun, stop=stop)
 
 
 def _form(form: Form | None, *, json: bool) -> Form:
@@ -116,18 +145,25 @@ def _form(form: Form | None, *, json: bool) -> Form:
     return "json" if json else form or "text"
 
 
-def _select(patterns: Sequence[str]) -> list[Clause]:
-    from exporter_core.conformance.clause import in_order, select  # noqa: PLC0415 - imports the SDK
+def _of_readers(patterns: Sequence[str]) -> bool:
+    """Whether the clauses asked for are those of readers, which have identifiers of their own."""
+    return bool(patterns) and all(pattern.upper().startswith("RDR") for pattern in patterns)
 
-    found = select(patterns)
+
+def _select(patterns: Sequence[str], *, readers: bool = False) -> list[Clause]:
+    from exporter_core.conformance.clause import in_order, select  # noqa: PLC0415 - imports the SDK
+    from exporter_core.conformance.readers import select_reader_clauses  # noqa: PLC0415 - as above
+
+    found = select_reader_clauses(patterns) if readers else select(patterns)
     if not found:
-        raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --list shows them all")
+        command = f"check{' --readers' * readers} --list"
+        raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core {command} shows them all")
     return in_order(found)
 
 
-def _tell_of(patterns: Sequence[str], form: Form, file: str | None, *, whole: bool) -> None:
+def _tell_of(patterns: Sequence[str], form: Form, file: str | None, *, whole: bool, readers: bool) -> None:
     """Write about clauses without checking anything: a line about each, or all that there is."""
-    found = _select(patterns)
+    found = _select(patterns, readers=readers)
     if form == "json":
         from exporter_core.conformance.report.json_report import clause_as_json  # noqa: PLC0415 - JSON only
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter_core.conformance.engine import Report as Report
     from exporter_core.conformance.engine import check as check
+    from exporter_core.conformance.engine import check_readers as check_readers
     from exporter_core.conformance.harness import Capabilities as Capabilities
     from exporter_core.conformance.harness import Harness as Harness
     from exporter_core.conformance.sink_harness import FileSinkHarness as FileSinkHarness
@@ -30,6 +31,7 @@ _MODULE_OF = {
     "StdoutSinkHarness": "sink_harness",
     "Verdict": "verdicts",
     "check": "engine",
+    "check_readers": "engine",
     "conformance_suite": "suite",
     "flatten": "tokens",
 }
@@ -44,6 +46,7 @@ __all__ = [
     "StdoutSinkHarness",
     "Verdict",
     "check",
+    "check_readers",
     "conformance_suite",
     "flatten",
 ]

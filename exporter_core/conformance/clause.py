@@ -30,6 +30,7 @@ FAMILIES = {
     "SHD": "Shutdown",
     "CON": "Concurrency",
     "PY": "Python",
+    "RDR": "Readers",
 }
 """The families by the first part of their clauses' identifiers, in the order in which people read them."""
 

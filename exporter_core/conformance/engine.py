@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.subject import Mode
 
-__all__ = ["Report", "check"]
+__all__ = ["Report", "check", "check_readers"]
 
 
 _LOOK = 0.2  # seconds until a signal's handler is run
@@ -35,7 +35,8 @@ class Report:
     """What came of every clause, by mode."""
 
     target: str
-    modes: tuple[Mode, ...]
+    modes: tuple[str, ...]
+    """Raw and guarded; of readers, whose they are."""
     settings: Settings
     clauses: tuple[Clause, ...]
     origin: str | None = None
@@ -46,6 +47,8 @@ class Report:
     """The exporter's options, secrets masked."""
     sink: str | None = None
     """The sink that the options point at."""
+    readers: bool = False
+    """Whether it is about readers, not an exporter."""
     stopped: bool = False
     """Whether the check ended before every clause had its result."""
     seconds: float = 0.0
@@ -66,7 +69,7 @@ def check(
     settings: Settings | None = None,
     allow_real_backend: bool = False,
     progress: Callable[[Run], object] | None = None,
-    begun: Callable[[str, Mode], object] = lambda _clause, _mode: None,
+    begun: Callable[[str, str], object] = lambda _clause, _mode: None,
     stop: threading.Event | None = None,
 ) -> Report:
     """Check an exporter, each mode in worker processes of its own, side by side.
@@ -91,25 +94,67 @@ def check(
     chosen = select(patterns)
     if not chosen:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --list shows them all")
-    settings = settings or Settings()
-    report = Report(target, tuple(modes), settings, chosen, options=options, sink=sink)
-    alone = sink is not None and port_of(sink) != 0  # two sinks cannot have one port
-    stop = stop or threading.Event()
-    began = monotonic()
+    report = Report(target, tuple(modes), settings or Settings(), chosen, options=options, sink=sink)
     task = {
         "target": target,
+        "readers": False,
         "options": options,
         "harness": harness,
         "sink": sink,
-        "settings": asdict(settings),
         "allow_real_backend": allow_real_backend,
     }
+    alone = sink is not None and port_of(sink) != 0  # two sinks cannot have one port
+    _fill(report, task, progress, begun, stop or threading.Event(), alone=alone)
+    return report
+
+
+def check_readers(
+    *,
+    patterns: Sequence[str] = (),
+    settings: Settings | None = None,
+    progress: Callable[[Run], object] | None = None,
+    begun: Callable[[str, str], object] = lambda _clause, _mode: None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Check the readers: this package's ``PeriodicReader`` and the SDK's ``PeriodicExportingMetricReader``.
+
+    Args:
+        patterns: which clauses, such as ``"RDR-0*"``; all of them unless given.
+        settings: seed and bounds.
+        progress: told of each result, from any thread.
+        begun: told of each clause that begins, and on which reader, from any thread.
+        stop: ends the check when it is set; the report has what there is until then.
+
+    Raises:
+        SetupError: no clause is selected.
+    """
+    from exporter_core.conformance.readers import READERS, select_reader_clauses  # noqa: PLC0415 - for readers alone
+
+    chosen = select_reader_clauses(patterns)
+    if not chosen:
+        raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --readers --list shows them all")
+    report = Report("readers", READERS, settings or Settings(), chosen, readers=True)
+    _fill(report, {"target": "readers", "readers": True}, progress, begun, stop or threading.Event())
+    return report
+
+
+def _fill(
+    report: Report,
+    task: dict[str, Any],
+    progress: Callable[[Run], object] | None,
+    begun: Callable[[str, str], object],
+    stop: threading.Event,
+    *,
+    alone: bool = False,
+) -> None:
+    """Run the report's clauses, its modes side by side unless ``alone``."""
+    began = monotonic()
+    task = {**task, "settings": asdict(report.settings)}
     runs = [partial(_Mode(report, mode, progress, begun).run, task, stop, alone=alone) for mode in report.modes]
     for group in [[one] for one in runs] if alone else [runs]:
         _side_by_side(group, stop)
-    report.stopped = len(report.runs) < len(chosen) * len(report.modes)
+    report.stopped = len(report.runs) < len(report.clauses) * len(report.modes)
     report.seconds = round(monotonic() - began, 3)
-    return report
 
 
 def _side_by_side(functions: Sequence[Callable[[], None]], stop: threading.Event) -> None:
@@ -145,12 +190,12 @@ class _Mode:
     def __init__(
         self,
         report: Report,
-        mode: Mode,
+        mode: str,
         progress: Callable[[Run], object] | None,
-        begun: Callable[[str, Mode], object],
+        begun: Callable[[str, str], object],
     ) -> None:
         self._report = report
-        self._mode: Mode = mode
+        self._mode = mode
         self._progress = progress
         self._begun = begun
 

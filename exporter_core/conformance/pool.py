@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.subject import Mode
 
 __all__ = ["Pool", "Worker"]
 
@@ -138,7 +137,7 @@ class Pool:
         patience: seconds that one wait of a clause may take.
     """
 
-    def __init__(self, mode: Mode, clauses: Sequence[Clause], task: Mapping[str, Any], patience: float) -> None:
+    def __init__(self, mode: str, clauses: Sequence[Clause], task: Mapping[str, Any], patience: float) -> None:
         self._mode = mode
         self._left = {clause.id: clause for clause in clauses}
         self._task = task

@@ -24,10 +24,6 @@ PATIENCE = 7.0
 """Seconds after which a run that still waits has failed; fewer than the 10 after which most exporters that ignore a
 deadline give up by themselves, so that they cannot seem to have kept it."""
 
-CANARY_PATIENCE = 0.05
-"""The same for a canary run, which is expected to fail; it is never less than the whole run took that passed, so that
-an exporter whose backend takes longer than memory does not seem to fail for that alone."""
-
 
 @dataclass(frozen=True)
 class Settings:

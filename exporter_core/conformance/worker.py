@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from exporter_core.conformance.running import Run
     from exporter_core.conformance.subject import Subject
+    from exporter_core.conformance.verdicts import Verdict
     from exporter_core.masking import Masker
 
 __all__ = ["main"]
@@ -51,41 +53,56 @@ def _input() -> Iterator[str]:
 
 
 def _work(task: dict[str, Any], lines: Iterator[str], tell: Callable[..., None]) -> None:  # Any: JSON
-    from exporter_core.conformance.clause import clauses  # noqa: PLC0415 - after the signal handler is there
-    from exporter_core.conformance.rehearsal import rehearse  # noqa: PLC0415 - as above
-    from exporter_core.conformance.running import Settings, run_clause  # noqa: PLC0415 - as above
-    from exporter_core.conformance.subject import prepare  # noqa: PLC0415 - as above
-    from exporter_core.conformance.verdicts import Verdict  # noqa: PLC0415 - as above
-    from exporter_core.masking import masker_for  # noqa: PLC0415 - as above
+    from exporter_core.conformance.verdicts import Verdict  # noqa: PLC0415 - after the signal handler is there
 
-    known = {one.id: one for one in clauses()}
     try:
-        subject = _subject(task)
-        if task["mode"] == "raw":
-            prepare()
-        shown = {}
-        if task["first"]:
-            shown["options"] = _masked(task["options"], masker_for(rehearse(subject)))
+        about, run_named = _of_reader(task) if task["readers"] else _of_exporter(task)
     except BaseException as error:  # noqa: BLE001 - a plugin's import may raise anything
         tell(error=str(error).strip() or type(error).__name__)
         return
-    entry = subject.entry
-    tell(
-        subject={
-            "origin": None if entry is None else f"{entry.distribution} {entry.version}",
-            "tier": "none" if subject.harness is None else subject.harness.tier,
-            **shown,
-        }
-    )
-    settings = Settings(**task["settings"])
+    tell(subject=about)
     for line in lines:
         order = json.loads(line)
-        failed = {name: Verdict(verdict) for name, verdict in order["failed"].items()}
         tell(begin=order["clause"])
-        run = run_clause(known[order["clause"]], subject, task["mode"], settings, failed)
+        run = run_named(order["clause"], {name: Verdict(verdict) for name, verdict in order["failed"].items()})
         tell(run=run.as_dict())
         if run.tainted:
             return  # something goes on in this process: the rest belongs in another one
+
+
+_RunNamed: TypeAlias = "Callable[[str, dict[str, Verdict]], Run]"
+
+
+def _of_exporter(task: dict[str, Any]) -> tuple[dict[str, Any], _RunNamed]:  # Any: JSON
+    """What there is to say about the exporter, and what runs a clause on it."""
+    from exporter_core.conformance.clause import clauses  # noqa: PLC0415 - as above
+    from exporter_core.conformance.rehearsal import rehearse  # noqa: PLC0415 - as above
+    from exporter_core.conformance.running import Settings, run_clause  # noqa: PLC0415 - as above
+    from exporter_core.conformance.subject import prepare  # noqa: PLC0415 - as above
+    from exporter_core.masking import masker_for  # noqa: PLC0415 - as above
+
+    known = {one.id: one for one in clauses()}
+    subject, settings = _subject(task), Settings(**task["settings"])
+    if task["mode"] == "raw":
+        prepare()
+    entry = subject.entry
+    about = {
+        "origin": None if entry is None else f"{entry.distribution} {entry.version}",
+        "tier": "none" if subject.harness is None else subject.harness.tier,
+    }
+    if task["first"]:
+        about["options"] = _masked(task["options"], masker_for(rehearse(subject)))
+    return about, lambda name, failed: run_clause(known[name], subject, task["mode"], settings, failed)
+
+
+def _of_reader(task: dict[str, Any]) -> tuple[dict[str, Any], _RunNamed]:  # Any: JSON
+    """The same for a reader."""
+    from exporter_core.conformance.readers import reader_clauses, run_reader_clause  # noqa: PLC0415 - as above
+    from exporter_core.conformance.running import Settings  # noqa: PLC0415 - as above
+
+    known, settings = {one.id: one for one in reader_clauses()}, Settings(**task["settings"])
+    about = {"origin": None, "tier": "probe"}
+    return about, lambda name, _failed: run_reader_clause(known[name], task["mode"], settings)
 
 
 def _subject(task: dict[str, Any]) -> Subject:  # Any: JSON

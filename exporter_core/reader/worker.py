@@ -54,8 +54,8 @@ class Worker:
 
     @property
     def is_current(self) -> bool:
-        """Whether the calling thread is this one."""
-        return threading.get_ident() == self._thread.ident
+        """Whether the calling thread is this one; not by its number, which is given again once a thread has ended."""
+        return threading.current_thread() is self._thread
 
     def submit(self, job: Job) -> None:
         """Have the job done; it fails at once when the thread has been sent home."""

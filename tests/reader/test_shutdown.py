@@ -30,6 +30,25 @@ def test_shutdown_exports_what_there_is_before_it_shuts_the_exporter_down(rig: C
     assert one.reader.exporter.state is GuardState.SHUT_DOWN
 
 
+def test_a_second_shutdown_only_warns_on_a_thread_that_has_the_number_of_the_readers(rig: Callable) -> None:
+    one = rig()
+    one.reader.shutdown()
+    one.reader._worker._thread.join(LONG)
+    raised: list[BaseException] = []
+
+    def again() -> None:
+        try:
+            one.reader.shutdown()
+        except Exception as error:  # noqa: BLE001 - looked at below
+            raised.append(error)
+
+    for _ in range(20):  # the number of a thread that has ended is given to one of the next
+        thread = threading.Thread(target=again)
+        thread.start()
+        thread.join(LONG)
+    assert raised == []
+
+
 def test_a_second_shutdown_only_warns(rig: Callable, caplog: pytest.LogCaptureFixture) -> None:
     one = rig()
     one.reader.shutdown()

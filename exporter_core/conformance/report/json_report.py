@@ -81,6 +81,8 @@ def clause_as_json(clause: Clause) -> dict[str, Any]:
 
 def reproduce(report: Report, clause: str, mode: str) -> str:
     """The command that runs this clause again; secrets of the options are masked in it."""
+    if report.readers:
+        return shlex.join(["exporter-core", "check", "--readers", "--clause", clause])
     words = ["exporter-core", "check", report.target, "--clause", clause, f"--{mode}", "--seed", report.settings.seed]
     if report.sink:
         words += ["--sink", report.sink]

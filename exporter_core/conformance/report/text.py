@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.engine import Report
     from exporter_core.conformance.running import Run
-    from exporter_core.conformance.subject import Mode
 
 __all__ = ["as_text", "explained", "listed"]
 
@@ -176,7 +175,7 @@ def _matrix(report: Report, paint: _Paint, width: int) -> list[str]:
 
 
 def _cells(
-    clause: Clause, runs: Mapping[Mode, Run | None], columns: Mapping[Mode, int], paint: _Paint, width: int
+    clause: Clause, runs: Mapping[str, Run | None], columns: Mapping[str, int], paint: _Paint, width: int
 ) -> list[str]:
     start = f"  {clause.id:<7} {clause.mark:<8}"
     indent = " " * (len(start) + sum(columns.values()))

@@ -1,0 +1,197 @@
+"""Either reader under one interface, with an exporter that does what a clause tells it.
+
+The exporter is of the reader's own kind: one of the contract behind a guard, or a ``MetricExporter``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+
+from exporter_core.errors import ExporterError
+from exporter_core.exporter import Exporter, ExporterConfig
+from exporter_core.guard import GuardedExporter
+from exporter_core.reader import PeriodicReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+
+    from exporter_core.conformance.journal import Journal
+    from exporter_core.context import Context
+
+__all__ = ["FAILURES", "READERS", "DrivenReader", "ReaderName", "Script", "make"]
+
+ReaderName = Literal["exporter_core", "sdk"]
+READERS: Final[tuple[ReaderName, ...]] = ("exporter_core", "sdk")
+"""The readers by whose they are."""
+
+FAILURES: Final[dict[ReaderName, tuple[str, ...]]] = {
+    "exporter_core": ("raises",),
+    "sdk": ("answers FAILURE", "raises"),
+}
+"""In which ways an exporter of each reader's kind tells that it failed."""
+
+_LOGGER: Final = "opentelemetry"  # what the SDK's readers have for an error handler
+
+
+class Refused(Exception):  # noqa: N818 - a failure of an exporter that a clause asks for
+    """What a scripted exporter fails with."""
+
+
+class Interrupt(BaseException):
+    """The same, as what is no Exception."""
+
+
+class Script:
+    """What the exporter does, and what it was given."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.failing: Callable[[int], bool] = lambda _number: False
+        """Whether the attempt of this number, from 1, fails."""
+        self.way = "raises"
+        """How it fails: ``raises``, ``answers FAILURE`` or ``interrupts``."""
+        self.gate = threading.Event()
+        """Exports wait for it."""
+        self.gate.set()
+        self.begun = 0
+        self.delivered: list[int | float] = []
+        """The values of all points that arrived."""
+        self.shutdowns: list[float | None] = []
+        """The seconds that each shutdown was given."""
+
+    def export(self, metrics: MetricsData) -> bool:
+        """Deliver, or fail as told; whether it was delivered."""
+        self.begun += 1
+        number = self.begun
+        self._journal.stamp("enter", f"export {number}")
+        self.gate.wait()
+        if self.failing(number):
+            if self.way == "interrupts":
+                raise Interrupt
+            if self.way == "raises":
+                raise Refused(f"export {number} is refused")
+            return False
+        self.delivered += _values(metrics)
+        self._journal.stamp("leave", f"export {number}")
+        return True
+
+    def shutdown(self, seconds: float | None) -> None:
+        """Remember what it was given."""
+        self._journal.stamp("enter", "shutdown")
+        self.shutdowns.append(seconds)
+
+
+class DrivenReader(Protocol):
+    """What the clauses use of a reader."""
+
+    @property
+    def reader(self) -> MetricReader: ...  # noqa: D102 - what a MeterProvider takes
+    @property
+    def reports(self) -> list[str]: ...  # noqa: D102 - what the error handler was told
+
+    def flush(self, seconds: float) -> object: ...  # noqa: D102 - force_flush
+    def shutdown(self, seconds: float) -> object: ...  # noqa: D102 - the reader's
+    def close(self) -> None: ...  # noqa: D102 - what it took to watch the reader
+
+
+def make(name: ReaderName, script: Script, interval: float) -> DrivenReader:
+    """A reader, scheduled every ``interval`` seconds, over an exporter that follows the script."""
+    return _Ours(script, interval) if name == "exporter_core" else _Sdks(script, interval)
+
+
+class _Contract(Exporter[ExporterConfig]):
+    def __init__(self, script: Script) -> None:
+        super().__init__(ExporterConfig())
+        self._script = script
+
+    def export(self, context: Context, metrics: MetricsData) -> None:  # noqa: ARG002 - one that hangs ignores it
+        if not self._script.export(metrics):
+            raise ExporterError("refused")
+
+    def shutdown(self, context: Context) -> None:
+        self._script.shutdown(context.remaining())
+
+
+class _Ours:
+    def __init__(self, script: Script, interval: float) -> None:
+        self.reports: list[str] = []
+        self.reader = PeriodicReader(
+            GuardedExporter(_Contract(script), name="scripted"),
+            interval=interval,
+            timeout=None,
+            error_handler=lambda error: self.reports.append(str(error)),
+        )
+
+    def flush(self, seconds: float) -> object:
+        return self.reader.force_flush(seconds * 1000)
+
+    def shutdown(self, seconds: float) -> object:
+        self.reader.shutdown(seconds * 1000)
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+class _Metric(MetricExporter):
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self._script = script
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_kwargs: Any) -> MetricExportResult:  # noqa: ARG002 # Any: the SDK's signature
+        return MetricExportResult.SUCCESS if self._script.export(metrics_data) else MetricExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002 - as above
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:  # Any: as above
+        self._script.shutdown(timeout_millis / 1000)
+
+
+class _Sdks:
+    def __init__(self, script: Script, interval: float) -> None:
+        self._handler = _Handler(logging.WARNING)
+        self.reports = self._handler.reports
+        self._logger = logging.getLogger(_LOGGER)
+        self._propagated, self._logger.propagate = self._logger.propagate, False
+        self._logger.addHandler(self._handler)
+        self.reader = PeriodicExportingMetricReader(_Metric(script), export_interval_millis=interval * 1000)
+
+    def flush(self, seconds: float) -> object:
+        return self.reader.force_flush(seconds * 1000)
+
+    def shutdown(self, seconds: float) -> object:
+        self.reader.shutdown(seconds * 1000)
+        return None
+
+    def close(self) -> None:
+        self._logger.removeHandler(self._handler)
+        self._logger.propagate = self._propagated
+
+
+class _Handler(logging.Handler):
+    """What the SDK reports to."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.reports: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.reports.append(record.getMessage())
+
+
+def _values(metrics: MetricsData) -> list[int | float]:
+    return [
+        point.value
+        for of_resource in metrics.resource_metrics
+        for of_scope in of_resource.scope_metrics
+        for metric in of_scope.metrics
+        for point in metric.data.data_points
+        if hasattr(point, "value")
+    ]
