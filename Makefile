@@ -113,6 +113,10 @@ contract: $(STAMP) ## check that the contract is what was frozen
 freeze: $(STAMP) ## write the snapshot of a new major version of the contract
 	@$(BIN)/python tests/contract/freeze.py
 
+.PHONY: clauses
+clauses: $(STAMP) ## write docs/clauses.md, the page of the conformance checker's clauses
+	@$(BIN)/python -m exporter_core.conformance.report.catalogue >docs/clauses.md
+
 .PHONY: bench
 bench: $(STAMP) ## run the benchmarks
 	@for program in benchmarks/[!_]*.py; do $(BIN)/python $$program || exit; done

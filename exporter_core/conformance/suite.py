@@ -1,17 +1,21 @@
 """``conformance_suite``: the clauses as pytest items, one each, for an exporter's own tests.
 
-The checker runs once in each test process, when the first item asks; all items read that report.
+The checker runs once in a run of pytest, when the first item asks; all items read that report, in every process of
+pytest-xdist. The items carry its mark ``xdist_group``, so that with ``--dist loadgroup`` no other process waits for it.
 """
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.engine import check
+from exporter_core.conformance.report.text import result_text
+from exporter_core.conformance.sharing import shared_report
 from exporter_core.conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -30,49 +34,65 @@ def conformance_suite(
     modes: Sequence[Mode] = ("raw",),
     clauses: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    sink: str | None = None,
 ) -> type:
     """A test class with one item for each clause and mode.
 
     ``TestMine = conformance_suite("mine")`` in a test module is all that an exporter needs.
 
     An item fails unless its clause passes, or has the verdict that is accepted for it; an accepted verdict that is
-    not the clause's any more fails as well, so that the list stays true.
+    not the clause's any more fails as well, so that the list stays true. A subclass may add tests of its own that use
+    the fixture ``report``, the :class:`~exporter_core.conformance.Report` of all items.
 
     Args:
         target: the exporter's name, or ``module:Class``; its harness comes from the entry point.
-        accepted: what need not pass: by pattern of clause identifiers, the verdict and the reason for it.
+        accepted: what need not pass: by pattern of clause identifiers, the verdict and the reason for it. The first
+            pattern that fits decides.
         modes: raw, guarded, or both.
         clauses: patterns of the clauses to run; all of them unless given.
         options: the exporter's options, which go before those of its harness.
+        sink: a sink of the checker's that the options point at, instead of a harness.
+
+    Raises:
+        ValueError: no clause is selected, or ``accepted`` names a clause or a verdict that there is not.
     """
-    exceptions = dict(accepted or {})
+    exceptions = {pattern: (Verdict(verdict), reason) for pattern, (verdict, reason) in (accepted or {}).items()}
+    chosen = select(clauses)
+    if not chosen:
+        raise ValueError(f"no clause matches {' '.join(clauses)}")
+    for pattern in exceptions:
+        if not any(fnmatchcase(one.id, pattern) for one in select()):
+            raise ValueError(f"accepted: no clause matches {pattern!r}")
+    key = repr((target, clauses, modes, options, sink))
     reports: list[Report] = []
 
-    def report() -> Report:
-        if not reports:
-            reports.append(check(target, patterns=clauses, modes=modes, options=options))
-        return reports[0]
-
-    items = [pytest.param(one.id, mode, id=f"{one.id}-{mode}") for one in select(clauses) for mode in modes]
+    def run() -> Report:
+        return check(target, patterns=clauses, modes=modes, options=options, sink=sink)
 
     class TestConformance:
         """The clauses of the exporter contract."""
 
-        @pytest.mark.parametrize(("clause", "mode"), items)
-        def test_clause(self, clause: str, mode: str) -> None:
-            run = report().run(clause, mode)
+        @pytest.fixture
+        def report(self, tmp_path_factory: pytest.TempPathFactory) -> Report:
+            """What came of every clause."""
+            if not reports:
+                reports.append(shared_report(tmp_path_factory, key, run))
+            return reports[0]
+
+        @pytest.mark.parametrize(
+            ("clause", "mode"),
+            [pytest.param(one.id, mode, id=f"{one.id}-{mode}") for one in chosen for mode in modes],
+        )
+        def test_clause(self, report: Report, clause: str, mode: str) -> None:
             wanted, reason = next(
                 (value for pattern, value in exceptions.items() if fnmatchcase(clause, pattern)),
                 (Verdict.PASS, ""),
             )
-            if run.verdict != wanted:
-                expected = f"accepted as {wanted} ({reason})" if reason else run.expected
-                pytest.fail(
-                    f"{clause} {mode}: {run.verdict}\n  expected: {expected}\n  seen: {run.seen}\n"
-                    f"  reproduce: exporter-core check {target} --clause {clause} --{mode} "
-                    f"--seed {report().settings.seed}\n{run.dump}",
-                    pytrace=False,
-                )
+            if report.run(clause, mode).verdict != wanted:
+                accepted = [f"  accepted   {wanted}: {reason}"] if reason else []
+                pytest.fail("\n".join([*result_text(report, clause, mode), *accepted]), pytrace=False)
 
     TestConformance.__name__ = TestConformance.__qualname__ = f"TestConformance[{target}]"
+    if find_spec("xdist") is not None:
+        pytest.mark.xdist_group(f"conformance-{target}")(TestConformance)
     return TestConformance

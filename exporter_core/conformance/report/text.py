@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.engine import Report
     from exporter_core.conformance.running import Run
 
-__all__ = ["as_text", "explained", "listed"]
+__all__ = ["as_text", "explained", "listed", "result_text"]
 
 _COLOURS: dict[Verdict | None, str] = {
     Verdict.PASS: "32",
@@ -56,6 +56,12 @@ def as_text(report: Report, *, colour: bool = False, strict: bool = False, width
     python = "‡ Python hygiene, never decides"
     out.append(paint(_DIM, f"† follows from the contract   {python}"))
     return "\n".join(out) + "\n"
+
+
+def result_text(report: Report, clause: str, mode: str, *, width: int = 80) -> list[str]:
+    """All about one result, in lines."""
+    found = next(one for one in report.clauses if one.id == clause)
+    return _told(report, found, report.run(clause, mode), _Paint(False), width)
 
 
 def listed(clauses: Iterable[Clause], *, colour: bool = False, width: int = 80) -> str:
@@ -141,7 +147,7 @@ def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -
     head = f"{run.verdict} {clause.id} {run.mode} [{clause.mark}] "
     first, *rest = _wrapped(clause.promise, head, "  ", width)
     lines = [
-        f"{paint(_COLOURS[run.verdict], run.verdict)} {paint(_BOLD, first[len(run.verdict) + 1 :])}",
+        f"{paint(_COLOURS.get(run.verdict, _DIM), run.verdict)} {paint(_BOLD, first[len(run.verdict) + 1 :])}",
         *(paint(_BOLD, line) for line in rest),
     ]
     for label, text in (

@@ -1,0 +1,92 @@
+"""Every clause as a Markdown page: ``python -m exporter_core.conformance.report.catalogue`` prints docs/clauses.md."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.clause import FAMILIES, TECHNIQUES, clauses, in_order
+from exporter_core.conformance.mutants import MUTANTS
+from exporter_core.contract import CONTRACT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from exporter_core.conformance.clause import Clause
+
+__all__ = ["catalogue"]
+
+_HEAD = """\
+# The clauses of the exporter contract
+
+What [the checker](conformance.md) checks: {count} clauses of contract version {contract}, {levels}. `make clauses`
+writes this page from the clauses themselves; `exporter-core check --explain ID` says the same of one.
+
+MUST decides whether an exporter is conformant, SHOULD does so under `--strict`, INFO never. † follows from the contract
+without standing in it. ‡ is Python hygiene, which never decides. Identifiers are never reused or renumbered.
+
+**Technique**:
+
+{techniques}
+
+**Canary**: the fault with which the clause runs again on the exporter that passed, and has to fail. **Mutants**: the
+exporters, wrong on purpose, that the checker's own tests hold the clause to.
+"""
+
+
+def catalogue() -> str:
+    """The page."""
+    found = in_order(clauses())
+    return "\n".join([_head(found), *_table(found), *_families(found)])
+
+
+def _head(found: Sequence[Clause]) -> str:
+    levels = Counter(one.level for one in found)
+    return _HEAD.format(
+        count=len(found),
+        contract=CONTRACT_VERSION,
+        levels=", ".join(f"{levels[level]} {level}" for level in ("MUST", "SHOULD", "INFO") if levels[level]),
+        techniques="\n".join(f"- *{letter}*: {what}" for letter, what in TECHNIQUES.items()),
+    )
+
+
+def _table(found: Sequence[Clause]) -> Iterator[str]:
+    yield "| clause | level | promise |"
+    yield "|---|---|---|"
+    for one in found:
+        yield f"| [{one.id}](#{one.id.lower()}) | {one.mark} | {_cell(one.promise)} |"
+
+
+def _families(found: Sequence[Clause]) -> Iterator[str]:
+    for family, members in groupby(found, lambda one: one.family):
+        yield f"\n## {FAMILIES.get(family, family)}"
+        for one in members:
+            yield f"\n### {one.id}\n"
+            yield f"**{one.promise}** ({one.mark}, since contract version {one.since})\n"
+            yield f"> {one.words}\n"
+            yield "| | |\n|---|---|"
+            yield from (f"| {name} | {_cell(value)} |" for name, value in _rows(one).items() if value)
+    yield ""
+
+
+def _rows(one: Clause) -> dict[str, str]:
+    mutants = [mutant.exporter.__name__ for mutant in MUTANTS if mutant.clause == one.id]
+    return {
+        "how": one.how,
+        "technique": f"*{one.technique}*: {TECHNIQUES[one.technique]}",
+        "what to check": one.check,
+        "needs of the harness": ", ".join(f"`{name}`" for name in (*one.needs, *one.faults)),
+        "builds on": ", ".join(f"[{name}](#{name.lower()})" for name in one.after),
+        "canary": one.fault or "static: it rests on the mutants",
+        "mutants": ", ".join(f"`{name}`" for name in mutants),
+    }
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(catalogue())
