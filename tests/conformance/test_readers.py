@@ -12,6 +12,7 @@ from exporter_core.conformance.clause import Clause
 from exporter_core.conformance.engine import Report
 from exporter_core.conformance.readers import reader_clauses, run_reader_clause
 from exporter_core.conformance.report import as_json, as_junit, as_text, conclude, json_schema
+from exporter_core.conformance.report.html import as_html
 from exporter_core.conformance.running import Settings
 from exporter_core.conformance.verdicts import Verdict
 
@@ -60,6 +61,7 @@ def test_the_report_has_the_form_of_every_other(report: Report) -> None:
     jsonschema.Draft202012Validator(json_schema()).validate(as_json(report))
     assert "RDR-03  MUST" in as_text(report)
     assert "RDR-03" in as_junit(report)
+    assert "PeriodicExportingMetricReader" in as_html(report)
     (one,) = [clause for clause in as_json(report)["clauses"] if clause["id"] == "RDR-03"]
     assert one["results"]["sdk"]["reproduce"] == "exporter-core check --readers --clause RDR-03"
 

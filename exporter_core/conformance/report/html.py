@@ -59,11 +59,17 @@ _TIERS = {
     "probe": "the harness's look into its backend",
     "none": "nothing: there is no harness",
 }
-_MODES = {"raw": "the exporter by itself", "guarded": "behind the guard"}
+_MODES = {
+    "raw": "the exporter by itself",
+    "guarded": "behind the guard",
+    "exporter_core": "this package's PeriodicReader",
+    "sdk": "the OpenTelemetry SDK's PeriodicExportingMetricReader",
+}
 _STATES = {CONFORMANT: "good", FAILED: "bad", KIT_FAILED: "broken"}
 _CANARIES = {
     "died": "died, as it should",
     "survived": "survived: the clause proves nothing here",
+    "undecided": "came to no point, so that it proves nothing",
     "static": "static: rests on the checker's own mutants",
     "not run": "not run",
 }
