@@ -96,8 +96,8 @@ class Masker:
         return f"<Masker of {self._count} secrets>"
 
 
-def masker_for(config: BaseModel | None) -> Masker:
-    """A masker of every secret in an exporter's validated options.
+def masker_for(config: BaseModel | Mapping[str, object] | None) -> Masker:
+    """A masker of every secret in an exporter's validated options, or, going by names alone, in options as given.
 
     Secret are: values of ``SecretStr``, ``SecretBytes`` and ``Secret``; values of fields named like a credential
     (``password``, ``api_key``); the user part of URLs; header values of 4 characters or more (a shorter plain value,

@@ -14,10 +14,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.clause import Clause, select
-from exporter_core.conformance.pointing import port_of
+from exporter_core.conformance.pointing import in_texts, port_of
 from exporter_core.conformance.pool import Pool
 from exporter_core.conformance.running import Run, Settings
 from exporter_core.errors import SetupError
+from exporter_core.masking import masker_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,7 +95,8 @@ def check(
     chosen = select(patterns)
     if not chosen:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --list shows them all")
-    report = Report(target, tuple(modes), settings or Settings(), chosen, options=options, sink=sink)
+    shown = in_texts(options, masker_for(options))  # until a worker knows which option is a secret
+    report = Report(target, tuple(modes), settings or Settings(), chosen, options=shown, sink=sink)
     task = {
         "target": target,
         "readers": False,

@@ -46,8 +46,6 @@ class Capabilities:
 
     holds: bool = False
     """Whether a successful export may hold data until the next flush or shutdown."""
-    network: bool = False
-    """Whether it makes connections to a backend."""
     not_carried: frozenset[str] = frozenset()
     """The fields of :class:`~exporter_core.conformance.tokens.Point` that its format does not carry."""
     not_applicable: Mapping[str, str] = field(default_factory=dict)

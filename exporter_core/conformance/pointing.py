@@ -11,11 +11,11 @@ from exporter_core.conformance.tokens import Point
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from exporter_core.conformance.harness import Harness
 
-__all__ = ["PLACEHOLDERS", "SINKS", "pointed", "port_of"]
+__all__ = ["PLACEHOLDERS", "SINKS", "in_texts", "pointed", "port_of"]
 
 SINKS: Final = ("otlp_http", "otlp_grpc", "remote_write", "http", "tcp", "file", "stdout")
 """The kinds of sink."""
@@ -71,7 +71,8 @@ class _Pointed:
         values = _values(self)
         if self.options is None:
             return {name: values[name] for name in ("endpoint", "path") if name in values}
-        return {name: _filled(value, values) for name, value in self.options.items()}
+        filled: Mapping[str, Any] = in_texts(self.options, lambda text: _filled(text, values))  # Any: as above
+        return filled
 
 
 class _Searched:
@@ -115,12 +116,17 @@ def _values(harness: object) -> dict[str, str]:
     return {"path": str(harness.path)} if isinstance(harness, FileSinkHarness) else {}
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:  # Any: a part of the options
+def in_texts(value: Any, change: Callable[[str], str]) -> Any:  # Any: options, or a part of them
+    """The value with every text in it changed, keys left as they are."""
     if isinstance(value, str):
-        return _PLACEHOLDER.sub(lambda match: _value(match, values), value)
+        return change(value)
     if isinstance(value, Mapping):
-        return {key: _filled(item, values) for key, item in value.items()}
-    return [_filled(item, values) for item in value] if isinstance(value, list) else value
+        return {key: in_texts(item, change) for key, item in value.items()}
+    return [in_texts(item, change) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: _value(match, values), text)
 
 
 def _value(match: re.Match[str], values: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from exporter_core.conformance import sinks
 from exporter_core.conformance.arrivals import as_points
-from exporter_core.conformance.harness import FAULTS, Capabilities, Harness
+from exporter_core.conformance.harness import FAULTS, Harness
 from exporter_core.conformance.journal import Exchange
 
 if TYPE_CHECKING:
@@ -134,7 +134,6 @@ class SinkHarness(_OnSink):
     """The kind of sink."""
     port: ClassVar[int] = 0
     """The sink's port; 0 for another free one in each run."""
-    capabilities = Capabilities(network=True)
     gated = True
 
     def __init_subclass__(cls, **named: Any) -> None:  # Any: whatever a further base takes

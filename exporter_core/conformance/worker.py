@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.running import Run
     from exporter_core.conformance.subject import Subject
     from exporter_core.conformance.verdicts import Verdict
-    from exporter_core.masking import Masker
 
 __all__ = ["main"]
 
@@ -76,6 +75,7 @@ _RunNamed: TypeAlias = "Callable[[str, dict[str, Verdict]], Run]"
 def _of_exporter(task: dict[str, Any]) -> tuple[dict[str, Any], _RunNamed]:  # Any: JSON
     """What there is to say about the exporter, and what runs a clause on it."""
     from exporter_core.conformance.clause import clauses  # noqa: PLC0415 - as above
+    from exporter_core.conformance.pointing import in_texts  # noqa: PLC0415 - as above
     from exporter_core.conformance.rehearsal import rehearse  # noqa: PLC0415 - as above
     from exporter_core.conformance.running import Settings, run_clause  # noqa: PLC0415 - as above
     from exporter_core.conformance.subject import prepare  # noqa: PLC0415 - as above
@@ -91,7 +91,7 @@ def _of_exporter(task: dict[str, Any]) -> tuple[dict[str, Any], _RunNamed]:  # A
         "tier": "none" if subject.harness is None else subject.harness.tier,
     }
     if task["first"]:
-        about["options"] = _masked(task["options"], masker_for(rehearse(subject)))
+        about["options"] = in_texts(task["options"], masker_for(rehearse(subject)))
     return about, lambda name, failed: run_clause(known[name], subject, task["mode"], settings, failed)
 
 
@@ -128,15 +128,6 @@ def _subject(task: dict[str, Any]) -> Subject:  # Any: JSON
             "would send made-up data: point it at a sink with --sink, or give --allow-real-backend"
         )
     return subject
-
-
-def _masked(value: Any, masker: Masker) -> Any:  # Any: JSON
-    """Options with secrets masked: a report has the command that runs a clause again."""
-    if isinstance(value, str):
-        return masker(value)
-    if isinstance(value, dict):
-        return {key: _masked(item, masker) for key, item in value.items()}
-    return [_masked(item, masker) for item in value] if isinstance(value, list) else value
 
 
 def _imported(value: str) -> Any:  # Any: what the text names

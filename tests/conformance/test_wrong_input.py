@@ -17,6 +17,7 @@ from exporter_core.cli.checking import options_of
 from exporter_core.conformance import pool, worker
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.engine import check
+from exporter_core.conformance.report.json_report import reproduce
 from exporter_core.conformance.running import Settings, run_clause
 from exporter_core.conformance.subject import resolve
 from exporter_core.conformance.verdicts import Verdict
@@ -172,7 +173,7 @@ def test_a_worker_says_in_one_line_why_it_cannot_begin(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "given", raising=False)
     told: list[dict[str, str]] = []
-    nothing = {"options": None, "harness": None, "sink": None, "allow_real_backend": False}
+    nothing = {"readers": False, "options": None, "harness": None, "sink": None, "allow_real_backend": False}
     given = {"target": f"given:{exporter}", "mode": "guarded", "first": True, **nothing, **task}
     worker._work(given, iter(()), lambda **event: told.append(event))
     assert [sorted(event) for event in told] == [["error"]]
@@ -313,3 +314,9 @@ def test_without_a_harness_the_lifecycle_is_checked_and_deliveries_are_not_obser
     unseen = {clause for clause, verdict in verdicts.items() if verdict is Verdict.UNOBSERVABLE}
     assert unseen == {"EXP-01", "KND-05", "SHD-05"}
     assert {verdict for clause, verdict in verdicts.items() if clause not in unseen} == {Verdict.PASS}
+
+
+def test_a_secret_is_masked_also_before_a_worker_knows_the_options() -> None:
+    options = {"headers": {"authorization": "Bearer s3cr3t-value"}}
+    report = check("dies:Exporter", patterns=["INT-01"], modes=["raw"], sink="otlp_http", options=options)
+    assert "s3cr3t" not in reproduce(report, "INT-01", "raw")
