@@ -16,7 +16,7 @@ from exporter_core.cli.output import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType
 
     from exporter_core.cli._history import Row
     from exporter_core.exporter import Destination
@@ -43,7 +43,11 @@ def progress(stats: Sequence[ReaderStats], seconds: float, duration: float | Non
 
 
 def summary(
-    rows: Sequence[Row], at_zero: int, stats: Sequence[ReaderStats], places: Mapping[str, Destination], width: int
+    rows: Sequence[Row],
+    at_zero: int,
+    stats: Sequence[ReaderStats],
+    places: Mapping[str, Destination],
+    options: ConsoleOptions,
 ) -> list[RenderableType]:
     """What was delivered: the metrics with their latest values, the exporters, and where to look.
 
@@ -52,12 +56,13 @@ def summary(
         at_zero: how many are not shown.
         stats: what each reader and its exporter have counted.
         places: by reader, where its data went.
-        width: of the terminal, in columns.
+        options: what the terminal can show: its width decides the trends', and one that has ASCII alone gets none.
     """
     parts: list[RenderableType] = []
+    trend = 0 if options.ascii_only else _TREND_WIDTH // (2 if options.max_width < _NARROW else 1)
     if rows:
         parts += [
-            _metrics(rows, _TREND_WIDTH // (2 if width < _NARROW else 1)),
+            _metrics(rows, trend),
             Text(f"{len(rows)} series, and {at_zero} that stayed at 0", style="dim"),
         ]
     parts.append(_exporters(stats))
@@ -95,15 +100,15 @@ def _metrics(rows: Sequence[Row], trend: int) -> Table:
     table.add_column("", style="dim", min_width=11)
     table.add_column("latest", justify="right", no_wrap=True)
     table.add_column("per second", justify="right", no_wrap=True)
-    table.add_column("trend", no_wrap=True, style="cyan", min_width=trend)
+    if trend:
+        table.add_column("trend", no_wrap=True, style="cyan", min_width=trend)
     above = ""
     for row in rows:
         rate = "" if row.rate is None else quantity(row.rate, row.unit)
         name = "" if row.metric == above else printable(row.metric)
         above = row.metric
-        table.add_row(
-            name, printable(row.attributes), quantity(row.latest, row.unit), rate, sparkline(row.trend, trend)
-        )
+        bars = [sparkline(row.trend, trend)] if trend else []
+        table.add_row(name, printable(row.attributes), quantity(row.latest, row.unit), rate, *bars)
     return table
 
 

@@ -63,13 +63,23 @@ def console(stream: TextIO | None = None) -> Console:
     )
 
 
-def show(renderable: RenderableType) -> None:
-    """Write a text, table or other renderable of rich's to standard output; what is no terminal gets no padding."""
+def show(renderable: RenderableType, *, soft_wrap: bool = False) -> None:
+    """Write a text, table or other renderable of rich's to standard output, at once.
+
+    What is no terminal gets no padding; what the encoding cannot express becomes escapes, and lines of tables ASCII.
+
+    Args:
+        renderable: what to write.
+        soft_wrap: leave breaking lines to the terminal, so that they can be copied in one piece.
+    """
     out = console()
-    out.file = buffer = io.StringIO()
-    out.print(renderable)
-    text = buffer.getvalue()
+    rendered = io.BytesIO()
+    encoding = _stdout().encoding or "utf-8"
+    out.file = io.TextIOWrapper(rendered, encoding, "backslashreplace", newline="\n", write_through=True)
+    out.print(renderable, soft_wrap=soft_wrap)
+    text = rendered.getvalue().decode(encoding)
     write(text if out.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    _stdout().flush()
 
 
 def emit_json(value: Any, *, line: bool = False) -> None:  # Any: what JSON can hold

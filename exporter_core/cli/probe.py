@@ -134,4 +134,4 @@ def _show(step: _Step) -> None:
     )
     if step.error is not None:
         line.append(f"  {output.printable(step.error)}")
-    output.console().print(line, soft_wrap=True)
+    output.show(line, soft_wrap=True)

@@ -188,27 +188,28 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
     }
     rows = history.rows()
     failures = [line for one, counted in zip(report.readers, stats, strict=True) for line in _failures(one, counted)]
-    if json:
-        output.emit_json(
-            {
-                "ok": not failures,
-                "seconds": round(seconds, 3),
-                "shutdown": report.as_dict(),
-                "readers": [one.as_dict() for one in stats],
-                "destinations": {name: place._asdict() for name, place in places.items()},
-                "metrics": [row.as_dict() for row in rows],
-            }
-        )
-    else:
-        from rich.text import Text  # noqa: PLC0415 - text output only
+    try:
+        if json:
+            output.emit_json(
+                {
+                    "ok": not failures,
+                    "seconds": round(seconds, 3),
+                    "shutdown": report.as_dict(),
+                    "readers": [one.as_dict() for one in stats],
+                    "destinations": {name: place._asdict() for name, place in places.items()},
+                    "metrics": [row.as_dict() for row in rows],
+                }
+            )
+        else:
+            from rich.text import Text  # noqa: PLC0415 - text output only
 
-        from exporter_core.cli._display import summary  # noqa: PLC0415 - imports rich
+            from exporter_core.cli._display import summary  # noqa: PLC0415 - imports rich
 
-        console = output.console()
-        for part in summary(rows, history.series_at_zero, stats, places, console.width):
-            console.print(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece
-    for line in failures:
-        output.fail(line)
+            for part in summary(rows, history.series_at_zero, stats, places, output.console().options):
+                output.show(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece
+    finally:  # although it cannot be written what was delivered
+        for line in failures:
+            output.fail(line)
     return 1 if failures else 0
 
 

@@ -68,6 +68,7 @@ exporter-core init $name -o metrics.yaml
 ```
 
 ```yaml
+file_format: "1.1"
 meter_provider:
   readers:
     - periodic:

@@ -177,6 +177,15 @@ def test_what_the_encoding_cannot_express_is_escaped(program, plugins):
     assert "gr\\xfcn" in done.out
 
 
+def test_a_probe_shows_what_the_encoding_cannot_express_as_escapes(program, plugins, tmp_path):
+    plugins.add("grün")
+    file = tmp_path / "metrics.yaml"
+    file.write_text("file_format: '1.1'\nmeter_provider: {readers: [{periodic: {exporter: {grün: }}}]}\n", "utf-8")
+    done = program("probe", str(file), PYTHONIOENCODING="ascii")
+    assert done.code == 0, done.err
+    assert "OK    0:gr\\xfcn load" in done.out
+
+
 def test_ctrl_c_ends_it_at_once_and_leaves_no_process(command, plugins, tmp_path):
     started = tmp_path / "started"
     plugins.add(

@@ -240,6 +240,31 @@ def test_what_else_is_written_to_standard_output_stays_out_of_the_json(tmp_path)
     assert '"metric":"system.cpu.time"' in ran.stderr
 
 
+def test_what_the_encoding_cannot_express_is_shown_in_ascii(tmp_path):
+    ran = run("--duration", "0", cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "|0:sqlite |" in ran.stdout
+    assert "\\u" not in ran.stdout
+
+
+def test_what_was_not_delivered_is_said_although_the_reader_of_the_summary_has_gone(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    file = config(tmp_path, path="missing/metrics.db")
+    ran = subprocess.run(
+        [*PROGRAM, "run", str(file), "--duration", "0"],
+        cwd=tmp_path,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=BOUND,
+        check=False,
+    )
+    os.close(writing)
+    assert ran.returncode == 1
+    assert "error: 0:sqlite: 1 of 1 exports failed" in ran.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_a_closed_standard_error_changes_nothing(tmp_path, arguments):
     closing = ["sh", "-c", '"$@" 2>&-', "sh", *PROGRAM, "run", "--duration", "0", *arguments]
