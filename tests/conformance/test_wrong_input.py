@@ -173,7 +173,14 @@ def test_a_worker_says_in_one_line_why_it_cannot_begin(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "given", raising=False)
     told: list[dict[str, str]] = []
-    nothing = {"readers": False, "options": None, "harness": None, "sink": None, "allow_real_backend": False}
+    nothing = {
+        "readers": False,
+        "settings": {},
+        "options": None,
+        "harness": None,
+        "sink": None,
+        "allow_real_backend": False,
+    }
     given = {"target": f"given:{exporter}", "mode": "guarded", "first": True, **nothing, **task}
     worker._work(given, iter(()), lambda **event: told.append(event))
     assert [sorted(event) for event in told] == [["error"]]
