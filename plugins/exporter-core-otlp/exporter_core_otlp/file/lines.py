@@ -74,8 +74,8 @@ class LineFile:
         """
         try:
             while True:
-                with self._locked(context) as descriptor:
-                    size = self._end_of_whole_lines(descriptor)
+                with self._locked(context) as (descriptor, found):
+                    size = self._end_of_whole_lines(descriptor, found)
                     if self._max_bytes is None or not size or size + len(line) <= self._max_bytes:
                         self._write(descriptor, size, line)
                         return
@@ -111,17 +111,18 @@ class LineFile:
             self._replace_unsynced(None)
 
     @contextmanager
-    def _locked(self, context: Context) -> Iterator[int]:
-        """A descriptor of the file that the path leads to, with the lock on it."""
+    def _locked(self, context: Context) -> Iterator[tuple[int, int]]:
+        """A descriptor of the file that the path leads to, with the lock on it, and the size of the file."""
         while True:
             descriptor = os.open(self._path, _FLAGS, 0o666)
             self._locked_descriptor = descriptor
             try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise ExporterError(f"cannot write to {self._path}: it is not a regular file")
                 _lock(context, descriptor)
-                if self._leads_to(descriptor):
-                    yield descriptor
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise ExporterError(f"cannot write to {self._path}: it is not a regular file")
+                if self._leads_to(status):
+                    yield descriptor, status.st_size
                     return
             finally:
                 self._locked_descriptor = None
@@ -129,15 +130,14 @@ class LineFile:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)
 
-    def _leads_to(self, descriptor: int) -> bool:
+    def _leads_to(self, status: os.stat_result) -> bool:
         try:
-            return os.path.samestat(os.stat(self._path), os.fstat(descriptor))  # noqa: PTH116 - beside fstat
+            return os.path.samestat(os.stat(self._path), status)  # noqa: PTH116 - beside fstat
         except FileNotFoundError:
             return False
 
-    def _end_of_whole_lines(self, descriptor: int) -> int:
+    def _end_of_whole_lines(self, descriptor: int, size: int) -> int:
         """The size of the file, after its last line was completed or removed."""
-        size = os.fstat(descriptor).st_size
         if not size or os.pread(descriptor, 1, size - 1) == b"\n":
             return size
         start = size
