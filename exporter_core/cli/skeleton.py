@@ -45,10 +45,13 @@ requires-python = ">=3.11"
 dependencies = ["exporter-core>=$core"]
 
 [project.optional-dependencies]
-test = ["pytest>=8"]
+test = ["exporter-core[conformance]", "pytest>=8"]
 
 [project.entry-points."exporter_core.exporters.v1"]
 $name = "$package:${title}Exporter"
+
+[project.entry-points."exporter_core.harnesses.v1"]
+$name = "$package.harness:${title}Harness"
 
 [tool.hatch.build.targets.wheel]
 packages = ["$package"]
@@ -59,7 +62,7 @@ testpaths = ["tests"]
     "README.md": """
 # $distribution
 
-An exporter plugin for exporter-core: `$name` appends metrics to a file, a line of JSON for each data point.
+An exporter plugin for exporter-core: `$name` appends metrics to a file, a line of JSON for each batch.
 
 ```sh
 pip install $distribution
@@ -84,6 +87,11 @@ meter_provider:
 | `path` | path | required | The file to append to. It is made when it does not exist; its folder has to exist. |
 
 `python -m exporter_core.option_table $package:${title}Config` prints this table.
+
+## Conformance
+
+`exporter-core check $name` says, clause by clause, whether the exporter keeps the exporter contract. The tests hold it
+to that: `tests/test_conformance.py` lists what need not pass, with the reason.
 """,
     ".gitignore": """
 __pycache__/
@@ -102,12 +110,11 @@ __all__ = ["${title}Config", "${title}Exporter"]
     "$package/exporter.py": """
 \"\"\"The exporter `$name` and its options.\"\"\"
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
-from exporter_core import Context, Exporter, ExporterConfig
-from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint
+from exporter_core import Context, Exporter, ExporterConfig, ExporterShutdownError
+from opentelemetry.sdk.metrics.export import MetricsData
 
 __all__ = ["${title}Config", "${title}Exporter"]
 
@@ -120,31 +127,85 @@ class ${title}Config(ExporterConfig):
 
 
 class ${title}Exporter(Exporter[${title}Config]):
-    \"\"\"Append metrics to a file, a line of JSON for each data point.\"\"\"
+    \"\"\"Append metrics to a file, a line of JSON for each batch.\"\"\"
+
+    def __init__(self, config: ${title}Config) -> None:
+        super().__init__(config)
+        self._state = Lock()
+        self._is_shut_down = False
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         \"\"\"Deliver the metrics before returning, or raise: there is no other way to say that it failed.\"\"\"
-        text = "".join(f"{line}\\n" for line in _lines(metrics))
+        if self._is_shut_down:
+            raise ExporterShutdownError("$name has been shut down")
+        text = metrics.to_json(indent=None) + "\\n"
         context.raise_if_done()  # ask before every step that takes time; context.remaining() is a time-out for it
         with self.config.path.open("a", encoding="utf-8") as file:
             file.write(text)
 
+    def force_flush(self, context: Context) -> None:
+        \"\"\"Deliver what is held: here nothing is.\"\"\"
+        if not self._is_shut_down:
+            context.raise_if_done()
 
-def _lines(metrics: MetricsData) -> Iterator[str]:
-    for resource_metrics in metrics.resource_metrics:
-        for scope_metrics in resource_metrics.scope_metrics:
-            for metric in scope_metrics.metrics:
-                for point in metric.data.data_points:
-                    value = point.value if isinstance(point, NumberDataPoint) else point.sum
-                    yield json.dumps(
-                        {
-                            "metric": metric.name,
-                            "unit": metric.unit,
-                            "attributes": dict(point.attributes or {}),
-                            "time_unix_nano": point.time_unix_nano,
-                            "value": value,
-                        }
-                    )
+    def shutdown(self, context: Context) -> None:
+        \"\"\"Deliver what is held and release everything, also when the context is done; here is nothing.\"\"\"
+        with self._state:
+            if self._is_shut_down:
+                raise ExporterShutdownError("$name has been shut down already")
+            self._is_shut_down = True
+        context.raise_if_done()
+""",
+    "$package/harness.py": """
+\"\"\"How the conformance checker sees what the exporter delivers.\"\"\"
+
+from exporter_core.conformance import Capabilities, FileSinkHarness
+
+__all__ = ["${title}Harness"]
+
+
+class ${title}Harness(FileSinkHarness):
+    \"\"\"A file of its own for each clause, in the SDK's JSON, which the checker reads back.\"\"\"
+
+    capabilities = Capabilities(
+        not_applicable={
+            "EXP-0[789]": "a file is not connected to, and gives no answer",
+            "EXP-1[13568]": "a file gives no answer",
+        }
+    )
+    faults = frozenset({"refuse"})
+
+    def config(self) -> dict[str, str]:
+        \"\"\"The options that point the exporter at the file.\"\"\"
+        return {"path": str(self.path)}
+
+    def fault(self, *steps: str) -> None:
+        \"\"\"Let exports fail: a folder in the place of the file.\"\"\"
+        if steps[0] == "refuse":
+            self.path.unlink(missing_ok=True)
+            self.path.mkdir()
+""",
+    "tests/test_conformance.py": """
+\"\"\"The exporter contract, clause by clause, on the exporter by itself; what need not pass, with the reason.\"\"\"
+
+from exporter_core.conformance import conformance_suite
+
+NO_ANSWER = ("NOT_APPLICABLE", "a file gives no answer")
+NO_GATE = ("UNOBSERVABLE", "the harness cannot hold a delivery up")
+ACCEPTED = {
+    "EXP-0[789]": NO_ANSWER,
+    "EXP-1[13568]": NO_ANSWER,
+    "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
+    "KND-05": NO_GATE,
+    "EXP-06": NO_GATE,
+    "EXP-1[02]": NO_GATE,
+    "FLU-03": NO_GATE,
+    "SHD-04": NO_GATE,
+    "SHD-10": NO_GATE,
+    "PY-0[12]": NO_GATE,
+}
+
+Test${title} = conformance_suite("$name", accepted=ACCEPTED)
 """,
     "tests/test_exporter.py": """
 \"\"\"The exporter as its users get it: by name, behind the guard.\"\"\"
@@ -174,11 +235,13 @@ def test_metrics_arrive(tmp_path, metrics):
     with load_exporter("$name", {"path": str(file)}) as exporter:
         exporter.export(Context.with_timeout(10), metrics)
         exporter.export(Context.with_timeout(10), metrics)
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert [(line["metric"], line["attributes"], line["value"]) for line in lines] == [
-        ("requests", {"method": "GET"}, 3),
-        ("duration", {}, 0.5),
-    ] * 2
+    batches = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [names(batch) for batch in batches] == [["requests", "duration"]] * 2
+
+
+def names(batch):
+    (resource,) = batch["resource_metrics"]
+    return [metric["name"] for scope in resource["scope_metrics"] for metric in scope["metrics"]]
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path, metrics):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 from exporter_core.cli import main
@@ -27,5 +28,5 @@ def test_a_new_plugin_installs_and_passes_its_own_tests(build, environment, root
     )
     printed = environment.run(program)
     assert "my_backend  ok" in printed
-    assert "3 passed" in printed
+    assert re.search(r"^\d{2} passed", printed, re.MULTILINE)  # the clauses of the contract among them
     assert "# REQUIRED" in (outside / "metrics.yaml").read_text()

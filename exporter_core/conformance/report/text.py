@@ -169,31 +169,41 @@ def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -
 
 
 def _matrix(report: Report, paint: _Paint, width: int) -> list[str]:
+    notes: dict[str, int] = {}  # why something is not PASS, and the number that stands for it
     columns = {mode: max(len(mode), *(len(word) for word in _words(report, mode))) + 2 for mode in report.modes}
     lines = [" " * 18 + "".join(f"{mode:<{columns[mode]}}" for mode in report.modes).rstrip()]
     for family, members in groupby(in_order(report.clauses), lambda one: one.family):
         lines.append(paint(_BOLD, FAMILIES.get(family, family)))
         for one in members:
             runs = {mode: report.runs.get((one.id, mode)) for mode in report.modes}
-            lines += _cells(one, runs, columns, paint, width)
+            lines += _cells(one, runs, columns, notes, paint=paint, width=width)
         lines.append("")
+    for note, number in notes.items():
+        lines += [paint(_DIM, line) for line in _wrapped(note, f"[{number}] ", "    ", width)]
     return lines
 
 
 def _cells(
-    clause: Clause, runs: Mapping[str, Run | None], columns: Mapping[str, int], paint: _Paint, width: int
+    clause: Clause,
+    runs: Mapping[str, Run | None],
+    columns: Mapping[str, int],
+    notes: dict[str, int],
+    *,
+    paint: _Paint,
+    width: int,
 ) -> list[str]:
     start = f"  {clause.id:<7} {clause.mark:<8}"
     indent = " " * (len(start) + sum(columns.values()))
-    cells, reasons = "", []
+    cells = ""
+    marks: list[str] = []
     for mode, run in runs.items():
         verdict = run.verdict if run else None
         cells += paint(_COLOURS.get(verdict, _DIM), f"{_word(verdict):<{columns[mode]}}")
-        if run is not None and verdict not in (Verdict.PASS, *_FIRST) and run.seen not in reasons:
-            reasons.append(run.seen)
-    first, *rest = _wrapped(clause.promise, indent, indent, width)
-    why = [paint(_DIM, line) for line in _wrapped("; ".join(reasons), indent, indent, width)] if reasons else []
-    return [f"{start}{cells}{first[len(indent) :]}", *rest, *why]
+        if run is not None and verdict not in (Verdict.PASS, *_FIRST):
+            mark = f"[{notes.setdefault(run.seen, len(notes) + 1)}]"
+            marks += [mark] * (mark not in marks)
+    first, *rest = _wrapped(f"{clause.promise} {''.join(marks)}", indent, indent, width)
+    return [f"{start}{cells}{first[len(indent) :]}", *rest]
 
 
 def _words(report: Report, mode: str) -> Sequence[str]:
