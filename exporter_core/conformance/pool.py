@@ -146,6 +146,8 @@ class Pool:
         self._workers: list[Worker] = []
         self._started = 0
         self._stillborn = 0
+        self._had = False
+        """Whether a worker could have the subject."""
 
     def __enter__(self) -> Self:
         return self
@@ -229,15 +231,19 @@ class Pool:
             return
         for event in events:
             if "error" in event:
-                raise SetupError(str(event["error"]))
+                self._refused(str(event["error"]))
+                return
             if "subject" in event:
-                worker.ready = True
+                worker.ready = self._had = True
                 self._stillborn = 0
                 self._found(event["subject"])
             if "run" in event:
                 worker.clause = None
                 values = event["run"]
                 self._add(Run(**{**values, "verdict": Verdict(values["verdict"])}))
+                if values["tainted"]:
+                    self._drop(worker)  # something goes on in it: the rest belongs in another one
+                    return
 
     def _add(self, run: Run) -> None:
         del self._left[run.id]
@@ -245,13 +251,26 @@ class Pool:
             self._failed[run.id] = str(run.verdict)
         self._done(run)
 
+    def _refused(self, why: str) -> None:
+        """The subject cannot be had: nothing was checked, or, if it could be had before, the rest cannot be."""
+        if not self._had:
+            raise SetupError(why)
+        self._give_up(why)
+
+    def _give_up(self, why: str) -> None:
+        """End the clauses that no worker runs."""
+        at_work = {worker.clause for worker in self._workers}
+        for name in [one for one in self._left if one not in at_work]:
+            self._add(Run(name, self._mode, Verdict.KIT_ERROR, seen=f"not run: {why}"))
+
     def _watch(self, worker: Worker) -> None:
         """Kill a worker that has been silent for too long."""
         age = monotonic() - worker.since
         if not worker.ready and age > _START:
-            raise SetupError(
+            self._refused(
                 f"{self._task['target']!r} cannot be built: its process said nothing for {_START:g} s and was killed"
             )
+            return
         if worker.clause is None or age <= self._limit:
             return
         run = Run(worker.clause, self._mode, Verdict.FAIL, expected="the clause ends", dump=worker.stacks())
@@ -263,17 +282,15 @@ class Pool:
         code, said = worker.ended()
         clause, ready = worker.clause, worker.ready
         self._drop(worker)
-        if clause is None and ready:
-            return  # it ended as it should, since its last clause left something behind
         how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
         ended = f"the worker process ended with {how}{said and ': '}{said}"
         if not ready:
             self._stillborn += 1
             if self._stillborn == _STILLBORN:
-                for name in list(self._left):
-                    self._add(Run(name, self._mode, Verdict.KIT_ERROR, seen=f"not run: {ended}"))
+                self._give_up(ended)
             return
-        assert clause is not None  # noqa: S101 - for mypy: one that is ready and has none was looked at above
+        if clause is None:
+            return  # it ended between two clauses; another one goes on
         outside = code in (-signal.SIGKILL, -signal.SIGTERM)
         verdict = Verdict.INCONCLUSIVE if outside else Verdict.FAIL
         self._add(Run(clause, self._mode, verdict, expected="the process lives on", seen=ended))

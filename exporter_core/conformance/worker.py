@@ -65,8 +65,6 @@ def _work(task: dict[str, Any], lines: Iterator[str], tell: Callable[..., None])
         tell(begin=order["clause"])
         run = run_named(order["clause"], {name: Verdict(verdict) for name, verdict in order["failed"].items()})
         tell(run=run.as_dict())
-        if run.tainted:
-            return  # something goes on in this process: the rest belongs in another one
 
 
 _RunNamed: TypeAlias = "Callable[[str, dict[str, Verdict]], Run]"

@@ -82,12 +82,8 @@ MODULE = '''
         def __init__(self, config):
             raise OSError("no such device, " + config.password.get_secret_value())
 
-    class Stuck(Plain):
+    class Stuck(ReferenceExporter):
         """Says where it is, and stays there."""
-        def __init__(self, config):
-            super().__init__(config)
-            self.released = False
-
         def force_flush(self, context):
             Path(os.environ["STUCK"]).write_text(str(os.getpid()))
             while True:
@@ -95,6 +91,16 @@ MODULE = '''
 '''
 DIES = "import os; os._exit(9)"
 SLEEPS = "import time; time.sleep(600)"
+ONCE = """
+    import os
+    from pathlib import Path
+    from given import Stuck
+
+    marker = Path(os.environ["STUCK"] + "-imported")
+    if marker.exists():
+        raise ImportError("once is enough")
+    marker.touch()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +108,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "given.py").write_text(textwrap.dedent(MODULE))
     (tmp_path / "dies.py").write_text(DIES)
     (tmp_path / "sleeps.py").write_text(SLEEPS)
+    (tmp_path / "once.py").write_text(textwrap.dedent(ONCE))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("STUCK", str(tmp_path / "stuck"))
 
@@ -265,6 +272,20 @@ def test_an_import_that_never_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pool, "_START", 1.0)
     with pytest.raises(SetupError, match=r"'sleeps:Exporter' cannot be built: its process said nothing for 1 s"):
         check("sleeps:Exporter", patterns=["INT-01"], modes=["raw"])
+
+
+def test_after_a_clause_that_leaves_something_behind_another_process_goes_on() -> None:
+    report = check("given:Stuck", patterns=["FLU-02", "SHD-07"], modes=["raw"], settings=Settings(patience=0.5))
+    assert report.run("FLU-02", "raw").tainted
+    assert report.run("SHD-07", "raw").verdict is Verdict.PASS
+
+
+def test_a_subject_that_can_be_had_but_once_is_an_error_of_the_kit_for_the_rest() -> None:
+    report = check("once:Stuck", patterns=["FLU-02", "SHD-07"], modes=["raw"], settings=Settings(patience=0.5))
+    assert report.run("FLU-02", "raw").verdict is Verdict.FAIL
+    run = report.run("SHD-07", "raw")
+    assert run.verdict is Verdict.KIT_ERROR
+    assert run.seen.startswith("not run: exporter 'once:Stuck' cannot be imported")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
