@@ -188,28 +188,36 @@ class Cutter:
         return len(frame.opening(self._max_bytes or 0)) + len(frame.closing) + len(self._separator)
 
     def _place(self, path: _Path, run: Run) -> None:
-        ends = list(accumulate(run.points.sizes())) if self._max_bytes is not None else []
+        self._ends: list[int] = []
         at = run.start
         while at < run.stop:
-            stop = self._fitting(path, run, at, ends)
+            stop = self._fitting(path, run, at)
             if stop > at:
-                self._add(path, run, at, stop, ends)
+                self._add(path, run, at, stop)
                 at = stop
             elif self._count:
                 self._finish()
             else:
-                self.dropped.append((run.name, ends[at] - (ends[at - 1] if at else 0)))
+                self.dropped.append((run.name, run.points.size(at, at + 1)))
                 at += 1
 
-    def _fitting(self, path: _Path, run: Run, at: int, ends: list[int]) -> int:
+    def _fitting(self, path: _Path, run: Run, at: int) -> int:
+        """Up to which point the run fits into this request."""
         stop = run.stop
         if self._max_points is not None:
             stop = min(stop, at + self._max_points - self._count)
-        if self._left is not None:
-            missing = path[self._shared(path) :]
-            room = self._left - self._cost(run.frame) - sum(self._cost(level.frame) for level in missing)
-            stop = bisect_right(ends, room + (ends[at - 1] if at else 0), at, max(at, stop))
-        return stop
+        if self._left is None or stop <= at:
+            return stop
+        missing = path[self._shared(path) :]
+        room = self._left - self._cost(run.frame) - sum(self._cost(level.frame) for level in missing)
+        if at == run.start and self._length(run, at, stop) <= room:
+            return stop
+        # Only where not all fit is it worth to know where each of them ends.
+        self._ends = self._ends or list(accumulate(run.points.sizes()))
+        return bisect_right(self._ends, room + (self._ends[at - 1] if at else 0), at, stop)
+
+    def _length(self, run: Run, at: int, stop: int) -> int:
+        return run.points.size(at, stop) + len(self._separator)
 
     def _shared(self, path: _Path) -> int:
         """How many levels of the path are open in this request."""
@@ -220,10 +228,10 @@ class Cutter:
             shared += 1
         return shared
 
-    def _add(self, path: _Path, run: Run, at: int, stop: int, ends: list[int]) -> None:
+    def _add(self, path: _Path, run: Run, at: int, stop: int) -> None:
         shared = self._shared(path)
         del self._open[shared:]
-        cost = self._cost(run.frame)
+        cost = self._cost(run.frame) + self._length(run, at, stop)
         for level in path[shared:]:
             copy = Level(level.frame)
             (self._open[-1][1] if self._open else self._request).parts.append(copy)
@@ -232,4 +240,4 @@ class Cutter:
         self._open[-1][1].parts.append(Run(run.name, run.frame, run.points, at, stop))
         self._count += stop - at
         if self._left is not None:
-            self._left -= cost + ends[stop - 1] - (ends[at - 1] if at else 0)
+            self._left -= cost
