@@ -7,7 +7,6 @@ are timed on one CPU: where the system places two threads makes a hand-over, bar
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import queue
 import statistics
@@ -17,11 +16,11 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from _common import Row, one_cpu, percentile, report
 from opentelemetry.sdk.metrics.export import (
     Gauge,
     Metric,
@@ -40,33 +39,12 @@ from exporter_core.guard import GuardedExporter
 from exporter_core.guard.hooks import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 PATIENCE = 600.0
 SHORTEST, LONGEST = 0.020, 0.200  # seconds, of the deadlines
 EXPORT_SECONDS = 0.2
 READERS = 8
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure and, unless it stands there to compare with, what it is to be at most."""
-
-    what: str
-    value: float
-    unit: str
-    peer: str = ""
-    peer_value: float | None = None
-    figure: float | None = None
-    """What is held against the floor: a ratio, a difference, or the value itself."""
-    floor: float | None = None
-    floor_unit: str = "x"
-    note: str = ""
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether it is; None if there is nothing to reach."""
-        return None if self.figure is None or self.floor is None else self.figure <= self.floor
 
 
 class Nothing(Exporter[ExporterConfig]):
@@ -165,12 +143,8 @@ def main() -> int:
             *exits(Path(folder), options.exit_bound),
             flush_of_many(Path(folder)),
         ]
-    show(rows)
-    if options.json:
-        version = ".".join(map(str, sys.version_info[:3]))
-        report = {"benchmark": "guard", "python": version, "quick": options.quick}
-        print(json.dumps({**report, "rows": [{**asdict(row), "reached": row.reached} for row in rows]}))
-    return 1 if any(row.reached is False for row in rows) and not options.quick else 0
+    reached = report("guard", rows, as_json=options.json, quick=options.quick)
+    return 0 if reached or options.quick else 1
 
 
 def install(folder: Path) -> None:
@@ -228,19 +202,6 @@ def call_costs(rounds: int) -> Iterator[Row]:
     yield row("temporality", "temporality", "a plain method call", "plain", 5.0)
     yield row("export of a no-op exporter, inline", "inline", "a bare pluggy hook call", "hook", 2.5)
     yield row("export of a no-op exporter, thread", "thread", "a bare hand-over to a thread", "hand-over", 2.0)
-
-
-@contextmanager
-def one_cpu() -> Iterator[None]:
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def per_call(function: Callable[[], object], calls: int) -> float:
@@ -329,10 +290,6 @@ def bare_overshoot(seconds: float) -> float:
     begun = time.perf_counter()
     locked.acquire(timeout=seconds)
     return (time.perf_counter() - begun - seconds) * 1000
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 
 def sdk_overshoot(metrics: MetricsData, attempts: int = 5, bound: float = 2.0) -> Row:
@@ -437,21 +394,6 @@ def pipeline_of(count: int) -> Pipeline:
     pipeline = Pipeline.from_config({"file_format": "1.1", "meter_provider": {"readers": [reader] * count}})
     pipeline.meter_provider.get_meter("benchmark").create_counter("requests").add(1)
     return pipeline
-
-
-# --- showing it ------------------------------------------------------------------------------------------------------
-
-
-def show(rows: list[Row]) -> None:
-    print(f"{'what':<50} {'measured':>13}  {'beside':<30} {'peer':>13} {'figure':>8}  {'at most':<12} reached")
-    for row in rows:
-        peer = "" if row.peer_value is None else f"{row.peer_value:.3f} {row.unit}"
-        held = (
-            "" if row.figure is None or row.floor is None else f"{row.figure:8.2f}  {row.floor:g} {row.floor_unit:<8}"
-        )
-        verdict = {None: row.note, True: "yes", False: "NO"}[row.reached]
-        value = f"{row.value:.3f} {row.unit}"
-        print(f"{row.what:<50} {value:>13}  {row.peer:<30} {peer:>13} {held:<22} {verdict}".rstrip())
 
 
 if __name__ == "__main__":

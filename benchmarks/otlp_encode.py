@@ -1,129 +1,149 @@
-"""The OTLP encoder beside the official one: points a second and peak memory, interleaved, medians.
+"""The OTLP encoders beside the official ones: points a second, peak memory, and a plot over the size of the batch.
 
-Run: .venv/bin/python benchmarks/otlp_encode.py [ROUNDS]
+Each round encodes the same collection with every encoder in turn, the official one first and last; ratios are the
+median of the rounds' own ratios. Peak memory is what exporting takes above the data itself: in a fresh process that
+has made two collections, the highest resident memory while one encoder encodes the one and then the other, less what
+was resident before. The caches that an encoder keeps and the encoded bytes are in it; each request is let go of before
+the next. Histograms have 16 buckets.
 """
 
+from __future__ import annotations
+
+import argparse
 import gc
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from _common import Row, report
+from _metrics import from_sdk, one_metric
+from _plot import plot
+from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics as encode_json_metrics
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Histogram,
-    HistogramDataPoint,
-    InMemoryMetricReader,
-    Metric,
-    MetricsData,
-    NumberDataPoint,
-    ResourceMetrics,
-    ScopeMetrics,
-    Sum,
-)
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core.otlp import Encoder
+from exporter_core.otlp import Encoder, JsonEncoder
 
-Collect = Callable[[], MetricsData]
-START = 1_700_000_000_000_000_000
-BOUNDS = (0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
+    from _metrics import Collect
+    from opentelemetry.sdk.metrics.export import MetricsData
 
-def attributes_of(number: int) -> dict[str, str]:
-    return {
-        "http.method": ("GET", "POST", "PUT")[number % 3],
-        "http.route": f"/api/items/{number}",
-        "http.status_code": ("200", "404", "500")[number % 3],
-        "host": f"host-{number % 20}",
-    }
+    Work = Callable[[MetricsData], object]
+
+PLOT = Path(__file__).resolve().parent.parent / "docs" / "otlp-encode.svg"
+SERIES = 10_000
+MANY = 100_000
+SIZES = (1_000, 10_000, 100_000)
+OFFICIAL, OFFICIAL_AGAIN = "official", "official again"
+# What each mode is to reach beside the official encoder, as a ratio of points a second.
+NUMBERS = {"first export": 2.0, "default": 13.0, "trusted": 35.0}
+HISTOGRAMS = {"default": 10.0, "trusted": 15.0}
+JSON = {"default": 3.0}
+MEMORY = 0.25
 
 
-def from_sdk(series: int, *, histograms: bool = False) -> Collect:
-    """Collections of a real provider: instruments of 1,000 series each."""
-    reader = InMemoryMetricReader()
-    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("benchmark")
-    for first in range(0, series, 1000):
-        histogram, counter = meter.create_histogram(f"h{first}"), meter.create_counter(f"c{first}")
-        record = histogram.record if histograms else counter.add
-        for number in range(first, first + 1000):
-            record(number, attributes_of(number))
-
-    def collect() -> MetricsData:
-        data = reader.get_metrics_data()
-        if data is None:
-            raise RuntimeError("the reader collected nothing")
-        return data
-
-    return collect
-
-
-def generated(series: int, *, histograms: bool = False) -> Collect:
-    """What the SDK would hand out for one metric: fresh points at every collection, the same attributes objects."""
-    mappings = [attributes_of(number) for number in range(series)]
-    resource, scope = Resource({"service.name": "benchmark"}), InstrumentationScope("benchmark")
-    collections = 0
-
-    def collect() -> MetricsData:
-        nonlocal collections
-        collections += 1
-        now = START + collections * 1_000_000_000
-        counts = (collections,) * 16
-        data: Sum | Histogram
-        if histograms:
-            points = [
-                HistogramDataPoint(m, START, now, 16 * collections, 1.5 * n, counts, BOUNDS, 0.5, n + 0.5)
-                for n, m in enumerate(mappings)
-            ]
-            data = Histogram(points, AggregationTemporality.CUMULATIVE)
-        else:
-            numbers = [NumberDataPoint(m, START + n, now, n * collections) for n, m in enumerate(mappings)]
-            data = Sum(numbers, AggregationTemporality.CUMULATIVE, is_monotonic=True)
-        metrics = [Metric("metric", "", "1", data)]
-        return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
-
-    return collect
-
-
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds, at least 5 (default: 7)")
+    parser.add_argument("--plot", type=Path, default=PLOT, help="where the plot goes (default: docs/otlp-encode.svg)")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--peak", nargs=2, metavar=("MODE", "SERIES"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        print(peak(options.peak[0], int(options.peak[1])))
+        return 0
+    if options.rounds < 5:
+        parser.error("at least 5 rounds are needed")
+    rows: list[Row] = []
+    for title, source in (("from the SDK", from_sdk), ("of one metric", one_metric)):
+        for points, histograms, floors in (("number points", False, NUMBERS), ("histograms", True, HISTOGRAMS)):
+            collect = source(SERIES, histograms=histograms)
+            what = f"{points} {title}"
+            rows += compared(what, collect, official, protobuf(), rounds=options.rounds, floors=floors)
+    for points, histograms in (("number points", False), ("histograms", True)):
+        collect = from_sdk(SERIES, histograms=histograms)
+        what = f"JSON, {points} from the SDK"
+        rows += compared(what, collect, official_json, json_text(), rounds=options.rounds, floors=JSON)
+    rows += memory(MANY)
+    draw(options.plot)
+    return 0 if report("otlp_encode", rows, as_json=options.json) else 1
 
 
 def official(data: MetricsData) -> bytes:
     return encode_metrics(data).SerializeToString()
 
 
-def compare(title: str, collect: Collect, series: int, rounds: int) -> None:
-    """Each round: the official encoder, then ours in its modes, on the same collection; then medians."""
-    checked, trusting = Encoder(), Encoder(trusted=True)
-    for encoder in (checked, trusting):
-        encoder.encode(collect())
-    names = ("official", "first export", "default", "trusted", "official again")
-    taken: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
+def official_json(data: MetricsData) -> str:
+    return encode_json_metrics(data).to_json()
+
+
+def protobuf() -> dict[str, Work]:
+    """The modes of ours: a fresh encoder, and those that have encoded before."""
+    return {
+        "first export": lambda data: Encoder().encode(data),
+        "default": Encoder().encode,
+        "trusted": Encoder(trusted=True).encode,
+    }
+
+
+def json_text() -> dict[str, Work]:
+    return {"default": JsonEncoder().encode}
+
+
+def seconds(work: Work, data: MetricsData) -> float:
+    begun = time.perf_counter()
+    work(data)
+    return time.perf_counter() - begun
+
+
+def rounds_of(collect: Collect, sides: dict[str, Work], rounds: int) -> dict[str, list[float]]:
+    """The seconds of each side in each round; a round before them warms up, so that caches are filled."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
         data = collect()
-        fresh = Encoder()
-        work: tuple[Callable[[], object], ...] = (
-            lambda data=data: official(data),
-            lambda data=data, fresh=fresh: fresh.encode(data),
-            lambda data=data: checked.encode(data),
-            lambda data=data: trusting.encode(data),
-            lambda data=data: official(data),
-        )
         gc.collect()
-        for name, run in zip(names, work, strict=True):
-            taken[name].append(seconds(run))
-    base = statistics.median(taken["official"])
-    for name in names:
-        median = statistics.median(taken[name])
-        print(f"{title:<32} {name:<15} {series / median:>12,.0f} points/s {base / median:>7.2f}x")
+        for name, work in sides.items():
+            spent = seconds(work, data)
+            if number:
+                taken[name].append(spent)
+    return taken
+
+
+def compared(
+    what: str, collect: Collect, peer: Work, modes: dict[str, Work], *, rounds: int, floors: dict[str, float]
+) -> Iterator[Row]:
+    """A row for each mode, and one that calibrates: the official encoder beside itself."""
+    taken = rounds_of(collect, {OFFICIAL: peer, **modes, OFFICIAL_AGAIN: peer}, rounds)
+    beside = [(one + other) / 2 for one, other in zip(taken[OFFICIAL], taken[OFFICIAL_AGAIN], strict=True)]
+    rate = SERIES / statistics.median(beside)
+    for name in (*modes, OFFICIAL_AGAIN):
+        peers = taken[OFFICIAL] if name == OFFICIAL_AGAIN else beside
+        yield Row(
+            f"{what}, {name}",
+            SERIES / statistics.median(taken[name]),
+            "points/s",
+            "the official encoder",
+            rate,
+            statistics.median(theirs / ours for theirs, ours in zip(peers, taken[name], strict=True)),
+            floors.get(name),
+            note="calibration: near 1" if name == OFFICIAL_AGAIN else "",
+            at_least=True,
+        )
+
+
+def draw(path: Path, rounds: int = 5) -> None:
+    """Points a second of every encoder, over the size of the batch."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for size in SIZES:
+        sides: dict[str, Work] = {OFFICIAL: official, **protobuf()}
+        sides |= {"official JSON": official_json, "JSON": JsonEncoder().encode}
+        for name, spent in rounds_of(one_metric(size), sides, rounds).items():
+            lines.setdefault(name, []).append((size, size / statistics.median(spent)))
+    plot(path, "Encoding number points", "points in the batch", "points per second", lines)
 
 
 def resident(what: str) -> int:
@@ -135,44 +155,31 @@ def resident(what: str) -> int:
 
 
 def peak(mode: str, series: int) -> int:
-    """Bytes that one encoding adds to this process's resident memory at its peak, above the data."""
-    collect = generated(series)
-    work = official if mode == "official" else Encoder(trusted=mode == "trusted").encode
-    work(generated(10)())  # what is loaded or built at first use
-    data = collect()
+    """Bytes that two exports add to this process's resident memory at their highest, above the data."""
+    collect = one_metric(series)
+    work: Work = official if mode == OFFICIAL else Encoder(trusted=mode == "trusted").encode
+    work(one_metric(10)())  # what is loaded or built at first use
+    first, second = collect(), collect()
     gc.collect()
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark: man 5 proc
-    work(data)
+    work(first)
+    work(second)
     return resident("VmHWM") - before
 
 
-def memory(series: int) -> None:
+def memory(series: int, runs: int = 3) -> Iterator[Row]:
     """Each encoder in a process of its own: protobuf's memory is not Python's."""
-    added = {}
-    for mode in ("official", "default", "trusted"):
+    megabytes = {}
+    for mode in (OFFICIAL, "default", "trusted"):
         command = [sys.executable, __file__, "--peak", mode, str(series)]
-        runs = [int(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(3)]
-        added[mode] = statistics.median(runs)
-    for mode, size in added.items():
-        print(
-            f"peak memory, {series:,} points, {mode}: {size / 1e6:.0f} MB ({size / added['official']:.2f} of official)"
-        )
-
-
-def main() -> None:
-    if sys.argv[1:2] == ["--peak"]:
-        print(peak(sys.argv[2], int(sys.argv[3])))
-        return
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    print(f"Python {sys.version.split()[0]}, {rounds} rounds; 'official again' calibrates: it should be near 1.00x")
-    series = 10_000
-    compare("number points, SDK", from_sdk(series), series, rounds)
-    compare("number points, one metric", generated(series), series, rounds)
-    compare("16-bucket histograms, SDK", from_sdk(series, histograms=True), series, rounds)
-    compare("16-bucket histograms, one metric", generated(series, histograms=True), series, rounds)
-    memory(100_000)
+        sizes = [int(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(runs)]
+        megabytes[mode] = statistics.median(sizes) / 1e6
+    beside = megabytes.pop(OFFICIAL)
+    for mode, size in megabytes.items():
+        what = f"peak memory of {series:,} number points, {mode}"
+        yield Row(what, size, "MB", "the official encoder", beside, size / beside, MEMORY)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from itertools import chain
 from operator import is_
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from exporter_core.otlp.formats import Format, Kind, Tails
 
-_NOT_ALIKE = (ValueError, OverflowError, TypeError, AttributeError)
+_NOT_ALIKE = (ValueError, OverflowError, TypeError, AttributeError, struct.error)
 _UNREADABLE = (ValueError, TypeError, AttributeError)
 Key = tuple[object, ...]
 

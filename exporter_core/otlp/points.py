@@ -10,7 +10,6 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -46,7 +45,7 @@ class Tails:
         self.length = 0
         self._template = b""
         self._columns: list[tuple[int, bytes]] = []
-        self._packed, self._packed_size = b"", 0
+        self._packed: list[bytes] = []
         self._shared = b""
 
     def add(self, tag: int, kind: str, values: list[Any]) -> None:
@@ -68,20 +67,24 @@ class Tails:
         if values[0] is not None or values.count(None) != len(values):
             self.add(tag, kind, values)
 
-    def add_packed(self, tag: int, kind: str, rows: Sequence[Sequence[Any]]) -> None:
+    def add_packed(self, tag: int, kind: str, rows: list[Sequence[Any]]) -> None:
         """Add a packed field of equally many numbers of 64 bits in every point, after all other fields.
 
+        Args:
+            tag: of the field.
+            kind: as `struct` has it.
+            rows: the numbers of each point.
+
         Raises:
-            ValueError, TypeError, OverflowError: when one has another number of them, is no number, or does not fit.
+            struct.error: when one has another number of them, something is no number, or does not fit.
         """
-        self._packed_size = len(rows[0]) * 8
-        if set(map(len, rows)) != {len(rows[0])}:
-            raise ValueError("points differ in shape")
-        if self._packed_size:
-            self._packed = _column(kind, list(chain.from_iterable(rows)))
-            header = bytes((tag,)) + varint(self._packed_size)
+        size = len(rows[0])
+        pack = struct.Struct(f"<{size}{kind}").pack
+        self._packed = [pack(*row) for row in rows]
+        if size:
+            header = bytes((tag,)) + varint(size * 8)
             self._template += header
-            self.length += len(header) + self._packed_size
+            self.length += len(header) + size * 8
 
     def share(self, content: bytes) -> None:
         """Add what all points end with."""
@@ -107,8 +110,7 @@ class Tails:
                 own[at + byte :: width] = part[byte::8]
         pieces: list[Sequence[bytes]] = [_cutter(width, count)(own)]
         if self._packed:
-            size = self._packed_size
-            pieces.append(_cutter(size, count)(self._packed[start * size : stop * size]))
+            pieces.append(self._packed[start:stop])
         return pieces
 
 
@@ -183,10 +185,10 @@ def histogram_tails(points: Sequence[HistogramDataPoint]) -> Tails | None:
     """Histograms' points, when all share one bounds object, and all or none have a sum, a min and a max.
 
     Raises:
-        ValueError, TypeError, OverflowError: when they differ in shape, or a number does not fit its field.
+        struct.error, TypeError, OverflowError: when they differ in shape, or a number does not fit its field.
     """
     bounds = points[0].explicit_bounds
-    if not all(point.explicit_bounds is bounds for point in points):
+    if [1 for point in points if point.explicit_bounds is not bounds]:
         return None
     tails = Tails()
     tails.add_optional(_START, "Q", [point.start_time_unix_nano for point in points])
