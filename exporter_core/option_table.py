@@ -50,8 +50,10 @@ def option_table(model: type[BaseModel]) -> str:
 
     Ends without a line break.
     """
+    from exporter_core.option_schema import options_schema  # noqa: PLC0415 - imports pydantic
+
     header = ["| option | type | default | description |", "|---|---|---|---|"]
-    return "\n".join([*header, *(_row(option) for option in options(model.model_json_schema()))])
+    return "\n".join([*header, *(_row(option) for option in options(options_schema(model)))])
 
 
 def _row(option: Option) -> str:

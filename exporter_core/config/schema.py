@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic.json_schema import GenerateJsonSchema
-
 from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
 from exporter_core.config.readers import Models
 from exporter_core.errors import PluginLoadError, SetupError
 from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded
 from exporter_core.masking import Masker, cause_of, describe
+from exporter_core.option_schema import options_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,12 +37,6 @@ class Listing(Models, Protocol):
         raise NotImplementedError
 
 
-class _Generator(GenerateJsonSchema):
-    """Leaves out defaults that JSON cannot express, without a warning."""
-
-    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as in the base class
-
-
 def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] | None = None) -> dict[str, Any]:
     """The schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
 
@@ -53,7 +46,7 @@ def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] |
         registry: the exporters.
         left_out: told why, for each exporter that is left out.
     """
-    schema = FileModel.model_json_schema(schema_generator=_Generator)
+    schema = options_schema(FileModel)
     definitions = schema["$defs"]
     for part in (schema, *definitions.values()):
         for field in part.get("properties", {}).values():
@@ -99,9 +92,7 @@ def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any
     """
     template = f"#/$defs/{_escaped(_definition(name))}.{{model}}"
     try:
-        schema = bounded(
-            lambda: model.model_json_schema(schema_generator=_Generator, ref_template=template), _SCHEMA_SECONDS
-        )
+        schema = bounded(lambda: options_schema(model, ref_template=template), _SCHEMA_SECONDS)
     except TookTooLongError:
         text = f"exporter {name!r}: the JSON Schema of its options took longer than {_SCHEMA_SECONDS:g} s"
         raise PluginLoadError(text) from None

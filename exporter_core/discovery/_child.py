@@ -21,19 +21,26 @@ _LONGEST_DOCSTRING = 20_000  # characters
 _LONGEST_ANSWER = 4 * 1024 * 1024  # bytes; the parent takes twice as many
 
 
-def main(registry: Callable[..., Any], kinds: Iterable[Any], request: dict[str, Any], answer_fd: int) -> NoReturn:
+def main(
+    registry: Callable[..., Any],
+    options_schema: Callable[[Any], dict[str, Any]],
+    kinds: Iterable[Any],
+    request: dict[str, Any],
+    answer_fd: int,
+) -> NoReturn:
     """Answer the request through the pipe, and end the process whatever the plugin has left running in it.
 
     Args:
-        registry: the class ExporterRegistry (Any: this package cannot import it).
-        kinds: the instrument kinds (Any: as above).
+        registry: the class ExporterRegistry (Any: this package cannot import it, nor what follows).
+        options_schema: the function of that name, from a model to its JSON Schema.
+        kinds: the instrument kinds.
         request: ``name``, ``build``, and ``path`` or None (Any: JSON).
         answer_fd: the pipe's writing end.
     """
     os.set_inheritable(answer_fd, False)
     status = 1
     try:
-        answer = json.dumps(_answer(registry, kinds, request)).encode() + b"\n"
+        answer = json.dumps(_answer(registry, options_schema, kinds, request)).encode() + b"\n"
         if len(answer) > _LONGEST_ANSWER:
             answer = json.dumps(_failed("the JSON Schema of its options is too long")).encode() + b"\n"
         for stream in (sys.stdout, sys.stderr):
@@ -49,12 +56,15 @@ def main(registry: Callable[..., Any], kinds: Iterable[Any], request: dict[str, 
 
 
 def _answer(
-    registry: Callable[..., Any], kinds: Iterable[Any], request: dict[str, Any]
+    registry: Callable[..., Any],
+    options_schema: Callable[[Any], dict[str, Any]],
+    kinds: Iterable[Any],
+    request: dict[str, Any],
 ) -> dict[str, Any]:  # Any: see main
     try:
         plugins = registry(path=request["path"])
         exporter = plugins.exporter_class(request["name"])
-        schema = plugins.config_model(request["name"]).model_json_schema()
+        schema = options_schema(plugins.config_model(request["name"]))
         docstring = exporter.__doc__ if isinstance(exporter.__doc__, str) else ""
         temporality = _temporality(plugins, kinds, request["name"]) if request["build"] else None
     except SetupError as error:

@@ -47,8 +47,9 @@ request = json.load(sys.stdin)
 sys.path[:] = request["sys_path"]
 from exporter_core.contract import InstrumentKind
 from exporter_core.discovery._child import main
+from exporter_core.option_schema import options_schema
 from exporter_core.registry import ExporterRegistry
-main(ExporterRegistry, InstrumentKind, request, int(sys.argv[1]))
+main(ExporterRegistry, options_schema, InstrumentKind, request, int(sys.argv[1]))
 """
 
 

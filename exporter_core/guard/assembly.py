@@ -206,7 +206,9 @@ def _destination(exporter: object) -> Destination | None:
     """Where the data goes, if the exporter says it; the one thing asked that is not in the contract."""
     ask = getattr(exporter, "destination", None)
     answer = ask() if callable(ask) else None
-    return answer if isinstance(answer, Destination) else None
+    if not isinstance(answer, Destination):
+        return None
+    return Destination(str(answer.location), None if answer.command is None else str(answer.command))
 
 
 def _shown(answer: object) -> str:

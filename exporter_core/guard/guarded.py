@@ -124,7 +124,7 @@ class GuardedExporter:
         instance = self._assembly.instance
         self._temporalities = instance.temporalities
         self._aggregations = instance.aggregations
-        self._destination = instance.destination
+        self._destination = self._reporter.destination(instance.destination)
         forking.register(self)
 
     # --- the contract --------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ class GuardedExporter:
 
     @property
     def destination(self) -> Destination | None:
-        """Where the data goes, if the exporter says it."""
+        """Where the data goes, if the exporter says it; secrets masked."""
         return self._destination
 
     def stats(self) -> ExporterStats:

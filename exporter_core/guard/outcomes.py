@@ -18,6 +18,7 @@ from exporter_core.errors import (
     ExporterShutdownError,
     PartialSuccessError,
 )
+from exporter_core.exporter import Destination
 from exporter_core.guard.calls import Call, Outcome
 from exporter_core.masking import Told, cause_of, describe
 from exporter_core.observing import Observation
@@ -148,6 +149,12 @@ class Reporter:
     def cause(self, error: BaseException | Told) -> BaseException:
         """What may be chained to an error of ours: the error, or a masked stand-in where it tells a secret."""
         return cause_of(error, self._masker)
+
+    def destination(self, place: Destination | None) -> Destination | None:
+        """The place as it may be shown: an exporter may build it from options that hold secrets."""
+        if place is None:
+            return None
+        return Destination(self._masker(place.location), None if place.command is None else self._masker(place.command))
 
     def tell(
         self, operation: str, seconds: float, *, points: int | None = None, error: str | None = None, late: bool = False

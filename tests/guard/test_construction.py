@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics.export import AggregationTemporality
@@ -196,6 +197,15 @@ def test_the_destination_is_what_the_exporter_says(guarded):
             return Destination("metrics.db", "sqlite3 metrics.db")
 
     assert guarded(Placed(ExporterConfig())).destination == Destination("metrics.db", "sqlite3 metrics.db")
+
+
+def test_a_destination_may_be_shown_whatever_it_is_made_of(guarded):
+    class Placed(FakeExporter):
+        def destination(self):
+            return Destination(Path("/data/s3cr3t-bucket"), "read --from http://me:pass@host --key s3cr3t")
+
+    guard = guarded(Placed(), masker=Masker(["s3cr3t"]))
+    assert guard.destination == Destination("/data/***-bucket", "read --from http://***@host --key ***")
 
 
 def test_a_destination_of_another_type_is_none(guarded):
