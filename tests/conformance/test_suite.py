@@ -53,7 +53,7 @@ def run_suite(tmp_path: Path):
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", *arguments, "test_mine.py"],
             cwd=tmp_path,
-            env={**kept, "PYTHONPATH": str(tmp_path), "COLUMNS": "100"},
+            env={**kept, "PYTHONPATH": str(tmp_path), "COLUMNS": "100", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             capture_output=True,
             text=True,
             timeout=100,
@@ -91,7 +91,7 @@ def test_each_clause_is_an_item_that_says_what_was_seen_unless_that_is_accepted(
 
 
 def test_processes_of_xdist_share_one_check(run_suite, tmp_path: Path) -> None:
-    code, said = run_suite("-n", "2", "--dist", "each")  # every process runs every item
+    code, said = run_suite("-p", "xdist", "-n", "2", "--dist", "each")  # every process runs every item
     assert code == 1
     assert len(re.findall(r"FAILED test_mine.py::TestMine::test_clause", said)) == 2
     alone = tmp_path / "workers"

@@ -74,8 +74,9 @@ def test_toml_and_whole_config_files_are_valid(document: Path, tmp_path: Path) -
             load_config(file, environ={})
 
 
-# tests/cli/test_documentation.py runs that page as one session and compares what its commands print.
-OTHERS = [document for document in DOCUMENTS if document.name != "command-line.md"]
+# tests/cli/test_documentation.py and test_tutorial.py run these as one session and compare what their commands print.
+SESSIONS = {"command-line.md", "tutorial-conformance.md"}
+OTHERS = [document for document in DOCUMENTS if document.name not in SESSIONS]
 
 
 @pytest.mark.parametrize("document", OTHERS, ids=[document.name for document in OTHERS])
@@ -129,3 +130,14 @@ def test_the_readmes_typo_is_reported_as_it_says(tmp_path: Path) -> None:
     )
     assert ran.returncode == 2
     assert ran.stderr in blocks(readme, "text")
+
+
+def test_the_layout_names_every_module_of_the_core() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Layout")[2].partition("\n## ")[0]
+    modules = {
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "exporter_core").iterdir()
+        if path.name not in {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+    }
+    named = {name.removeprefix("exporter_core/") for name in re.findall(r"`([\w/.]+)`", table)}
+    assert modules - named == set()
