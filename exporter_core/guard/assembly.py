@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, cast
 
 from exporter_core.contract import InstrumentKind
@@ -21,7 +21,7 @@ from exporter_core.guard.verifier import asynchronous_operations, verify
 from exporter_core.masking import Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -117,7 +117,7 @@ def assemble(
             return SerialInlineLane(owner) if operation == "export" else InlineLane(owner)
         return ThreadLane(f"exporter-core-{name}-{operation}", owner)
 
-    with ExitStack() as undo:
+    with _threads_starting(title), ExitStack() as undo:
         first = lane("export")
         undo.callback(first.close)
         instance = _build(factory, first, inline=inline, title=title, context=context, reporter=reporter)
@@ -142,6 +142,14 @@ def assemble(
         )
         undo.pop_all()
     return assembly
+
+
+@contextmanager
+def _threads_starting(title: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what else could raise one runs on a lane
+        raise PluginLoadError(f"{title} cannot be built: {error}") from error
 
 
 def _build(

@@ -38,10 +38,13 @@ def bounded(function: Callable[[], _T], seconds: float) -> _T:
 
     Raises:
         TookTooLongError: it did not end within ``seconds``.
-        CodeFailedError: it raised something.
+        CodeFailedError: it raised something, or no thread can be started.
     """
     box: list[_T] = []
-    lane = ThreadLane("exporter-core-bounded", object())
+    try:
+        lane = ThreadLane("exporter-core-bounded", object())
+    except RuntimeError as error:  # no thread can be started
+        raise CodeFailedError(Told.of(error)) from None
     try:
         call = lane.perform(lambda: box.append(function()), Context.with_timeout(seconds), {})
     finally:

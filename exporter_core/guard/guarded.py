@@ -170,7 +170,7 @@ class GuardedExporter:
         try:
             call = assembly.export.perform(assembly.hooks.export, child, data, self._export_ended_late, points)
         except BaseException:  # the caller was interrupted while it waited
-            tally.export_failed(points, 0, clock.monotonic() - started, "export: interrupted")
+            tally.export_interrupted(points, clock.monotonic() - started, abandoned=not self._inline)
             raise
         ended = clock.monotonic()
         late = self._inline and child._deadline is not None and ended >= child._deadline
@@ -427,7 +427,7 @@ class GuardedExporter:
                     child = context.child()
                     assembly.shutdown.perform(assembly.hooks.shutdown, child, {"context": child}, certain=True)
                     assembly.close()
-        except (SetupError, RuntimeError) as error:  # RuntimeError: no thread can be started
+        except SetupError as error:
             context.raise_if_done()
             text = f"the process forked and the exporter could not be rebuilt: {self._reporter.describe(error)}"
             raise self._reporter.error(ExporterForkedError, "export", text) from error

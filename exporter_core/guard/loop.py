@@ -32,12 +32,18 @@ class LoopThread:
 
     def __init__(self, name: str, owner: object) -> None:
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(_DaemonExecutor(name, owner))
         self._closing = Signal()
         # A callback runs in a copy of its submitter's context variables unless it is given others: these say that it
         # runs inside the exporter, and tasks and asyncio.to_thread inherit them.
         self._surroundings = context_inside(owner)
-        threading.Thread(target=_run, args=(self._loop, self._closing, owner), name=f"{name}-loop", daemon=True).start()
+        arguments = (self._loop, self._closing, owner)
+        thread = threading.Thread(target=_run, args=arguments, name=f"{name}-loop", daemon=True)
+        try:
+            self._loop.set_default_executor(_DaemonExecutor(name, owner))
+            thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

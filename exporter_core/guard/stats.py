@@ -38,7 +38,7 @@ class ExporterStats:
     points_accepted: int
     """Data points of the exports that succeeded, in part or late ones included."""
     exports_abandoned: int
-    """Exports given up at their deadline, of which ``exports_late_ok`` succeeded afterwards."""
+    """Exports given up at their deadline or by an interrupted caller, of which ``exports_late_ok`` succeeded later."""
     exports_late_ok: int
     last_export_seconds: float | None
     """How long the last caller of export waited."""
@@ -106,9 +106,15 @@ class Tally:
             self._last_error = error
 
     def export_abandoned(self) -> None:
-        """Count an export that was given up at its deadline; its failure is counted beside."""
+        """Count an export whose caller gave it up; its failure is counted beside."""
         with self.mutex:
             self._abandoned += 1
+
+    def export_interrupted(self, points: int, seconds: float, *, abandoned: bool) -> None:
+        """Count an export whose caller was interrupted while it waited, or, inline, made it."""
+        with self.mutex:
+            self._abandoned += abandoned
+            self.export_failed(points, 0, seconds, "export: interrupted")
 
     def export_ended_late(self, points: int, *, well: bool = True) -> None:
         """Count the end of an abandoned export that delivered so many points after all."""

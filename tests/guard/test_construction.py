@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics.view import DefaultAggregation, SumAggregation
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError
-from exporter_core.exporter import Destination, ExporterConfig
+from exporter_core.exporter import Destination, Exporter, ExporterConfig
 from exporter_core.guard import GuardedExporter
 from exporter_core.masking import Masker
 from exporter_core.testing import FakeExporter
@@ -100,6 +100,33 @@ def test_a_factory_that_would_end_the_host_does_not(error):
 def test_inline_on_the_main_thread_it_may_be_the_hosts_own(error):
     with pytest.raises(type(error)):
         GuardedExporter(factory=raising(error), name="fake", runner="inline")
+
+
+class Awaiting(Exporter[ExporterConfig]):
+    async def export(self, context, metrics):
+        pass
+
+
+@pytest.mark.parametrize("make", [FakeExporter, lambda: Awaiting(ExporterConfig())])
+def test_where_no_thread_can_be_started_it_says_so_and_leaves_none(monkeypatch, make):
+    started = []
+    really = threading.Thread.start
+
+    def start(thread):
+        if len(started) == allowed[0]:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        really(thread)
+
+    allowed = [0]
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for allowed[0] in range(3):
+        with pytest.raises(PluginLoadError, match=r"^exporter 'fake' cannot be built: can't start new thread$"):
+            GuardedExporter(make(), name="fake")
+        for thread in started:
+            thread.join(30)
+            assert not thread.is_alive()
+        started.clear()
 
 
 def test_secrets_in_a_factorys_error_are_masked():
