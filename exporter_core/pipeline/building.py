@@ -40,17 +40,11 @@ _EXEMPLAR_FILTERS: Final[dict[str, Callable[[], sdk.ExemplarFilter]]] = {
 }
 
 
-class Provider(sdk.MeterProvider):
-    """The provider of a pipeline; whoever keeps it keeps the pipeline, and with it the shutdown at exit."""
-
-    pipeline: object
-
-
 @dataclass(frozen=True)
 class Parts:
     """What a pipeline consists of."""
 
-    provider: Provider
+    provider: sdk.MeterProvider
     readers: tuple[PeriodicReader, ...]
     observers: Observers | None
 
@@ -101,11 +95,11 @@ def _reader(
         )
 
 
-def _provider(config: PipelineConfig, readers: list[PeriodicReader]) -> Provider:
+def _provider(config: PipelineConfig, readers: list[PeriodicReader]) -> sdk.MeterProvider:
     resource = sdk_resource(config.resource, os.environ)
     where = f"{config.source}: " if config.source else ""
     with _failing_as(f"{where}the OpenTelemetry SDK refuses the configuration"):
-        return Provider(
+        return sdk.MeterProvider(
             metric_readers=readers,
             resource=resource,
             exemplar_filter=_EXEMPLAR_FILTERS[config.exemplar_filter](),

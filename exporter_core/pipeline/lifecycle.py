@@ -66,8 +66,10 @@ class Pipeline:
         parts = build(config, registry or ExporterRegistry(policy=config.policy), error_handler)
         self._config = config
         self._provider = parts.provider
-        self._provider.pipeline = self
         self._readers = parts.readers
+        for reader in self._readers:
+            # Provider, meters and instruments keep the readers, and so the pipeline, which shuts down at exit.
+            reader.keeps = self
         self._observers = parts.observers
         self._shutdown_timeout = shutdown_timeout
         self._pid = os.getpid()
@@ -127,7 +129,7 @@ class Pipeline:
 
     @property
     def meter_provider(self) -> MeterProvider:
-        """The SDK's provider, which makes the meters. As long as it is in use the pipeline is."""
+        """The SDK's provider, which makes the meters. As long as it, or what it has made, is in use the pipeline is."""
         return self._provider
 
     @property

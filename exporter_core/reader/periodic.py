@@ -109,6 +109,8 @@ class PeriodicReader(MetricReader):
         self._name = exporter.name if name is None else name
         self._error_handler = error_handler
         self._clock = clock
+        self.keeps: object = None
+        """What is not to be collected before the reader is, such as the pipeline that it belongs to."""
         self._start(closed=False, stuck=False)
         forking.register(self)
 
