@@ -148,11 +148,14 @@ def _seen(clause: dict[str, Any], modes: Sequence[str]) -> dict[str, Any]:  # An
 
 
 def _first(clauses: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:  # Any: JSON
+    """Each clause to look at first, with the modes in which the same was seen and one of their results."""
     for verdict in _FIRST:
         for clause in clauses:
+            found: dict[str, list[str]] = {}
             for mode, result in clause["results"].items():
                 if result and result["verdict"] == verdict:
-                    yield clause, mode, result
+                    found.setdefault(result["seen"], []).append(mode)
+            yield from ((clause, " and ".join(modes), clause["results"][modes[0]]) for modes in found.values())
 
 
 def _counts(clauses: Sequence[dict[str, Any]], mode: str) -> dict[str, int]:  # Any: JSON

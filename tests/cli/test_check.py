@@ -1,0 +1,37 @@
+"""``exporter-core check`` on a terminal; what it says and its exit codes are in ``tests/conformance``."""
+
+from __future__ import annotations
+
+import re
+
+from exporter_core.cli._progress import Progress
+from exporter_core.conformance.running import Run
+from exporter_core.conformance.verdicts import Verdict
+
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+REFERENCE = "exporter_core.conformance.reference:ReferenceExporter"
+
+
+def test_a_terminal_gets_a_bar_that_counts_and_goes_away_and_then_the_report_in_colour(on_terminal):
+    done = on_terminal("check", REFERENCE, "--raw", "--clause", "SHD-0[67]", columns=100)
+    shown = SGR.sub("", done.out)
+    assert done.code == 0
+    assert re.search(r"ReferenceExporter .* [012]/2 +0:00:\d\d", shown)
+    report = done.out.rpartition("\x1b[2K")[2]  # what follows the last line that was erased
+    assert "\x1b[32mPASS" in report
+    assert "0:00:0" not in report
+
+
+def test_nothing_of_it_is_left_where_nobody_watches(program):
+    done = program("check", REFERENCE, "--raw", "--clause", "SHD-07")
+    assert (done.code, done.err) == (0, "")
+    assert "\x1b" not in done.out
+
+
+def test_progress_counts_results_and_names_the_clause_at_work_in_each_mode():
+    shown: list[tuple[int, str]] = []
+    progress = Progress(lambda done, now: shown.append((done, now)))
+    progress.begun("EXP-01", "raw")
+    progress.begun("EXP-02", "guarded")
+    progress.ended(Run("EXP-01", "raw", Verdict.PASS))
+    assert shown == [(0, "raw EXP-01"), (0, "raw EXP-01  guarded EXP-02"), (1, "raw EXP-01  guarded EXP-02")]
