@@ -45,9 +45,11 @@ def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # A
             for a file.
 
     Raises:
-        SetupError: there is no such sink.
+        SetupError: there is no such sink, or nothing in the options can point at it.
     """
     kind, port = _read(sink)
+    if options is not None and kind != "stdout" and not port:
+        _check_points_somewhere(kind, options)
     bases: dict[str, tuple[type, ...]] = {
         "file": (_Pointed, _SearchedWhereUnknown, FileSinkHarness),
         "stdout": (_Pointed, _SearchedWhereUnknown, StdoutSinkHarness),
@@ -60,6 +62,20 @@ def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # A
         {"kind": kind, "port": port, "options": options, "__module__": __name__},
     )
     return made
+
+
+def _check_points_somewhere(kind: str, options: Mapping[str, Any]) -> None:  # Any: the exporter's options
+    """Raise SetupError if no option has a placeholder: the sink's place is another one in each run."""
+    found: list[str] = []
+
+    def look(text: str) -> str:
+        found.extend(_PLACEHOLDER.findall(text))
+        return text
+
+    in_texts(options, look)
+    if not found:
+        where = "{path}" if kind == "file" else "{endpoint}, {address} or {port}"
+        raise SetupError(f"--sink {kind}: nothing in --config points at it; write {where} where it belongs")
 
 
 class _Pointed:
