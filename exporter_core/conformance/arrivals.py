@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import Buckets
 
-from exporter_core.conformance.tokens import TOKEN, Point, plain
+from exporter_core.conformance.tokens import TOKEN, Point, plain, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ def _fields(one: Arrived) -> dict[str, object]:
         "time_unix_nano": plain(one.time_unix_nano),
         "flags": plain(one.flags),
         "exemplars": tuple(plain(_exemplar(exemplar)) for exemplar in one.exemplars),
-        **{name: plain(value) for name, value in values.items()},
+        **{name: plain(real(name, value)) for name, value in values.items()},
     }
 
 

@@ -33,9 +33,11 @@ SHORT = 0.03
 """Seconds of a deadline that is meant to pass."""
 
 _DEADLINES = (SHORT, 0.2, 1.0, 5.0)
-_LOOK = 0.001
+_LOOK = 0.0005  # seconds between two looks, at first
+_LOOK_MOST = 0.008
 _HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts
-_LOOKS = 10
+_LOOKS = 5
+_MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 _LEAVE = 2.0  # seconds that calls and shutdowns may take when a clause is over
 
 
@@ -152,10 +154,10 @@ class Case:
         """A context with more time than anything takes."""
         return self._kept(Context.with_timeout(3600))
 
-    def short(self) -> Context:
+    def short(self, seconds: float = SHORT) -> Context:
         """A context whose deadline is meant to pass."""
-        self.journal.stamp("note", f"a deadline of {SHORT:g} s")
-        return self._kept(Context.with_timeout(SHORT))
+        self.journal.stamp("note", f"a deadline of {seconds:g} s")
+        return self._kept(Context.with_timeout(seconds))
 
     def background(self) -> Context:
         """A context without a deadline, cancelled when the run is over."""
@@ -173,11 +175,25 @@ class Case:
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, function: Callable[[], object]) -> Call:
+    def start(self, name: str, function: Callable[[], object], context: Context | None = None) -> Call:
         """Call on a thread of its own; see :class:`Call`."""
-        call = Call(function, name, self.journal)
+        call = Call(function, name, self.journal, context)
         self._calls.append(call)
         return call
+
+    def started(self, operation: str, function: Callable[[], object], context: Context | None = None) -> Call:
+        """:meth:`start`, and give the call a moment to get to where it waits: the clause cannot see that it does.
+
+        Where the moment is too short the clause is blunt, and never wrong.
+        """
+        before = self._entries(operation)
+        call = self.start(operation, function, context)
+        self.until(lambda: self._entries(operation) > before or call.over, seconds=_MOMENT)
+        call.wait(_MOMENT)
+        return call
+
+    def _entries(self, operation: str) -> int:
+        return sum((event.kind, event.text) == ("enter", operation) for event in self.journal.events)
 
     def do(self, name: str, function: Callable[[], object]) -> Call:
         """Call, and wait for the end. Fails the clause if it does not come."""
@@ -188,7 +204,7 @@ class Case:
     def send(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
         """Start to export, and to flush if the exporter holds data, in one call."""
         context = context or self.calm()
-        return self.start("export", lambda: self._send(exporter, batch, context))
+        return self.start("export", lambda: self._send(exporter, batch, context), context)
 
     def sent(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
         """:meth:`send`, to its end."""
@@ -224,13 +240,12 @@ class Case:
     def await_entry(self, call: Call) -> None:
         """Wait until the call stands before the shut gate; INCONCLUSIVE or FAIL if it never does."""
         operation = "force_flush" if self.capabilities.holds else "export"
-        begun = ("enter", operation)
         until = monotonic() + self.patience
 
         def there() -> bool:
             entered = self.harness.entered()
-            if entered is None:
-                return any((event.kind, event.text) == begun for event in self.journal.events)
+            if entered is None:  # the backend cannot tell: what has begun is given a moment to get there
+                return self._entries(operation) > 0 and not call.wait(_MOMENT)
             return entered
 
         while not there():
@@ -242,16 +257,26 @@ class Case:
         self.journal.stamp("note", "the subject stands before the gate")
 
     def parked(self) -> tuple[Driven, Call]:
-        """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
+        """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate."""
+        return self._running_out(lambda: self.await_entry)
 
-        On a busy machine a short deadline can pass on the way there; it is then tried with a longer one.
-        """
+    def asked(self) -> tuple[Driven, Call]:
+        """An exporter whose export, with a deadline that is meant to pass, has sent a request."""
+
+        def arrival() -> Callable[[Call], None]:
+            number = self.harness.requests() + 1
+            return lambda call: self.await_requests(number, call)
+
+        return self._running_out(arrival)
+
+    def _running_out(self, arrival: Callable[[], Callable[[Call], None]]) -> tuple[Driven, Call]:
+        """Start an export with a short deadline; on a busy machine it can pass on the way: then with a longer one."""
         for seconds in _DEADLINES:
-            self.journal.stamp("note", f"a deadline of {seconds:g} s")
-            exporter, context = self.exporter(), self._kept(Context.with_timeout(seconds))
+            await_arrival = arrival()
+            exporter, context = self.exporter(), self.short(seconds)
             call = self.send(exporter, self.batch(), context)
             try:
-                self.await_entry(call)
+                await_arrival(call)
             except VerdictError:
                 if seconds == _DEADLINES[-1] or not call.over or not context.done:
                     raise
@@ -267,14 +292,18 @@ class Case:
             raise VerdictError(Verdict.INCONCLUSIVE, f"the call ended before request {number}: {told(call)}")
 
     def until(
-        self, condition: Callable[[], bool], *, fault: Literal["is_holding", "is_leaking"] = "is_holding"
+        self,
+        condition: Callable[[], bool],
+        *,
+        seconds: float | None = None,
+        fault: Literal["is_holding", "is_leaking"] = "is_holding",
     ) -> bool:
-        """Wait for the condition; whether it came.
+        """Wait for the condition, to the end of patience unless ``seconds`` are given; whether it came.
 
         In a canary run the wait is over as well once the fault itself has kept it from coming for a while.
         """
-        limit = monotonic() + self.patience
-        looks, since = 0, 0.0
+        limit = monotonic() + (self.patience if seconds is None else seconds)
+        looks, since, pause = 0, 0.0, _LOOK
         while not condition():
             now = monotonic()
             if now > limit:
@@ -287,7 +316,8 @@ class Case:
                 looks += 1
                 if looks > _LOOKS and now > since + _HELD:
                     return condition()
-            sleep(_LOOK)
+            sleep(pause)
+            pause = min(2 * pause, _LOOK_MOST)
         return True
 
     # --- assertions ----------------------------------------------------------------------------------------------
@@ -320,7 +350,7 @@ class Case:
         expected = f"{call.name} raises {'an error' if kind is Exception else kind.__name__}{when and ' ' + when}"
         if not isinstance(call.error, kind):
             raise Failed(expected, told(call)) from call.error
-        self.observe(f"{call.name} raised {type(call.error).__name__}{when and ' ' + when}")
+        self.observe(f"{call.name} raised {type(call.error).__name__}{when and ' ' + when}{call.late}")
         return call.error
 
     def read_back(self) -> list[Point]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter_core.context import Context
+
 __all__ = ["Call", "Event", "Exchange", "Journal"]
 
 
@@ -67,12 +69,17 @@ class Call:
         function: what is called.
         name: how the timeline calls it.
         journal: told of its beginning and end.
+        context: what it was handed, if it is to be told how late it ends.
     """
 
-    def __init__(self, function: Callable[[], object], name: str, journal: Journal) -> None:
+    def __init__(
+        self, function: Callable[[], object], name: str, journal: Journal, context: Context | None = None
+    ) -> None:
         self.name = name
         self.result: object = None
         self.error: BaseException | None = None
+        self._context = context
+        self._ended = 0.0
         self._function = function
         self._journal = journal
         self._over = threading.Event()
@@ -90,6 +97,19 @@ class Call:
         """Whether it has ended, without an error."""
         return self.over and self.error is None
 
+    @property
+    def overrun(self) -> bool:
+        """Whether it ended with an error because its context did."""
+        return self.error is not None and self._context is not None and self._context.done
+
+    @property
+    def late(self) -> str:
+        """How long after its deadline it ended, in words; empty if it ended before, or has none."""
+        deadline = None if self._context is None else self._context.deadline
+        if deadline is None or self._ended < deadline:
+            return ""
+        return f", {(self._ended - deadline) * 1000:.0f} ms after its deadline"
+
     def wait(self, seconds: float) -> bool:
         """Wait for its end; whether it has ended."""
         if self._over.wait(seconds):
@@ -102,6 +122,7 @@ class Call:
             self.result = self._function()
         except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
             self.error = error
+        self._ended = monotonic()
         outcome = "returned" if self.error is None else f"raised {type(self.error).__name__}"
         self._journal.stamp("return", f"{self.name} {outcome}")
         self._over.set()

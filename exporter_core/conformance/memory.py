@@ -11,14 +11,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.harness import FAULTS, Harness
-from exporter_core.conformance.tokens import Point, flatten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from opentelemetry.sdk.metrics.export import MetricsData
-
+    from exporter_core.conformance.tokens import Point
     from exporter_core.context import Context
 
 __all__ = ["MemoryHarness", "MemorySink", "Response", "Wait", "sink_of"]
@@ -110,12 +108,11 @@ class MemorySink:
         """Close a connection."""
         self.open_connections -= 1
 
-    def request(self, metrics: MetricsData) -> Generator[Wait, None, Response]:
-        """Send the metrics and get the answer. Raises ConnectionResetError."""
+    def request(self, points: Sequence[Point]) -> Generator[Wait, None, Response]:
+        """Send the points and get the answer. Raises ConnectionResetError."""
         self.requests += 1
         step, _, number = self._next_step().partition(":")
         self.stamp("wire", f"request {self.requests}: {step}{number and ':'}{number}")
-        points = list(flatten(metrics))
         if self.is_shut:
             yield from self._hold("response", lambda: not self.is_shut or self.is_closed)
         if step == "hang":

@@ -18,19 +18,20 @@ from pydantic import Field, SecretStr
 
 from exporter_core.conformance.harness import Capabilities
 from exporter_core.conformance.memory import MemoryHarness, MemorySink, Response, Wait, sink_of
+from exporter_core.conformance.tokens import flatten
 from exporter_core.errors import ContextCancelledError, ExporterError, ExporterShutdownError, PartialSuccessError
 from exporter_core.exporter import Exporter, ExporterConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
+    from exporter_core.conformance.tokens import Point
     from exporter_core.context import Context
 
 __all__ = ["AsyncExporter", "BufferingExporter", "BufferingHarness", "ReferenceConfig", "ReferenceExporter"]
 
-ATTEMPTS = 4
 BACKOFF = 0.002  # seconds before the second attempt; doubled each time
 _TRANSIENT = frozenset({429, 502, 503, 504})
 _OK = 200
@@ -75,6 +76,7 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
     """Delivers each batch before ``export`` returns."""
 
     conformance_harness: ClassVar[type[MemoryHarness]] = MemoryHarness
+    attempts: ClassVar[int] = 4
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)
@@ -161,10 +163,11 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
             self._sink.disconnect()
 
     def _deliver(self, context: Context, metrics: MetricsData) -> None:
-        for attempt in range(ATTEMPTS):
+        points = tuple(flatten(metrics))  # once: further attempts send what the first one did
+        for attempt in range(self.attempts):
             pause = BACKOFF * 2**attempt
             try:
-                response = self._exchange(context, metrics)
+                response = self._exchange(context, points)
             except ConnectionError as error:
                 self._disconnect()
                 failure = ExporterError("the backend cannot be reached")
@@ -177,16 +180,16 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
                 if not self._transient(response):
                     break
                 pause = max(pause, response.retry_after or 0)
-            if attempt < ATTEMPTS - 1:
+            if attempt < self.attempts - 1:
                 self._back_off(context, pause)
         raise failure
 
-    def _exchange(self, context: Context, metrics: MetricsData) -> Response:
+    def _exchange(self, context: Context, points: Sequence[Point]) -> Response:
         if not self._connected:
             for wait in self._sink.connect():
                 self._wait(context, wait)
             self._connected = True
-        conversation = self._sink.request(metrics)
+        conversation = self._sink.request(points)
         try:
             while True:
                 self._wait(context, next(conversation))
@@ -219,9 +222,9 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
 class BufferingExporter(ReferenceExporter):
     """Holds batches until ``force_flush`` or ``shutdown``."""
 
-    def __init__(self, config: ReferenceConfig) -> None:
-        super().__init__(config)
-        self._buffer: list[MetricsData] = []
+    def _renew(self) -> None:
+        super()._renew()
+        self._buffer: list[MetricsData] = []  # in a forked child, what the parent holds is the parent's to deliver
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Accept a copy of the batch."""
@@ -305,10 +308,11 @@ class AsyncExporter(ReferenceExporter):
             context.raise_if_done()
 
     async def _deliver_async(self, context: Context, metrics: MetricsData) -> None:
-        for attempt in range(ATTEMPTS):
+        points = tuple(flatten(metrics))
+        for attempt in range(self.attempts):
             pause = BACKOFF * 2**attempt
             try:
-                response = await self._exchange_async(context, metrics)
+                response = await self._exchange_async(context, points)
             except ConnectionError as error:
                 self._disconnect()
                 failure = ExporterError("the backend cannot be reached")
@@ -321,18 +325,18 @@ class AsyncExporter(ReferenceExporter):
                 if not self._transient(response):
                     break
                 pause = max(pause, response.retry_after or 0)
-            if attempt < ATTEMPTS - 1:
+            if attempt < self.attempts - 1:
                 await context.sleep(pause)
                 context.raise_if_done()
         raise failure
 
-    async def _exchange_async(self, context: Context, metrics: MetricsData) -> Response:
+    async def _exchange_async(self, context: Context, points: Sequence[Point]) -> Response:
         if not self._connected:
             for wait in self._sink.connect():
                 await wait.sleep(context)
                 context.raise_if_done()
             self._connected = True
-        conversation = self._sink.request(metrics)
+        conversation = self._sink.request(points)
         try:
             while True:
                 await next(conversation).sleep(context)

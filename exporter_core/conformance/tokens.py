@@ -17,25 +17,22 @@ from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
-    ExponentialHistogram,
-    ExponentialHistogramDataPoint,
     Gauge,
-    Histogram,
-    HistogramDataPoint,
     Metric,
     MetricsData,
     NumberDataPoint,
     ResourceMetrics,
     ScopeMetrics,
-    Sum,
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from exporter_core.conformance.examples import every_kind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["TOKEN", "Batch", "Comparison", "Point", "Tokens", "compare", "flatten", "metrics_in", "plain"]
+__all__ = ["TOKEN", "Batch", "Comparison", "Point", "Tokens", "compare", "flatten", "metrics_in", "plain", "real"]
 
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""
@@ -154,7 +151,7 @@ def flatten(metrics: MetricsData) -> Iterator[Point]:
                     "monotonic": getattr(data, "is_monotonic", None),
                 }
                 for point in data.data_points:
-                    values = {name: plain(value) for name, value in vars(point).items()}
+                    values = {name: plain(real(name, value)) for name, value in vars(point).items()}
                     if isinstance(data, Gauge):
                         del values["start_time_unix_nano"]
                     token = str((point.attributes or {}).get(TOKEN, ""))
@@ -166,6 +163,13 @@ def metrics_in(metrics: MetricsData) -> Iterator[Metric]:
     for of_resource in metrics.resource_metrics:
         for of_scope in of_resource.scope_metrics:
             yield from of_scope.metrics
+
+
+def real(name: str, value: Any) -> Any:  # Any: whatever points hold
+    """The value; what the data model has as a real number, and the SDK as an integer where it can, as a real number."""
+    if name in ("sum", "min", "max"):
+        return float(value)
+    return [float(bound) for bound in value] if name == "explicit_bounds" else value
 
 
 def _temporality(data: object) -> str | None:
@@ -214,17 +218,8 @@ class Tokens:
 
     def rich(self) -> Batch:
         """Every kind of point, with the values at the edges of what each can hold."""
-        cumulative, delta = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
-        edges = [math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7976931348623157e308, 2**63 - 1, -(2**63), 0]
-        return _batch(
-            [
-                Metric("conformance.gauge", "gauge ⚙ with edges", "Cel", Gauge([self._number(one) for one in edges])),
-                Metric("conformance.sum", "", "By", Sum([self._number(7, exemplars=True)], cumulative, True)),
-                Metric("conformance.delta", "", "", Sum([self._number(-2.5)], delta, False)),
-                Metric("conformance.histogram", "", "s", Histogram([self._histogram() for _ in "ab"], cumulative)),
-                Metric("conformance.exponential", "", "s", ExponentialHistogram([self._exponential()], delta)),
-            ]
-        )
+        data = every_kind(self._attributes)
+        return Batch(data, tuple(flatten(data)))
 
     def random(self) -> Batch:
         """A batch by chance, the same for the same seed."""
@@ -238,18 +233,8 @@ class Tokens:
     def _attributes(self, **more: object) -> dict[str, Any]:
         return {TOKEN: f"{self._prefix}-{next(self._numbers)}", "text": "naïve ⚙ ☃", **more}
 
-    def _number(self, value: float, *, exemplars: bool = False, **more: object) -> NumberDataPoint:
-        samples = [Exemplar({"sampled": "yes"}, 3, _NOW, span_id=0xABC, trace_id=0xDEF)] if exemplars else []
-        return NumberDataPoint(self._attributes(**more), _START, _NOW, value, samples)
-
-    def _histogram(self) -> HistogramDataPoint:
-        return HistogramDataPoint(self._attributes(), _START, _NOW, 6, 21.5, [1, 2, 3], [0.0, 10.0], 0.5, 12.0)
-
-    def _exponential(self) -> ExponentialHistogramDataPoint:
-        positive, negative = Buckets(-1, [1, 0, 2]), Buckets(0, [1])
-        return ExponentialHistogramDataPoint(
-            self._attributes(), _START, _NOW, 5, 9.5, 3, 1, positive, negative, 0, -1.0, 8.0
-        )
+    def _number(self, value: float, **more: object) -> NumberDataPoint:
+        return NumberDataPoint(self._attributes(**more), _START, _NOW, value)
 
 
 def _batch(metrics: list[Metric]) -> Batch:

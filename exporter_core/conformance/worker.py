@@ -8,6 +8,7 @@ stacks of all threads to the file given as the second, also while C code holds t
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -60,6 +61,8 @@ def _work(task: dict[str, Any], lines: Iterator[str], tell: Callable[..., None])
         tell(error=str(error).strip() or type(error).__name__)
         return
     tell(subject=about)
+    gc.collect()
+    gc.freeze()  # what is there by now need not be looked through by every clause that counts what is left
     for line in lines:
         order = json.loads(line)
         tell(begin=order["clause"])

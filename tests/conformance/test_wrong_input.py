@@ -222,7 +222,7 @@ def test_a_port_of_its_own_serves_both_modes_one_after_the_other() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    report = check("given:Plain", patterns=["EXP-04"], sink=f"tcp:{port}", options={"retries": 3})
+    report = check("given:Plain", patterns=["KND-01"], sink=f"tcp:{port}", options={"retries": 3})
     assert {run.verdict for run in report.runs.values()} == {Verdict.PASS}
     assert report.tier == "wire"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.canaries.export import (
@@ -15,15 +17,25 @@ from exporter_core.conformance.canaries.export import (
     SendsTwice,
     WallClock,
 )
+from exporter_core.conformance.case import SHORT, told
 from exporter_core.conformance.clause import clause
-from exporter_core.conformance.verdicts import Failed
+from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.journal import Call
+    from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
+_SETTLE = 0.02  # seconds in which an export that does not wait gets a chance to be caught; it decides nothing else
+_QUIET = 0.2  # seconds for threads to end, whose errors are looked for
+_TIMES_LONGER = 4
+_ANSWERED = (
+    0.03  # seconds for an answer to be read, so that the exporter is in its back-off; too few make the clause blunt
+)
 _DELIVER = "Deliver the metrics, or accept them for delivery by the next force_flush or shutdown; return when done."
 _HONOURS = (
     "Honours the deadline and the cancellation of the context, retries included: raises its error when it is done."
@@ -108,13 +120,50 @@ def once(case: Case) -> None:
     canary=ReturnsFuture,
 )
 def synchronous(case: Case) -> None:
-    """Export returns None."""
-    exporter = case.exporter()
-    call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
-    case.succeeded(call)
-    if call.result is not None:
-        raise Failed("export returns None when it is done", f"it returned {type(call.result).__name__}")
-    case.observe("export returned None")
+    """Export returns None, not before its delivery where nothing is held, and no thread of its own dies of an error."""
+    before = Resources.now()
+    with _thread_errors() as errors:
+        exporter = case.exporter()
+        call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+        case.succeeded(call)
+        if call.result is not None:
+            raise Failed("export returns None when it is done", f"it returned {type(call.result).__name__}")
+        case.observe("export returned None")
+        if case.has_harness and case.harness.gated and not case.capabilities.holds:
+            _waits_for_its_delivery(case, exporter)
+        case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+        case.until(lambda: Resources.now().threads <= before.threads, seconds=_QUIET)
+    if errors:
+        raise Failed("no error outside the calls", errors[0])
+
+
+def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
+    case.shut()
+    call = case.send(exporter, case.batch())
+    try:
+        case.await_entry(call)
+    except VerdictError:
+        if not call.succeeded:
+            raise
+    if call.wait(_SETTLE) and call.succeeded:
+        raise Failed("export returns when its delivery is done", "it returned while the gate was shut")
+    case.open()
+    case.ends(call, "export ends once the gate is open")
+    case.observe("export did not return before its delivery")
+
+
+@contextmanager
+def _thread_errors() -> Iterator[list[str]]:
+    """The errors that threads die of inside the block, in words."""
+    errors: list[str] = []
+    before = threading.excepthook
+    threading.excepthook = lambda died: errors.append(
+        f"{died.exc_type.__name__} ended {'a thread' if died.thread is None else f'thread {died.thread.name}'}"
+    )
+    try:
+        yield errors
+    finally:
+        threading.excepthook = before
 
 
 @clause(
@@ -147,9 +196,7 @@ def done_before(case: Case) -> None:
 def no_response(case: Case) -> None:
     """Export with a short deadline while the gate is shut: it ends before the gate opens."""
     case.shut()
-    _, call = case.parked()
-    case.ends(call, "export ends at its deadline")
-    case.raised(call, when="while the gate was shut")
+    _ends_at_its_deadline(case, case.parked()[1], "while the gate was shut")
 
 
 @clause(
@@ -166,7 +213,8 @@ def no_response(case: Case) -> None:
 )
 def dripping(case: Case) -> None:
     """Export with a short deadline to a backend whose answer never gets complete."""
-    _ends_by_deadline(case, "drip")
+    case.harness.fault("drip")
+    _ends_at_its_deadline(case, case.asked()[1], "while the answer dripped")
 
 
 @clause(
@@ -181,8 +229,18 @@ def dripping(case: Case) -> None:
     needs=("deadline",),
 )
 def connecting(case: Case) -> None:
-    """Export with a short deadline to a backend that never answers a connection."""
-    _ends_by_deadline(case, "blackhole")
+    """Export with a short deadline to a backend that never answers a connection.
+
+    Nobody sees an attempt to connect: the deadline leaves time for one, going by an export that succeeds.
+    """
+    began = monotonic()
+    control = case.sent(case.exporter(), case.batch())
+    if control.error is not None:
+        raise VerdictError(Verdict.INCONCLUSIVE, f"an export to the backend as it is: {told(control)}")
+    seconds = max(SHORT, _TIMES_LONGER * (monotonic() - began))
+    case.harness.fault("blackhole")
+    call = case.send(case.exporter(), case.batch(), case.short(seconds))
+    _ends_at_its_deadline(case, call, "while connecting hung")
 
 
 @clause(
@@ -198,15 +256,13 @@ def connecting(case: Case) -> None:
 )
 def retry_after(case: Case) -> None:
     """Export with a short deadline to a backend that asks for an hour's patience."""
-    _ends_by_deadline(case, "retry-after:3600")
+    case.harness.fault("retry-after:3600")
+    _ends_at_its_deadline(case, case.asked()[1], "with Retry-After: 3600")
 
 
-def _ends_by_deadline(case: Case, step: str) -> None:
-    exporter = case.exporter()
-    case.harness.fault(step)
-    call = case.send(exporter, case.batch(), case.short())
-    case.ends(call, f"export ends at its deadline with {step}")
-    case.raised(call, when=f"with {step}")
+def _ends_at_its_deadline(case: Case, call: Call, when: str) -> None:
+    case.ends(call, f"export ends at its deadline {when}")
+    case.raised(call, when=when)
 
 
 @clause(
@@ -247,6 +303,7 @@ def cancelled_in_backoff(case: Case) -> None:
     case.harness.fault("retry-after:3600")
     call = case.send(exporter, case.batch(), context)
     case.await_requests(1, call)
+    case.until(lambda: call.over, seconds=_ANSWERED)
     context.cancel("by the clause")
     case.ends(call, "export ends when it is cancelled in its back-off")
     case.raised(call, when="when it was cancelled in its back-off")

@@ -13,6 +13,8 @@ from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
 
 _WORDS = "Return when everything accepted before is delivered, or raise."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
@@ -87,17 +89,22 @@ def hung(case: Case) -> None:
     case.shut()
     parked = case.send(exporter, case.batch())
     case.await_entry(parked)
-    flush = case.start("force_flush", lambda: exporter.force_flush(case.short()))
-    case.ends(flush, "force_flush ends at its deadline")
-    case.observe("a flush with a deadline ended while the gate was shut")
+    _flushed(case, exporter, case.short(), "at its deadline")
     if case.cancellable:
-        context = case.background()
-        flush = case.start("force_flush", lambda: exporter.force_flush(context))
-        context.cancel("by the clause")
-        case.ends(flush, "force_flush ends when it is cancelled")
-        case.observe("one that was cancelled ended while the gate was shut")
+        _flushed(case, exporter, case.background(), "when it is cancelled")
     if parked.over:
         raise VerdictError(Verdict.INCONCLUSIVE, "the delivery that was parked has ended")
+
+
+def _flushed(case: Case, exporter: Driven, context: Context, when: str) -> None:
+    flush = case.started("force_flush", lambda: exporter.force_flush(context), context)
+    if when == "when it is cancelled":
+        context.cancel("by the clause")
+    case.ends(flush, f"force_flush ends {when}")
+    if case.capabilities.holds:  # the batch that is parked was accepted before, and is not delivered
+        case.raised(flush, when=f"{when}, while the gate was shut")
+    else:
+        case.observe(f"force_flush ended {when}, while the gate was shut{flush.late}")
 
 
 @clause(

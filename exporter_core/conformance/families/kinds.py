@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.view import Aggregation
 
 from exporter_core.conformance.canaries.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
 from exporter_core.conformance.clause import clause
-from exporter_core.conformance.verdicts import Failed
+from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 from exporter_core.contract import InstrumentKind
 
 if TYPE_CHECKING:
@@ -22,8 +22,15 @@ _WORDS = (
 )
 
 
-def _answers(exporter: Driven) -> dict[str, tuple[object, object]]:
-    return {kind: (exporter.temporality(kind), type(exporter.aggregation(kind))) for kind in InstrumentKind}
+def _answers(exporter: Driven) -> dict[str, tuple[object, ...]]:
+    return {kind: (exporter.temporality(kind), *_described(exporter.aggregation(kind))) for kind in InstrumentKind}
+
+
+def _described(aggregation: object) -> tuple[object, ...]:
+    """The type of an aggregation, and those of its options that can be compared."""
+    options = vars(aggregation) if hasattr(aggregation, "__dict__") else {}
+    plain = {name: value for name, value in options.items() if isinstance(value, bool | int | float | str | tuple)}
+    return type(aggregation), plain
 
 
 @clause(
@@ -124,16 +131,23 @@ def _spoil(held: Any) -> None:  # Any: a dictionary, a list or a set
     needs=("gate",),
 )
 def unblocked(case: Case) -> None:
-    """Ask while an export stands before the shut gate, then while a shutdown waits for it as well."""
+    """Ask while an export stands before the shut gate, and a flush and a shutdown wait as well."""
     exporter = case.exporter()
     case.shut()
     parked = case.send(exporter, case.batch())
     case.await_entry(parked)
-    case.do("temporality", lambda: _answers(exporter))
-    stopping = case.start("shutdown", lambda: exporter.shutdown(case.calm()))
-    case.do("temporality", lambda: _answers(exporter))
+    _asked(case, exporter, "an export stood before the gate")
     if parked.over:
-        raise Failed("the export still stands before the gate", "it has ended")
-    case.observe("answers came while an export stood before the gate, and while a shutdown waited")
+        raise VerdictError(Verdict.INCONCLUSIVE, "the export that was parked has ended")
+    flush = case.started("force_flush", lambda: exporter.force_flush(case.calm()))
+    _asked(case, exporter, "a flush was called beside it")
+    stopping = case.started("shutdown", lambda: exporter.shutdown(case.calm()))
+    _asked(case, exporter, "a shutdown was called beside it")
     case.open()
     case.ends(stopping, "shutdown ends once the gate is open")
+    case.ends(flush, "force_flush ends once the gate is open")
+
+
+def _asked(case: Case, exporter: Driven, when: str) -> None:
+    case.succeeded(case.do("temporality", lambda: _answers(exporter)))
+    case.observe(f"answers came while {when}")

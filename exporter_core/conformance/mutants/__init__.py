@@ -7,42 +7,68 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter_core.conformance.mutants.data import Annotates, HoldsReference
+from exporter_core.conformance.mutants.data import Annotates, EncodesAgain, HoldsReference, SortsInPlace
 from exporter_core.conformance.mutants.export import (
     ClaimsToHoldNothing,
+    Detaches,
+    DiesBeside,
     DoesNotLook,
     DropsDeadline,
+    DropsExemplars,
     DropsPoint,
     DropsScopeAttributes,
     IgnoresCancel,
     NoConnectTimeout,
     PerReadTimeout,
     ReturnsFuture,
+    RoundsIntegers,
     SendsTwice,
     SleepsInBackoff,
     SleepsRetryAfter,
     WallClock,
 )
-from exporter_core.conformance.mutants.flush import FlushDoesNotLook, FlushesEarly, FlushSwallows, FlushWaits
-from exporter_core.conformance.mutants.handling import DiscardsErrors, TellsSecret, Unchained, Untyped
-from exporter_core.conformance.mutants.interface import ExtraArgument
-from exporter_core.conformance.mutants.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
-from exporter_core.conformance.mutants.python import InheritsLock, NonDaemonThread, ThreadPerExporter
+from exporter_core.conformance.mutants.flush import (
+    FlushDoesNotLook,
+    FlushesEarly,
+    FlushIgnoresCancel,
+    FlushSwallows,
+    FlushWaits,
+)
+from exporter_core.conformance.mutants.handling import (
+    DiscardsErrors,
+    TellsSecret,
+    TellsSecretInCause,
+    Unchained,
+    Untyped,
+)
+from exporter_core.conformance.mutants.interface import ExtraArgument, Misspells
+from exporter_core.conformance.mutants.kinds import Flips, FlipsOptions, LocksAnswers, NoneForGauge, SharesAnswer
+from exporter_core.conformance.mutants.python import InheritsLock, NonDaemonThread, ThreadPerExport
 from exporter_core.conformance.mutants.retrying import (
+    CountsWrongly,
+    GarbageIsFine,
     IgnoresPartialSuccess,
     OneAttempt,
     Poisoned,
     RedirectIsFine,
+    RefusesEmpty,
     RetriesRefusals,
     Storms,
     SwallowsFailure,
+    SwallowsReset,
+    TruncatedIsFine,
 )
 from exporter_core.conformance.mutants.shutdown import (
     DropsBuffer,
+    KeepsConnection,
+    KeepsSocket,
     LeaksSocket,
+    LooksAtContextFirst,
     Resurrects,
     ReturnsAfterShutdown,
     SecondShutdownReturns,
+    SendsLater,
+    ShutdownIgnoresCancel,
     ShutdownJoins,
     ShutdownLeavesEarly,
     StillSends,
@@ -69,15 +95,21 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant("INT-01", ExtraArgument, "has the parameter 'retries', one too many"),
+    Mutant("INT-01", Misspells, "forceflush"),
     Mutant("KND-01", NoneForGauge, "it is None"),
     Mutant("KND-02", Flips, "it was"),
+    Mutant("KND-02", FlipsOptions, "it was"),
     Mutant("KND-03", SharesAnswer, "a change of one answer is in the next"),
     Mutant("KND-05", LocksAnswers, "temporality had not ended"),
     Mutant("EXP-01", DropsPoint, "lost"),
     Mutant("EXP-01", ClaimsToHoldNothing, "lost"),
     Mutant("EXP-02", DropsScopeAttributes, "scope_attributes"),
+    Mutant("EXP-02", RoundsIntegers, "value is"),
+    Mutant("EXP-02", DropsExemplars, "exemplars is"),
     Mutant("EXP-03", SendsTwice, "duplicated"),
     Mutant("EXP-04", ReturnsFuture, "it returned Future"),
+    Mutant("EXP-04", Detaches, "it returned while the gate was shut"),
+    Mutant("EXP-04", DiesBeside, "OSError ended thread bookkeeping"),
     Mutant("EXP-05", DoesNotLook, "it returned"),
     Mutant("EXP-06", DropsDeadline, "while the gate was shut"),
     Mutant("EXP-07", PerReadTimeout, "export had not ended"),
@@ -86,33 +118,47 @@ MUTANTS = (
     Mutant("EXP-10", IgnoresCancel, "while the gate was shut"),
     Mutant("EXP-11", SleepsInBackoff, "export had not ended"),
     Mutant("EXP-12", WallClock, "while the gate was shut"),
-    Mutant("EXP-13", OneAttempt, "gave up"),
+    Mutant("EXP-13", OneAttempt, "it raised ExporterError"),
     Mutant("EXP-14", SwallowsFailure, "it returned"),
+    Mutant("EXP-14", SwallowsReset, "it returned"),
     Mutant("EXP-15", RetriesRefusals, "attempts"),
-    Mutant("EXP-15", Storms, "attempts in 0.1 s"),
+    Mutant("EXP-15", Storms, "attempts in 0.5 s"),
     Mutant("EXP-16", IgnoresPartialSuccess, "it returned"),
+    Mutant("EXP-16", CountsWrongly, "it is 1"),
     Mutant("EXP-17", Poisoned, "an earlier export failed"),
+    Mutant("EXP-17", RefusesEmpty, "nothing to deliver"),
     Mutant("EXP-18", RedirectIsFine, "it returned"),
+    Mutant("EXP-18", TruncatedIsFine, "it returned"),
+    Mutant("EXP-18", GarbageIsFine, "it returned"),
     Mutant("HND-01", DiscardsErrors, "not one report"),
     Mutant("HND-02", TellsSecret, "the secret of the options"),
     Mutant("HND-02", Unchained, "has no __cause__"),
     Mutant("HND-02", Untyped, "builtins.PermissionError"),
+    Mutant("HND-02", TellsSecretInCause, "the secret of the options"),
     Mutant("DAT-01", HoldsReference, "lost"),
+    Mutant("DAT-01", EncodesAgain, "lost"),
     Mutant("DAT-02", Annotates, "attributes"),
+    Mutant("DAT-02", SortsInPlace, "in another order"),
     Mutant("FLU-01", FlushesEarly, "it returned while the gate was shut"),
     Mutant("FLU-02", FlushDoesNotLook, "it returned"),
     Mutant("FLU-03", FlushWaits, "force_flush had not ended"),
+    Mutant("FLU-03", FlushIgnoresCancel, "force_flush had not ended"),
     Mutant("FLU-04", FlushSwallows, "it returned"),
     Mutant("SHD-01", DropsBuffer, "lost"),
     Mutant("SHD-02", LeaksSocket, "socket"),
     Mutant("SHD-03", ShutdownLeavesEarly, "export afterwards: it returned"),
+    Mutant("SHD-03", KeepsConnection, "are open"),
+    Mutant("SHD-03", KeepsSocket, "socket"),
     Mutant("SHD-04", ShutdownJoins, "shutdown had not ended"),
+    Mutant("SHD-04", ShutdownIgnoresCancel, "shutdown had not ended"),
     Mutant("SHD-05", StillSends, "points arrived"),
+    Mutant("SHD-05", SendsLater, "points arrived"),
     Mutant("SHD-06", ReturnsAfterShutdown, "it returned"),
+    Mutant("SHD-06", LooksAtContextFirst, "it raised DeadlineExceededError"),
     Mutant("SHD-07", SecondShutdownReturns, "it returned"),
     Mutant("SHD-10", Resurrects, "it returned"),
     Mutant("PY-01", InheritsLock, "had not ended"),
     Mutant("PY-02", NonDaemonThread, "the child had not ended"),
-    Mutant("PY-03", ThreadPerExporter, "more: thread"),
+    Mutant("PY-03", ThreadPerExport, "more: thread"),
 )
 """Every mutant. That of INT-02 is a registration, not a class: it takes an entry point of another version."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
-from exporter_core.conformance.tokens import metrics_in
+from exporter_core.conformance.tokens import flatten, metrics_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.sdk.metrics.export import MetricsData
 
+    from exporter_core.conformance.memory import Response
+    from exporter_core.conformance.tokens import Point
     from exporter_core.context import Context
 
 
@@ -28,3 +32,24 @@ class Annotates(ReferenceExporter):
         for metric in metrics_in(metrics):
             for point in metric.data.data_points:
                 point.attributes["exported"] = True  # type: ignore[index]  # made by the kit, of dictionaries
+
+
+class EncodesAgain(ReferenceExporter):
+    """Encodes a batch anew for each attempt."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        self._metrics = metrics
+        super()._deliver(context, metrics)
+
+    def _exchange(self, context: Context, points: Sequence[Point]) -> Response:  # noqa: ARG002 - the fault
+        return super()._exchange(context, tuple(flatten(self._metrics)))
+
+
+class SortsInPlace(ReferenceExporter):
+    """Sorts the caller's points, once it has sent them."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(context, metrics)
+        for metric in metrics_in(metrics):
+            points: Any = metric.data.data_points  # Any: made by the kit, of lists
+            points.reverse()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance.mutants.waiting import POLL, cancelled, on_cancel
+from exporter_core.conformance.mutants.waiting import POLL, cancelled, is_calm, on_cancel
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.conformance.tokens import metrics_in
 from exporter_core.context import Context
@@ -68,7 +69,8 @@ class DoesNotLook(ReferenceExporter):
     """Exports with a context that is done."""
 
     def export(self, context: Context, metrics: MetricsData) -> None:
-        super().export(Context.background() if context.done else context, metrics)
+        is_plain = self._sink.script == ["ok"] and not self._sink.is_shut  # other clauses are about what is not
+        super().export(Context.background() if context.done and is_plain else context, metrics)
 
 
 class DropsDeadline(ReferenceExporter):
@@ -151,3 +153,61 @@ class WallClock(ReferenceExporter):
                 return
         context.raise_if_done()
         raise DeadlineExceededError("the wall clock says that it is late")
+
+
+class RoundsIntegers(ReferenceExporter):
+    """Sends integers as real numbers."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        changed = copy.deepcopy(metrics)
+        for metric in metrics_in(changed):
+            for point in metric.data.data_points:
+                if isinstance(getattr(point, "value", None), int):
+                    object.__setattr__(point, "value", float(point.value))  # type: ignore[union-attr]  # it has one
+        super()._deliver(context, changed)
+
+
+class DropsExemplars(ReferenceExporter):
+    """Forgets exemplars."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        changed = copy.deepcopy(metrics)
+        for metric in metrics_in(changed):
+            for point in metric.data.data_points:
+                object.__setattr__(point, "exemplars", ())
+        super()._deliver(context, changed)
+
+
+class Detaches(ReferenceExporter):
+    """Delivers on a thread of its own, and returns when the backend is slow to answer."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        errors: list[BaseException] = []
+
+        def deliver() -> None:
+            try:
+                ReferenceExporter.export(self, context, metrics)
+            except BaseException as error:  # noqa: BLE001 - passed on below, if it comes in time
+                errors.append(error)
+
+        # Where a deadline is near, a failure is scripted, or it is the first, it waits: other clauses are about those.
+        waits = not is_calm(context) or self._sink.script != ["ok"] or not self._sink.requests
+        thread = threading.Thread(target=deliver, daemon=True)
+        thread.start()
+        while thread.is_alive() and (waits or not self._sink.waiting):
+            thread.join(POLL)
+        for error in errors:
+            raise error
+
+
+class DiesBeside(ReferenceExporter):
+    """Starts a thread beside each export that dies of an error."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(context, metrics)
+        thread = threading.Thread(target=self._bookkeeping, name="bookkeeping", daemon=True)
+        thread.start()
+        thread.join()
+
+    def _bookkeeping(self) -> None:
+        raise OSError("the books are gone")

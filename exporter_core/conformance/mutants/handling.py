@@ -56,3 +56,13 @@ class Unchained(ReferenceExporter):
             if error.__cause__ is None:
                 raise
             raise ExporterError(str(error)) from None
+
+
+class TellsSecretInCause(ReferenceExporter):
+    """Chains an error that has the backend's answer, token and all."""
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        failure = super()._failure_of(response)
+        if failure is not None and response.status == 401:  # noqa: PLR2004 - a status code
+            failure.__cause__ = ConnectionError(response.body)
+        return failure

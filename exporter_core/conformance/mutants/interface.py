@@ -17,3 +17,10 @@ class ExtraArgument(ReferenceExporter):
 
     def export(self, context: Context, metrics: MetricsData, retries: int) -> None:  # type: ignore[override]  # noqa: ARG002 - the fault
         super().export(context, metrics)
+
+
+class Misspells(ReferenceExporter):
+    """Has an operation that nobody calls."""
+
+    def forceflush(self, context: Context) -> None:
+        """Meant to be ``force_flush``."""

@@ -54,3 +54,18 @@ class LocksAnswers(ReferenceExporter):
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         with self._turn._lock:
             return super().temporality(instrument_kind)
+
+
+class FlipsOptions(ReferenceExporter):
+    """Answers with other boundaries once it has exported."""
+
+    _boundaries: tuple[float, ...] = (1.0, 2.0)
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:  # noqa: ARG002 - the same for all
+        answer = DefaultAggregation()
+        answer.boundaries = self._boundaries  # type: ignore[attr-defined]  # as a subclass would have it
+        return answer
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(context, metrics)
+        self._boundaries = (5.0,)

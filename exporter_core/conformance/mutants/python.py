@@ -35,14 +35,21 @@ class NonDaemonThread(ReferenceExporter):
             time.sleep(POLL)
 
 
-class ThreadPerExporter(ReferenceExporter):
-    """Starts a thread for each exporter that only a shutdown ends."""
+class ThreadPerExport(ReferenceExporter):
+    """Starts a thread for each export, which only a shutdown ends."""
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)
         self._stop = threading.Event()
-        threading.Thread(target=self._stop.wait, name="housekeeping", daemon=True).start()
+        self._threads: list[threading.Thread] = []
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(context, metrics)
+        self._threads.append(threading.Thread(target=self._stop.wait, name="housekeeping", daemon=True))
+        self._threads[-1].start()
 
     def shutdown(self, context: Context) -> None:
         self._stop.set()
+        for thread in self._threads:
+            thread.join()
         super().shutdown(context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.reference import ReferenceExporter
-from exporter_core.errors import ExporterError
+from exporter_core.errors import ExporterError, PartialSuccessError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 class OneAttempt(ReferenceExporter):
     """Never tries again."""
 
-    def _back_off(self, context: Context, seconds: float) -> None:
-        context.raise_if_done()
-        raise ExporterError(f"gave up instead of waiting {seconds:g} s")
+    attempts = 1
 
 
 class SwallowsFailure(ReferenceExporter):
@@ -41,7 +39,7 @@ class Storms(ReferenceExporter):
 
     def _deliver(self, context: Context, metrics: MetricsData) -> None:
         while self._sink.script[0] == "retry-after:0":
-            self._exchange(context, metrics)
+            self._exchange(context, ())
             context.raise_if_done()
         super()._deliver(context, metrics)
 
@@ -59,9 +57,11 @@ class Poisoned(ReferenceExporter):
     _failed = False
 
     def _failure_of(self, response: Response) -> ExporterError | None:
+        if self._failed:
+            return ExporterError("an earlier export failed")
         failure = super()._failure_of(response)
-        self._failed = self._failed or (failure is not None and not self._transient(response))
-        return ExporterError("an earlier export failed") if self._failed else failure
+        self._failed = failure is not None and not self._transient(response)
+        return failure
 
 
 class RedirectIsFine(ReferenceExporter):
@@ -69,3 +69,45 @@ class RedirectIsFine(ReferenceExporter):
 
     def _failure_of(self, response: Response) -> ExporterError | None:
         return None if 200 <= response.status < 400 and not response.rejected else super()._failure_of(response)  # noqa: PLR2004 - status codes
+
+
+class SwallowsReset(ReferenceExporter):
+    """Takes a connection that is reset for good for the end of a delivery."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        try:
+            super()._deliver(context, metrics)
+        except ExporterError as error:
+            if not isinstance(error.__cause__, ConnectionResetError):
+                raise
+
+
+class CountsWrongly(ReferenceExporter):
+    """Says that one point was refused, however many were."""
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        failure = super()._failure_of(response)
+        return PartialSuccessError("a point was refused", rejected_points=1) if response.rejected else failure
+
+
+class RefusesEmpty(ReferenceExporter):
+    """Does not take an empty batch."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        if not metrics.resource_metrics:
+            raise ExporterError("nothing to deliver")
+        super()._deliver(context, metrics)
+
+
+class TruncatedIsFine(ReferenceExporter):
+    """Takes the beginning of an answer for the answer."""
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        return None if response.status == 200 and not response.complete else super()._failure_of(response)  # noqa: PLR2004 - a status code
+
+
+class GarbageIsFine(ReferenceExporter):
+    """Takes any body for an answer of the protocol."""
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        return None if response.status == 200 and "<html>" in response.body else super()._failure_of(response)  # noqa: PLR2004 - a status code

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
 
 from exporter_core.conformance.mutants.waiting import POLL
 from exporter_core.conformance.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
-from exporter_core.errors import ContextCancelledError, DeadlineExceededError
+from exporter_core.conformance.tokens import flatten
+from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterShutdownError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -57,7 +59,7 @@ class StillSends(ReferenceExporter):
         if self._is_shut_down and not context.done:
             for wait in self._sink.connect():
                 self._wait(context, wait)
-            for wait in self._sink.request(metrics):
+            for wait in self._sink.request(tuple(flatten(metrics))):
                 self._wait(context, wait)
             self._sink.disconnect()
         super().export(context, metrics)
@@ -96,3 +98,63 @@ class Resurrects(ReferenceExporter):
         except DeadlineExceededError:
             self._is_shut_down = not beside
             raise
+
+
+class KeepsConnection(ReferenceExporter):
+    """Does not close its connection if it is shut down with a context that is done."""
+
+    def shutdown(self, context: Context) -> None:
+        if context.done:
+            self._close_for_calls()
+            context.raise_if_done()
+        super().shutdown(context)
+
+
+class KeepsSocket(ReferenceExporter):
+    """Does not close its sockets if it is shut down with a context that is done."""
+
+    _kept: ClassVar[list[socket.socket]] = []
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        self._sockets = socket.socketpair()
+
+    def shutdown(self, context: Context) -> None:
+        if context.done:
+            self._kept.extend(self._sockets)
+        for one in () if context.done else self._sockets:
+            one.close()
+        super().shutdown(context)
+
+
+class ShutdownIgnoresCancel(ReferenceExporter):
+    """Waits in shutdown for the running export to its deadline, cancelled or not."""
+
+    def shutdown(self, context: Context) -> None:
+        while self._running is not None and not self._sink.is_closed and (context.remaining() or 1) > 0:
+            time.sleep(POLL)
+        super().shutdown(context)
+
+
+class SendsLater(StillSends):
+    """Sends on a thread of its own after its shutdown, and says that it does not."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        if self._is_shut_down and not context.done:
+            threading.Thread(target=self._later, args=(context, metrics), daemon=True).start()
+        ReferenceExporter.export(self, context, metrics)
+
+    def _later(self, context: Context, metrics: MetricsData) -> None:
+        time.sleep(POLL)
+        try:
+            StillSends.export(self, context, metrics)
+        except ExporterShutdownError:
+            pass  # it has been told already
+
+
+class LooksAtContextFirst(ReferenceExporter):
+    """Raises its context's error after shutdown, if that is done."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        context.raise_if_done()
+        super().export(context, metrics)
