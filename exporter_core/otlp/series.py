@@ -1,29 +1,20 @@
-"""The encoded attributes of one metric's points, and the proof at the next export that they still hold.
+"""The encoded attributes of one metric's points, reused at the next export where they still hold."""
 
-A `Series` never changes once it is built, so threads may share it. Its checks run over all points of a metric at
-once, in C: the identity of every key and value where these are immutable, or of the mappings alone in trusted mode.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, chain
-from operator import is_
+from collections.abc import Sequence
 from typing import Any
 
 from exporter_core.otlp.attributes import AttributeWriter, Stability
+from exporter_core.otlp.proof import Proof
 from exporter_core.otlp.wire import UnencodableError, headed, headless
 
-_UNPROVEN = -1  # a length that no mapping has: what stands there is encoded at every export
-_ONLY_DICTS, _ONLY_TEXTS = {dict}, {str}
 _UNREADABLE = (AttributeError, TypeError, ValueError)
-
-Sources = list[Any]  # attribute mappings, or what stands in their place
 
 
 class Series:
-    """The attributes of a sequence of points, encoded.
+    """The attributes of a sequence of points, encoded. Never changes once it is built, so threads may share it.
 
     Args:
-        sources: the mappings.
+        sources: the attribute mappings, or what stands in their place.
         writer: encodes one.
         previous: what the last export left, if anything.
         trusted: whether an identical mapping is taken to be unchanged.
@@ -38,58 +29,36 @@ class Series:
         errors: what is wrong with those that have no place in the format, by position.
     """
 
-    __slots__ = (
-        "_keys",
-        "_lengths",
-        "_provable",
-        "_same_keys",
-        "_sources",
-        "_values",
-        "errors",
-        "pieces",
-        "size",
-        "tail",
-    )
+    __slots__ = ("_proof", "_sources", "errors", "pieces", "size", "tail")
 
     def __init__(
         self,
-        sources: Sources,
+        sources: list[Any],
         writer: AttributeWriter,
-        previous: "Series | None" = None,
+        previous: "Series | None",
         *,
-        trusted: bool = False,
-        tail: int | None = None,
+        trusted: bool,
+        tail: int | None,
     ) -> None:
         self._sources = sources
+        self._proof = None if trusted else Proof()
         self.tail = tail
         self.errors: dict[int, str] = {}
         self.pieces: list[bytes | None] = []
-        # The proof: how many keys each mapping has, and the keys and values of all, one mapping after the other. The
-        # keys stand there once where all mappings have the same and at least one, as they mostly do.
-        self._lengths: list[int] = []
-        self._keys: list[str] = []
-        self._same_keys = True
-        self._provable = True
-        self._values: list[Any] = []
-        find = previous._finder(trusted=trusted) if previous else None
+        old_pieces = previous._pieces_for(tail) if previous else []
+        reusable = previous._reusable(sources) if previous else {}
         for position, source in enumerate(sources):
-            stability = Stability.IDENTITY
-            old = find(source) if find else None
-            if previous is not None and old is not None:
-                piece = previous.pieces[old]
-                body = piece if piece is None or previous.tail is None else headless(piece)
+            if position in reusable:
+                self.pieces.append(old_pieces[reusable[position]])
+                stability = Stability.IDENTITY
             else:
-                body = None
-            if body is None:
-                try:
-                    body, stability = writer.write(source)
-                except UnencodableError as error:
-                    self.errors[position] = str(error)
-                except _UNREADABLE as error:
-                    self.errors[position] = f"attributes are not a readable mapping: {error}"
-            self.pieces.append(body if body is None or tail is None else headed(body, tail))
-            if not trusted:
-                self._remember(source, proven=body is not None and stability is Stability.IDENTITY)
+                stability = self._encode(position, source, writer)
+            if self._proof is None:
+                continue
+            if stability is Stability.IDENTITY:
+                self._proof.add(source)
+            else:
+                self._proof.add_unknown()
         self.size = sum(len(piece) for piece in self.pieces if piece is not None)
 
     @classmethod
@@ -103,17 +72,9 @@ class Series:
         tail: int | None,
     ) -> "Series":
         """The series of these points: the previous one where it still holds for all of them, else one built from it."""
-        usable = previous is not None and previous.tail == tail and not previous.errors
-        if trusted and usable and previous and len(points) == len(previous._sources):
-            differing = [
-                1 for point, source in zip(points, previous._sources, strict=True) if point.attributes is not source
-            ]
-            if not differing:
-                return previous
-        sources = [point.attributes for point in points]
-        if not trusted and usable and previous and previous._holds(sources):
+        if previous is not None and previous.tail == tail and not previous.errors and previous._holds(points):
             return previous
-        return cls(sources, writer, previous, trusted=trusted, tail=tail)
+        return cls([point.attributes for point in points], writer, previous, trusted=trusted, tail=tail)
 
     def bodies(self) -> list[bytes | None]:
         """The encoded attributes without heads."""
@@ -121,68 +82,47 @@ class Series:
             return self.pieces
         return [piece if piece is None else headless(piece) for piece in self.pieces]
 
-    def _remember(self, source: Any, *, proven: bool) -> None:
-        if not proven:
-            self._lengths.append(_UNPROVEN)
-            self._provable = False
-            return
-        self._lengths.append(len(source))
-        if self._same_keys and (not source or (self._values and not _identical(source, self._keys))):
-            self._keys = list(self._all_keys())
-            self._same_keys = False
-        if not self._same_keys or not self._values:
-            self._keys += source
-        self._values += source.values()
+    def _pieces_for(self, tail: int | None) -> list[bytes | None]:
+        """The pieces as they are with another length of tail."""
+        if tail == self.tail:
+            return self.pieces
+        bodies = self.bodies()
+        return bodies if tail is None else [body if body is None else headed(body, tail) for body in bodies]
 
-    def _all_keys(self) -> list[str]:
-        if self._same_keys and self._keys:
-            return self._keys * (len(self._values) // len(self._keys))
-        return self._keys
-
-    def _holds(self, sources: Sources) -> bool:
-        """Whether these mappings say what the proof says: equal keys in the same order, and identical values."""
-        if not self._provable or len(sources) != len(self._sources):
-            return False
-        if not all(map(is_, sources, self._sources)) and set(map(type, sources)) != _ONLY_DICTS:
-            return False
+    def _encode(self, position: int, source: Any, writer: AttributeWriter) -> Stability:  # or what stands in its place
         try:
-            if list(chain.from_iterable(sources)) != self._all_keys():
-                return False
-        except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
-            return False
-        # Where all have the same keys, no mapping can hold what another lacks: a key would stand in it twice.
-        if not self._same_keys and list(map(len, sources)) != self._lengths:
-            return False
-        return all(map(is_, chain.from_iterable(map(dict.values, sources)), self._values)) or self._equal_texts(sources)
+            body, stability = writer.write(source)
+        except UnencodableError as error:
+            self.errors[position] = str(error)
+        except _UNREADABLE as error:
+            self.errors[position] = f"attributes are not a readable mapping: {error}"
+        else:
+            self.pieces.append(body if self.tail is None else headed(body, self.tail))
+            return stability
+        self.pieces.append(None)
+        return Stability.NONE
 
-    def _equal_texts(self, sources: Sources) -> bool:
-        """Whether other values say the same, which equality proves where all are texts."""
-        values = list(chain.from_iterable(map(dict.values, sources)))
-        return set(map(type, values)) == _ONLY_TEXTS and values == self._values
+    def _holds(self, points: Sequence[Any]) -> bool:
+        if self._proof is not None:
+            return self._proof.holds([point.attributes for point in points])
+        if len(points) != len(self._sources):
+            return False
+        return not [1 for point, source in zip(points, self._sources, strict=True) if point.attributes is not source]
 
-    def _finder(self, *, trusted: bool) -> Callable[[Any], int | None]:
-        """Looks up the position of an identical mapping, if what was encoded there still holds."""
+    def _reusable(self, sources: list[Any]) -> dict[int, int]:
+        """Where what was encoded of an identical mapping still holds: position in the sources -> position here."""
         positions = {id(source): position for position, source in enumerate(self._sources)}
-        starts = [0, *accumulate(max(length, 0) for length in self._lengths)]
-
-        def find(source: Any) -> int | None:
-            position = positions.get(id(source))
-            if position is None or not (trusted or self._unchanged(source, position, starts[position])):
-                return None
-            return position
-
-        return find
-
-    def _unchanged(self, source: Any, position: int, start: int) -> bool:
-        length = self._lengths[position]
-        if type(source) is not dict or len(source) != length:
-            return False
-        if not length:
-            return True
-        keys = self._keys if self._same_keys else self._keys[start : start + length]
-        return _identical(source, keys) and _identical(source.values(), self._values[start : start + length])
+        never = self._proof.unknown if self._proof is not None else self.errors
+        found = map(positions.get, map(id, sources))
+        pairs = [(place, old) for place, old in enumerate(found) if old is not None and old not in never]
+        return dict(pairs if self._proof is None else _holding(self._proof, sources, pairs))
 
 
-def _identical(some: Iterable[object], others: Sequence[object]) -> bool:
-    found = list(some)
-    return len(found) == len(others) and all(map(is_, found, others))
+def _holding(proof: Proof, sources: list[Any], pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pairs of new and old position at which the proof holds: looked at together, by halves where some do not."""
+    if not pairs or proof.of([old for _, old in pairs]).holds([sources[place] for place, _ in pairs]):
+        return pairs
+    if len(pairs) == 1:
+        return []
+    middle = len(pairs) // 2
+    return _holding(proof, sources, pairs[:middle]) + _holding(proof, sources, pairs[middle:])

@@ -1,0 +1,86 @@
+"""What attribute mappings said when they were encoded, so that a later look at them proves that they still do.
+
+All mappings are looked at together, in C: their keys by equality, in order, and their values by identity, which for
+immutable values holds for every difference, also that of 1, True and 1.0.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, chain
+from operator import is_
+from typing import Any
+
+_ONLY_DICTS, _ONLY_TEXTS = {dict}, {str}
+
+
+class Proof:
+    """The content of mappings, one after the other. Threads may share it once all are added.
+
+    Attributes:
+        unknown: the positions of which nothing is remembered.
+    """
+
+    __slots__ = ("_keys", "_lengths", "_same_keys", "_values", "unknown")
+
+    def __init__(self) -> None:
+        self.unknown: set[int] = set()
+        self._lengths: list[int] = []
+        self._values: list[Any] = []
+        # Once for all where every mapping has the same and at least one, as is usual; else one mapping after the other.
+        self._keys: list[str] = []
+        self._same_keys = True
+
+    def add(self, mapping: dict[str, Any]) -> None:  # values are of any type
+        """Remember a mapping whose keys and values are immutable."""
+        if not self._values and self._same_keys:
+            self._keys = list(mapping)
+        if self._same_keys and not (mapping and list(mapping) == self._keys):
+            self._keys = self._all_keys()
+            self._same_keys = False
+        if not self._same_keys:
+            self._keys += mapping
+        self._lengths.append(len(mapping))
+        self._values += mapping.values()
+
+    def add_unknown(self) -> None:
+        """Remember that nothing will prove this one unchanged."""
+        self.unknown.add(len(self._lengths))
+        self._lengths.append(0)
+
+    def holds(self, mappings: list[Any]) -> bool:  # or what stands in their place
+        """Whether these say what was remembered, all of it."""
+        if self.unknown or set(map(type, mappings)) != _ONLY_DICTS:
+            return False
+        try:
+            if list(chain.from_iterable(mappings)) != self._all_keys():
+                return False
+        except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
+            return False
+        # Where all have the same keys, none can hold what another lacks: a key would stand in it twice.
+        if len(mappings) != len(self._lengths) or not (self._same_keys or list(map(len, mappings)) == self._lengths):
+            return False
+        values = map(dict.values, mappings)
+        return all(map(is_, chain.from_iterable(values), self._values)) or self._equal_texts(mappings)
+
+    def of(self, positions: Sequence[int]) -> "Proof":
+        """What was remembered at these positions."""
+        part = Proof()
+        part._same_keys = self._same_keys
+        part._keys = self._keys if self._same_keys else []
+        starts = [0, *accumulate(self._lengths)]
+        for position in positions:
+            part._values += self._values[starts[position] : starts[position + 1]]
+            if not self._same_keys:
+                part._keys += self._keys[starts[position] : starts[position + 1]]
+        part._lengths = [self._lengths[position] for position in positions]
+        part.unknown = self.unknown.intersection(positions)
+        return part
+
+    def _equal_texts(self, mappings: list[dict[str, Any]]) -> bool:
+        """Whether other values say the same, which equality proves where all are texts."""
+        values = list(chain.from_iterable(map(dict.values, mappings)))
+        return set(map(type, values)) == _ONLY_TEXTS and values == self._values
+
+    def _all_keys(self) -> list[str]:
+        if self._same_keys and self._keys:
+            return self._keys * (len(self._values) // len(self._keys))
+        return self._keys
