@@ -88,6 +88,7 @@ def test_the_defaults_are_the_official_ones():
         ({"endpoint": "http://host/a b"}, "endpoint: expected a URL without spaces"),
         ({"endpoint": "http://host/ü"}, "endpoint: expected a URL of ASCII characters"),
         ({"tls": {"key_file": "key.pem"}}, "tls: key_file and cert_file belong together"),
+        ({"tls": {"ca_file": "ca.pem"}}, "tls.ca_file is of no use: the endpoint is without TLS"),
         ({"tls": {"insecure": True}}, "tls: unknown option 'insecure'"),
         ({"headers": []}, "headers: expected at least one item"),
         ({"headers": [{"name": "a b", "value": "c"}]}, r"headers\[0\].name: expected the name of a header"),

@@ -286,6 +286,12 @@ def test_cancelling_ends_the_writing_to_a_server_that_stops_reading(serve, make_
     leave.set()
 
 
+@pytest.mark.parametrize("seconds", [10.0**9, math.inf])
+def test_a_deadline_may_be_as_far_away_as_one_likes(sink, make_exporter, data, seconds):
+    make_exporter(sink.endpoint, timeout=9_223_372_036_000).export(Context.with_timeout(seconds), data)
+    assert len(sink.points()) == 1
+
+
 def test_a_server_that_talks_without_end_ends_at_the_deadline(serve, make_exporter, data):
     def talking(connection, number):
         while True:

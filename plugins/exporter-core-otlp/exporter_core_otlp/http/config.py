@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from exporter_core_otlp.config import NetworkConfig, Tls
 from exporter_core_otlp.http.address import parse_url
@@ -32,3 +32,10 @@ class OtlpHttpConfig(NetworkConfig):
 
     encoding: Literal["protobuf", "json"] = "protobuf"
     """How requests are encoded."""
+
+    @model_validator(mode="after")
+    def _uses_tls(self) -> OtlpHttpConfig:
+        files = [name for name in ("ca_file", "key_file", "cert_file") if getattr(self.tls, name) is not None]
+        if files and parse_url(self.endpoint).scheme != "https":
+            raise ValueError(f"tls.{files[0]} is of no use: the endpoint is without TLS")
+        return self

@@ -36,6 +36,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
     def __init__(self, config: OtlpHttpConfig) -> None:
         super().__init__(config, encoding=config.encoding, compress=gzipped if config.compression == "gzip" else None)
         self._url = parse_url(config.endpoint)
+        self._shown = self.mask(str(self._url))
         self._tls = tls_context(config.tls, "http/1.1") if self._url.scheme == "https" else None
         self._headers = self._fixed_headers()
         self._target: bytes | str = self._url.target
@@ -46,7 +47,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
 
     def destination(self) -> Destination:
         """The URL that is sent to."""
-        return Destination(self.mask(str(self._url)))
+        return Destination(self._shown)
 
     def attempt(self, context: Context, request: Request) -> Answer:
         """Send the request once; twice if the server had closed the kept connection before it could read."""
@@ -78,10 +79,6 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
         if self._waiter is not None:
             self._waiter.close()
         self._connection = self._waiter = None
-
-    @property
-    def _shown(self) -> str:
-        return self.mask(str(self._url))
 
     def _ask(self, context: Context, request: Request) -> HttpAnswer:
         waiter = self._waiter = self._waiter or Waiter()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["READ", "WRITE", "Waiter"]
 
+_LONGEST: Final = 1_000_000.0  # seconds; poll() takes no more than some 2 million
 READ: Final = select.POLLIN
 WRITE: Final = select.POLLOUT
 
@@ -38,7 +39,7 @@ class Waiter:
             handle.unregister()
 
     def wait(self, context: Context, sockets: dict[socket.socket, int], seconds: float | None = None) -> set[int]:
-        """Wait until one of the sockets is ready for what it stands with, at most ``seconds``.
+        """Wait until one of the sockets is ready for what it stands with, at most ``seconds``, or without a reason.
 
         Returns the descriptors of those that are ready or have failed. Raises the context's error once that is done.
         """
@@ -48,10 +49,9 @@ class Waiter:
         for sock, events in sockets.items():
             poller.register(sock, events)
         context.raise_if_done()
-        remaining = context.remaining()
-        limits = [limit for limit in (remaining, seconds) if limit is not None and limit < math.inf]
+        limits = [limit for limit in (context.remaining(), seconds) if limit is not None]
         # Rounded up, since a wait that is too short by a fraction would become a busy loop.
-        ready = {fd for fd, _ in poller.poll(math.ceil(min(limits) * 1000) if limits else None)}
+        ready = {fd for fd, _ in poller.poll(math.ceil(min([_LONGEST, *limits]) * 1000))}
         if bell in ready:
             ready.discard(bell)
             self._silence()
@@ -76,4 +76,5 @@ class Waiter:
             pass
 
     def __del__(self) -> None:
-        self.close()  # for an exporter that was never shut down
+        if hasattr(self, "_wake"):  # there may have been no descriptor left for the pair
+            self.close()  # for an exporter that was never shut down
