@@ -16,6 +16,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from exporter_core._log import log
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -181,7 +183,7 @@ def _fire(handle: TimerHandle) -> None:
     try:
         handle.fire()
     except BaseException as error:  # noqa: BLE001 - the thread serves every context of the process and has to go on
-        _logger.error("a timer's callback raised %s", type(error).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
+        log(_logger, logging.ERROR, "a timer's callback raised %s", type(error).__qualname__)
 
 
 MONOTONIC: Final = MonotonicClock()

@@ -14,6 +14,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from exporter_core._log import log
 from exporter_core.clock import MONOTONIC, Clock, Signal, TimerHandle
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError
 
@@ -310,7 +311,7 @@ class DoneHandle:
             callback()
         except Exception as error:  # noqa: BLE001 - a callback's failure is not the failure of whoever cancels
             name = getattr(callback, "__qualname__", type(callback).__qualname__)
-            _logger.error("the on_done callback %s raised %s", name, type(error).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
+            log(_logger, logging.ERROR, "the on_done callback %s raised %s", name, type(error).__qualname__)
         finally:
             self.unregister()
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from exporter_core._log import log
 from exporter_core.clock import Signal
 from exporter_core.contract import PROJECT_NAME, hookspec
 from exporter_core.errors import ContractError
@@ -163,7 +164,7 @@ def _work(queue: SimpleQueue[Observation | None], observers: Sequence[pluggy.Hoo
                 except BaseException as error:  # noqa: BLE001 - an observer changes nothing, its own failure included
                     if (number, hook.name) not in failed:  # once: it may fail every time
                         failed.add((number, hook.name))
-                        _logger.warning("an observer failed in %s: %s", hook.name, type(error).__name__)
+                        log(_logger, logging.WARNING, "an observer failed in %s: %s", hook.name, type(error).__name__)
     heard_all.set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 from dataclasses import replace
 
@@ -92,6 +93,23 @@ def test_a_hung_observer_delays_nobody_and_what_it_missed_is_counted():
     held.go_on.set()
     assert observers.close(PATIENCE)
     assert held.heard == heard_or_queued
+
+
+def test_a_log_handler_that_raises_keeps_nobody_from_hearing(monkeypatch):
+    class Failing:
+        @hookimpl
+        def on_operation(self, observation):
+            raise ValueError
+
+    def handle(record):
+        raise SystemExit(3)
+
+    monkeypatch.setattr(logging.getLogger("exporter_core.observing"), "handle", handle)
+    after = Recorder()
+    observers = Observers([Failing(), after])
+    observers.tell(WELL)
+    assert observers.close(PATIENCE)
+    assert after.operations == [WELL]
 
 
 @pytest.mark.parametrize("error", [ValueError("password"), SystemExit(2), KeyboardInterrupt()])

@@ -12,6 +12,7 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from exporter_core._log import log
 from exporter_core.clock import Signal
 from exporter_core.masking import Told
 
@@ -126,7 +127,7 @@ class Call:
             if on_late is not None:
                 on_late(self)
         except BaseException as failure:  # noqa: BLE001 - the lane has to go on
-            _logger.error("a late end could not be told of: %s", type(failure).__qualname__)  # noqa: TRY400 - a traceback may hold secrets
+            log(_logger, logging.ERROR, "a late end could not be told of: %s", type(failure).__qualname__)
         self.result = self.error = self.told = None  # nobody asks any more, and a traceback keeps the data alive
 
     def make(self) -> object:

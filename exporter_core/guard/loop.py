@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from exporter_core._log import log
 from exporter_core.clock import Signal
 from exporter_core.guard.surroundings import context_inside, enter_for_good
 
@@ -93,7 +94,7 @@ def _report(_: asyncio.AbstractEventLoop, happened: dict[str, Any]) -> None:  # 
     """Log what went wrong on the loop outside any call. One line: a traceback may hold secrets."""
     error = happened.get("exception")
     what = happened.get("message") if error is None else f"{happened.get('message')}: {type(error).__qualname__}"
-    _logger.error("%s: %s", threading.current_thread().name, what)
+    log(_logger, logging.ERROR, "%s: %s", threading.current_thread().name, what)
 
 
 async def _wind_up() -> None:

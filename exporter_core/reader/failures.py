@@ -6,6 +6,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from exporter_core._log import log
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -58,7 +60,8 @@ class Failures:
         """Something was delivered: the next failure begins a row of its own."""
         with self._mutex:
             if self._in_a_row > 1:
-                _logger.warning("reader %r: delivers again, after %d failures in a row", self._name, self._in_a_row)
+                text = "reader %r: delivers again, after %d failures in a row"
+                log(_logger, logging.WARNING, text, self._name, self._in_a_row)
             self._row, self._in_a_row = "", 0
 
     def _log(self, text: str) -> None:
@@ -69,6 +72,6 @@ class Failures:
             self._row = line
             times = self._in_a_row
             if times == 1:
-                _logger.error("%s", line)
+                log(_logger, logging.ERROR, "%s", line)
             elif str(times).strip("0") == "1":
-                _logger.error("%s (%d times in a row)", line, times)
+                log(_logger, logging.ERROR, "%s (%d times in a row)", line, times)

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from exporter_core._log import log
 from exporter_core.clock import Signal
 from exporter_core.errors import ExporterShutdownError
 
@@ -90,7 +91,7 @@ def _run(worker: Worker, reference: weakref.ref[_Working], clock: Clock) -> None
         try:
             due = reader._work()
         except BaseException as error:  # noqa: BLE001 - the work reports its failures itself; whatever escapes, the reader goes on
-            _logger.error("a reader's own work failed: %s", type(error).__name__)  # noqa: TRY400 - a traceback may hold secrets
+            log(_logger, logging.ERROR, "a reader's own work failed: %s", type(error).__name__)
         del reader  # nothing may be kept alive by a thread that waits
         clock.wait(wake, due - clock.monotonic())
     worker.refuse()

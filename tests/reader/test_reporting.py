@@ -1,7 +1,7 @@
 """Every failure is raised to the caller there is, or reported; exactly once."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from exporter_core.context import Context
+from exporter_core.errors import ExporterError
 from exporter_core.guard import GuardedExporter
 from exporter_core.masking import Masker
 from exporter_core.reader import PeriodicReader
@@ -104,6 +105,36 @@ def test_a_secret_of_the_config_is_in_no_line(caplog: pytest.LogCaptureFixture, 
     with pytest.raises(Exception, match=r"with \*\*\*") as caught:
         reader.shutdown()
     assert "hunter22" not in str(caught.value)
+
+
+@pytest.fixture
+def raising_log_handler() -> Iterator[None]:
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit(3)
+
+    logger, handler = logging.getLogger(LOGGER), Raising()
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+
+
+@pytest.mark.usefixtures("raising_log_handler")
+def test_the_ticker_survives_a_log_handler_that_raises() -> None:
+    def export(context: Context, metrics: MetricsData) -> None:
+        raise OSError(f"{len(exporter.calls)}")
+
+    clock = FakeClock()
+    exporter = FakeExporter(on_export=export)
+    reader = PeriodicReader(GuardedExporter(exporter, name="fake", runner="inline"), interval=10.0, clock=clock)
+    MeterProvider([reader], shutdown_on_exit=False).get_meter("test").create_counter("c").add(1)
+    for _ in range(3):
+        clock.await_sleepers()
+        clock.advance(10.0)
+    clock.await_sleepers()
+    assert reader.stats().errors_reported == 3
+    with pytest.raises(ExporterError):
+        reader.shutdown()
 
 
 STEPS = st.sampled_from(
