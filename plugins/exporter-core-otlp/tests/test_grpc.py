@@ -1,5 +1,6 @@
 """otlp_grpc against the kit's sink: what arrives, what is tried again, and what ends a call."""
 
+import math
 import os
 import signal
 import subprocess
@@ -202,6 +203,13 @@ def test_the_deadline_ends_a_call_that_does_not_end(make, sink, batch, fault):
         make().export(Context.with_timeout(0.05), batch.metrics)
 
 
+@pytest.mark.parametrize("deadline", [None, math.inf, 1e6, 9e7, 1e9, 1e12, 1e300])
+@pytest.mark.parametrize("timeout", [0, 9_223_372_036_000])
+def test_a_deadline_that_is_far_away_is_none(make, sink, batch, deadline, timeout):
+    make(timeout=timeout).export(Context(deadline=deadline), batch.metrics)
+    assert len(sink.requests()) == 1
+
+
 def test_the_option_timeout_ends_an_export(make, sink, context, batch):
     sink.script(then="hang")
     with pytest.raises(DeadlineExceededError):
@@ -218,6 +226,36 @@ def test_a_call_is_cancelled_at_once_and_its_request_dropped(make, sink, batch):
         canceller.join()
         sink.await_closed()
     assert sink.points() == []
+
+
+def test_ctrl_c_ends_a_call_and_the_next_export_is_none_the_worse(sink):
+    """On the main thread, with nothing in between."""
+    program = f"""if True:
+        import os, signal, threading
+        from exporter_core import Context
+        from exporter_core.conformance.tokens import Tokens
+        from exporter_core_otlp import OtlpGrpcConfig, OtlpGrpcExporter
+        exporter, tokens = OtlpGrpcExporter(OtlpGrpcConfig(endpoint={sink.endpoint!r})), Tokens("interrupted")
+        exporter.export(Context.with_timeout(60), tokens.batch(1).metrics)
+        print("exported", flush=True)
+        threading.Thread(target=lambda: (input(), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()
+        try:
+            exporter.export(Context.with_timeout(60), tokens.batch(1).metrics)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        input()
+        exporter.export(Context.with_timeout(60), tokens.batch(1).metrics)
+        exporter.shutdown(Context.with_timeout(60))
+        print("exported again", flush=True)
+    """
+    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout.readline() == "exported\n"
+        with sink.shut() as gate:
+            gate.await_entered()
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "interrupted\n"
+        assert process.communicate("\n")[0] == "exported again\n"
 
 
 def test_no_socket_stays_of_an_attempt_to_connect_that_was_given_up(make, sink, batch):

@@ -10,7 +10,7 @@ from exporter_core import Destination, ExporterError
 from exporter_core_otlp.answers import MalformedAnswerError, answer_in
 from exporter_core_otlp.grpc.channel import METHOD, credentials, open_channel
 from exporter_core_otlp.grpc.config import OtlpGrpcConfig
-from exporter_core_otlp.grpc.forking import calling, spoilt
+from exporter_core_otlp.grpc.forking import RunningCall, calling, spoilt
 from exporter_core_otlp.grpc.verdict import failure
 from exporter_core_otlp.network import USER_AGENT, NetworkExporter
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OtlpGrpcExporter"]
 
+_ENDLESS: Final = 1e8  # seconds; gRPC takes a deadline some centuries away for one that has passed
 _EARLY: Final = 0.1  # seconds by which gRPC's clock may see the deadline before ours does
 
 _inherited: list[object] = []
@@ -57,19 +58,13 @@ class OtlpGrpcExporter(NetworkExporter[OtlpGrpcConfig]):
                     "fork between exports, or use otlp_http"
                 )
             with calling() as running:
-                if self._channel is None:
-                    self._channel = open_channel(context, self.config, self._tls, self._user_agent)
-                channel = self._channel
-                export: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(METHOD)
-                call = export(request.body, timeout=context.remaining(), metadata=self._metadata, wait_for_ready=False)
-                running.ended_by(channel.close)
-                bodies = _answers(context, channel, call)
+                call, answers = self._call(context, request, running)
             if running.interrupted or context.done or call.code() is grpc.StatusCode.UNAVAILABLE:
                 # It is closed. Or it would go on trying to connect, all by itself; the next one looks the server's name
                 # up anew, and may find another.
                 self.release()
             if call.code() is grpc.StatusCode.OK:
-                return self._taken(bodies)
+                return self._taken(answers)
             if not running.interrupted or context.done:
                 self._failed(context, call)
 
@@ -81,8 +76,25 @@ class OtlpGrpcExporter(NetworkExporter[OtlpGrpcConfig]):
 
     def forget(self) -> None:
         """Let go of the channel that is the parent's."""
-        _inherited.append(self._channel)
+        if self._channel is not None:
+            _inherited.append(self._channel)
         self._channel = None
+
+    def _call(self, context: Context, request: Request, running: RunningCall) -> tuple[grpc.Call, list[bytes]]:
+        """The call, ended, and what the server sent: one answer if all is well."""
+        if self._channel is None:
+            self._channel = open_channel(context, self.config, self._tls, self._user_agent)
+        channel = self._channel
+        export: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(METHOD)
+        remaining = context.remaining()
+        timeout = None if remaining is None or remaining > _ENDLESS else remaining
+        try:
+            call = export(request.body, timeout=timeout, metadata=self._metadata, wait_for_ready=False)
+            running.ended_by(channel.close)
+            return call, _answers(context, channel, call)
+        except BaseException:
+            self.release()  # Ctrl-C leaves a call that nobody waits for
+            raise
 
     def _failed(self, context: Context, call: grpc.Call) -> NoReturn:
         remaining = context.remaining()
@@ -91,18 +103,18 @@ class OtlpGrpcExporter(NetworkExporter[OtlpGrpcConfig]):
         context.raise_if_done()
         raise failure(call, self.config.endpoint, self.mask)
 
-    def _taken(self, bodies: list[bytes]) -> Answer:
+    def _taken(self, answers: list[bytes]) -> Answer:
         try:
-            (body,) = bodies
-            return answer_in(body)
+            (answer,) = answers
+            return answer_in(answer)
         except (MalformedAnswerError, ValueError) as error:
             raise ExporterError(f"{self.config.endpoint}: OK, but the answer is not OTLP") from error
 
 
 def _answers(context: Context, channel: grpc.Channel, call: Iterable[bytes]) -> list[bytes]:
-    """Wait for the end of the call, on this thread; what the server sent, which is one answer if all is well."""
-    # Of a call that was cancelled, gRPC keeps the connection open for ever (a call of this kind, cancelled by another
-    # thread); of a channel that was closed, it does not.
+    """Wait for the end of the call, on this thread; what the server has sent until then."""
+    # Of a call of this kind that another thread cancels, gRPC keeps the connection open for ever; of a channel that is
+    # closed, it does not.
     ending = context.on_done(channel.close)
     try:
         return list(call)
