@@ -345,6 +345,6 @@ def test_without_a_harness_the_lifecycle_is_checked_and_deliveries_are_not_obser
 
 
 def test_a_secret_is_masked_also_before_a_worker_knows_the_options() -> None:
-    options = {"headers": {"authorization": "Bearer s3cr3t-value"}}
+    options = {"endpoint": "{endpoint}", "headers": {"authorization": "Bearer s3cr3t-value"}}
     report = check("dies:Exporter", patterns=["INT-01"], modes=["raw"], sink="otlp_http", options=options)
     assert "s3cr3t" not in reproduce(report, "INT-01", "raw")
