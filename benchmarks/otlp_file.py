@@ -1,33 +1,94 @@
-"""otlp_file beside what OpenTelemetry's own file exporter does: lines and points a second, interleaved, medians.
+"""otlp_file beside what OpenTelemetry's own file exporter does: lines and points a second, and CPU.
 
 That exporter (opentelemetry-exporter-otlp-json-file 0.66b1) cannot be installed beside version 1.45.2 of the SDK's
 packages, so its steps are repeated here: the official JSON encoder, ``json.dumps``, ``write``, ``flush``. There is no
-lock among them.
-
-Run: .venv/bin/python benchmarks/otlp_file.py [ROUNDS]
+lock among them. Both write to files on the same disk; rounds are interleaved, figures are medians; the first line of
+each, which fills caches, is not counted.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
 
+from _common import Row, report
+from _metrics import one_metric
 from exporter_core_otlp import OtlpFileConfig, OtlpFileExporter
 from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
-from otlp_encode import generated
 
 from exporter_core import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.metrics.export import MetricsData
+
+LINES = {1: 500, 100: 50, 10_000: 2}
+"""Points in a line -> lines in a round."""
+
+
+class Cost(NamedTuple):
+    """Of one round."""
+
+    seconds: float
+    cpu: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds, at least 5 (default: 9)")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    options = parser.parse_args()
+    if options.rounds < 5:
+        parser.error("at least 5 rounds are needed")
+    with tempfile.TemporaryDirectory() as directory:
+        rows = [row for points in LINES for row in compare(Path(directory), points, options.rounds)]
+    return 0 if report("otlp_file", rows, as_json=options.json, rounds=options.rounds) else 1
+
+
+def compare(directory: Path, points: int, rounds: int) -> Iterator[Row]:
+    """The rows for lines of so many points: by each exporter, in turn, of the same data."""
+    collect = one_metric(points)
+    exporters = {
+        "official": official(directory / f"official-{points}"),
+        "otlp_file": ours(directory / f"ours-{points}"),
+        "otlp_file, rotating": ours(directory / f"rotated-{points}", max_file_bytes=10_000_000, max_old_files=2),
+    }
+    costs: dict[str, list[Cost]] = {name: [] for name in exporters}
+    for export in exporters.values():
+        export(collect())
+    for _ in range(rounds):
+        batches = [collect() for _ in range(LINES[points])]
+        for name, export in exporters.items():
+            costs[name].append(cost(export, batches))
+    medians = {name: Cost(*(median(column) for column in zip(*each, strict=True))) for name, each in costs.items()}
+    base, lines = medians.pop("official"), LINES[points]
+    for name, found in medians.items():
+        what = f"{name}, {points:,} points a line"
+        yield Row(
+            f"{what}: points a second",
+            points * lines / found.seconds,
+            "/s",
+            peer="official",
+            peer_value=points * lines / base.seconds,
+            figure=base.seconds / found.seconds,
+            note=f"{lines / found.seconds:,.0f} lines a second",
+        )
+        yield Row(
+            f"{what}: CPU of a line",
+            found.cpu / lines * 1000,
+            "ms",
+            peer="official",
+            peer_value=base.cpu / lines * 1000,
+            figure=base.cpu / found.cpu,
+        )
 
 
 def ours(path: Path, **options: object) -> Callable[[MetricsData], object]:
@@ -46,46 +107,13 @@ def official(path: Path) -> Callable[[MetricsData], object]:
     return export
 
 
-def measured(export: Callable[[MetricsData], object], batches: list[MetricsData]) -> tuple[float, float]:
-    """Seconds by the wall and of processor time for all batches."""
+def cost(export: Callable[[MetricsData], object], batches: list[MetricsData]) -> Cost:
     gc.collect()
-    wall, processor = time.perf_counter(), time.process_time()
+    cpu, begun = time.process_time(), time.perf_counter()
     for data in batches:
         export(data)
-    return time.perf_counter() - wall, time.process_time() - processor
-
-
-def compare(directory: Path, points: int, lines: int, rounds: int) -> None:
-    """Each round: so many lines of so many points by each exporter, all of the same data."""
-    collect = generated(points)
-    exporters = {
-        "official": official(directory / f"official-{points}"),
-        "otlp_file": ours(directory / f"ours-{points}"),
-        "otlp_file, rotating": ours(directory / f"rotated-{points}", max_file_bytes=10_000_000, max_old_files=2),
-    }
-    for export in exporters.values():
-        export(collect())
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in exporters}
-    for _ in range(rounds):
-        batches = [collect() for _ in range(lines)]
-        for name, export in exporters.items():
-            taken[name].append(measured(export, batches))
-    medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in taken.items()}
-    for name, (wall, processor) in medians.items():
-        base, base_processor = medians["official"]
-        print(
-            f"{points:>6,} points a line  {name:<20} {lines / wall:>9,.0f} lines/s {points * lines / wall:>12,.0f} "
-            f"points/s {base / wall:>6.1f}x, processor time {base_processor / processor:>5.1f}x"
-        )
-
-
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    print(f"Python {sys.version.split()[0]}, {rounds} rounds")
-    with tempfile.TemporaryDirectory() as directory:
-        for points, lines in ((1, 500), (100, 50), (10_000, 2)):
-            compare(Path(directory), points, lines, rounds)
+    return Cost(time.perf_counter() - begun, time.process_time() - cpu)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -170,6 +170,12 @@ class _NetworkOptions(_NullIsDefault):
         unique = {name.lower(): (name, value) for name, value in (*listed.items(), *given.items())}
         return dict(unique.values())
 
+    def refuse_files_without_tls(self, *, secure: bool) -> None:
+        """Raise ValueError for files that an endpoint without TLS has no use for."""
+        files = [name for name in ("ca_file", "key_file", "cert_file") if getattr(self.tls, name) is not None]
+        if files and not secure:
+            raise ValueError(f"tls.{files[0]} is of no use: the endpoint is without TLS")
+
     @property
     def timeout_seconds(self) -> float | None:
         """The option `timeout` in seconds; None for no limit."""

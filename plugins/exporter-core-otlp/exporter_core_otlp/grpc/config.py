@@ -50,9 +50,7 @@ class OtlpGrpcConfig(NetworkConfig):
     def _fits_grpc(self) -> OtlpGrpcConfig:
         if not all(value.isascii() and value.isprintable() for value in self.header_values().values()):
             raise ValueError("a header has a value that gRPC cannot send; expected printable ASCII characters")
-        files = [name for name in ("ca_file", "key_file", "cert_file") if getattr(self.tls, name) is not None]
-        if files and not self.secure:
-            raise ValueError(f"tls.{files[0]} is of no use: the endpoint is without TLS")
+        self.refuse_files_without_tls(secure=self.secure)
         return self
 
     @property

@@ -35,7 +35,5 @@ class OtlpHttpConfig(NetworkConfig):
 
     @model_validator(mode="after")
     def _uses_tls(self) -> OtlpHttpConfig:
-        files = [name for name in ("ca_file", "key_file", "cert_file") if getattr(self.tls, name) is not None]
-        if files and parse_url(self.endpoint).scheme != "https":
-            raise ValueError(f"tls.{files[0]} is of no use: the endpoint is without TLS")
+        self.refuse_files_without_tls(secure=parse_url(self.endpoint).scheme == "https")
         return self
