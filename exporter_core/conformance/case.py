@@ -256,9 +256,13 @@ class Case:
             sleep(_LOOK)
         self.journal.stamp("note", "the subject stands before the gate")
 
-    def parked(self) -> tuple[Driven, Call]:
-        """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate."""
-        return self._running_out(lambda: self.await_entry)
+    def parked(self, act: Callable[[], None] | None = None) -> tuple[Driven, Call]:
+        """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
+
+        Args:
+            act: done before the deadline passes; again, with a longer one, if it was not.
+        """
+        return self._running_out(lambda: self.await_entry, act)
 
     def asked(self) -> tuple[Driven, Call]:
         """An exporter whose export, with a deadline that is meant to pass, has sent a request."""
@@ -269,7 +273,9 @@ class Case:
 
         return self._running_out(arrival)
 
-    def _running_out(self, arrival: Callable[[], Callable[[Call], None]]) -> tuple[Driven, Call]:
+    def _running_out(
+        self, arrival: Callable[[], Callable[[Call], None]], act: Callable[[], None] | None = None
+    ) -> tuple[Driven, Call]:
         """Start an export with a short deadline; on a busy machine it can pass on the way: then with a longer one."""
         for seconds in _DEADLINES:
             await_arrival = arrival()
@@ -280,7 +286,11 @@ class Case:
             except VerdictError:
                 if seconds == _DEADLINES[-1] or not call.over or not context.done:
                     raise
-            else:
+                continue
+            if act is None:
+                break
+            act()
+            if not context.done:
                 break
         return exporter, call
 

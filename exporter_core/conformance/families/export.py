@@ -325,8 +325,7 @@ def wall_clock(case: Case) -> None:
     """Step the clock back while a deadline runs, and forward while there is time left."""
     case.shut()
     with _stepped_clock() as step:
-        _, call = case.parked()
-        step(-3600.0)
+        _, call = case.parked(lambda: step(-3600.0))
         case.ends(call, "export ends at its deadline although the clock went back an hour")
         case.raised(call, when="although the clock went back an hour")
     case.open()

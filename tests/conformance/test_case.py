@@ -1,0 +1,26 @@
+"""What a run of a clause gives to the clause's function."""
+
+from pathlib import Path
+
+from exporter_core.conformance.case import Case
+from exporter_core.conformance.clause import select
+from exporter_core.conformance.subject import resolve
+from exporter_core.context import Context
+
+
+def test_what_is_to_happen_before_a_deadline_is_done_again_if_it_came_too_late(tmp_path: Path) -> None:
+    (clause,) = select(["EXP-12"])
+    subject = resolve("exporter_core.conformance.reference:ReferenceExporter")
+    case = Case(clause, subject, "raw", directory=tmp_path, seed=1, patience=30, canary=False)
+    deadlines: list[str] = []
+
+    def act() -> None:
+        deadlines.append(next(event.text for event in reversed(case.journal.events) if "deadline" in event.text))
+        if len(deadlines) == 1:
+            Context.with_timeout(0.1).wait(30)  # which is longer than the first deadline
+
+    case.shut()
+    _, call = case.parked(act)
+    case.ends(call, "export ends")
+    case.close()
+    assert deadlines == ["a deadline of 0.03 s", "a deadline of 0.2 s"]
