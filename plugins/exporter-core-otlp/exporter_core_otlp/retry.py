@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -47,6 +48,14 @@ class GivenUpError(ExporterError):
     """There is no time for another attempt; what else is to be sent would fare no better."""
 
 
+@dataclass(slots=True)
+class _Failures:
+    """The attempts of one request that have failed."""
+
+    count: int = 0
+    last: RetryableError | None = None
+
+
 class Retrying:
     """Makes attempts until one succeeds, fails for good, or there is no time for another.
 
@@ -75,32 +84,36 @@ class Retrying:
             ExporterError: of an attempt that another one would not better.
             DeadlineExceededError, ContextCancelledError: as soon as the context is done, in a wait too.
         """
+        failures = _Failures()
+        try:
+            return self._attempts(context, attempt, failures)
+        except DeadlineExceededError as error:
+            if failures.last is None:
+                raise
+            message = f"{error}; attempt {failures.count} had failed: {failures.last}"
+            raise DeadlineExceededError(message) from failures.last
+
+    def _attempts(self, context: Context, attempt: Callable[[], T], failures: _Failures) -> T:
         config = self._config
         begun = self._monotonic()
         interval = config.initial_interval / 1000
-        attempts = 1
-        last: RetryableError | None = None
         while True:
             try:
                 return attempt()
-            except DeadlineExceededError as error:
-                if last is None:
-                    raise
-                raise DeadlineExceededError(f"{error}; attempt {attempts - 1} had failed: {last}") from last
             except RetryableError as error:
+                failures.count += 1
+                failures.last = error
                 context.raise_if_done()
-                last = error
                 if not config.enabled:
                     raise GivenUpError(str(error)) from error
                 delay = max(interval * self._uniform(1 - _JITTER, 1 + _JITTER), error.retry_after or 0.0)
                 reason = self._no_time_for(delay, context, begun)
                 if reason is not None:
-                    tried = f"after {attempts} attempts" if attempts > 1 else "after one attempt"
-                    raise GivenUpError(f"{error}; given up {tried}: {reason}") from error
+                    tried = f"{failures.count} attempts" if failures.count > 1 else "one attempt"
+                    raise GivenUpError(f"{error}; given up after {tried}: {reason}") from error
             context.wait(delay)
             context.raise_if_done()
             interval = min(interval * _GROWTH, config.max_interval / 1000)
-            attempts += 1
 
     def _no_time_for(self, delay: float, context: Context, begun: float) -> str | None:
         """Why a wait of so many seconds makes no sense; None if it does."""

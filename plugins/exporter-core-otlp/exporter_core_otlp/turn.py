@@ -19,7 +19,7 @@ class Turn:
     """Whose turn it is to use what an exporter holds, until it is shut down.
 
     Args:
-        release: gives up what the exporter holds; called once, by whoever has the last turn.
+        release: gives up what the exporter holds; called by whoever has one of the last turns, perhaps by both.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:

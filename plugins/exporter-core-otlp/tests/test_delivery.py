@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from exporter_core import Context, ExporterError, PartialSuccessError
+from exporter_core import Context, ExporterCoreError, ExporterError, PartialSuccessError
 
 
 def answer(status, body=b"", content_type="application/x-protobuf", *more):
@@ -52,6 +52,17 @@ def test_a_user_and_password_in_the_endpoint_are_basic_authentication_and_are_no
     assert "pass" not in exporter.destination().location
     (request,) = sink.requests()
     assert request.sent_header("authorization", "Basic YWxpY2U6cGFzcyB3b3Jk")
+
+
+@pytest.mark.parametrize("fault", ["status:400", "status:503", "refuse", "blackhole", "hang"])
+def test_a_key_in_the_query_of_the_endpoint_is_sent_and_not_shown(sink, make_exporter, data, fault):
+    sink.script(then=fault)
+    exporter = make_exporter(f"{sink.endpoint}?key=s3cret", timeout=100)
+    with pytest.raises(ExporterCoreError, match=r"/v1/metrics\?\*\*\*: ") as caught:
+        exporter.export(Context.background(), data)
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in exporter.destination().location
+    assert all(request.path == "/v1/metrics?key=s3cret" for request in sink.requests())
 
 
 def test_exports_share_one_connection(sink, make_exporter, context, data):
@@ -166,12 +177,13 @@ def test_an_empty_answer_is_success_and_so_are_informational_ones_before_it(serv
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n",
         answer("202 Accepted", b"{}", "application/json"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     ]
     server = serve(answers=answers)
     exporter = make_exporter(f"http://127.0.0.1:{server.port}")
     for _ in answers:
         exporter.export(context, data)
-    assert server.connections == 2, "all but the last of HTTP/1.0 keep the connection"
+    assert server.connections == 2, "all but that of HTTP/1.0 keep the connection"
 
 
 def test_a_delay_in_the_status_of_an_error_is_kept_to(serve, make_exporter, data):

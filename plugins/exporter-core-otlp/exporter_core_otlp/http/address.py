@@ -42,8 +42,14 @@ class Url:
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
 
-    def __str__(self) -> str:
+    @property
+    def absolute(self) -> str:
+        """The whole of it, as a proxy is asked for it; not to be shown."""
         return f"{self.scheme}://{self.authority}{self.target}"
+
+    def __str__(self) -> str:
+        path, query, _ = self.target.partition("?")
+        return f"{self.scheme}://{self.authority}{path}{query and '?***'}"  # keys for a service stand in queries
 
 
 def parse_url(text: str) -> Url:

@@ -36,7 +36,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
     def __init__(self, config: OtlpHttpConfig) -> None:
         super().__init__(config, encoding=config.encoding, compress=gzipped if config.compression == "gzip" else None)
         self._url = parse_url(config.endpoint)
-        self._shown = self.mask(str(self._url))
+        self._shown = str(self._url)
         self._tls = tls_context(config.tls, "http/1.1") if self._url.scheme == "https" else None
         self._headers = self._fixed_headers()
         self._target: bytes | str = self._url.target
@@ -98,7 +98,7 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig]):
             proxy = proxy_for(self._url)
             connection = Connection(connect(context, waiter, self._url, proxy, self._tls), waiter)
             forwarding = proxy is not None and self._tls is None
-            self._target = str(self._url) if forwarding else self._url.target
+            self._target = self._url.absolute if forwarding else self._url.target
             authorization = proxy.authorization if proxy is not None and forwarding else None
             self._proxy_headers = [(b"Proxy-Authorization", authorization.encode())] if authorization else []
             self._connection = connection

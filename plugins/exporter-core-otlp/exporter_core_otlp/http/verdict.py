@@ -63,8 +63,9 @@ def _taken(answer: HttpAnswer, url: str) -> Answer:
     kind = _content_type(answer)
     if answer.body and kind not in {"", _PROTOBUF, _JSON}:
         raise ExporterError(f"{url}: {answer.status}, but the answer is not OTLP: it has the type {kind}")
+    json = kind == _JSON or (not kind and answer.body.startswith(b"{"))
     try:
-        return answer_in(answer.body, json=kind == _JSON)
+        return answer_in(answer.body, json=json)
     except MalformedAnswerError as error:
         raise ExporterError(f"{url}: {answer.status}, but the answer is not OTLP: {error}") from error
 
