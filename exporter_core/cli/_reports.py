@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from exporter_core.cli import output
 from exporter_core.cli.files import STANDARD_OUTPUT, write_result
+from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
     from exporter_core.conformance.engine import Report
 
-__all__ = ["Form", "as_json_text", "text_look", "write_report"]
+__all__ = ["Form", "as_json_text", "check_form", "text_look", "write_report"]
 
 Form = Literal["text", "json", "html", "junit"]
 
@@ -40,6 +42,12 @@ def text_look(file: str | None) -> Look:
 def as_json_text(value: Any) -> str:  # Any: JSON
     """The value as a JSON document."""
     return json.dumps(value, indent=2) + "\n"
+
+
+def check_form(form: Form) -> None:
+    """Raise SetupError if a report of this form cannot be made here: better before a check than after it."""
+    if form == "html" and find_spec("jinja2") is None:
+        raise SetupError("an HTML report needs Jinja2: pip install 'exporter-core[conformance]'")
 
 
 def write_report(report: Report, form: Form, file: str | None, *, strict: bool) -> None:

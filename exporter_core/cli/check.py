@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from exporter_core.cli._progress import progress
-from exporter_core.cli._reports import as_json_text, text_look, write_report
+from exporter_core.cli._reports import as_json_text, check_form, text_look, write_report
 from exporter_core.cli.checking import options_of, stopped_by_signals
 from exporter_core.cli.completion import exporter_names
 from exporter_core.cli.files import check_writable, write_result
@@ -89,6 +89,7 @@ def check(
         _tell_of(patterns, form, file, whole=explain is not None, readers=readers or _of_readers(patterns))
         return 0
     check_writable(file)
+    check_form(form)
     if readers:
         if target is not None or config is not None or sink is not None or raw or guarded:
             raise SetupError("--readers: there is no exporter to name, point at anything or guard")

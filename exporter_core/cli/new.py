@@ -30,8 +30,8 @@ def new(
 ) -> None:
     """Start a plugin distribution that works as it is.
 
-    It is made in the folder exporter-core-NAME, with an exporter that writes JSON Lines to a file, a README and tests.
-    Nothing that exists is touched.
+    It is made in the folder exporter-core-NAME, with an exporter that writes JSON Lines to a file, a harness for the
+    conformance checker, a README and tests. Nothing that exists is touched.
 
     Example: exporter-core new influxdb
     """
@@ -49,6 +49,7 @@ def new(
         f"  pip install -e '.[test]'\n"
         f"  pytest\n"
         f"  exporter-core describe {name}\n"
+        f"  exporter-core check {name}\n"
         f"\n"
         f"Then make it send to your backend, in {module}.\n"
     )

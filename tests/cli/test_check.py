@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from exporter_core.cli._progress import Progress
 from exporter_core.conformance.running import Run
@@ -26,6 +27,15 @@ def test_nothing_of_it_is_left_where_nobody_watches(program):
     done = program("check", REFERENCE, "--raw", "--clause", "SHD-07")
     assert (done.code, done.err) == (0, "")
     assert "\x1b" not in done.out
+
+
+def test_an_html_report_without_what_it_needs_is_one_line_before_anything_is_checked(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert cli("check", REFERENCE, "--format", "html") == (
+        2,
+        "",
+        "error: an HTML report needs Jinja2: pip install 'exporter-core[conformance]'\n",
+    )
 
 
 def test_progress_counts_results_and_names_the_clause_at_work_in_each_mode():

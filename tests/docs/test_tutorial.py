@@ -10,6 +10,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tutorial-conformance.md").read_text(encoding="utf-8")
 STEPS = re.findall(r"^```(console|diff)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -77,6 +79,7 @@ class Shell:
         file.write_text(text.replace(before, after), encoding="utf-8")
 
 
+@pytest.mark.timeout(400)  # a dozen processes, one after the other, that check an exporter
 def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     checker = doctest.OutputChecker()
