@@ -32,7 +32,10 @@ def check(
     ] = None,
     *,
     clause: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Which clauses, such as 'SHD-*'; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB", help="Which clauses: 'SHD-*', a technique's letter, '!P' for all but these; repeatable."
+        ),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The exporter by itself only.")] = False,
     guarded: Annotated[bool, typer.Option("--guarded", help="The exporter behind the guard only.")] = False,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.harness import Capabilities, Harness
     from exporter_core.conformance.journal import Event, Exchange
+    from exporter_core.conformance.scheduled import Step
     from exporter_core.conformance.subject import Driven, Mode, Subject
     from exporter_core.conformance.tokens import Point
     from exporter_core.exporter import ExporterConfig
@@ -50,6 +51,7 @@ class Case:
         mode: raw or behind the guard.
         directory: an empty folder.
         seed: decides what is random.
+        schedules: how many seeds a scheduled clause tries, from ``seed`` on.
         patience: seconds after which a run that waits has failed.
         canary: whether to wrap the exporter in the clause's own fault.
     """
@@ -62,6 +64,7 @@ class Case:
         *,
         directory: Path,
         seed: int,
+        schedules: int,
         patience: float,
         canary: bool,
     ) -> None:
@@ -69,6 +72,8 @@ class Case:
         self.subject = subject
         self.mode: Mode = mode
         self.directory = directory
+        self.seed = seed
+        self.schedules = schedules
         self.patience = patience
         self.journal = Journal()
         self.tokens = Tokens(f"{clause.id}-{mode}", seed)
@@ -79,7 +84,10 @@ class Case:
         """The requests that the backend got, once the run is over."""
         self.tainted = False
         """Whether something of this run goes on although it is over."""
-        self._canary = clause.canary if canary else None
+        self.canary = clause.canary if canary else None
+        """The fault that the exporter is wrapped in."""
+        self.found_seed: int | None = None
+        """The seed of the scheduler that a failure was found with."""
         self._is_shut = False
         self._contexts: list[Context] = []
         self._calls: list[Call] = []
@@ -121,9 +129,9 @@ class Case:
     def exporter(self) -> Driven:
         """A fresh exporter, in a canary run with the clause's fault."""
         driven = self.plain_exporter()
-        if self._canary is None:
+        if self.canary is None:
             return driven
-        wrapped = self._canary(self, driven)
+        wrapped = self.canary(self, driven)
         self._wrapped.append(wrapped)
         return cast("Driven", wrapped)
 
@@ -339,7 +347,7 @@ class Case:
 
     def ends(self, call: Call, expected: str) -> None:
         """Fail unless the call ends; a shut gate stays shut meanwhile, so that the end came before its opening."""
-        if call.wait(self.patience) if self._canary is None else self.until(lambda: call.over):
+        if call.wait(self.patience) if self.canary is None else self.until(lambda: call.over):
             return
         gate = " while the gate was shut" if self._is_shut else ""
         self.journal.stamp("note", f"{call.name} still runs")
@@ -348,9 +356,9 @@ class Case:
     @property
     def waited(self) -> str:
         """How long a wait that failed was, in words."""
-        return f"{self.patience:g} s later" if self._canary is None else "as its fault held it up"
+        return f"{self.patience:g} s later" if self.canary is None else "as its fault held it up"
 
-    def succeeded(self, call: Call) -> None:
+    def succeeded(self, call: Call | Step) -> None:
         """Fail unless the call returned."""
         if call.error is not None:
             raise Failed(f"{call.name} succeeds", told(call)) from call.error
@@ -420,7 +428,7 @@ class Case:
             limit = monotonic() + _LEAVE
             for call in self._calls:
                 call.wait(max(0.0, limit - monotonic()))
-            self.tainted = leave.is_alive() or any(not call.over for call in self._calls)
+            self.tainted = self.tainted or leave.is_alive() or any(not call.over for call in self._calls)
 
     def _leave(self) -> None:
         for context in self._contexts:
@@ -432,7 +440,7 @@ class Case:
                 pass
 
 
-def told(call: Call) -> str:
+def told(call: Call | Step) -> str:
     """How a call came out, in one line."""
     if not call.over:
         return f"{call.name} still runs"

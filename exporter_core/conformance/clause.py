@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "TECHNIQUES", "Clause", "Level", "Technique", "clause", "clauses", "in_order", "select"]
 
 Level = Literal["MUST", "SHOULD", "INFO"]
-Technique = Literal["S", "X", "G", "F", "Q", "T", "C"]
+Technique = Literal["S", "X", "G", "F", "P", "Q", "T", "C"]
 
 FAMILIES = {
     "INT": "Interface",
@@ -39,6 +39,7 @@ TECHNIQUES: dict[Technique, str] = {
     "X": "a context that is already done",
     "G": "a gate: the sink is shut, and the order relative to its opening decides",
     "F": "a fault script of the sink",
+    "P": "the deterministic scheduler: the exporter's own code is interrupted at points that a seed decides",
     "Q": "quiescence: no thread, descriptor, socket or child remains",
     "T": "introspection",
     "C": "a child process",
@@ -163,11 +164,18 @@ def clauses() -> tuple[Clause, ...]:
 
 
 def select(patterns: Sequence[str] = ()) -> tuple[Clause, ...]:
-    """The clauses that match one of the patterns, such as ``"SHD-*"``; all of them without patterns."""
-    found = clauses()
-    if not patterns:
-        return found
-    return tuple(one for one in found if any(fnmatchcase(one.id, pattern.upper()) for pattern in patterns))
+    """The clauses that match one of the patterns, and none of those that begin with ``!``.
+
+    A pattern is for identifiers, such as ``"SHD-*"``, or it is the letter of a technique: ``"!P"`` leaves out the
+    scheduled clauses. Without one that selects, all clauses are there.
+    """
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    unwanted = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
+    return tuple(one for one in clauses() if _matches(one, wanted) and not _matches(one, unwanted))
+
+
+def _matches(one: Clause, patterns: Sequence[str]) -> bool:
+    return any(one.technique == pattern.upper() or fnmatchcase(one.id, pattern.upper()) for pattern in patterns)
 
 
 def in_order(found: Iterable[Clause]) -> list[Clause]:

@@ -1,7 +1,8 @@
 """Runs the reference exporters through the checker again and again, half of the time with every core kept busy.
 
 ``python -m exporter_core.conformance.false_alarms 200``: each exporter keeps every clause, so anything but PASS or
-NOT_APPLICABLE is a false alarm. Exit code 0 when there is none, else 1.
+NOT_APPLICABLE is a false alarm; of the asynchronous one UNOBSERVABLE is not, for the scheduler runs no event loop. Exit
+code 0 when there is none, else 1.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = ["false_alarms", "main"]
 
 EXPORTERS = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
 _FINE = (Verdict.PASS, Verdict.NOT_APPLICABLE)
+_ON_A_LOOP = ("AsyncExporter", Verdict.UNOBSERVABLE)
 
 
 def false_alarms(runs: int) -> Iterator[tuple[str, int, list[str]]]:
@@ -36,7 +38,7 @@ def false_alarms(runs: int) -> Iterator[tuple[str, int, list[str]]]:
                 wrong = [
                     f"{clause} {mode}: {run.verdict}: {run.seen}"
                     for (clause, mode), run in report.runs.items()
-                    if run.verdict not in _FINE
+                    if run.verdict not in _FINE and (exporter, run.verdict) != _ON_A_LOOP
                 ]
                 yield exporter, number, wrong
 

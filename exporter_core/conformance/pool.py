@@ -52,6 +52,7 @@ class Worker:
                 stdout=text,
                 stderr=text,
                 pass_fds=(writing,),
+                env={"PYTHONHASHSEED": "0", **os.environ},  # so that a seed makes the same interleaving in each worker
                 start_new_session=True,  # Ctrl-C at a terminal is for the parent, which ends its workers
             )
         os.close(writing)

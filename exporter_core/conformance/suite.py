@@ -15,6 +15,7 @@ import pytest
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.engine import check
 from exporter_core.conformance.report.text import result_text
+from exporter_core.conformance.running import SCHEDULES, Settings
 from exporter_core.conformance.sharing import shared_report
 from exporter_core.conformance.verdicts import Verdict
 
@@ -35,6 +36,7 @@ def conformance_suite(
     clauses: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     sink: str | None = None,
+    schedules: int = SCHEDULES,
 ) -> type:
     """A test class with one item for each clause and mode.
 
@@ -52,6 +54,7 @@ def conformance_suite(
         clauses: patterns of the clauses to run; all of them unless given.
         options: the exporter's options, which go before those of its harness.
         sink: a sink of the checker's that the options point at, instead of a harness.
+        schedules: how many seeds each scheduled clause tries; fewer are faster, and find less.
 
     Raises:
         ValueError: no clause is selected, or ``accepted`` names a clause or a verdict that there is not.
@@ -63,11 +66,12 @@ def conformance_suite(
     for pattern in exceptions:
         if not any(fnmatchcase(one.id, pattern) for one in select()):
             raise ValueError(f"accepted: no clause matches {pattern!r}")
-    key = repr((target, clauses, modes, options, sink))
+    key = repr((target, clauses, modes, options, sink, schedules))
     reports: list[Report] = []
 
     def run() -> Report:
-        return check(target, patterns=clauses, modes=modes, options=options, sink=sink)
+        settings = Settings(schedules=schedules)
+        return check(target, patterns=clauses, modes=modes, options=options, sink=sink, settings=settings)
 
     class TestConformance:
         """The clauses of the exporter contract."""

@@ -22,7 +22,7 @@ def test_a_canary_whose_fault_has_no_body_makes_the_clause_unobservable(clause) 
     name = "BufferingExporter" if clause.id == "FLU-04" else "ReferenceExporter"
     subject = resolve(f"exporter_core.conformance.reference:{name}")
     harmless = dataclasses.replace(clause, canary=Harmless)
-    run = run_clause(harmless, subject, "raw", Settings(), {})
+    run = run_clause(harmless, subject, "raw", Settings(schedules=4), {})
     assert run.verdict is Verdict.UNOBSERVABLE, run.seen
     assert run.canary == "survived"
     assert "the canary survived" in run.seen

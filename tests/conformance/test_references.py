@@ -5,20 +5,29 @@ import pytest
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.engine import check
 from exporter_core.conformance.mutants import MUTANTS
+from exporter_core.conformance.running import Settings
 from exporter_core.conformance.verdicts import Verdict
 
 EXPORTERS = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
 NOT_REGISTERED = {"INT-02"}
 HOLDS_NOTHING = {"FLU-04"}
+ON_A_LOOP = {(one.id, mode) for one in clauses() if one.technique == "P" for mode in ("raw", "guarded")} - {
+    ("KND-04", "raw")  # temporality and aggregation are plain functions
+}
+
+FEW = Settings(schedules=8)
+"""Fewer interleavings than by default; the false-alarm run makes them all."""
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_a_reference_exporter_keeps_every_clause(exporter: str) -> None:
-    report = check(f"exporter_core.conformance.reference:{exporter}")
+    report = check(f"exporter_core.conformance.reference:{exporter}", settings=FEW)
+    unseen = ON_A_LOOP if exporter == "AsyncExporter" else set()
+    assert {key for key, run in report.runs.items() if run.verdict is Verdict.UNOBSERVABLE} == unseen
     other = {
         (clause, mode): (run.verdict, run.seen)
         for (clause, mode), run in report.runs.items()
-        if run.verdict is not Verdict.PASS
+        if run.verdict is not Verdict.PASS and (clause, mode) not in unseen
     }
     absent = NOT_REGISTERED if exporter == "BufferingExporter" else NOT_REGISTERED | HOLDS_NOTHING
     assert {clause for clause, _ in other} == absent, other
@@ -26,7 +35,7 @@ def test_a_reference_exporter_keeps_every_clause(exporter: str) -> None:
 
 
 def test_every_pass_rests_on_a_canary_that_died_or_is_static_by_design() -> None:
-    report = check("exporter_core.conformance.reference:ReferenceExporter", modes=["raw"])
+    report = check("exporter_core.conformance.reference:ReferenceExporter", modes=["raw"], settings=FEW)
     canaries = {clause: run.canary for (clause, _), run in report.runs.items() if run.verdict is Verdict.PASS}
     assert {clause for clause, canary in canaries.items() if canary == "static"} == {"INT-01"}
     assert {canary for clause, canary in canaries.items() if clause != "INT-01"} == {"died"}
@@ -34,9 +43,10 @@ def test_every_pass_rests_on_a_canary_that_died_or_is_static_by_design() -> None
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_a_canary_dies_for_the_reason_that_its_clause_kills_mutants_for(exporter: str) -> None:
-    report = check(f"exporter_core.conformance.reference:{exporter}", modes=["raw"])
+    report = check(f"exporter_core.conformance.reference:{exporter}", modes=["raw"], settings=FEW)
     words = {clause.id: [mutant.seen for mutant in MUTANTS if mutant.clause == clause.id] for clause in clauses()}
     words["FLU-01"].append("lost")  # of an exporter that holds nothing
+    words["CON-01"].append("lost")  # it has no mutant: the contract does not ask for it
     wrong = {
         clause: run.canary_seen
         for (clause, _), run in report.runs.items()

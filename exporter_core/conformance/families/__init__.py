@@ -6,7 +6,18 @@ from importlib import import_module
 
 __all__ = ["load"]
 
-_FAMILIES = ("interface", "kinds", "export", "retrying", "data", "flush", "shutdown", "handling", "python")
+_FAMILIES = (
+    "interface",
+    "kinds",
+    "export",
+    "retrying",
+    "data",
+    "flush",
+    "shutdown",
+    "concurrency",
+    "handling",
+    "python",
+)
 
 
 def load() -> None:

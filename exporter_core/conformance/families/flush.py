@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from exporter_core.conformance.canaries.export import IgnoresContext
 from exporter_core.conformance.canaries.flush import FlushesEarly, FlushWaits
+from exporter_core.conformance.canaries.racing import UnlockedSwap
 from exporter_core.conformance.canaries.retrying import Swallows
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.scheduled import exercised
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.scheduled import Round, Step
     from exporter_core.conformance.subject import Driven
+    from exporter_core.conformance.tokens import Batch
     from exporter_core.context import Context
 
 _WORDS = "Return when everything accepted before is delivered, or raise."
@@ -127,3 +131,57 @@ def reported(case: Case) -> None:
     case.accepted(exporter, case.batch())
     case.harness.fault("status:400")
     case.raised(case.do("force_flush", lambda: exporter.force_flush(case.calm())), when="with status 400")
+
+
+@clause(
+    "FLU-05",
+    "MUST",
+    "concurrent with itself, export, shutdown",
+    words=_HONOURS,
+    technique="P",
+    check="take out what is held and replace it in one step, under the lock of export; take locks in one order",
+    canary=UnlockedSwap,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def concurrent(case: Case) -> None:
+    """Two flushes beside exports, then one beside a shutdown: what was accepted before arrives, and once."""
+
+    def held(batch: Batch) -> tuple[Batch, ...]:
+        """What a flush is to have delivered: where nothing is held, it has arrived before."""
+        return (batch,) if case.capabilities.holds else ()
+
+    def beside_exports(one: Round) -> None:
+        exporter = one.exporter()
+        before, *batches = (case.batch(1) for _ in range(3))
+        one.accepted(exporter, before)
+        exports = [one.export(exporter, batch) for batch in batches]
+        flushes = [one.flush(exporter, *held(before)) for _ in range(2)]
+        one.beside(exports, *([flush] for flush in flushes))
+        last = one.flush(exporter)
+        one.alone(last, one.shutdown(exporter))
+        for step in (*exports, *flushes, last):
+            case.succeeded(step)
+        _complete(*flushes)
+        one.delivered(before, *batches, expected="every accepted point arrives once, with flushes beside exports")
+
+    def beside_shutdown(one: Round) -> None:
+        exporter = one.exporter()
+        before = case.batch(1)
+        one.accepted(exporter, before)
+        flush, stopping = one.flush(exporter), one.shutdown(exporter)
+        one.beside([flush], [stopping])
+        case.succeeded(stopping)
+        one.delivered(before, expected="every accepted point arrives once, with a flush beside shutdown")
+
+    exercised(case, beside_exports, "flushes beside exports lost nothing")
+    exercised(case, beside_shutdown, "a flush beside shutdown lost nothing")
+
+
+def _complete(*flushes: Step) -> None:
+    for flush in flushes:
+        if isinstance(flush.result, set) and flush.result:
+            raise Failed(
+                "what was accepted before has arrived when force_flush returns",
+                f"{', '.join(sorted(flush.result))} had not arrived",
+            )

@@ -8,12 +8,18 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 from opentelemetry.sdk.metrics.view import Aggregation
 
 from exporter_core.conformance.canaries.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
+from exporter_core.conformance.canaries.racing import HalfBuiltCache
+from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.scheduled import exercised
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 from exporter_core.contract import InstrumentKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.scheduled import Round
     from exporter_core.conformance.subject import Driven
 
 _WORDS = (
@@ -22,8 +28,10 @@ _WORDS = (
 )
 
 
-def _answers(exporter: Driven) -> dict[str, tuple[object, ...]]:
-    return {kind: (exporter.temporality(kind), *_described(exporter.aggregation(kind))) for kind in InstrumentKind}
+def _answers(
+    exporter: Driven, kinds: Iterable[InstrumentKind] = InstrumentKind
+) -> dict[InstrumentKind, tuple[object, ...]]:
+    return {kind: (exporter.temporality(kind), *_described(exporter.aggregation(kind))) for kind in kinds}
 
 
 def _described(aggregation: object) -> tuple[object, ...]:
@@ -117,6 +125,36 @@ def _spoil(held: Any) -> None:  # Any: a dictionary, a list or a set
         held.append(_SPOILT)
     else:
         held.add(_SPOILT)
+
+
+@clause(
+    "KND-04",
+    "MUST",
+    "concurrent with itself",
+    words=_WORDS,
+    technique="P",
+    check="build a cache of answers completely before others can see it",
+    canary=HalfBuiltCache,
+    after=("KND-01",),
+)
+def concurrent(case: Case) -> None:
+    """Three threads ask for every kind, one of them in the opposite order: they hear what a lone caller hears."""
+    kinds = list(InstrumentKind)
+
+    def scenario(one: Round) -> None:
+        exporter = one.exporter()
+        orders = (kinds, kinds[::-1], kinds)
+        askers = [one.step("temporality", lambda o=order: _answers(exporter, o)) for order in orders]  # type: ignore[misc]  # binds
+        one.beside(*([asker] for asker in askers))
+        lone = one.step("temporality", lambda: _answers(exporter))
+        one.alone(lone)
+        for asker in (lone, *askers):
+            if asker.error is not None:
+                raise Failed("temporality and aggregation answer beside themselves", told(asker))
+            if asker.result != lone.result:
+                raise Failed(f"the answers {lone.result} beside themselves", f"they were {asker.result}")
+
+    exercised(case, scenario, "temporality and aggregation answered alike beside themselves", reaching=False)
 
 
 @clause(

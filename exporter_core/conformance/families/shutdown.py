@@ -6,6 +6,7 @@ import gc
 import inspect
 from typing import TYPE_CHECKING
 
+from exporter_core.conformance.canaries.racing import CheckThenSet, FlagAfterDrain
 from exporter_core.conformance.canaries.shutdown import (
     DropsBuffer,
     Leaks,
@@ -19,11 +20,13 @@ from exporter_core.conformance.canaries.shutdown import (
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.scheduled import exercised
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import ExporterShutdownError
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.scheduled import Round
     from exporter_core.conformance.subject import Driven
 
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
@@ -206,6 +209,75 @@ def second(case: Case) -> None:
     _shut_down(case, exporter)
     call = case.do("shutdown", lambda: exporter.shutdown(case.calm()))
     case.raised(call, ExporterShutdownError, when="the second time")
+
+
+@clause(
+    "SHD-08",
+    "MUST",
+    "N concurrent shutdowns: one winner, one release",
+    words=_AFTERWARDS,
+    technique="P",
+    check="look at the flag and set it in one step, under a lock",
+    canary=CheckThenSet,
+    after=("SHD-07",),
+)
+def one_winner(case: Case) -> None:
+    """Three shutdowns beside each other: one returns, the others raise the shutdown error; held data arrives once."""
+
+    def scenario(one: Round) -> None:
+        exporter = one.exporter()
+        batch = case.batch(1)
+        if case.has_harness:
+            one.accepted(exporter, batch)
+        shutdowns = [one.shutdown(exporter) for _ in range(3)]
+        one.beside(*([step] for step in shutdowns))
+        expected = "one of three shutdowns returns, and the others raise ExporterShutdownError"
+        for step in shutdowns:
+            if step.error is not None and not isinstance(step.error, ExporterShutdownError):
+                raise Failed(expected, told(step))
+        winners = sum(step.error is None for step in shutdowns)
+        if winners != 1:
+            raise Failed(expected, f"{winners} of 3 returned")
+        if case.has_harness:
+            one.delivered(batch, expected="what is held arrives once")
+            one.closed_once()
+
+    exercised(case, scenario, "one of three shutdowns won")
+
+
+@clause(
+    "SHD-09",
+    "MUST",
+    "export beside shutdown: never both success and lost",
+    words=_AFTERWARDS,
+    technique="P",
+    check="refuse exports before the last delivery begins, under the lock that export accepts under",
+    canary=FlagAfterDrain,
+    derived=True,
+    after=("SHD-01", "SHD-06"),
+    needs=("read_back",),
+)
+def accepted_or_refused(case: Case) -> None:
+    """Three exports of one caller beside a shutdown: what a returned one was handed arrives; one begun later raises."""
+
+    def scenario(one: Round) -> None:
+        exporter = one.exporter()
+        batches = [case.batch(1) for _ in range(3)]
+        exports = [one.export(exporter, batch) for batch in batches]
+        stopping = one.shutdown(exporter)
+        one.beside(exports, [stopping])
+        case.succeeded(stopping)
+        for export in exports:
+            if export.begun > stopping.ended and not isinstance(export.error, ExporterShutdownError):
+                raise Failed(
+                    "an export that begins when shutdown has returned raises ExporterShutdownError", told(export)
+                )
+        successes = [batch for batch, export in zip(batches, exports, strict=True) if export.error is None]
+        one.delivered(
+            *successes, expected="what an export accepted has arrived, once, when both it and shutdown returned"
+        )
+
+    exercised(case, scenario, "no export beside shutdown both succeeded and was lost")
 
 
 @clause(

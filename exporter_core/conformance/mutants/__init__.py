@@ -44,6 +44,14 @@ from exporter_core.conformance.mutants.handling import (
 from exporter_core.conformance.mutants.interface import ExtraArgument, Misspells
 from exporter_core.conformance.mutants.kinds import Flips, FlipsOptions, LocksAnswers, NoneForGauge, SharesAnswer
 from exporter_core.conformance.mutants.python import InheritsLock, NonDaemonThread, ThreadPerExport
+from exporter_core.conformance.mutants.racing import (
+    CheckThenSet,
+    FlagAfterDrain,
+    HalfBuiltCache,
+    SkipsBusyFlush,
+    TakesLocksInTwoOrders,
+    UnlockedSwap,
+)
 from exporter_core.conformance.mutants.retrying import (
     CountsWrongly,
     GarbageIsFine,
@@ -100,6 +108,7 @@ MUTANTS = (
     Mutant("KND-02", Flips, "it was"),
     Mutant("KND-02", FlipsOptions, "it was"),
     Mutant("KND-03", SharesAnswer, "a change of one answer is in the next"),
+    Mutant("KND-04", HalfBuiltCache, "it raised KeyError"),
     Mutant("KND-05", LocksAnswers, "temporality had not ended"),
     Mutant("EXP-01", DropsPoint, "lost"),
     Mutant("EXP-01", ClaimsToHoldNothing, "lost"),
@@ -144,6 +153,9 @@ MUTANTS = (
     Mutant("FLU-03", FlushWaits, "force_flush had not ended"),
     Mutant("FLU-03", FlushIgnoresCancel, "force_flush had not ended"),
     Mutant("FLU-04", FlushSwallows, "it returned"),
+    Mutant("FLU-05", UnlockedSwap, "lost"),
+    Mutant("FLU-05", SkipsBusyFlush, "had not arrived"),
+    Mutant("FLU-05", TakesLocksInTwoOrders, "deadlock"),
     Mutant("SHD-01", DropsBuffer, "lost"),
     Mutant("SHD-02", LeaksSocket, "socket"),
     Mutant("SHD-03", ShutdownLeavesEarly, "export afterwards: it returned"),
@@ -156,6 +168,8 @@ MUTANTS = (
     Mutant("SHD-06", ReturnsAfterShutdown, "it returned"),
     Mutant("SHD-06", LooksAtContextFirst, "it raised DeadlineExceededError"),
     Mutant("SHD-07", SecondShutdownReturns, "it returned"),
+    Mutant("SHD-08", CheckThenSet, "2 of 3 returned"),
+    Mutant("SHD-09", FlagAfterDrain, "lost"),
     Mutant("SHD-10", Resurrects, "it returned"),
     Mutant("PY-01", InheritsLock, "had not ended"),
     Mutant("PY-02", NonDaemonThread, "the child had not ended"),

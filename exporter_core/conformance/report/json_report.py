@@ -80,10 +80,12 @@ def clause_as_json(clause: Clause) -> dict[str, Any]:
 
 
 def reproduce(report: Report, clause: str, mode: str) -> str:
-    """The command that runs this clause again; secrets of the options are masked in it."""
+    """The command that runs this clause again, from the seed that shows a failure; secrets are masked in it."""
     if report.readers:
         return shlex.join(["exporter-core", "check", "--readers", "--clause", clause])
-    words = ["exporter-core", "check", report.target, "--clause", clause, f"--{mode}", "--seed", report.settings.seed]
+    run = report.runs.get((clause, mode))
+    seed = report.settings.seed if run is None or run.seed is None else run.seed
+    words = ["exporter-core", "check", report.target, "--clause", clause, f"--{mode}", "--seed", seed]
     if report.sink:
         words += ["--sink", report.sink]
     if report.options:

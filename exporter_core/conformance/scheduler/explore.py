@@ -10,6 +10,7 @@ from exporter_core.conformance.scheduler.results import ScheduleError, Switch
 from exporter_core.conformance.scheduler.schedule import Schedule
 
 if TYPE_CHECKING:
+    from exporter_core.conformance.scheduler.instructions import Site
     from exporter_core.conformance.scheduler.subjects import Subject
 
 __all__ = ["SEEDS", "Exploration", "Failure", "Scenario", "explore"]
@@ -41,8 +42,14 @@ class Failure:
     """What the scenario raised; a ScheduleError for a deadlock or a livelock."""
     switches: tuple[Switch, ...]
     """Replays it, as ``Schedule(replay=switches, ...)``."""
+    places: tuple[str, ...]
+    """For each switch the thread that lost control, and where."""
+    unseen: tuple[str, ...]
+    """What the run met that the scheduler cannot see."""
     length: int
     """The ``length`` that belongs to the seed."""
+    passes: tuple[tuple[Site, int], ...]
+    """The ``passes`` that belong to the seed."""
     _setting: _Setting = field(repr=False)
 
     def replay(self) -> Failure | None:
@@ -56,7 +63,7 @@ class Failure:
             shorter = self._with(best.switches[:position] + best.switches[position + 1 :])
             replays -= 1
             if shorter is not None and type(shorter.error) is type(self.error):
-                best = replace(best, switches=shorter.switches, error=shorter.error)
+                best = shorter
             else:
                 position += 1
         return best
@@ -65,7 +72,7 @@ class Failure:
         run = _run(self._setting, replay=switches)
         if run.error is None:
             return None
-        return replace(self, error=run.error, switches=tuple(run.switches))
+        return replace(self, error=run.error, switches=run.switches, places=run.places, unseen=run.unseen)
 
     def __str__(self) -> str:
         where = "without a preemption" if self.seed is None else f"with seed {self.seed}"
@@ -83,7 +90,7 @@ class Exploration:
     steps: int
     """The subject's instructions in all runs."""
     stalled: int
-    """How many runs ended for a wait that the scheduler cannot see; they say nothing."""
+    """How many runs ended for a wait that the scheduler cannot see: one says nothing, and ends the exploration."""
     unseen: tuple[str, ...]
     """What any run met that the scheduler cannot see."""
 
@@ -92,7 +99,9 @@ class Exploration:
 class _Run:
     error: BaseException | None
     switches: tuple[Switch, ...]
+    places: tuple[str, ...]
     steps: int
+    passes: tuple[tuple[Site, int], ...]
     stalled: bool
     unseen: tuple[str, ...]
 
@@ -121,31 +130,37 @@ def explore(
     """
     setting = _Setting(scenario, subject, depth, max_steps, stall_seconds)
     run = _run(setting)
-    length = max(run.steps, 1)
+    length, passes = max(run.steps, 1), run.passes
     tried, steps, stalled, unseen = 0, run.steps, int(run.stalled), dict.fromkeys(run.unseen)
     seed: int | None = None
     remaining = iter(seeds)
     while run.error is None:
-        seed = next(remaining, None)
+        seed = None if stalled else next(remaining, None)
         if seed is None:
             return Exploration(None, tried, steps, stalled, tuple(unseen))
-        run = _run(setting, seed=seed, length=length)
+        run = _run(setting, seed=seed, length=length, passes=passes)
         tried += 1
         steps += run.steps
         stalled += run.stalled
         unseen.update(dict.fromkeys(run.unseen))
-    failure = Failure(seed, run.error, run.switches, length, setting)
+    failure = Failure(seed, run.error, run.switches, run.places, run.unseen, length, passes, setting)
     return Exploration(failure, tried, steps, stalled, tuple(unseen))
 
 
 def _run(
-    setting: _Setting, *, seed: int | None = None, length: int = 1, replay: Sequence[Switch] | None = None
+    setting: _Setting,
+    *,
+    seed: int | None = None,
+    length: int = 1,
+    passes: Sequence[tuple[Site, int]] = (),
+    replay: Sequence[Switch] | None = None,
 ) -> _Run:
     schedule = Schedule(
         seed,
         subject=setting.subject,
         depth=setting.depth,
         length=length,
+        passes=passes,
         replay=replay,
         max_steps=setting.max_steps,
         stall_seconds=setting.stall_seconds,
@@ -164,4 +179,4 @@ def _run(
         error = None
     elif result.problem is not None:
         error = ScheduleError(result.problem)
-    return _Run(error, result.trace, result.steps, stalled, result.unseen)
+    return _Run(error, result.trace, result.places, result.steps, result.passes, stalled, result.unseen)

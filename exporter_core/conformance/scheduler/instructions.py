@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dis
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,11 +12,41 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.scheduler.subjects import Interruptible
 
-__all__ = ["Instructions", "watch_instructions"]
+__all__ = ["Instructions", "Site", "watch_instructions"]
+
+
+_TELLING: Final = frozenset(
+    {
+        *("STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_SLICE"),
+        *("DELETE_ATTR", "DELETE_SUBSCR", "DELETE_GLOBAL"),
+        "BEFORE_WITH",
+    }
+)
+
+
+class Site:
+    """An instruction that writes to what another thread may see, or enters a with block, where locks are taken.
+
+    Races are found there more often than elsewhere, however often the code runs round them.
+    """
+
+    __slots__ = ()
+
+
+_sites: dict[CodeType, dict[int, Site]] = {}
+
+
+def _sites_of(code: CodeType) -> dict[int, Site]:
+    """Those of a code object by their offsets, the same ones each time."""
+    found = _sites.get(code)
+    if found is None:
+        found = {one.offset: Site() for one in dis.get_instructions(code) if one.opname in _TELLING}
+        _sites[code] = found
+    return found
 
 
 class Instructions(Protocol):
-    """Calls back on the executing thread; what the callback raises is raised at the instruction."""
+    """Calls back on the executing thread, with the site if it is one; what the callback raises is raised there."""
 
     def start(self) -> None:
         """Begin, for the process."""
@@ -34,7 +65,7 @@ class Instructions(Protocol):
         ...
 
 
-def watch_instructions(interruptible: Interruptible, callback: Callable[[], None]) -> Instructions:
+def watch_instructions(interruptible: Interruptible, callback: Callable[[Site | None], None]) -> Instructions:
     """The way this version of Python has."""
     if sys.version_info >= (3, 12):
         return _Monitoring(interruptible, callback)
@@ -44,18 +75,29 @@ def watch_instructions(interruptible: Interruptible, callback: Callable[[], None
 class _Tracing:
     """``sys.settrace`` with opcode events: per thread, so other threads see nothing of it."""
 
-    def __init__(self, interruptible: Interruptible, callback: Callable[[], None]) -> None:
-        def on_event(frame: FrameType, event: str, argument: object) -> object:  # noqa: ARG001 - the hook's signature
-            if event == "opcode":
-                callback()
+    def __init__(self, interruptible: Interruptible, callback: Callable[[Site | None], None]) -> None:
+        tracers: dict[CodeType, object] = {}
+
+        def tracer_of(code: CodeType) -> object:
+            sites = _sites_of(code)
+
+            def on_event(frame: FrameType, event: str, argument: object) -> object:  # noqa: ARG001 - the hook's signature
+                if event == "opcode":
+                    callback(sites.get(frame.f_lasti))
+                return on_event
+
             return on_event
 
         def on_call(frame: FrameType, event: str, argument: object) -> object:  # noqa: ARG001 - the hook's signature
-            if not interruptible(frame.f_code):
+            code = frame.f_code
+            if not interruptible(code):
                 return None
             frame.f_trace_lines = False
             frame.f_trace_opcodes = True
-            return on_event
+            tracer = tracers.get(code)
+            if tracer is None:
+                tracer = tracers[code] = tracer_of(code)
+            return tracer
 
         self._on_call = on_call
 
@@ -79,7 +121,7 @@ if sys.version_info >= (3, 12):
 
         _CANDIDATES = (4, 3, 5, 2, 1, 0)  # those that the documentation gives to debuggers and coverage come last
 
-        def __init__(self, interruptible: Interruptible, callback: Callable[[], None]) -> None:
+        def __init__(self, interruptible: Interruptible, callback: Callable[[Site | None], None]) -> None:
             self._interruptible = interruptible
             self._callback = callback
             self._tool = -1
@@ -97,15 +139,17 @@ if sys.version_info >= (3, 12):
             events = monitoring.events
             disable, watched, callback = monitoring.DISABLE, self._watched, self._callback
             interruptible = self._interruptible
+            sites: dict[int, dict[int, Site]] = {}  # by the code object's id: hashing one for each event is too slow
 
             def on_start(code: CodeType, offset: int) -> object:  # noqa: ARG001 - the hook's signature
                 if interruptible(code):
                     watched.append(code)
+                    sites[id(code)] = _sites_of(code)
                     monitoring.set_local_events(tool, code, events.INSTRUCTION)
                 return disable
 
-            def on_instruction(code: CodeType, offset: int) -> None:  # noqa: ARG001 - the hook's signature
-                callback()
+            def on_instruction(code: CodeType, offset: int) -> None:
+                callback(sites[id(code)].get(offset))
 
             monitoring.register_callback(tool, events.PY_START, on_start)
             monitoring.register_callback(tool, events.INSTRUCTION, on_instruction)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.scheduler.instructions import Site
 
 __all__ = ["Abandoned", "Deadlock", "DeadlockError", "Outcome", "Result", "ScheduleError", "Switch", "Waiting"]
 
@@ -91,8 +94,12 @@ class Result:
     """One for each function, in their order."""
     trace: tuple[Switch, ...]
     """The switches so far, of which ``Schedule(replay=...)`` makes the same interleaving."""
+    places: tuple[str, ...]
+    """For each switch the thread that lost control, and where: ``'NAME' at FILE:LINE``."""
     steps: int
     """Instructions of the subject that the schedule's threads have executed in all its runs."""
+    passes: tuple[tuple[Site, int], ...]
+    """How often they came to which site, in the order of first coming."""
     deadlock: Deadlock | None
     livelock: str | None
     """What the threads were doing when the step limit was reached, else None."""

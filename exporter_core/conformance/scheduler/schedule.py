@@ -10,9 +10,10 @@ from __future__ import annotations
 import gc
 import threading
 from _thread import allocate_lock, get_ident
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from exporter_core.conformance.scheduler.instructions import watch_instructions
+from exporter_core.conformance.scheduler.instructions import Site, watch_instructions
 from exporter_core.conformance.scheduler.policy import InOrder, Policy, Priorities, Recorded
 from exporter_core.conformance.scheduler.results import (
     Abandoned,
@@ -24,11 +25,12 @@ from exporter_core.conformance.scheduler.results import (
     Switch,
 )
 from exporter_core.conformance.scheduler.shims import Shims
+from exporter_core.conformance.scheduler.strangers import UNSEEN_SOCKETS, sockets, unseen_threads
 from exporter_core.conformance.scheduler.subjects import Interruptible
 from exporter_core.conformance.scheduler.tasks import Awaited, State, Task, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from exporter_core.conformance.scheduler.subjects import Subject
@@ -54,6 +56,8 @@ class Schedule:
         subject: whose instructions are the points where it may pass; one subject, or a tuple of them.
         depth: how many ordering constraints a bug may need; one less is the number of preemptions, at least 1.
         length: how many steps the scenario is expected to have; the preemptions fall among them.
+        passes: how often a calm run passes which sites, from its result; two seeds in three preempt there, where
+            races are most often. Without them all seeds preempt anywhere.
         replay: the ``trace`` of an earlier result, instead of a seed.
         max_steps: the subject's instructions, and the hand-overs, after which the run is called a livelock.
         stall_seconds: real seconds without a step or a hand-over after which the run is called stalled.
@@ -66,6 +70,7 @@ class Schedule:
         subject: Subject | tuple[Subject, ...],
         depth: int = 3,
         length: int = 1000,
+        passes: Sequence[tuple[Site, int]] = (),
         replay: Sequence[Switch] | None = None,
         max_steps: int = 100_000,
         stall_seconds: float = 5.0,
@@ -78,7 +83,7 @@ class Schedule:
         if replay is not None:
             self._policy = Recorded(replay)
         elif seed is not None:
-            self._policy = Priorities(seed, depth, length)
+            self._policy = Priorities(seed, depth, length, passes)
         else:
             self._policy = InOrder()
         self._max_steps = max_steps
@@ -94,7 +99,9 @@ class Schedule:
         self._steps = self._turns = self._handovers = self._streak = 0
         self._changed = False  # a thread has become able to run, so the policy is to be asked at the next step
         self._interrupting = self._ending = self._bypass = False
+        self._passes: dict[Site, int] = {}
         self._trace: list[Switch] = []
+        self._places: list[str] = []
         self._deadlock: Deadlock | None = None
         self._livelock: str | None = None
         self._stalled: str | None = None
@@ -139,10 +146,15 @@ class Schedule:
 
     # --- running -------------------------------------------------------------------------------------------------
 
-    def run(self, functions: Sequence[Callable[[], object]]) -> Result:
+    def run(self, functions: Sequence[Callable[[], object]], *, interrupted: bool = True) -> Result:
         """Call the functions beside each other, each on a thread of its own; raises nothing of theirs.
 
         Returns when all have ended, or when they cannot: ``Result.problem`` then says why, and the threads are ended.
+
+        Args:
+            functions: what is called.
+            interrupted: whether control passes, and steps are counted, at the subject's instructions; not needed where
+                a scenario prepares something, or looks at what came of it.
 
         Raises:
             ScheduleError: called outside the with block, from another thread, or after a run with a problem.
@@ -152,7 +164,7 @@ class Schedule:
         if self._ending:
             raise ScheduleError("this schedule is over: an earlier run did not end")
         outcomes = [Outcome()] * len(functions)
-
+        open_before = sockets()
         tasks = []
         for number, function in enumerate(functions):
             thread = threading.Thread(
@@ -160,7 +172,7 @@ class Schedule:
             )
             thread.start()
             tasks.append(self._by_thread[thread])
-        self._interrupting, self._changed = True, True
+        self._interrupting, self._changed = interrupted, True
         everyone = _Everyone(tasks)
         try:
             self.wait(self._owner, everyone, None, everyone.ended)
@@ -168,12 +180,16 @@ class Schedule:
             self._end_all()  # self._problem() says why
         finally:
             self._interrupting = False
-        if not self._steps:
+        if sockets() - open_before:
+            self.note_unseen(UNSEEN_SOCKETS)  # made by C code; those that Python makes are noted when they are made
+        if interrupted and not self._steps:
             self._unseen["no instruction of the subject was executed, so nothing could be interrupted"] = None
         self.result = Result(
             outcomes=tuple(outcomes),
             trace=tuple(self._trace),
+            places=tuple(self._places),
             steps=self._steps,
+            passes=tuple(self._passes.items()),
             deadlock=self._deadlock,
             livelock=self._livelock,
             stalled=self._stalled,
@@ -193,6 +209,18 @@ class Schedule:
 
     def _owner_or_none(self) -> Task | object:
         return self._owner if self._tasks else self
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What the calling thread does within is not the subject's: uninterrupted, with the real locks and times.
+
+        For a test that looks at a backend while its schedule is open. Nothing in it may wait for a scheduled thread.
+        """
+        before, self._bypass = self._bypass, True
+        try:
+            yield
+        finally:
+            self._bypass = before
 
     # --- for the shims -------------------------------------------------------------------------------------------
 
@@ -286,7 +314,7 @@ class Schedule:
 
     # --- handing over --------------------------------------------------------------------------------------------
 
-    def _on_instruction(self) -> None:
+    def _on_instruction(self, site: Site | None) -> None:
         task = self._by_ident.get(get_ident())
         if task is None or task is self._owner:
             return
@@ -295,14 +323,24 @@ class Schedule:
             if task.rest < 0:
                 raise Abandoned
             return
-        if not self._interrupting:
+        if not self._interrupting or self._bypass:
             return
         self._steps = step = self._steps + 1
         self._streak += 1
-        if self._changed or step >= self._policy.next_step or self._streak >= FAIR_STEPS or step >= self._max_steps:
-            self._at_a_point(task, step)
+        at_site = False
+        if site is not None:
+            self._passes[site] = number = self._passes.get(site, 0) + 1
+            at_site = number in self._policy.sites.get(site, ())
+        if (
+            at_site
+            or self._changed
+            or step >= self._policy.next_step
+            or self._streak >= FAIR_STEPS
+            or step >= self._max_steps
+        ):
+            self._at_a_point(task, step, at_site=at_site)
 
-    def _at_a_point(self, task: Task, step: int) -> None:
+    def _at_a_point(self, task: Task, step: int, *, at_site: bool) -> None:
         if step >= self._max_steps:
             self._give_up(task)
             return
@@ -310,9 +348,10 @@ class Schedule:
             self._policy.yielded(task)
             self._streak = 0
         self._changed = False
-        chosen = self._policy.preempt(step, task, self._runnable())
+        chosen = self._policy.preempt(step, task, self._runnable(), at_site=at_site)
         if chosen is not task:
             self._trace.append(Switch(step, chosen.index))
+            self._places.append(f"{task.name!r} at {place_of(2)}")
             self._pass_on(task, chosen)
 
     def _hand_over(self, task: Task) -> None:
@@ -329,6 +368,8 @@ class Schedule:
             due = min((each.until for each in waiting if each.until is not None), default=None)
             if due is None:
                 self._deadlock = Deadlock(tuple(each.waiting() for each in waiting if self._matters(each)))
+                if unseen := unseen_threads():
+                    self.note_unseen(unseen)
                 self._ending = True
                 return self._owner
             self.now = max(self.now, due)
@@ -344,6 +385,7 @@ class Schedule:
         chosen = self._policy.succeed(self._handovers, runnable)
         if chosen is not runnable[0]:
             self._trace.append(Switch(self._steps, chosen.index, self._handovers))
+            self._places.append(f"{task.name!r} at its end, or in a wait")
         return chosen
 
     def _pass_on(self, task: Task, chosen: Task) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import queue
+import socket
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.clock import MONOTONIC, _TimerThread
 from exporter_core.conformance.scheduler.results import ScheduleError
+from exporter_core.conformance.scheduler.strangers import UNSEEN_SOCKETS
 from exporter_core.conformance.scheduler.tasks import Awaited, State, Task, is_machinery, place_of
 
 if TYPE_CHECKING:
@@ -151,6 +153,7 @@ class Shims:
         self._rename({key: replacement for key, (_, replacement) in self._names.items()}, remember=True)
         for name, method in _thread_methods(self._schedule).items():
             self._set(threading.Thread, name, method)
+        self._set(socket.socket, "__init__", _noting_sockets(self._schedule))
         self._set(MONOTONIC, "monotonic", time.monotonic)
         self._set(MONOTONIC, "_timer", _TimerThread())  # the process's own has a thread, which lives in real time
         for module in self._modules:
@@ -272,6 +275,17 @@ def _times(schedule: Schedule) -> Iterator[tuple[object, object]]:
         yield real, virtual(real, 1)
     for real_ns in (time.monotonic_ns, time.time_ns, time.perf_counter_ns):
         yield real_ns, virtual(real_ns, 1_000_000_000)
+
+
+def _noting_sockets(schedule: Schedule) -> Callable[..., None]:
+    real_init = socket.socket.__init__
+
+    def init(self: socket.socket, *arguments: Any, **named: Any) -> None:  # Any: whatever a socket is made of
+        if schedule.participant() is not None:
+            schedule.note_unseen(UNSEEN_SOCKETS)
+        real_init(self, *arguments, **named)
+
+    return init
 
 
 def _thread_methods(schedule: Schedule) -> dict[str, Callable[..., object]]:

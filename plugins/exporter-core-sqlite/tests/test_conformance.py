@@ -14,4 +14,4 @@ ACCEPTED = {
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
 }
 
-TestConformance = conformance_suite("sqlite", accepted=ACCEPTED)
+TestConformance = conformance_suite("sqlite", accepted=ACCEPTED, schedules=12)

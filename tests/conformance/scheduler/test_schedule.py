@@ -194,14 +194,14 @@ def test_a_wait_that_the_scheduler_cannot_see_ends_the_run_as_stalled():
     assert result.deadlock is None
 
 
-def test_a_stalled_run_is_no_failure_of_the_scenario():
+def test_a_stalled_run_is_no_failure_of_the_scenario_and_ends_the_exploration():
     unknown = threading.Lock()
     unknown.acquire()
-    found = explore(lambda schedule: schedule.run([unknown.acquire]), subject=Subject, seeds=[1], stall_seconds=0.1)
+    found = explore(lambda schedule: schedule.run([unknown.acquire]), subject=Subject, seeds=[1, 2], stall_seconds=0.1)
     unknown.release()
     unknown.acquire(timeout=30)
     assert found.failure is None
-    assert found.stalled == 2
+    assert (found.stalled, found.seeds) == (1, 0)
 
 
 def test_an_abandoned_thread_unwinds_its_finally_blocks():

@@ -1,0 +1,112 @@
+"""Exporters that are wrong only when calls come in between others."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
+from exporter_core.contract import InstrumentKind
+from exporter_core.errors import ExporterShutdownError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+
+    from exporter_core.context import Context
+
+
+class HalfBuiltCache(ReferenceExporter):
+    """Fills the cache of its answers while others read it."""
+
+    _cache: dict[InstrumentKind, AggregationTemporality] | None = None
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        if self._cache is None:
+            self._cache = {}
+            for kind in InstrumentKind:
+                self._cache[kind] = super().temporality(kind)
+        return self._cache[instrument_kind]
+
+
+class UnlockedSwap(BufferingExporter):
+    """Delivers what it holds, and starts a new buffer with what has come since in the old one."""
+
+    def _drain(self, context: Context) -> None:
+        try:
+            for metrics in self._buffer:
+                self._deliver(context, metrics)
+        finally:
+            self._buffer = []
+
+
+class SkipsBusyFlush(BufferingExporter):
+    """Leaves the delivery to another flush that is under way, and does not wait for it."""
+
+    _flushing = False
+
+    def _renew(self) -> None:
+        super()._renew()
+        self._flushing = False
+
+    def force_flush(self, context: Context) -> None:
+        context.raise_if_done()
+        if self._flushing and not self._is_shut_down:
+            return
+        self._flushing = True
+        try:
+            super().force_flush(context)
+        finally:
+            self._flushing = False
+
+
+class TakesLocksInTwoOrders(ReferenceExporter):
+    """Takes one lock inside another in a flush, and the other way round in shutdown."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        self._held, self._connection = threading.Lock(), threading.Lock()
+
+    def force_flush(self, context: Context) -> None:
+        with self._held, self._connection:
+            super().force_flush(context)
+
+    def shutdown(self, context: Context) -> None:
+        with self._connection, self._held:
+            pass
+        super().shutdown(context)
+
+
+class CheckThenSet(ReferenceExporter):
+    """Looks whether it is shut down, and then says that it is."""
+
+    def _close_for_calls(self) -> None:
+        self._refuse()
+        self._is_shut_down = True
+
+
+class FlagAfterDrain(BufferingExporter):
+    """Refuses exports only when its shutdown has delivered what it held."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        self._stopping = False
+
+    def _close_for_calls(self) -> None:
+        with self._state:
+            if self._stopping:
+                raise ExporterShutdownError("it is being shut down")
+            self._stopping = True
+
+    def _release(self, *, got: bool) -> None:
+        self._is_shut_down = True
+        super()._release(got=got)
+
+
+class TwoAtOnce(BufferingExporter):
+    """Has no turn for exports: no clause minds, for the contract has one caller of export at a time."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        self._refuse()
+        context.raise_if_done()
+        self._buffer = [*self._buffer, copy.deepcopy(metrics)]
