@@ -41,7 +41,7 @@ class UnlockedSwap(BufferingExporter):
 
 
 class SkipsBusyFlush(BufferingExporter):
-    """Leaves the delivery to another flush that is under way, and does not wait for it."""
+    """Leaves the delivery to another flush that is under way, if there is time, and does not wait for it."""
 
     _flushing = False
 
@@ -51,7 +51,7 @@ class SkipsBusyFlush(BufferingExporter):
 
     def force_flush(self, context: Context) -> None:
         context.raise_if_done()
-        if self._flushing and not self._is_shut_down:
+        if self._flushing and not self._is_shut_down and (context.remaining() or 0) > 60:  # noqa: PLR2004 - seconds
             return
         self._flushing = True
         try:
