@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     technique="P",
     check="nothing, unless it is to be used without a guard by several callers: then export under a lock",
     canary=LosesUpdate,
-    after=("EXP-01",),
+    after=("EXP-01", "EXP-03", "SHD-01"),
     needs=("read_back",),
 )
 def two_exports(case: Case) -> None:

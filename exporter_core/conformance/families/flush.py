@@ -141,7 +141,7 @@ def reported(case: Case) -> None:
     technique="P",
     check="take out what is held and replace it in one step, under the lock of export; take locks in one order",
     canary=UnlockedSwap,
-    after=("EXP-01",),
+    after=("EXP-01", "EXP-03", "SHD-01"),
     needs=("read_back",),
 )
 def concurrent(case: Case) -> None:

@@ -219,7 +219,7 @@ def second(case: Case) -> None:
     technique="P",
     check="look at the flag and set it in one step, under a lock",
     canary=CheckThenSet,
-    after=("SHD-07",),
+    after=("EXP-01", "EXP-03", "SHD-01", "SHD-07"),
 )
 def one_winner(case: Case) -> None:
     """Three shutdowns beside each other: one returns, the others raise the shutdown error; held data arrives once."""
@@ -254,7 +254,7 @@ def one_winner(case: Case) -> None:
     check="refuse exports before the last delivery begins, under the lock that export accepts under",
     canary=FlagAfterDrain,
     derived=True,
-    after=("SHD-01", "SHD-06"),
+    after=("EXP-03", "SHD-01", "SHD-06"),
     needs=("read_back",),
 )
 def accepted_or_refused(case: Case) -> None:
