@@ -166,7 +166,7 @@ def test_an_exporter_that_hangs_and_lies_after_shutdown_is_kept_in_order_by_the_
     (tmp_path / "rogue.py").write_text(textwrap.dedent(ROGUE))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     clauses = ("EXP-05", "EXP-06", "EXP-09", "EXP-10", "SHD-05", "SHD-06", "SHD-07")
-    report = check("rogue:Rogue", patterns=clauses, settings=Settings(patience=1))
+    report = check("rogue:Rogue", patterns=clauses, settings=Settings(patience=2))
     assert verdicts(report, "raw") == dict.fromkeys(clauses, Verdict.FAIL)
     assert verdicts(report, "guarded") == dict.fromkeys(clauses, Verdict.PASS)
 

@@ -287,7 +287,7 @@ def test_an_import_that_never_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_after_a_clause_that_leaves_something_behind_another_process_goes_on() -> None:
-    report = check("given:Stuck", patterns=["FLU-02", "SHD-07"], modes=["raw"], settings=Settings(patience=0.5))
+    report = check("given:Stuck", patterns=["FLU-02", "SHD-07"], modes=["raw"], settings=Settings(patience=2))
     assert report.run("FLU-02", "raw").tainted
     assert report.run("SHD-07", "raw").verdict is Verdict.PASS
 
