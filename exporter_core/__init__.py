@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from exporter_core.errors import ExporterNotFoundError as ExporterNotFoundError
     from exporter_core.errors import ExporterReentrancyError as ExporterReentrancyError
     from exporter_core.errors import ExporterShutdownError as ExporterShutdownError
+    from exporter_core.errors import MaskedCauseError as MaskedCauseError
     from exporter_core.errors import PartialSuccessError as PartialSuccessError
     from exporter_core.errors import PluginBlockedError as PluginBlockedError
     from exporter_core.errors import PluginLoadError as PluginLoadError
@@ -69,6 +70,7 @@ _MODULE_OF = {
     "ExporterNotFoundError": "errors",
     "ExporterReentrancyError": "errors",
     "ExporterShutdownError": "errors",
+    "MaskedCauseError": "errors",
     "PartialSuccessError": "errors",
     "PluginBlockedError": "errors",
     "PluginLoadError": "errors",
@@ -98,6 +100,7 @@ __all__ = [
     "ExporterShutdownError",
     "GuardedExporter",
     "InstrumentKind",
+    "MaskedCauseError",
     "PartialSuccessError",
     "PeriodicReader",
     "Pipeline",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import exporter_core
+from exporter_core import errors
 
 ROOT = Path(__file__).parent.parent
 PLUGIN_MODULES = sorted(ROOT.glob("plugins/*/exporter_core_*/**/*.py"))
@@ -36,6 +37,7 @@ PUBLIC = [
     "ExporterShutdownError",
     "GuardedExporter",
     "InstrumentKind",
+    "MaskedCauseError",
     "PartialSuccessError",
     "PeriodicReader",
     "Pipeline",
@@ -52,6 +54,10 @@ PUBLIC = [
 
 def test_the_public_names_are_these() -> None:
     assert exporter_core.__all__ == PUBLIC
+
+
+def test_every_exception_is_public() -> None:
+    assert set(errors.__all__) <= set(PUBLIC)
 
 
 def test_every_public_name_is_looked_up_in_the_module_that_type_checkers_read_it_from() -> None:

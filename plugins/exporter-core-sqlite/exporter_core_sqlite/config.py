@@ -15,7 +15,11 @@ __all__ = ["SqliteConfig"]
 
 def _absolute(path: Path) -> Path:
     """The path with ``~`` expanded and made absolute, so that a later change of directory does not move it."""
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - Path.resolve would follow symbolic links too
+    try:
+        expanded = path.expanduser()
+    except RuntimeError:
+        raise ValueError("expected a path whose home directory is known; write it out in place of ~") from None
+    return Path(os.path.abspath(expanded))  # noqa: PTH100 - Path.resolve would follow symbolic links too
 
 
 def _names_a_file(value: object) -> object:

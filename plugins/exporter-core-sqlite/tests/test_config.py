@@ -63,6 +63,7 @@ def test_making_an_exporter_touches_nothing(tmp_path):
         (":memory:", "a database in memory and SQLite URIs are not supported"),
         ("file:m.db?mode=memory", "a database in memory and SQLite URIs are not supported"),
         ("a\0b", "without NUL characters"),
+        ("~nobody-of-this-name/m.db", "a path whose home directory is known"),
         (5, "not a valid path"),
         (None, "not a valid path"),
     ],
