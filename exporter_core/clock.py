@@ -111,12 +111,18 @@ class MonotonicClock:
         signal.wait(timeout)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
-        """Call on the process's one daemon timer thread, which is started by the first call that needs it."""
+        """Call on a daemon timer thread; one that does not return holds up no other call."""
         return self._timer.call_at(when, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call on a daemon timer thread at once; on the calling one where no thread can be started any more."""
+        handle = self._timer.call_at(-math.inf, callback)
+        if not self._timer.started:
+            _fire(handle)
 
 
 class _TimerThread:
-    """Makes calls at their times, on one daemon thread.
+    """Makes calls at their times, on a daemon thread that has a successor take its place before it makes one.
 
     Calls come in through a deque and nothing here waits for a lock, since a signal handler may interrupt any of it.
     """
@@ -132,12 +138,15 @@ class _TimerThread:
         self._asleep_until = math.inf
         self._wake = Signal()
         self._starting = threading.Lock()
-        self._started = False
+        self._heap: list[tuple[float, int, TimerHandle]] = []
+        self._sequence = itertools.count()
+        self.started = False
+        """Whether there is a thread."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
         handle = TimerHandle(when, callback)
         self._incoming.append(handle)
-        if not self._started:
+        if not self.started:
             self._start()
         if when < self._asleep_until or len(self._incoming) > self._COMPACT_ABOVE:
             self._wake.set()
@@ -147,9 +156,9 @@ class _TimerThread:
         if not self._starting.acquire(blocking=False):
             return  # another thread is at it, or the very code that a signal handler has interrupted
         try:
-            if not self._started:
-                threading.Thread(target=self._run, name="exporter-core-timer", daemon=True).start()
-                self._started = True
+            if not self.started:
+                self._start_thread()
+                self.started = True
         except RuntimeError:
             # From Python 3.12 no thread starts while the interpreter exits. Waits are bounded without a timer; only
             # a callback for the deadline itself is not made any more.
@@ -157,9 +166,11 @@ class _TimerThread:
         finally:
             self._starting.release()
 
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._run, name="exporter-core-timer", daemon=True).start()
+
     def _run(self) -> None:
-        heap: list[tuple[float, int, TimerHandle]] = []
-        sequence = itertools.count()
+        heap, sequence = self._heap, self._sequence
         compact_above = self._COMPACT_ABOVE
         while True:
             # In this order: a call that comes in after the deque was emptied finds the signal that is waited for.
@@ -169,12 +180,21 @@ class _TimerThread:
                 handle = self._incoming.popleft()
                 heapq.heappush(heap, (handle.when, next(sequence), handle))
             if len(heap) > compact_above:
-                heap = [entry for entry in heap if entry[2].callback is not None]
+                heap[:] = [entry for entry in heap if entry[2].callback is not None]
                 heapq.heapify(heap)
                 compact_above = max(self._COMPACT_ABOVE, 2 * len(heap))
             now = time.monotonic()
             while heap and (heap[0][0] <= now or heap[0][2].callback is None):
-                _fire(heapq.heappop(heap)[2])
+                handle = heapq.heappop(heap)[2]
+                if handle.callback is None:
+                    continue
+                try:
+                    self._start_thread()
+                except RuntimeError:
+                    _fire(handle)  # none can be started any more: this one goes on by itself
+                else:
+                    _fire(handle)
+                    return
             self._asleep_until = until = heap[0][0] if heap else math.inf
             wake.wait(until - time.monotonic())
 

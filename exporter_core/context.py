@@ -177,7 +177,8 @@ class Context:
         calling thread when the context is done already. It should return quickly; what it raises is logged.
         """
         handle = DoneHandle(callback)
-        handle._stop_watching = self._watch(handle._fire)
+        if not self.done:
+            handle._stop_watching = self._watch(self._from_cancel(handle))
         if self.done:
             handle._fire()
         elif self._deadline is not None and self._deadline < math.inf:
@@ -226,7 +227,7 @@ class Context:
             if context._cancellation is not None:
                 self.raise_if_done()
             context = context._parent
-        child = _new(Context)  # as below, without the call
+        child = _new(CallContext)  # as below, without the call
         child._deadline = deadline
         child._parent = self
         child._clock = self._clock
@@ -236,7 +237,7 @@ class Context:
 
     def _with_deadline(self, deadline: float | None) -> Context:
         # Past __init__, whose check this deadline has passed, in half the time.
-        child = _new(Context)
+        child = _new(type(self))
         child._deadline = deadline
         child._parent = self
         child._clock = self._clock
@@ -278,10 +279,27 @@ class Context:
 
         return stop
 
+    def _from_cancel(self, handle: DoneHandle) -> Callable[[], object]:
+        """What calls this callback when a context is cancelled."""
+        return handle._fire
+
     def __repr__(self) -> str:
         remaining = self.remaining()
         limit = "no deadline" if remaining is None else f"{remaining:.3f} s remaining"
         return f"<Context {'done' if self.done else 'active'}, {limit}>"
+
+
+class CallContext(Context):
+    """What a guard hands to an exporter: the thread that cancels it, for the exporter's callbacks, is a timer thread.
+
+    Whoever cancels a call, or shuts the exporter down, is neither held up nor interrupted by what the exporter's
+    callbacks do.
+    """
+
+    __slots__ = ()
+
+    def _from_cancel(self, handle: DoneHandle) -> Callable[[], object]:
+        return lambda: MONOTONIC.call_soon(handle._fire)
 
 
 class DoneHandle:

@@ -16,7 +16,7 @@ from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Literal, Self
 
-from exporter_core.context import Context
+from exporter_core.context import CallContext, Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import (
     DeadlineExceededError,
@@ -316,7 +316,7 @@ class GuardedExporter:
     def _perform(self, operation: Literal["force_flush", "shutdown"], context: Context) -> None:
         lane: Lane = getattr(self._assembly, operation)
         started = context._clock.monotonic()
-        child = context.child()
+        child = CallContext(deadline=context.deadline, parent=context, clock=context._clock)
         call = lane.perform(
             getattr(self._assembly.hooks, operation),
             child,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from exporter_core.context import Context
@@ -316,6 +318,33 @@ def test_flush_runs_beside_a_hung_export_and_a_shutdown(guarded, runner, context
     shutdown.result(30)
     guard.force_flush(context)
     assert exporter.calls.count("force_flush") == 3
+
+
+@pytest.mark.parametrize("ending", ["cancel", "shutdown"])
+def test_whoever_ends_a_call_runs_none_of_the_exporters_callbacks(guarded, gate, metrics, in_thread, ending, until):
+    ran_on = []
+
+    def callback():
+        ran_on.append(threading.current_thread())
+        raise SystemExit(3)
+
+    def export(context, metrics):
+        context.child().on_done(callback)
+        gate.hold()
+
+    guard, call = guarded(FakeExporter(on_export=export)), Context.background()
+    exporting = in_thread(guard.export, call, metrics)
+    gate.await_entered()
+    if ending == "cancel":
+        call.cancel()
+    else:
+        with pytest.raises(DeadlineExceededError):
+            guard.shutdown(Context.with_timeout(0))
+    until(lambda: ran_on)
+    assert ran_on[0] is not threading.current_thread()
+    gate.open()
+    with pytest.raises(ContextCancelledError if ending == "cancel" else ExporterShutdownError):
+        exporting.result(30)
 
 
 def test_a_flush_that_waits_behind_a_hung_one_is_let_go(guarded, clock, context, gate, in_thread):
