@@ -240,6 +240,18 @@ def test_what_the_system_refuses_is_said_in_one_line(path, context, monkeypatch,
     assert message == f"cannot write to {path}: {words}"
 
 
+def test_a_file_system_without_locks_is_said_and_nothing_stays_open(path, context, monkeypatch):
+    def refuse(_descriptor, _operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    before = set(Path("/proc/self/fd").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        message = refused(path, context)
+    assert message == f"cannot write to {path}: the file system has no locks (flock)"
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
 def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(path):
     """The limit is a real one: the system writes as much as goes, and refuses the rest."""
     program = f"""if True:

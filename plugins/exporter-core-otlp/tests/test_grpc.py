@@ -238,6 +238,7 @@ def test_ctrl_c_ends_a_call_and_the_next_export_is_none_the_worse(sink):
         exporter, tokens = OtlpGrpcExporter(OtlpGrpcConfig(endpoint={sink.endpoint!r})), Tokens("interrupted")
         exporter.export(Context.with_timeout(60), tokens.batch(1).metrics)
         print("exported", flush=True)
+        input()
         threading.Thread(target=lambda: (input(), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()
         try:
             exporter.export(Context.with_timeout(60), tokens.batch(1).metrics)
@@ -251,6 +252,8 @@ def test_ctrl_c_ends_a_call_and_the_next_export_is_none_the_worse(sink):
     with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True) as process:
         assert process.stdout.readline() == "exported\n"
         with sink.shut() as gate:
+            process.stdin.write("\n")
+            process.stdin.flush()
             gate.await_entered()
             process.stdin.write("\n")
             process.stdin.flush()

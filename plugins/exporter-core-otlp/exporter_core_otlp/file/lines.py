@@ -126,9 +126,7 @@ class LineFile:
                     return
             finally:
                 self._locked_descriptor = None
-                # Closing would not do: a copy in a forked child would go on holding the lock.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-                os.close(descriptor)
+                _unlock_and_close(descriptor)
 
     def _leads_to(self, status: os.stat_result) -> bool:
         try:
@@ -204,6 +202,14 @@ def _lock(context: Context, descriptor: int) -> None:
         else:
             context.raise_if_done()
             return
+
+
+def _unlock_and_close(descriptor: int) -> None:
+    try:
+        # Closing alone would not do: a copy in a forked child would go on holding the lock.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 def _fsync_directory(path: Path) -> None:
