@@ -205,11 +205,13 @@ def test_histograms_of_one_metric_alike_or_not_parse_to_the_official_message(bui
         assert text_of(parse(encoder.encode(metrics).data)) == text_of(official(metrics))
 
 
-@pytest.mark.parametrize("odd", ["nothing", "value", "start", "exemplar", "attributes"])
+@pytest.mark.parametrize("odd", ["nothing", "time", "value", "start", "exemplar", "attributes"])
 def test_more_points_than_are_written_at_once_parse_to_the_official_message(build, official, parse, odd):
     points = [NumberDataPoint({"n": str(n)}, n, 7, n) for n in range(1100)]
     at = points[700]
-    if odd == "value":
+    if odd == "time":
+        points[700] = NumberDataPoint(at.attributes, at.start_time_unix_nano, 8, 1)
+    elif odd == "value":
         points[700] = NumberDataPoint(at.attributes, at.start_time_unix_nano, 7, 1.5)
     elif odd == "start":
         points[700] = NumberDataPoint(at.attributes, None, 7, 1)
