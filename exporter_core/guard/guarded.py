@@ -12,6 +12,7 @@ import threading
 import warnings
 import weakref
 from functools import partial
+from inspect import CORO_CREATED, getcoroutinestate
 from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Literal, Self
@@ -449,8 +450,12 @@ def _nothing() -> None:
 
 
 def _close_coroutine(result: object) -> None:
-    """A coroutine that a plain function returned would warn that nobody awaited it."""
-    if type(result) is CoroutineType:  # isinstance() would ask the plugin's object for its __class__
+    """A coroutine that a plain function returned would warn that nobody awaited it.
+
+    One that has begun would not, and closing it would run its code here.
+    """
+    # isinstance() would ask the plugin's object for its __class__.
+    if type(result) is CoroutineType and getcoroutinestate(result) == CORO_CREATED:
         result.close()
 
 

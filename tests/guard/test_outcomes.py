@@ -6,8 +6,10 @@ import asyncio
 import concurrent.futures
 import copy
 import gc
+import inspect
 import pickle
 import traceback
+import types
 
 import pytest
 
@@ -295,6 +297,27 @@ def test_an_answer_other_than_none_is_a_failure(guarded, runner, operation, answ
         call(guard, operation, context, metrics)
     assert guard.stats().exports_ok == 0
     gc.collect()  # a coroutine that nobody awaited warns, and warnings are errors
+
+
+@runners
+def test_a_coroutine_that_has_begun_is_not_closed_since_that_runs_its_code(guarded, runner, context, metrics):
+    @types.coroutine
+    def paused():
+        yield
+
+    async def waiting():
+        await paused()
+
+    def export(*_):
+        begun.send(None)
+        return begun
+
+    begun = waiting()
+    guard = guarded(FakeExporter(on_export=export), runner=runner)
+    with pytest.raises(ExporterError, match="export: returned coroutine"):
+        guard.export(context, metrics)
+    assert inspect.getcoroutinestate(begun) == inspect.CORO_SUSPENDED
+    begun.close()
 
 
 # --- observers -------------------------------------------------------------------------------------------------------
