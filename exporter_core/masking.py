@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar, cast, final
 from urllib.parse import quote, quote_plus, unquote
 
 from exporter_core.errors import ExporterCoreError, MaskedCauseError
@@ -19,7 +19,9 @@ from exporter_core.errors import ExporterCoreError, MaskedCauseError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["MASK", "Masker", "Told", "cause_of", "describe", "masker_for"]
+__all__ = ["MASK", "Masker", "Told", "cause_of", "describe", "is_a", "masker_for", "name_of_type"]
+
+_T = TypeVar("_T")
 
 MASK: Final = "***"
 """What stands in the place of a secret."""
@@ -39,6 +41,10 @@ _CREDENTIAL_NAME: Final = (
 _CREDENTIAL_FIELD: Final = re.compile(rf"(?:{_CREDENTIAL_NAME})", re.IGNORECASE)
 _HEADER_FIELD: Final = re.compile(r"[\w-]*(?:headers?|cookies?)(?:[_-][\w-]*)?|metadata", re.IGNORECASE)
 _NO_CREDENTIAL: Final = re.compile(r".*[_-](?:file|path|url|uri|env|name|id|type|ttl|seconds|timeout)", re.IGNORECASE)
+
+# As the interpreter has them, whatever a plugin's classes say.
+_NAME: Final = type.__dict__["__name__"]
+_TRACEBACK: Final = BaseException.__dict__["__traceback__"]
 
 # Each pattern's group "secret" is what is masked. They are narrow enough to leave "token: expected a string" alone.
 _ALWAYS: Final = tuple(
@@ -108,6 +114,7 @@ def masker_for(config: BaseModel | Mapping[str, object] | None) -> Masker:
     return Masker(_secrets_in(config, name=""))
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Told:
     """An error with its own words, taken down where it was raised.
@@ -137,10 +144,10 @@ def describe(error: BaseException | Told, masker: Masker) -> str:
     Errors of this package go without their type, because their messages are written for people. Never raises for what
     the error's own ``__str__`` does.
     """
-    error, text = (error.error, error.text) if isinstance(error, Told) else (error, _message_of(error))
+    error, text = (error.error, error.text) if type(error) is Told else (error, _message_of(error))
     text = " ".join(masker(text).split())  # in this order: a secret may have two spaces in a row
-    if not isinstance(error, ExporterCoreError) or not text:
-        name = type(error).__name__
+    if not is_a(error, ExporterCoreError) or not text:
+        name = name_of_type(error)
         text = f"{name}: {text}" if text else name
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
@@ -151,11 +158,22 @@ def cause_of(error: BaseException | Told, masker: Masker) -> BaseException:
     The whole chain counts, since a traceback prints the whole of it: causes, contexts, notes, members of groups. One
     that is too long to be searched is stood in for, too.
     """
-    told = error if isinstance(error, Told) else Told.of(error)
+    told = error if type(error) is Told else Told.of(error)
     if told.printed is not None and all(masker(text) == text for text in told.printed):
         return told.error
     stand_in = MaskedCauseError(describe(told, masker))
-    return stand_in.with_traceback(told.error.__traceback__)  # source lines, which hold no values
+    return stand_in.with_traceback(_TRACEBACK.__get__(told.error))  # source lines, which hold no values
+
+
+def is_a(value: object, *kinds: type[_T]) -> TypeGuard[_T]:
+    """What isinstance() says of a value of a plugin's, without asking the value itself, whose code that would run."""
+    return issubclass(type(value), kinds)
+
+
+def name_of_type(value: object) -> str:
+    """The name of a value's type, without asking a metaclass of a plugin's."""
+    name: str = _NAME.__get__(type(value))
+    return name
 
 
 def _message_of(error: BaseException) -> str:
@@ -172,7 +190,7 @@ def _printed(error: BaseException) -> tuple[str, ...] | None:
     try:
         for number, one in enumerate(_chain(error), 1):
             texts = [_shown(text) for text in (one, *getattr(one, "__notes__", ()))]
-            if isinstance(one, SyntaxError):
+            if is_a(one, SyntaxError):
                 texts.append(_shown(one.text))  # the faulty line of source
             left -= sum(map(len, texts))
             if left < 0 or number > _CHAIN:
@@ -201,7 +219,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         found.add(id(one))
         yield one
         waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__]
-        if isinstance(one, BaseExceptionGroup):
+        if is_a(one, BaseExceptionGroup):
             waiting += one.exceptions
 
 

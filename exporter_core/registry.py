@@ -17,7 +17,7 @@ from exporter_core.errors import ConfigError, ConfigProblem, ContractError, Plug
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
 from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded, unbounded
-from exporter_core.masking import Masker, Told, cause_of, describe, masker_for
+from exporter_core.masking import Masker, Told, cause_of, describe, is_a, masker_for
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _bounded(
 
 
 def _failed(title: str, told: Told, masker: Masker) -> SetupError:
-    if isinstance(told.error, ContractError):
+    if is_a(told.error, ContractError):
         problems = masker(told.text).splitlines()
         return ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))
     return PluginLoadError(f"{title} cannot be loaded: {describe(told, masker)}")

@@ -18,7 +18,7 @@ from exporter_core.guard.hooks import bind
 from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
 from exporter_core.guard.outcomes import is_hosts_own
 from exporter_core.guard.verifier import asynchronous_operations, verify
-from exporter_core.masking import Told
+from exporter_core.masking import Told, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,11 +166,11 @@ def _build(
         raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
     if call.told is not None:
         error, told = call.told.error, call.told
-        if isinstance(error, _PluginError):
+        if type(error) is _PluginError:
             told = error.told
         elif is_hosts_own(error, inline=inline):
             raise error
-        elif isinstance(error, ContractError):
+        elif is_a(error, ContractError):
             lines = [reporter.describe(ContractError(line)) for line in told.text.splitlines()]
             raise ContractError("\n".join(f"{title} does not fit the contract: {line}" for line in lines)) from None
         raise PluginLoadError(f"{title} cannot be built: {reporter.describe(told)}") from reporter.cause(told)

@@ -20,7 +20,7 @@ from exporter_core.errors import (
 )
 from exporter_core.exporter import Destination
 from exporter_core.guard.calls import Call, Outcome
-from exporter_core.masking import Told, cause_of, describe
+from exporter_core.masking import Told, cause_of, describe, is_a, name_of_type
 from exporter_core.observing import Observation
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ _E = TypeVar("_E", bound=ExporterError)
 def is_hosts_own(error: BaseException | None, *, inline: bool) -> bool:
     """Whether the error may be the host's, such as Ctrl-C: inline on the main thread it looks like a plugin's."""
     return (
-        isinstance(error, KeyboardInterrupt | SystemExit)
-        and inline
-        and threading.current_thread() is threading.main_thread()
+        is_a(error, KeyboardInterrupt, SystemExit) and inline and threading.current_thread() is threading.main_thread()
     )
 
 
@@ -77,7 +75,7 @@ class Reporter:
         if outcome is Outcome.ABANDONED:
             return self._abandoned(operation, over, active=active)
         if call.told is None:
-            kind = type(call.result).__name__
+            kind = name_of_type(call.result)
             return self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
         raised = self._error_raised(operation, call.told, call, over, active=active)
         raised.__cause__ = self.cause(call.told)
@@ -100,15 +98,15 @@ class Reporter:
     ) -> BaseException:
         """What becomes of an error that the plugin raised."""
         error = told.error
-        if isinstance(error, DeadlineExceededError | ContextCancelledError | CancelledError):
+        if is_a(error, DeadlineExceededError, ContextCancelledError, CancelledError):
             if over is not None:
                 return self._again(operation, over, "gave up")
             if call.context.done and not active:
                 return self.shut_down(operation, " while it was running")
-        if isinstance(error, ExporterShutdownError) and operation == "export" and not active:
+        if is_a(error, ExporterShutdownError) and operation == "export" and not active:
             return self.shut_down(operation)
         text = self.describe(told)
-        if isinstance(error, PartialSuccessError):
+        if is_a(error, PartialSuccessError):
             rejected = _rejected(error, call.points)
             text = f"{text} ({rejected} data points were rejected)"
             return self.error(PartialSuccessError, operation, text, rejected_points=rejected)
@@ -134,10 +132,10 @@ class Reporter:
         points, told = call.points or 0, call.told
         if told is not None:
             error = told.error
-            accepted = points - _rejected(error, points) if isinstance(error, PartialSuccessError) else 0
+            accepted = points - _rejected(error, points) if is_a(error, PartialSuccessError) else 0
             return self.describe(told), accepted
         if call.result is not None:
-            return f"returned {type(call.result).__name__}; it has to return None, or raise", 0
+            return f"returned {name_of_type(call.result)}; it has to return None, or raise", 0
         return None, points
 
     # --- for people and observers --------------------------------------------------------------------------------
@@ -168,6 +166,6 @@ def _rejected(error: PartialSuccessError, points: int | None) -> int:
     """How many points were rejected, as the plugin says it but within reason."""
     # As PartialSuccessError keeps it: a subclass's property would be the plugin's code.
     rejected = object.__getattribute__(error, "__dict__").get("rejected_points")
-    if not isinstance(rejected, int) or rejected < 0:
+    if type(rejected) is not int or rejected < 0:
         return points or 0
     return rejected if points is None else min(rejected, points)

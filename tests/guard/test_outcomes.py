@@ -8,6 +8,7 @@ import copy
 import gc
 import inspect
 import pickle
+import threading
 import traceback
 import types
 
@@ -97,6 +98,37 @@ def test_what_would_end_the_host_does_not(guarded, operation, error, context, me
     with pytest.raises(ExporterError, match=f"{operation} failed: {type(error).__name__}") as caught:
         call(guard, operation, context, metrics)
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("base", [Exception, PartialSuccessError])
+@pytest.mark.parametrize("secret", ["", "hunter2"])
+def test_no_code_of_a_plugins_error_runs_in_the_callers_place(guarded, context, metrics, base, secret):
+    ran_on = []
+
+    class Meta(type):
+        @property
+        def __name__(cls):
+            ran_on.append(threading.current_thread())
+            return "WatchedError"
+
+    class WatchedError(base, metaclass=Meta):
+        def __init__(self):
+            Exception.__init__(self, f"no route {secret}")
+
+        def __getattribute__(self, name):
+            ran_on.append(threading.current_thread())
+            return super().__getattribute__(name)
+
+    def export(context, metrics):
+        raise WatchedError
+
+    guard, error = guarded(FakeExporter(on_export=export), masker=Masker(["hunter2"])), None
+    try:
+        guard.export(context, metrics)
+    except ExporterError as raised:
+        error, ran = str(raised), list(ran_on)
+    assert "no route" in error
+    assert threading.current_thread() not in ran
 
 
 def test_the_lane_goes_on_after_a_failure(guarded, context, metrics):
