@@ -8,18 +8,25 @@ lacks are downloaded with apt and unpacked. Exit code 1, and what to do, where t
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 TOOLS = Path(__file__).parents[1] / ".tools"
 HOME = TOOLS / "chromium"
 OWN = HOME / "run"
 """Starts the one in ``.tools``."""
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
+FONTS = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig><dir>{folder}</dir><cachedir>{cache}</cachedir></fontconfig>
+"""
 WAY_OUT = (
     "no Chromium: install one (apt-get install chromium) or name one in CHROMIUM; the tests of the HTML report need it"
 )
@@ -107,11 +114,13 @@ def command(words: list[str], place: Path) -> str:
 def write_start(root: Path) -> None:
     """Write the program that starts it with the libraries and, where the machine has none, the fonts beside it."""
     own = root / "usr/lib/chromium"
-    libraries = sorted({str(path.parent) for path in root.rglob("*.so*") if not path.is_relative_to(own)})
-    fonts = root / "etc/fonts"
+    found = (path for path in root.rglob("*.so*") if re.search(r"\.so(\.\d+)*$", path.name))
+    libraries = sorted({str(path.parent) for path in found if not path.is_relative_to(own)})
     lines = ["#!/bin/sh", f"export LD_LIBRARY_PATH={shlex.quote(os.pathsep.join(libraries))}"]
-    if fonts.is_dir() and not Path("/etc/fonts/fonts.conf").exists():
-        lines.append(f"export FONTCONFIG_SYSROOT={shlex.quote(str(root))}")
+    if not Path("/etc/fonts/fonts.conf").exists():
+        fonts = HOME / "fonts.conf"
+        fonts.write_text(FONTS.format(folder=escape(str(root / "usr/share/fonts")), cache=escape(str(HOME / "fonts"))))
+        lines.append(f"export FONTCONFIG_FILE={shlex.quote(str(fonts))}")
     lines.append(f'exec {shlex.quote(str(root / "usr/lib/chromium/chromium"))} "$@"')
     OWN.write_text("\n".join(lines) + "\n", encoding="utf-8")
     OWN.chmod(0o755)

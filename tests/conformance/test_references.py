@@ -1,10 +1,12 @@
 """The reference exporters keep every clause, raw and guarded, and every canary dies."""
 
+import jsonschema
 import pytest
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.engine import check
 from exporter_core.conformance.mutants import MUTANTS
+from exporter_core.conformance.report import as_json, json_schema
 from exporter_core.conformance.running import Settings
 from exporter_core.conformance.verdicts import Verdict
 
@@ -22,6 +24,7 @@ FEW = Settings(schedules=8)
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_a_reference_exporter_keeps_every_clause(exporter: str) -> None:
     report = check(f"exporter_core.conformance.reference:{exporter}", settings=FEW)
+    jsonschema.Draft202012Validator(json_schema()).validate(as_json(report))
     unseen = ON_A_LOOP if exporter == "AsyncExporter" else set()
     assert {key for key, run in report.runs.items() if run.verdict is Verdict.UNOBSERVABLE} == unseen
     other = {

@@ -132,12 +132,12 @@ def test_the_readmes_typo_is_reported_as_it_says(tmp_path: Path) -> None:
     assert ran.stderr in blocks(readme, "text")
 
 
-def test_the_layout_names_every_module_of_the_core() -> None:
+def test_the_layout_names_every_public_module_of_the_core() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Layout")[2].partition("\n## ")[0]
     modules = {
         path.name + "/" * path.is_dir()
         for path in (ROOT / "exporter_core").iterdir()
-        if path.name not in {"__init__.py", "__main__.py", "__pycache__", "py.typed"}
+        if not path.name.startswith("_") and path.name != "py.typed"
     }
     named = {name.removeprefix("exporter_core/") for name in re.findall(r"`([\w/.]+)`", table)}
     assert modules - named == set()

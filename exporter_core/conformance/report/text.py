@@ -38,6 +38,7 @@ _WORDS: dict[Verdict | None, str] = {
 }
 _FIRST = (Verdict.FAIL, Verdict.KIT_ERROR, Verdict.INCONCLUSIVE)
 """The verdicts that are told before the matrix, in this order; a BLOCKED clause names the one that failed."""
+_MARKS = "† follows from the contract   ‡ Python hygiene, never decides"
 _SAID = 4  # events of a timeline that are shown
 _LABEL = 11  # columns of a label and what is before it
 
@@ -53,8 +54,7 @@ def as_text(report: Report, *, colour: bool = False, strict: bool = False, width
                 if run is not None and run.verdict is verdict:
                     out += ["", *_told(report, clause, run, paint, width)]
     out += ["", *_matrix(report, paint, width)]
-    python = "‡ Python hygiene, never decides"
-    out.append(paint(_DIM, f"† follows from the contract   {python}"))
+    out.append(paint(_DIM, _MARKS))
     return "\n".join(out) + "\n"
 
 
