@@ -114,6 +114,10 @@ class MonotonicClock:
         """Call on a daemon timer thread; one that does not return holds up no other call."""
         return self._timer.call_at(when, callback)
 
+    def prepare(self) -> None:
+        """Have the timer thread exist, for a :meth:`call_soon` at interpreter exit, where none can be started."""
+        self._timer.start()
+
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call on a daemon timer thread at once; on the calling one where no thread can be started any more."""
         handle = self._timer.call_at(-math.inf, callback)
@@ -146,17 +150,17 @@ class _TimerThread:
     def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
         handle = TimerHandle(when, callback)
         self._incoming.append(handle)
-        if not self.started:
-            self._start()
+        self.start()
         if when < self._asleep_until or len(self._incoming) > self._COMPACT_ABOVE:
             self._wake.set()
         return handle
 
-    def _start(self) -> None:
-        if not self._starting.acquire(blocking=False):
+    def start(self) -> None:
+        """Start the thread, if there is none yet and there can be one."""
+        if self.started or not self._starting.acquire(blocking=False):
             return  # another thread is at it, or the very code that a signal handler has interrupted
         try:
-            if not self.started:
+            if not self.started:  # another thread has, meanwhile
                 self._start_thread()
                 self.started = True
         except RuntimeError:

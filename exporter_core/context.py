@@ -299,6 +299,7 @@ class CallContext(Context):
     __slots__ = ()
 
     def _from_cancel(self, handle: DoneHandle) -> Callable[[], object]:
+        MONOTONIC.prepare()
         return lambda: MONOTONIC.call_soon(handle._fire)
 
 
