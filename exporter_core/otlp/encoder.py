@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from exporter_core.otlp.json_format import Json
 from exporter_core.otlp.planning import DroppedPoint, Kept, Plan
 from exporter_core.otlp.protobuf import Protobuf
-from exporter_core.otlp.request import Cutter, Level, serialize
+from exporter_core.otlp.request import Cutter, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,21 +44,19 @@ class Requests:
         omitted: resource and scope attributes that the format cannot hold, a line each; their points are sent.
     """
 
-    def __init__(
-        self, requests: list[Level], separator: bytes, dropped: list[DroppedPoint], omitted: list[str]
-    ) -> None:
-        self._requests, self._separator = requests, separator
-        self.points = sum(map(len, requests))
+    def __init__(self, layouts: list[Layout], dropped: list[DroppedPoint], omitted: list[str]) -> None:
+        self._layouts = layouts
+        self.points = sum(layout.points for layout in layouts)
         self.dropped = tuple(dropped)
         self.omitted = tuple(omitted)
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return len(self._layouts)
 
     def __iter__(self) -> Iterator[Encoded]:
         """Each request; what was dropped or omitted stands with the whole."""
-        for request in self._requests:
-            yield Encoded(serialize(request, self._separator), len(request))
+        for layout in self._layouts:
+            yield Encoded(layout.serialize(), layout.points)
 
 
 class Encoder:
@@ -90,14 +88,13 @@ class Encoder:
     def encode(self, metrics: MetricsData) -> Encoded:
         """Metrics as one request, and what the format could not hold."""
         plan = self._plan(metrics)
-        data = serialize(plan.request, self._form.separator)
-        return Encoded(data, len(plan.request), tuple(plan.dropped), tuple(plan.omitted))
+        layout = Layout(plan.request, self._form.separator)
+        return Encoded(layout.serialize(), layout.points, tuple(plan.dropped), tuple(plan.omitted))
 
     def split(self, metrics: MetricsData, *, max_points: int | None = None, max_bytes: int | None = None) -> Requests:
         """Metrics as requests within limits, each with at least one data point; nothing is encoded twice.
 
-        Resource, scope and metric are repeated in every request that has points of them. Metrics without points are
-        left out.
+        Resource, scope and metric are repeated in every request that has points of them.
 
         Args:
             metrics: the data.
@@ -112,11 +109,17 @@ class Encoder:
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} is at least 1, not {limit}")
         plan = self._plan(metrics)
-        cutter = Cutter(plan.request, self._form.separator, max_points, max_bytes)
+        separator = self._form.separator
+        whole = Layout(plan.request, separator)
+        if not whole.points:
+            return Requests([], plan.dropped, plan.omitted)
+        if whole.points <= (max_points or whole.points) and whole.size <= (max_bytes or whole.size):
+            return Requests([whole], plan.dropped, plan.omitted)
+        cutter = Cutter(plan.request, separator, max_points, max_bytes)
         for name, size in cutter.dropped:
             reason = f"a point of {size} bytes does not fit a request of at most {max_bytes} bytes"
             plan.dropped.append(DroppedPoint(name, reason))
-        return Requests(cutter.requests, self._form.separator, plan.dropped, plan.omitted)
+        return Requests([Layout(request, separator) for request in cutter.requests], plan.dropped, plan.omitted)
 
     def _plan(self, metrics: MetricsData) -> Plan:
         plan = Plan(metrics, self._form, self._kept, trusted=self._trusted, room=self._max_series)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NOT_ALIKE = (ValueError, OverflowError, TypeError, AttributeError, struct.error)
 _UNREADABLE = (ValueError, TypeError, AttributeError)
+_FEW = 4  # fewer points are written faster one by one
 Key = tuple[object, ...]
 
 
@@ -38,7 +39,7 @@ class Kept:
 
     Attributes:
         series: the encoded attributes, by resource, scope and metric.
-        frames: the encoded frames, with the identical immutable values that they were made of.
+        frames: the encoded frames, with the immutable values that they were made of.
     """
 
     __slots__ = ("frames", "series")
@@ -70,6 +71,7 @@ class Plan:
         self.kept = Kept()
         self.dropped: list[DroppedPoint] = []
         self.omitted: list[str] = []
+        self._met: dict[Key, int] = {}
         self.request = Level(form.request)
         for position, resource_metrics in enumerate(metrics.resource_metrics):
             self.request.parts.append(self._resource((position,), resource_metrics))
@@ -106,17 +108,15 @@ class Plan:
         proof = (scope is None, name, version, url, *chain.from_iterable(attributes.items()))
         level = Level(self._frame(key, proof, make))
         for metric in data.metrics:
-            run = self._metric((key[0], _hashable(name), _hashable(metric.name)), metric)
+            run = self._metric(self._numbered((key[0], _hashable(name), _hashable(metric.name))), metric)
             if run is not None:
                 level.parts.append(run)
         return level
 
     def _frame(self, key: Key, proof: Key, make: Callable[[], tuple[Frame, Stability]]) -> Frame:
-        """The frame of the last encoding if it was made of the identical things, else one made anew."""
-        while key in self.kept.frames:
-            key = (*key, None)
+        """The frame of the last encoding if it was made of the same things, else one made anew."""
         old = self._old.frames.get(key)
-        if old is not None and len(old[0]) == len(proof) and all(map(is_, old[0], proof)):
+        if old is not None and _unchanged(old[0], proof):
             self.kept.frames[key] = old
             return old[1]
         omitted = len(self.omitted)
@@ -124,6 +124,11 @@ class Plan:
         if stability is Stability.IDENTITY and len(self.omitted) == omitted:
             self.kept.frames[key] = proof, frame
         return frame
+
+    def _numbered(self, key: Key) -> Key:
+        """A key of its own for each metric, also where several have one name in scopes of one name."""
+        self._met[key] = number = self._met.get(key, 0) + 1
+        return (*key, number)
 
     def _metric(self, key: Key, metric: Metric) -> Run | None:
         data = metric.data
@@ -134,12 +139,10 @@ class Plan:
         points = data.data_points
         try:
             frame = self._metric_frame(key, metric)
-        except UnencodableError as error:
+        except _UNREADABLE as error:
             for _ in points:
                 self._drop(metric, str(error))
             return None
-        while key in self.kept.series:
-            key = (*key, None)
         encoded = self._points(key, kind, metric, points) if points else ListedPoints([], b"")
         if points and not len(encoded):
             return None
@@ -155,7 +158,7 @@ class Plan:
             getattr(data, "aggregation_temporality", None),
             getattr(data, "is_monotonic", None),
         )
-        return self._frame(("metric", *key), proof, lambda: (self._form.metric(metric), Stability.IDENTITY))
+        return self._frame(key, proof, lambda: (self._form.metric(metric), Stability.IDENTITY))
 
     def _points(self, key: Key, kind: Kind, metric: Metric, points: Sequence[Any]) -> Points:
         tails = self._tails(kind, points)
@@ -172,6 +175,8 @@ class Plan:
     @staticmethod
     def _tails(kind: Kind, points: Sequence[Any]) -> Tails | None:
         """The tails of all points at once; None where they are not alike in shape, or one cannot be encoded."""
+        if len(points) < _FEW:
+            return None
         try:
             return None if [1 for point in points if point.exemplars] else kind.tails(points)
         except _NOT_ALIKE:
@@ -225,6 +230,16 @@ class Plan:
 
     def _drop(self, metric: Metric, reason: str) -> None:
         self.dropped.append(DroppedPoint(metric.name, reason))
+
+
+def _unchanged(old: Key, proof: Key) -> bool:
+    """Whether these are the same immutable things, or equal texts."""
+    if len(old) != len(proof):
+        return False
+    return all(map(is_, old, proof)) or all(
+        one is other or (type(one) is str and type(other) is str and one == other)
+        for one, other in zip(old, proof, strict=True)
+    )
 
 
 def _hashable(name: object) -> str | None:

@@ -93,28 +93,38 @@ class Level:
 _Path = tuple[Level, ...]
 
 
-def serialize(request: Level, separator: bytes) -> bytes:
-    """The bytes of a request, of which no second copy is made.
+class Layout:
+    """A request whose every byte has its place.
 
     Args:
         request: the outermost level.
         separator: stands between siblings.
+
+    Attributes:
+        size: its bytes.
+        points: the data points in it.
     """
-    pieces: list[bytes | Run] = []
-    size = _lay(request, separator, pieces)
-    if not size:
-        return b""
-    out = io.BytesIO()
-    out.seek(size - 1)
-    out.write(b"\0")  # all of its room at once
-    out.seek(0)
-    for piece in pieces:
-        if isinstance(piece, Run):
-            for part in piece.points.write(piece.start, piece.stop):
-                out.write(part)
-        else:
-            out.write(piece)
-    return out.getvalue()
+
+    def __init__(self, request: Level, separator: bytes) -> None:
+        self._pieces: list[bytes | Run] = []
+        self.size = _lay(request, separator, self._pieces)
+        self.points = len(request)
+
+    def serialize(self) -> bytes:
+        """The bytes, of which no second copy is made."""
+        if not self.size:
+            return b""
+        out = io.BytesIO()
+        out.seek(self.size - 1)
+        out.write(b"\0")  # all of its room at once
+        out.seek(0)
+        for piece in self._pieces:
+            if isinstance(piece, Run):
+                for part in piece.points.write(piece.start, piece.stop):
+                    out.write(part)
+            else:
+                out.write(piece)
+        return out.getvalue()
 
 
 def _lay(level: Level, separator: bytes, pieces: list[bytes | Run]) -> int:

@@ -4,7 +4,7 @@ Knows nothing of metrics. Source: https://protobuf.dev/programming-guides/encodi
 """
 
 MAX_VARINT_BYTES = 10
-VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+LENGTH = 2  # the wire type of what has a length before it
 
 _UINT64 = 1 << 64
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1

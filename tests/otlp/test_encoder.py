@@ -170,6 +170,27 @@ def test_whatever_changes_around_the_points_is_encoded_as_it_is(build, make_enco
         assert encoder.encode(metrics).data == make_encoder().encode(metrics).data
 
 
+@both
+def test_scopes_of_one_name_with_metrics_of_one_name_are_kept_apart(build, make_encoder):
+    def metrics(tenants):
+        scopes = [
+            ScopeMetrics(InstrumentationScope("s", "1", "", {"tenant": tenant}), [build.counter(build.point({}))], "")
+            for tenant in tenants
+        ]
+        return MetricsData([ResourceMetrics(Resource({}), scopes, "")])
+
+    encoder = make_encoder()
+    for tenants in ("abc", "abc", "bc", "cb"):
+        assert encoder.encode(metrics(tenants)).data == make_encoder().encode(metrics(tenants)).data
+
+
+def test_a_metric_without_a_temporality_is_dropped_point_by_point(build):
+    metric = Metric("odd", "", "", Sum([build.point({})], None, is_monotonic=True))
+    encoded = Encoder().encode(build.data(metric, build.counter(build.point({}))))
+    assert [point.metric for point in encoded.dropped] == ["odd"]
+    assert encoded.points == 1
+
+
 def test_a_resource_attribute_changed_in_place_is_seen(build, official, parse):
     metrics = build.sums({})
     inner = metrics.resource_metrics[0].resource._attributes._dict
