@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from exporter_core.conformance.clause import FAMILIES, TECHNIQUES, clauses, in_order
 from exporter_core.conformance.mutants import MUTANTS
+from exporter_core.conformance.readers import reader_clauses
 from exporter_core.contract import CONTRACT_VERSION
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ __all__ = ["catalogue"]
 _HEAD = """\
 # The clauses of the exporter contract
 
-What [the checker](conformance.md) checks: {count} clauses of contract version {contract}, {levels}. `make clauses`
-writes this page from the clauses themselves; `exporter-core check --explain ID` says the same of one.
+What [the checker](conformance.md) checks: {count} clauses of contract version {contract}, {levels}; and {readers} about
+readers, which `--readers` checks. `make clauses` writes this page from the clauses themselves; `exporter-core check
+--explain ID` says the same of one.
 
 MUST decides whether an exporter is conformant, SHOULD does so under `--strict`, INFO never. † follows from the contract
 without standing in it. ‡ is Python hygiene, which never decides. Identifiers are never reused or renumbered.
@@ -39,14 +41,16 @@ exporters, wrong on purpose, that the checker's own tests hold the clause to.
 def catalogue() -> str:
     """The page."""
     found = in_order(clauses())
-    return "\n".join([_head(found), *_table(found), *_families(found)])
+    readers = in_order(reader_clauses())
+    return "\n".join([_head(found, readers), *_table([*found, *readers]), *_families([*found, *readers])])
 
 
-def _head(found: Sequence[Clause]) -> str:
+def _head(found: Sequence[Clause], readers: Sequence[Clause]) -> str:
     levels = Counter(one.level for one in found)
     return _HEAD.format(
         count=len(found),
         contract=CONTRACT_VERSION,
+        readers=len(readers),
         levels=", ".join(f"{levels[level]} {level}" for level in ("MUST", "SHOULD", "INFO") if levels[level]),
         techniques="\n".join(f"- *{letter}*: {what}" for letter, what in TECHNIQUES.items()),
     )

@@ -35,6 +35,7 @@ def browser() -> Browser:
         [sys.executable, ROOT / ".ci" / "browser.py"], capture_output=True, text=True, timeout=100, check=False
     )
     assert found.returncode == 0, found.stderr
+    expect.set_options(timeout=60_000)  # milliseconds; ends what fails
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found.stdout.strip(), args=FLAGS)
         yield browser
