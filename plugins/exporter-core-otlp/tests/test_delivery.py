@@ -101,6 +101,14 @@ def test_one_refused_request_of_several_does_not_keep_the_others_from_going(sink
     assert [point.value for point in sink.points()] == [0, 1, 4, 6, 7]
 
 
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+def test_points_that_the_server_refuses_are_counted(sink, make_exporter, context, data_of, encoding):
+    sink.script(then="partial:2")
+    with pytest.raises(PartialSuccessError, match="2 of 3 points were not taken: scripted") as caught:
+        make_exporter(sink.endpoint, encoding=encoding).export(context, data_of([1, 2, 3]))
+    assert caught.value.rejected_points == 2
+
+
 def test_when_there_is_no_time_for_another_attempt_the_requests_that_follow_are_not_tried(
     sink, make_exporter, context, data_of
 ):
