@@ -69,13 +69,16 @@ def plot(path: Path, title: str, x_label: str, y_label: str, lines: Mapping[str,
         y = y_at(10.0**power)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_short(10.0**power)}</text>')
-    taken: list[float] = []
+    labels: list[float] = []
     colours = dict(zip(lines, COLOURS, strict=False))
-    for name, points in sorted(lines.items(), key=lambda line: y_at(line[1][-1][1])):
-        colour = colours[name]
+    by_height = sorted(lines.items(), key=lambda line: y_at(line[1][-1][1]))
+    for _, points in by_height:
+        beside = y_at(points[-1][1]) + 4
+        labels.append(max(beside, labels[-1] + 16) if labels else beside)
+    below = max(0.0, labels[-1] - bottom)  # where lines end low, their names move up together
+    for (name, points), place in zip(by_height, labels, strict=True):
+        colour, label = colours[name], place - below
         at = [(x_at(x), y_at(y)) for x, y in points]
-        label = max(at[-1][1] + 4, taken[-1] + 16) if taken else at[-1][1] + 4
-        taken.append(label)
         drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
         parts.append(f'<path class="line" stroke="{colour}" d="M{drawn}"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in at]
