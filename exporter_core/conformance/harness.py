@@ -65,6 +65,8 @@ class Harness(ABC):
     """Whether :meth:`shut` and :meth:`open` work."""
     real: ClassVar[bool] = False
     """Whether the backend is a real one, whose data a broken exporter would spoil."""
+    sockets: ClassVar[bool] = False
+    """Whether the backend is reached over sockets: who waits for one, the deterministic scheduler does not see."""
     tier: ClassVar[Literal["wire", "probe"]] = "probe"
     """How deliveries are seen: by a sink of the kit's, or by the harness's own look into its backend."""
     secret: ClassVar[str | None] = None

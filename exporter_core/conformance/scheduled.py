@@ -224,6 +224,9 @@ def exercised(case: Case, scenario: Scenario, evidence: str, *, reaching: bool =
         raise _broken(case, found.failure)
     if found.unseen:
         raise VerdictError(Verdict.UNOBSERVABLE, f"the scheduler cannot see all of it: {'; '.join(found.unseen)}")
+    if reaching and case.has_harness and case.harness.sockets:
+        # Which of a library's own waits a run meets is a matter of time, and no verdict may be.
+        raise VerdictError(Verdict.UNOBSERVABLE, "the scheduler does not see who waits for a socket")
     case.observe(f"{evidence} in {found.seeds + 1} interleavings of {found.steps} instructions of {_names(subject)}")
 
 

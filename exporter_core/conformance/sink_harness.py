@@ -135,6 +135,7 @@ class SinkHarness(_OnSink):
     port: ClassVar[int] = 0
     """The sink's port; 0 for another free one in each run."""
     gated = True
+    sockets = True
 
     def __init_subclass__(cls, **named: Any) -> None:  # Any: whatever a further base takes
         super().__init_subclass__(**named)

@@ -27,13 +27,6 @@ OF_A_FILE = {
     "EXP-18": ("NOT_APPLICABLE", f"{NO_ANSWER} a redirect"),
 }
 
-# Without SHD-09: whether the scheduler notices the sockets that gRPC's library opens and closes, on threads of its own,
-# is a matter of time, and so is what it says. What that clause is about, Turn, is looked at in TestOtlpFile.
-STEADY = [f"{family}-*" for family in ("INT", "KND", "EXP", "HND", "DAT", "FLU", "CON", "PY")] + [
-    "SHD-0[1-8]",
-    "SHD-10",
-]
-
 TestOtlpFile = conformance_suite("otlp_file", accepted=OF_A_FILE, schedules=12)
-TestOtlpGrpc = conformance_suite("otlp_grpc", accepted=OVER_SOCKETS, clauses=STEADY, schedules=12)
+TestOtlpGrpc = conformance_suite("otlp_grpc", accepted=OVER_SOCKETS, schedules=12)
 TestOtlpHttp = conformance_suite("otlp_http", accepted=OVER_SOCKETS, schedules=12)
