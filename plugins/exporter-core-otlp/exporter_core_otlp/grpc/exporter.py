@@ -57,7 +57,7 @@ class OtlpGrpcExporter(NetworkExporter[OtlpGrpcConfig]):
                     f"{self.config.endpoint}: gRPC cannot be used in this process, which was forked during an export; "
                     "fork between exports, or use otlp_http"
                 )
-            with calling() as running:
+            with calling(context) as running:
                 call, answers = self._call(context, request, running)
             if running.interrupted or context.done or call.code() is grpc.StatusCode.UNAVAILABLE:
                 # It is closed. Or it would go on trying to connect, all by itself; the next one looks the server's name

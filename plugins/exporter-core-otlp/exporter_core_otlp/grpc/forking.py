@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from exporter_core import Context
+
 __all__ = ["RunningCall", "calling", "spoilt"]
 
 _WAIT_SECONDS: Final = 0.5  # exports usually take some thousandths
@@ -56,11 +58,13 @@ _calls = _Calls()
 
 
 @contextmanager
-def calling() -> Iterator[RunningCall]:
-    """Keeps forks waiting while its ``with`` block runs; lets one that waits already go first."""
+def calling(context: Context) -> Iterator[RunningCall]:
+    """Keeps forks waiting while its ``with`` block runs; lets one that already waits go first."""
     calls, running = _calls, RunningCall()
+    remaining = context.remaining()
+    longest = 2 * _WAIT_SECONDS
     with calls.changed:
-        calls.changed.wait_for(lambda: not calls.forking, 2 * _WAIT_SECONDS)
+        calls.changed.wait_for(lambda: not calls.forking, longest if remaining is None else min(longest, remaining))
         calls.running.add(running)
     try:
         yield running
