@@ -23,7 +23,7 @@ GOOD = "zoo_base:Good"
 # As entry points are listed: what surrounds a name is stripped.
 NAMES = [
     "two words",
-    "otlp_file/development",
+    "tape_file/development",
     "a:b",
     "zoo-good:good",
     "../../etc/passwd",
