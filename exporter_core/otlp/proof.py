@@ -76,9 +76,9 @@ class Proof:
         return part
 
     def _equal_texts(self, mappings: list[dict[str, Any]]) -> bool:
-        """Whether other values say the same, which equality proves where all are texts."""
+        """Whether other values say the same, which equality proves where all of both are texts."""
         values = list(chain.from_iterable(map(dict.values, mappings)))
-        return set(map(type, values)) == _ONLY_TEXTS and values == self._values
+        return set(map(type, chain(values, self._values))) == _ONLY_TEXTS and values == self._values
 
     def _all_keys(self) -> list[str]:
         if self._same_keys and self._keys:
