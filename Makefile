@@ -17,6 +17,8 @@ PUBLIC_USERS := $(wildcard plugins/*/exporter_core_* tests/contract/v1_plugin/ex
 # uv's cache stays in the project, so that what one call has fetched the next one finds whatever HOME is.
 export UV_CACHE_DIR           ?= $(CURDIR)/.tools/cache
 export UV_PYTHON_DOWNLOADS    := never
+# What Hypothesis has learnt of the sources serves the checker's worker processes too, which else begin anew.
+export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CURDIR)/.hypothesis
 # pyright would ask the npm registry for a newer pyright.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 

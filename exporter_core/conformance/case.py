@@ -76,7 +76,7 @@ class Case:
         self.schedules = schedules
         self.patience = patience
         self.journal = Journal()
-        self.tokens = Tokens(f"{clause.id}-{mode}", seed)
+        self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
         self.observations: list[str] = []

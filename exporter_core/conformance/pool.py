@@ -52,7 +52,11 @@ class Worker:
                 stdout=text,
                 stderr=text,
                 pass_fds=(writing,),
-                env={"PYTHONHASHSEED": "0", **os.environ},  # so that a seed makes the same interleaving in each worker
+                env={
+                    "PYTHONHASHSEED": "0",  # so that a seed makes the same interleaving in each worker
+                    "HYPOTHESIS_STORAGE_DIRECTORY": self._folder.name,  # so that nothing is left where it was started
+                    **os.environ,
+                },
                 start_new_session=True,  # Ctrl-C at a terminal is for the parent, which ends its workers
             )
         os.close(writing)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -199,13 +198,11 @@ class Tokens:
 
     Args:
         prefix: what the identities start with.
-        seed: decides the random batches.
     """
 
-    def __init__(self, prefix: str, seed: int = 0) -> None:
+    def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._numbers = count(1)
-        self._random = Random(seed)  # noqa: S311 - reproducible, not secret
 
     def batch(self, points: int = 3) -> Batch:
         """A plain batch: a gauge with so many points."""
@@ -221,17 +218,16 @@ class Tokens:
         data = every_kind(self._attributes)
         return Batch(data, tuple(flatten(data)))
 
-    def random(self) -> Batch:
-        """A batch by chance, the same for the same seed."""
-        chance = self._random
-        numbers = [chance.choice([chance.randint(-(2**63), 2**63 - 1), chance.uniform(-1e9, 1e9)]) for _ in range(5)]
-        text = "".join(chance.choices("aé⚙ \"'\\\n=,{}", k=8))
-        return _batch(
-            [Metric("conformance.random", text.strip(), "1", Gauge([self._number(one, text=text) for one in numbers]))]
-        )
+    def of(self, metrics: list[Metric]) -> Batch:
+        """A batch of these metrics, whose points have identities already."""
+        return _batch(metrics)
+
+    def identified(self, **more: object) -> dict[str, Any]:
+        """Attributes with an identity of their own."""
+        return {TOKEN: f"{self._prefix}-{next(self._numbers)}", **more}
 
     def _attributes(self, **more: object) -> dict[str, Any]:
-        return {TOKEN: f"{self._prefix}-{next(self._numbers)}", "text": "naïve ⚙ ☃", **more}
+        return self.identified(**{"text": "naïve ⚙ ☃", **more})
 
     def _number(self, value: float, **more: object) -> NumberDataPoint:
         return NumberDataPoint(self._attributes(**more), _START, _NOW, value)

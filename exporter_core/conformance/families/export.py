@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.journal import Call
     from exporter_core.conformance.subject import Driven
+    from exporter_core.conformance.tokens import Batch
     from exporter_core.context import Context
 
 _SETTLE = 0.02  # seconds in which an export that does not wait gets a chance to be caught; it decides nothing else
 _QUIET = 0.2  # seconds for threads to end, whose errors are looked for
+_GENERATED = 12  # batches that Hypothesis makes
 _TIMES_LONGER = 4
 _ANSWERED = (
     0.03  # seconds for an answer to be read, so that the exporter is in its back-off; too few make the clause blunt
@@ -79,11 +81,18 @@ def success(case: Case) -> None:
     needs=("read_back",),
 )
 def fidelity(case: Case) -> None:
-    """Every kind of point with its extremes, then batches by chance from the seed."""
+    """Every kind of point with its extremes, then batches that Hypothesis makes of the seed."""
+    from exporter_core.conformance.generated import for_each_batch  # noqa: PLC0415 - a fifth of a second, for this one
+
     exporter = case.exporter()
-    batches = [case.tokens.rich(), *(case.tokens.random() for _ in range(5))]
-    for batch in batches:
+    batches = [case.tokens.rich()]
+    case.succeeded(case.sent(exporter, batches[0]))
+
+    def send(batch: Batch) -> None:
+        batches.append(batch)
         case.succeeded(case.sent(exporter, batch))
+
+    for_each_batch(case.tokens, case.seed, send, examples=_GENERATED)
     case.delivered(*batches, expected="every point arrives as it was", whole=True)
 
 
