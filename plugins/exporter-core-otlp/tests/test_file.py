@@ -70,7 +70,7 @@ def for_protobuf(value):
 
 def test_a_line_is_a_request_for_our_decoder_and_for_protobufs(make, path, context):
     exporter, tokens = make(), Tokens("file")
-    batches = [tokens.rich(), tokens.batch()]
+    batches = [tokens.rich(), tokens.batch(), tokens.batch(5)]
     for batch in batches:
         exporter.export(context, batch.metrics)
     lines = path.read_bytes().splitlines(keepends=True)

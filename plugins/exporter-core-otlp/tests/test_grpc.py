@@ -79,7 +79,7 @@ def failed(exporter, context, batch):
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_every_kind_of_point_arrives_as_it_was_over_one_connection(make, sink, context, compression):
     exporter, tokens = make(compression=compression), Tokens("grpc")
-    sent = [tokens.rich(), tokens.batch()]
+    sent = [tokens.rich(), tokens.batch(), tokens.batch(5)]
     for one in sent:
         exporter.export(context, one.metrics)
     assert {point.token: point.fields for point in arrived(sink)} == {
