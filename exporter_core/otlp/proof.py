@@ -61,6 +61,17 @@ class Proof:
         values = map(dict.values, mappings)
         return all(map(is_, chain.from_iterable(values), self._values)) or self._equal_texts(mappings)
 
+    def first(self, count: int) -> "Proof":
+        """What was remembered at so many positions at the beginning."""
+        part = Proof()
+        part._lengths = self._lengths[:count]
+        end = sum(part._lengths)
+        part._values = self._values[:end]
+        part._same_keys = self._same_keys
+        part._keys = list(self._keys) if self._same_keys else self._keys[:end]
+        part.unknown = {position for position in self.unknown if position < count}
+        return part
+
     def of(self, positions: Sequence[int]) -> "Proof":
         """What was remembered at these positions."""
         part = Proof()

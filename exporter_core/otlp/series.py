@@ -41,13 +41,19 @@ class Series:
         tail: int | None,
     ) -> None:
         self._sources = sources
-        self._proof = None if trusted else Proof()
         self.tail = tail
         self.errors: dict[int, str] = {}
-        self.pieces: list[bytes | None] = []
         old_pieces = previous._pieces_for(tail) if previous else []
         reusable = previous._reusable(sources) if previous else {}
-        for position, source in enumerate(sources):
+        # What stands where it stood is taken over as a whole: series mostly come at the end.
+        same = 0
+        while reusable.get(same) == same:
+            same += 1
+        self.pieces: list[bytes | None] = old_pieces[:same]
+        self._proof = None if trusted else Proof()
+        if self._proof is not None and previous is not None and previous._proof is not None:
+            self._proof = previous._proof.first(same)
+        for position, source in enumerate(sources[same:], same):
             if position in reusable:
                 self.pieces.append(old_pieces[reusable[position]])
                 stability = Stability.IDENTITY
