@@ -205,7 +205,8 @@ ACCEPTED = {
     "PY-0[12]": NO_GATE,
 }
 
-Test${title} = conformance_suite("$name", accepted=ACCEPTED)
+# A dozen interleavings for each clause about concurrency; `exporter-core check $name` tries more.
+Test${title} = conformance_suite("$name", accepted=ACCEPTED, schedules=12)
 """,
     "tests/test_exporter.py": """
 \"\"\"The exporter as its users get it: by name, behind the guard.\"\"\"
