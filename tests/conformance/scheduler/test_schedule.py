@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import queue
+import socket
 import sys
 import threading
 import time
@@ -361,3 +362,72 @@ def test_a_replay_of_something_else_says_that_it_diverged():
     with Schedule(replay=[Switch(2, 9)], subject=Subject) as schedule:
         result = schedule.run([Subject().add])
     assert result.diverged
+
+
+# --- aside, uninterrupted, and at sites ------------------------------------------------------------------------------
+
+
+def test_what_is_done_aside_gets_real_locks_and_is_not_interrupted():
+    real = type(threading.Lock())
+    steps = set()
+
+    def scenario(schedule):
+        subject = Subject()
+
+        def look():
+            cooperative = type(threading.Lock())
+            with schedule.aside():
+                subject.add()
+                return cooperative is not real and type(threading.Lock()) is real
+
+        result = schedule.run([look, subject.add])
+        assert result.outcomes[0].value
+        steps.add(result.steps)
+
+    found = explore(scenario, subject=Subject, seeds=range(10))
+    assert found.failure is None, found.failure
+    with Schedule(subject=Subject) as schedule:
+        alone = schedule.run([Subject().add]).steps
+    assert steps == {alone}  # those of the other thread only
+
+
+def test_an_uninterrupted_run_counts_no_steps_and_needs_none():
+    with Schedule(1, subject=Subject) as schedule:
+        subject = Subject()
+        result = schedule.run([subject.add, subject.add], interrupted=False)
+    assert subject.value == 2
+    assert (result.steps, result.passes, result.unseen) == (0, (), ())
+
+
+def test_a_failure_names_the_lines_at_which_threads_were_interrupted():
+    def scenario(schedule):
+        subject = Subject()
+        schedule.run([subject.add, subject.add])
+        assert subject.value == 2
+
+    shortest = explore(scenario, subject=Subject).failure.shrink()
+    assert len(shortest.places) == len(shortest.switches)
+    line = Subject.add.__code__.co_firstlineno + 1
+    assert any(place.endswith(f"{__file__}:{line}") for place in shortest.places), shortest.places
+
+
+def test_seeds_take_the_sites_of_a_calm_run_in_turn():
+    from exporter_core.conformance.scheduler.policy import Priorities
+
+    with Schedule(subject=Subject) as schedule:
+        subject = Subject()
+        passes = schedule.run([subject.add, subject.first_then_second]).passes
+    assert len(passes) == 3  # a store, and two locks
+    seeds = [seed for seed in range(60) if seed % 3]
+    drawn = [Priorities(seed, 4, 100, passes).sites for seed in seeds]
+    assert [list(sites) for sites in drawn[:3]] == [[site] for site, _ in passes]
+    assert all(passes[turn % 3][0] in sites for turn, sites in enumerate(drawn))
+    assert not any(Priorities(seed, 4, 100, passes).sites for seed in range(0, 60, 3))
+
+
+def test_a_socket_that_a_scheduled_thread_makes_is_unseen():
+    def scenario(schedule):
+        subject = Subject()
+        schedule.run([subject.add, lambda: [one.close() for one in socket.socketpair()]])
+
+    assert "a socket was made" in explore(scenario, subject=Subject, seeds=[]).unseen[0]
