@@ -73,6 +73,13 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 test: $(STAMP) browser ## run every test
 	@$(BIN)/pytest -q -n auto
 
+# How often each of the reference exporters is checked; half of the runs with every core kept busy.
+RUNS ?= 200
+
+.PHONY: false-alarms
+false-alarms: $(STAMP) ## look for false alarms of the conformance checker, in RUNS runs (200)
+	@$(BIN)/python -m exporter_core.conformance.false_alarms $(RUNS)
+
 .PHONY: test-all
 test-all: $(UV) ## run every test on every CPython from 3.11 on that this machine has
 	@$(PYTHON) .ci/pythons.py | while read -r venv python; do \

@@ -1,8 +1,9 @@
-"""Runs the reference exporters through the checker again and again, half of the time with every core kept busy.
+"""Runs the clauses on the reference exporters again and again, half of the time with every core kept busy.
 
-``python -m exporter_core.conformance.false_alarms 200``: each exporter keeps every clause, so anything but PASS or
-NOT_APPLICABLE is a false alarm; of the asynchronous one UNOBSERVABLE is not, for the scheduler runs no event loop. Exit
-code 0 when there is none, else 1.
+``python -m exporter_core.conformance.false_alarms 200``: these exporters keep every clause, so that anything but PASS
+and NOT_APPLICABLE is a false alarm; of the asynchronous one's scheduled clauses UNOBSERVABLE is not, for the scheduler
+runs no event loop. A second number says how many schedules those clauses try in each run. Exit code 0 when there is no
+false alarm, 1 when there is, 2 for a wrong number.
 """
 
 from __future__ import annotations
@@ -10,42 +11,64 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from collections import Counter
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core.conformance.engine import check
-from exporter_core.conformance.running import Settings
+from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.forked import Task, run_all
+from exporter_core.conformance.running import SCHEDULES, Settings
 from exporter_core.conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["false_alarms", "main"]
+    from exporter_core.conformance.subject import Mode
 
-EXPORTERS = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
-_FINE = (Verdict.PASS, Verdict.NOT_APPLICABLE)
-_ON_A_LOOP = ("AsyncExporter", Verdict.UNOBSERVABLE)
+__all__ = ["EXPORTERS", "false_alarms", "main"]
+
+EXPORTERS: Final = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
+_MODES: Final[tuple[Mode, ...]] = ("raw", "guarded")
+_FINE: Final = frozenset({Verdict.PASS, Verdict.NOT_APPLICABLE})
+_DEFAULT_RUNS: Final = 200
+_ARGUMENTS: Final = 2
 
 
-def false_alarms(runs: int) -> Iterator[tuple[str, int, list[str]]]:
-    """For each run its exporter, its number and what was not as it should be; the number is also the seed."""
-    for number in range(1, runs + 1):
-        with ExitStack() as load:
-            if number % 2 == 0:
-                load.enter_context(_busy())
-            for exporter in EXPORTERS:
-                report = check(f"exporter_core.conformance.reference:{exporter}", settings=Settings(seed=number))
-                wrong = [
-                    f"{clause} {mode}: {run.verdict}: {run.seen}"
-                    for (clause, mode), run in report.runs.items()
-                    if run.verdict not in _FINE and (exporter, run.verdict) != _ON_A_LOOP
-                ]
-                yield exporter, number, wrong
+def false_alarms(runs: int, schedules: int = SCHEDULES) -> Iterator[tuple[Task, bool, list[str]]]:
+    """Run each exporter so often in each mode, every second time with every core kept busy.
+
+    Yields each run as it ends: its task, whose seed is the number of the run, whether every core was busy, and what was
+    not as it should be.
+    """
+    for busy in (False, True):
+        numbers = range(1 + busy, runs + 1, 2)
+        tasks = [
+            Task(f"exporter_core.conformance.reference:{exporter}", mode, Settings(seed=number, schedules=schedules))
+            for number in numbers
+            for exporter in EXPORTERS
+            for mode in _MODES
+        ]
+        with _every_core_busy() if busy else nullcontext():
+            for task, results in run_all(tasks, at_once=len(EXPORTERS) * len(_MODES)):
+                yield task, busy, _wrong(task, results)
+
+
+def _wrong(task: Task, results: Sequence[dict[str, Any]]) -> list[str]:  # Any: the fields of a Run
+    seen = {result["id"]: result for result in results}
+    wrong = []
+    for clause in clauses():
+        result = seen.get(clause.id)
+        if result is None:
+            wrong.append(f"{clause.id}: never ran to its end")
+            continue
+        on_a_loop = clause.technique == "P" and task.target.endswith("AsyncExporter")
+        if result["verdict"] not in _FINE and not (on_a_loop and result["verdict"] == Verdict.UNOBSERVABLE):
+            wrong.append(f"{clause.id}: {result['verdict']}: {result['seen']}")
+    return wrong
 
 
 @contextmanager
-def _busy() -> Iterator[None]:
-    """Keep every core busy."""
+def _every_core_busy() -> Iterator[None]:
     program = [sys.executable, "-c", "while True: pass"]
     loads = [subprocess.Popen(program) for _ in range(os.cpu_count() or 1)]  # noqa: S603 - the line above
     try:
@@ -57,14 +80,34 @@ def _busy() -> Iterator[None]:
 
 
 def main() -> int:
-    """Run as often as the first argument says, 5 times without one."""
-    found = 0
-    for exporter, number, wrong in false_alarms(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
-        found += len(wrong)
-        sys.stdout.write(f"{number:4} {exporter:<18} {'; '.join(wrong) or 'fine'}\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"{found} false alarms\n")
+    """Run as often as the first argument says; show each false alarm as it comes, and a table at the end."""
+    numbers = sys.argv[1:] or [str(_DEFAULT_RUNS)]
+    wrong_ones = [given for given in numbers if not given.isdecimal() or not int(given)]
+    if wrong_ones or len(numbers) > _ARGUMENTS:
+        said = f"{wrong_ones[0]!r} is not a number of them" if wrong_ones else f"{' '.join(numbers)} is too much"
+        sys.stderr.write(f"error: how many runs, of how many schedules? {said}\n")
+        return 2
+    runs: Counter[tuple[str, str, bool]] = Counter()
+    alarms: Counter[tuple[str, str, bool]] = Counter()
+    for task, busy, wrong in false_alarms(*map(int, numbers)):
+        about = (task.target.partition(":")[2], task.mode, busy)
+        runs[about] += 1
+        alarms[about] += len(wrong)
+        for one in wrong:
+            _say(f"{' '.join(about[:2])}, run {task.settings.seed}{', every core busy' * busy}: {one}")
+    _say(f"{'exporter':<20}{'mode':<10}{'runs':>6}{'alarms':>8}{'busy runs':>12}{'alarms':>8}")
+    for exporter in EXPORTERS:
+        for mode in _MODES:
+            of = [(counts[exporter, mode, busy]) for busy in (False, True) for counts in (runs, alarms)]
+            _say(f"{exporter:<20}{mode:<10}{of[0]:>6}{of[1]:>8}{of[2]:>12}{of[3]:>8}")
+    found = alarms.total()
+    _say(f"{found or 'no'} false alarm{'s' * (found != 1)} of {len(clauses())} clauses")
     return 1 if found else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,28 +1,21 @@
 """What the tests of the checker share."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from exporter_core.conformance.engine import Report
-    from exporter_core.conformance.running import Run
-
-MUTANT = "exporter_core.conformance.mutants"
-REFERENCE = "exporter_core.conformance.reference"
+PROGRAM = Path(__file__).with_name("in_children.py")
 
 
-@pytest.fixture
-def run_of():
-    """Checks one clause of one exporter; its result. Patience is short, for runs that are to fail."""
-    from exporter_core.conformance.engine import check
-    from exporter_core.conformance.running import Settings
+@pytest.fixture(scope="session")
+def in_children():
+    """Runs every clause, raw, on each of the subjects; their runs by target and clause. See the program."""
 
-    def run(target: str, clause: str, mode: str = "raw", **options: object) -> Run:
-        settings = Settings(patience=0.5, canaries=False)
-        report: Report = check(target, patterns=[clause], modes=[mode], **{"settings": settings, **options})
-        return report.run(clause, mode)
+    def run(what: str, *targets: str) -> dict[str, dict[str, dict[str, object]]]:
+        told = subprocess.run([sys.executable, str(PROGRAM), what, *targets], stdout=subprocess.PIPE, check=True).stdout
+        return {line["target"]: line["runs"] for line in map(json.loads, told.splitlines())}
 
     return run

@@ -1,9 +1,5 @@
 """The kill matrix: each mutant is killed by its clause, with the words that belong to it, and by hardly any other."""
 
-import json
-import subprocess
-import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,6 @@ from exporter_core.conformance.running import Settings
 from exporter_core.conformance.verdicts import Verdict
 
 PIECES = 4
-PROGRAM = Path(__file__).with_name("kill_matrix.py")
 PATIENCE = 0.5
 """Seconds: a mutant that hangs is to be given up soon; one that does not ends long before."""
 
@@ -24,22 +19,18 @@ ALSO_KILLED_BY = {"ClaimsToHoldNothing": {"EXP-04", "EXP-08", "EXP-14", "EXP-18"
 
 
 @pytest.mark.parametrize("piece", range(PIECES))
-def test_every_mutant_is_killed_by_its_clause_with_its_words_and_by_no_other(piece: int) -> None:
+def test_every_mutant_is_killed_by_its_clause_with_its_words_and_by_no_other(in_children, piece: int) -> None:
     mutants = MUTANTS[piece::PIECES]
-    program = [sys.executable, str(PROGRAM), *(mutant.target for mutant in mutants)]
-    told = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True).stdout
-    seen: dict[str, dict[str, str]] = defaultdict(dict)
-    verdicts: dict[str, dict[str, str]] = defaultdict(dict)
-    for line in told.splitlines():
-        result = json.loads(line)
-        verdicts[result["target"]][result["clause"]] = result["verdict"]
-        seen[result["target"]][result["clause"]] = result["seen"]
+    found = in_children("mutants", *(mutant.target for mutant in mutants))
     for mutant in mutants:
-        assert verdicts[mutant.target].keys() == {clause.id for clause in clauses()}, mutant
-        killers = {clause for clause, verdict in verdicts[mutant.target].items() if verdict == "FAIL"}
-        words = {clause: seen[mutant.target][clause] for clause in killers}
-        assert killers == {mutant.clause} | ALSO_KILLED_BY.get(mutant.exporter.__name__, set()), (mutant, words)
-        assert mutant.seen in words[mutant.clause], (mutant, words)
+        runs = found[mutant.target]
+        assert runs.keys() == {clause.id for clause in clauses()}, mutant
+        killers = {clause: run["seen"] for clause, run in runs.items() if run["verdict"] == Verdict.FAIL}
+        assert killers.keys() == {mutant.clause} | ALSO_KILLED_BY.get(mutant.exporter.__name__, set()), (
+            mutant,
+            killers,
+        )
+        assert mutant.seen in killers[mutant.clause], (mutant, killers)
 
 
 def test_there_are_forty_mutants_and_three_in_four_are_killed_by_one_clause_alone() -> None:

@@ -1,0 +1,99 @@
+"""Runs every clause on many subjects, each in a forked child of this process: for what runs the kit again and again.
+
+A child costs no imports. Only a process without other threads may do this, so it is for programs of their own.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.running import Settings, run_clause
+from exporter_core.conformance.subject import prepare, resolve
+from exporter_core.conformance.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from exporter_core.conformance.subject import Mode
+
+__all__ = ["Task", "run_all"]
+
+_BOUND: Final = 300.0  # seconds for one child
+
+
+@dataclass(frozen=True)
+class Task:
+    """One subject in one mode."""
+
+    target: str
+    mode: Mode
+    settings: Settings
+
+
+@dataclass
+class _Child:
+    number: int
+    task: Task
+    since: float
+    told: bytes = b""
+
+
+def run_all(tasks: Iterable[Task], *, at_once: int) -> Iterator[tuple[Task, list[dict[str, Any]]]]:
+    """Run the tasks, some at once; each with the results of its clauses (see :class:`Run`) as soon as it is over.
+
+    A child that dies, or hangs and is killed, has the results that it came to.
+    """
+    clauses()
+    gc.collect()
+    gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
+    waiting = iter(tasks)
+    running: dict[int, _Child] = {}
+    while True:
+        while len(running) < at_once and (task := next(waiting, None)) is not None:
+            running.update([_start(task)])
+        if not running:
+            return
+        for reading in select.select(list(running), [], [], 1.0)[0]:
+            data = os.read(reading, 1 << 20)
+            running[reading].told += data
+            if not data:
+                os.close(reading)
+                child = running.pop(reading)
+                os.waitpid(child.number, 0)
+                yield child.task, [json.loads(line) for line in child.told.splitlines()]
+        for child in running.values():
+            if monotonic() > child.since + _BOUND:
+                os.kill(child.number, signal.SIGKILL)
+
+
+def _start(task: Task) -> tuple[int, _Child]:
+    reading, writing = os.pipe()
+    number = os.fork()
+    if not number:
+        _run(task, writing)
+    os.close(writing)
+    return reading, _Child(number, task, monotonic())
+
+
+def _run(task: Task, writing: int) -> NoReturn:
+    """Run every clause in this child, and end it without what the parent has to do at its end."""
+    try:
+        subject = resolve(task.target)
+        if task.mode == "raw":
+            prepare()
+        failed: dict[str, Verdict] = {}
+        for clause in clauses():
+            run = run_clause(clause, subject, task.mode, task.settings, failed)
+            if run.verdict is not Verdict.PASS:
+                failed[clause.id] = run.verdict
+            os.write(writing, json.dumps(run.as_dict()).encode() + b"\n")
+    finally:
+        os._exit(0)
