@@ -300,11 +300,15 @@ class Case:
             act()
             if not context.done:
                 break
+            # Whoever still stands before the gate is not to be taken for the next one.
+            self.open()
+            self.ends(call, "export ends once the gate is open")
+            self.shut()
         return exporter, call
 
     def await_requests(self, number: int, call: Call) -> None:
         """Wait until so many requests have arrived."""
-        if not self.until(lambda: self.harness.requests() >= number or call.over):
+        if not self.until(lambda: self.harness.requests() >= number or call.over, fault=None):
             raise VerdictError(Verdict.INCONCLUSIVE, f"request {number} never arrived")
         if self.harness.requests() < number:
             raise VerdictError(Verdict.INCONCLUSIVE, f"the call ended before request {number}: {told(call)}")
@@ -314,11 +318,12 @@ class Case:
         condition: Callable[[], bool],
         *,
         seconds: float | None = None,
-        fault: Literal["is_holding", "is_leaking"] = "is_holding",
+        fault: Literal["is_holding", "is_leaking"] | None = "is_holding",
     ) -> bool:
         """Wait for the condition, to the end of patience unless ``seconds`` are given; whether it came.
 
-        In a canary run the wait is over as well once the fault itself has kept it from coming for a while.
+        In a canary run the wait is over as well once the fault itself has kept it from coming for a while; ``fault`` is
+        None for what no fault keeps from coming.
         """
         limit = monotonic() + (self.patience if seconds is None else seconds)
         looks, since, pause = 0, 0.0, _LOOK
@@ -326,7 +331,7 @@ class Case:
             now = monotonic()
             if now > limit:
                 return False
-            if not any(getattr(one, fault) for one in (*self._wrapped_before, *self._wrapped)):
+            if fault is None or not any(getattr(one, fault) for one in (*self._wrapped_before, *self._wrapped)):
                 looks = 0
             elif not looks:
                 looks, since = 1, now

@@ -18,6 +18,7 @@ ALSO_KILLED_BY = {"ClaimsToHoldNothing": {"EXP-04", "EXP-08", "EXP-14", "EXP-18"
 """The clauses that kill a mutant beside its own; where one's failure blocks others, they kill nothing."""
 
 
+@pytest.mark.timeout(600)  # many mutants, which may share the cores with much else
 @pytest.mark.parametrize("piece", range(PIECES))
 def test_every_mutant_is_killed_by_its_clause_with_its_words_and_by_no_other(in_children, piece: int) -> None:
     mutants = MUTANTS[piece::PIECES]

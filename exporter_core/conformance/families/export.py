@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.tokens import Batch
     from exporter_core.context import Context
 
-_SETTLE = 0.02  # seconds in which an export that does not wait gets a chance to be caught; it decides nothing else
+_SETTLE = 0.1  # seconds in which an export that does not wait gets a chance to be caught; it decides nothing else
 _QUIET = 0.2  # seconds for threads to end, whose errors are looked for
 _GENERATED = 12  # batches that Hypothesis makes
 _TIMES_LONGER = 4

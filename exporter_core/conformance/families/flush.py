@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _WORDS = "Return when everything accepted before is delivered, or raise."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
-_SETTLE = 0.02  # seconds in which a flush that does not wait gets a chance to be caught; it decides nothing else
+_SETTLE = 0.1  # seconds in which a flush that does not wait gets a chance to be caught; it decides nothing else
 
 
 @clause(
