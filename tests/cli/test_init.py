@@ -175,12 +175,12 @@ def test_a_qualified_name_stands_in_the_file_as_it_was_given(cli, plugins, tmp_p
 
 
 def test_a_name_with_odd_characters_is_a_key_all_the_same(cli, plugins, tmp_path):
-    plugins.add("otlp_file/development")
+    plugins.add("made_file/development")
     plugins.add("yes")
     plugins.add("grün #1")
     file = tmp_path / "metrics.yaml"
-    assert cli("init", "otlp_file/development", "yes", "grün #1", "-o", str(file)).code == 0
-    assert [reader.exporter for reader in load_config(file).readers] == ["otlp_file/development", "yes", "grün #1"]
+    assert cli("init", "made_file/development", "yes", "grün #1", "-o", str(file)).code == 0
+    assert [reader.exporter for reader in load_config(file).readers] == ["made_file/development", "yes", "grün #1"]
 
 
 def test_the_service_name_comes_from_the_environment_and_stays_text(cli, tmp_path):
