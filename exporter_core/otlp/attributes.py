@@ -13,7 +13,7 @@ from exporter_core.otlp.wire import UnencodableError, short
 MAX_NESTING = 30
 
 _EXACT_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
-_KEPT_PAIRS = 8192
+_KEPT_PAIRS = 2048
 _KEPT_BYTES = 512
 
 

@@ -10,6 +10,7 @@ from operator import is_
 from typing import Any
 
 _ONLY_DICTS, _ONLY_TEXTS = {dict}, {str}
+_BLOCK = 1024
 
 
 class Proof:
@@ -50,13 +51,12 @@ class Proof:
         """Whether these say what was remembered, all of it."""
         if self.unknown or set(map(type, mappings)) != _ONLY_DICTS:
             return False
+        if len(mappings) != len(self._lengths):
+            return False
         try:
-            if list(chain.from_iterable(mappings)) != self._all_keys():
+            if not self._equal_keys(mappings):
                 return False
         except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
-            return False
-        # Where all have the same keys, none can hold what another lacks: a key would stand in it twice.
-        if len(mappings) != len(self._lengths) or not (self._same_keys or list(map(len, mappings)) == self._lengths):
             return False
         values = map(dict.values, mappings)
         return all(map(is_, chain.from_iterable(values), self._values)) or self._equal_texts(mappings)
@@ -85,6 +85,16 @@ class Proof:
         part._lengths = [self._lengths[position] for position in positions]
         part.unknown = self.unknown.intersection(positions)
         return part
+
+    def _equal_keys(self, mappings: list[dict[str, Any]]) -> bool:
+        if not self._same_keys:
+            return list(map(len, mappings)) == self._lengths and list(chain.from_iterable(mappings)) == self._keys
+        # None can hold what another lacks: a key would stand in it twice. In blocks, for lists of all keys are long.
+        for start in range(0, len(mappings), _BLOCK):
+            block = mappings[start : start + _BLOCK]
+            if list(chain.from_iterable(block)) != self._keys * len(block):
+                return False
+        return True
 
     def _equal_texts(self, mappings: list[dict[str, Any]]) -> bool:
         """Whether other values say the same, which equality proves where all of both are texts."""
