@@ -91,7 +91,7 @@ def post(url: str, body: bytes = b"one\ntwo") -> int:
     ("harness_class", "exporter_class"), [(OtlpHttp, HttpExporter), (OtlpGrpc, GrpcExporter)], ids=["http", "grpc"]
 )
 def test_every_kind_of_point_comes_back_as_it_was_sent(run, harness_class, exporter_class):
-    harness, batch = run(harness_class), Tokens("there", 3).rich()
+    harness, batch = run(harness_class), Tokens("there").rich()
     exporter = exporter_class(**harness.config())
     assert exporter.export(batch.metrics) is MetricExportResult.SUCCESS
     exporter.shutdown()
@@ -100,7 +100,7 @@ def test_every_kind_of_point_comes_back_as_it_was_sent(run, harness_class, expor
 
 
 def test_the_json_of_the_sdk_comes_back_from_a_file_as_it_was_written(run):
-    harness, batch = run(SdkFile), Tokens("there", 3).rich()
+    harness, batch = run(SdkFile), Tokens("there").rich()
     with harness.path.open("w", encoding="utf-8") as file:
         ConsoleMetricExporter(out=file).export(batch.metrics)
     assert compare(batch.points, harness.read_back()).describe() == ""
