@@ -71,7 +71,7 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 
 .PHONY: test
 test: $(STAMP) browser ## run every test
-	@$(BIN)/pytest -q -n auto
+	@$(BIN)/pytest -q -n auto --dist loadgroup
 
 # How often each of the reference exporters is checked; half of the runs with every core kept busy.
 RUNS ?= 200
@@ -128,7 +128,8 @@ clauses: $(STAMP) ## write docs/clauses.md, the page of the conformance checker'
 
 .PHONY: bench
 bench: $(STAMP) ## run the benchmarks
-	@for program in benchmarks/[!_]*.py; do $(BIN)/python $$program || exit; done
+	@missed=; for program in benchmarks/[!_]*.py; do $(BIN)/python $$program || missed="$$missed $$program"; done; \
+	    test -z "$$missed" || { echo "make: a bound is missed in$$missed" >&2; exit 1; }
 
 .PHONY: clean
 clean: ## remove everything that make has made
