@@ -71,7 +71,7 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 
 .PHONY: test
 test: $(STAMP) browser ## run every test
-	@$(BIN)/pytest -q -n auto --dist loadgroup
+	@$(BIN)/pytest -q -n auto
 
 # How often each of the reference exporters is checked; half of the runs with every core kept busy.
 RUNS ?= 200

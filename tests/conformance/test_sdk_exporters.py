@@ -36,8 +36,6 @@ EXPORTERS = {
 }
 NAMES = tuple(EXPORTERS)
 
-pytestmark = pytest.mark.xdist_group("the SDK's exporters")  # one check of each does for all tests
-
 
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Report]:
