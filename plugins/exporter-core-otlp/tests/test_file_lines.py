@@ -375,9 +375,10 @@ def test_no_accepted_line_is_torn_or_lost_by_processes_that_append_rotate_and_ar
         for process in (steady, victim):
             process.stdin.write(b"go\n")
             process.stdin.flush()
-        numbers = [victim.stdout.readline() for _ in range(15)]
-        victim.send_signal(signal.SIGKILL)
-        numbers += victim.communicate(timeout=60)[0].splitlines()
+        with victim:  # not communicate(): it passes over what readline() has read ahead
+            numbers = [victim.stdout.readline() for _ in range(15)]
+            victim.send_signal(signal.SIGKILL)
+            numbers += victim.stdout.read().splitlines()
         accepted += [f"victim-{life}-{int(number)}" for number in numbers]
         numbers = steady.communicate(timeout=60)[0].splitlines()
         assert len(numbers) == 40
