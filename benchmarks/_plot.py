@@ -7,7 +7,7 @@ from math import ceil, floor, log10
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 WIDTH, HEIGHT = 760, 420
@@ -87,8 +87,8 @@ def plot(path: Path, title: str, x_label: str, y_label: str, lines: Mapping[str,
     path.write_text("\n".join([*parts, "</svg>", ""]), encoding="utf-8")
 
 
-def _decades(values: object) -> tuple[int, int]:
-    numbers = [float(value) for value in values]  # type: ignore[attr-defined]
+def _decades(values: Iterable[float]) -> tuple[int, int]:
+    numbers = list(values)
     low, high = floor(log10(min(numbers))), ceil(log10(max(numbers)))
     return low, max(high, low + 1)
 
