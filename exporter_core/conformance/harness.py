@@ -51,6 +51,26 @@ class Capabilities:
     not_applicable: Mapping[str, str] = field(default_factory=dict)
     """Patterns of clause identifiers that have no meaning for it, each with the reason."""
 
+    @classmethod
+    def without_answers(cls, backend: str) -> Capabilities:
+        """Of an exporter that holds nothing, to a backend (``"a file"``) that is only written to."""
+        absent = {
+            "EXP-07": "incomplete",
+            "EXP-09": "a Retry-After",
+            "EXP-11": "a Retry-After",
+            "EXP-13": "a transient status",
+            "EXP-15": "a permanent status",
+            "EXP-16": "a partial success",
+            "EXP-18": "a redirect",
+        }
+        return cls(
+            not_applicable={
+                **{clause: f"{backend} gives no answer that could be {what}" for clause, what in absent.items()},
+                "EXP-08": f"{backend} is not connected to",
+                "FLU-04": "it holds nothing, so that no flush delivers anything",
+            }
+        )
+
 
 class Harness(ABC):
     """Points one exporter at a backend, and looks into that backend.

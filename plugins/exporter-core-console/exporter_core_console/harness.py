@@ -41,26 +41,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ConsoleHarness"]
 
-_NO_ANSWER = "a stream gives no answer that could be"
 _FULL = b"\n" * 65536
 
 
 class ConsoleHarness(Harness):
     """JSON Lines on a standard output of each run's own."""
 
-    capabilities = Capabilities(
-        not_applicable={
-            "EXP-07": f"{_NO_ANSWER} incomplete",
-            "EXP-08": "a stream is not connected to",
-            "EXP-09": f"{_NO_ANSWER} a Retry-After",
-            "EXP-11": f"{_NO_ANSWER} a Retry-After",
-            "EXP-13": f"{_NO_ANSWER} a transient status",
-            "EXP-15": f"{_NO_ANSWER} a permanent status",
-            "EXP-16": f"{_NO_ANSWER} a partial success",
-            "EXP-18": f"{_NO_ANSWER} a redirect",
-            "FLU-04": "it holds nothing, so that no flush delivers anything",
-        }
-    )
+    capabilities = Capabilities.without_answers("a stream")
     gated = True
     faults = frozenset({"refuse"})
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OtlpFileHarness", "OtlpGrpcHarness", "OtlpHttpHarness"]
 
-_NO_ANSWER: Final = "a file gives no answer that could be"
 _SECRET: Final = "canary-5f3a9e"  # noqa: S105 - what must not appear in errors
 
 
@@ -52,19 +51,7 @@ def _options(endpoint: str) -> Mapping[str, Any]:
 class OtlpFileHarness(FileSinkHarness):
     """A file of its own for each run. The gate is the lock on it: no line can be written while the harness has that."""
 
-    capabilities = Capabilities(
-        not_applicable={
-            "EXP-07": f"{_NO_ANSWER} incomplete",
-            "EXP-08": "a file is not connected to",
-            "EXP-09": f"{_NO_ANSWER} a Retry-After",
-            "EXP-11": f"{_NO_ANSWER} a Retry-After",
-            "EXP-13": f"{_NO_ANSWER} a transient status",
-            "EXP-15": f"{_NO_ANSWER} a permanent status",
-            "EXP-16": f"{_NO_ANSWER} a partial success",
-            "EXP-18": f"{_NO_ANSWER} a redirect",
-            "FLU-04": "it holds nothing, so that no flush delivers anything",
-        }
-    )
+    capabilities = Capabilities.without_answers("a file")
     gated = True
     faults = frozenset({"ok", "refuse"})
 

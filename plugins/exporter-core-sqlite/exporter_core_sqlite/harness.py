@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteHarness"]
 
-_NO_NETWORK = "a file is not connected to"
-_NO_ANSWER = "a file gives no answer that could be"
 _GATEKEEPER = """
 import sqlite3, sys
 gate = None
@@ -71,19 +69,7 @@ class _Gatekeeper:
 class SqliteHarness(Harness):
     """A database file of its own for each run."""
 
-    capabilities = Capabilities(
-        not_applicable={
-            "EXP-07": f"{_NO_ANSWER} incomplete",
-            "EXP-08": _NO_NETWORK,
-            "EXP-09": f"{_NO_ANSWER} a Retry-After",
-            "EXP-11": f"{_NO_ANSWER} a Retry-After",
-            "EXP-13": f"{_NO_ANSWER} a transient status",
-            "EXP-15": f"{_NO_ANSWER} a permanent status",
-            "EXP-16": f"{_NO_ANSWER} a partial success",
-            "EXP-18": f"{_NO_ANSWER} a redirect",
-            "FLU-04": "it holds nothing, so that no flush delivers anything",
-        }
-    )
+    capabilities = Capabilities.without_answers("a file")
     gated = True
     faults = frozenset({"refuse"})
     _gatekeeper: ClassVar[_Gatekeeper | None] = None
