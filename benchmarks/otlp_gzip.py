@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from _common import Row, report
 from _metrics import from_sdk
-from exporter_core_otlp.http.compression import gzipped
+from exporter_core_otlp.compression import gzipped
 from isal import igzip_lib
 from zlib_ng import zlib_ng
 

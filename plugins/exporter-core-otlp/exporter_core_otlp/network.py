@@ -8,75 +8,75 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from exporter_core import ExporterError, PartialSuccessError
 from exporter_core.masking import masker_for
+from exporter_core_otlp.compression import gzipped
 from exporter_core_otlp.config import NetworkConfig
 from exporter_core_otlp.encoding import RequestEncoder
 from exporter_core_otlp.forking import reset_after_fork
 from exporter_core_otlp.preferences import OtlpExporter
 from exporter_core_otlp.retry import GivenUpError, Retrying
+from exporter_core_otlp.transport.link import Link
 from exporter_core_otlp.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core import Context
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.encoding import Batch, Request
+    from exporter_core_otlp.transport.link import Connection
+    from exporter_core_otlp.transport.waiting import Waiter
 
 __all__ = ["USER_AGENT", "NetworkExporter"]
 
 USER_AGENT: Final = "exporter-core-otlp/1.0.0"
 
 NetworkConfigT = TypeVar("NetworkConfigT", bound=NetworkConfig)
+AnswerT = TypeVar("AnswerT")
 
 
-class NetworkExporter(OtlpExporter[NetworkConfigT]):
-    """Base of the exporters that send requests: what is left to write is one attempt, and the release.
+class NetworkExporter(OtlpExporter[NetworkConfigT], Generic[NetworkConfigT, AnswerT]):
+    """Base of the exporters that send requests: what is left to write is the connection, and what its answers mean.
 
     Exports from several threads take turns. In a forked child the exporter begins anew, with no connection.
 
     Args:
         config: the options.
+        server: which server it is, for messages, without secrets.
         encoding: ``"protobuf"`` or ``"json"``.
-        compress: what is done to each request's body, once.
     """
 
-    def __init__(
-        self,
-        config: NetworkConfigT,
-        *,
-        encoding: str = "protobuf",
-        compress: Callable[[bytes], bytes] | None = None,
-    ) -> None:
+    def __init__(self, config: NetworkConfigT, server: str, *, encoding: str = "protobuf") -> None:
         super().__init__(config)
+        self.server = server
         self.mask = masker_for(config)
-        self._encoder = RequestEncoder(config, encoding, compress)
+        self._encoder = RequestEncoder(config, encoding, gzipped if config.compression == "gzip" else None)
         self._retrying = Retrying(config.retry)
-        self._turn = Turn(self.release)
+        self._link = Link(self.connect, server, self.mask)
+        self._turn = Turn(self._link.release)
         reset_after_fork(self)
 
     @abstractmethod
-    def attempt(self, context: Context, request: Request) -> Answer:
-        """Send the request once, within the context.
+    def connect(self, context: Context, waiter: Waiter) -> Connection[AnswerT]:
+        """A connection to the server.
 
         Raises:
-            RetryableError: it failed in a way that another attempt may not.
-            ExporterError: it failed for good. The message holds no secret.
+            RetryableError: the server cannot be reached for the moment.
+            ExporterError: nor will it be.
             DeadlineExceededError, ContextCancelledError: as soon as the context is done.
         """
 
     @abstractmethod
-    def release(self) -> None:
-        """Close what is open; no attempt is running."""
+    def judge(self, answer: AnswerT) -> Answer:
+        """What the server made of a request.
 
-    @abstractmethod
-    def forget(self) -> None:
-        """In a forked child: let go of what is open without a word to the other side, which talks to the parent."""
+        Raises:
+            RetryableError: it did not take it for now.
+            ExporterError: it did not take it, or nobody knows. The message holds no secret.
+        """
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Send the metrics; points that are refused, or that OTLP cannot hold, do not keep the others from going.
@@ -104,7 +104,10 @@ class NetworkExporter(OtlpExporter[NetworkConfigT]):
     def reset_after_fork(self) -> None:
         """Begin anew in a forked child."""
         self._turn.reset_after_fork()
-        self.forget()
+        self._link.forget()
+
+    def _attempt(self, context: Context, request: Request) -> Answer:
+        return self.judge(self._link.ask(context, request.body))
 
     def _deliver(self, context: Context, batch: Batch) -> None:
         taken = 0
@@ -112,7 +115,7 @@ class NetworkExporter(OtlpExporter[NetworkConfigT]):
         failure: ExporterError | None = None
         for request in batch:
             try:
-                answer = self._retrying.run(context, partial(self.attempt, context, request))
+                answer = self._retrying.run(context, partial(self._attempt, context, request))
             except ExporterError as error:
                 failure = failure or error
                 reason = reason or str(error)

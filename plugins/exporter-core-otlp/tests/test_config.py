@@ -121,6 +121,8 @@ def test_what_is_wrong_is_said_in_one_line(options, message):
         ({"endpoint": "localhost"}, "endpoint: expected .*: the port is missing"),
         ({"endpoint": "ftp://host:1"}, "endpoint: expected http://host:4317, https://host:4317, host:4317 or unix"),
         ({"endpoint": "host:port"}, "endpoint: expected http://host:4317"),
+        ({"endpoint": "unix:"}, "endpoint: expected http://host:4317"),
+        ({"endpoint": "unix://host/socket"}, "endpoint: expected http://host:4317"),
         ({"endpoint": "http://host:4317/v1/metrics"}, "endpoint: .* without a path: gRPC knows the service by its"),
         ({"endpoint": "http://me:s3cret@host:4317"}, "endpoint: .* user and password go into headers"),
         ({"endpoint": "host: 4317"}, "endpoint: expected an endpoint without spaces"),
@@ -139,19 +141,21 @@ def test_what_grpc_cannot_do_is_said_in_one_line(options, message):
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "target", "tls"),
+    ("endpoint", "authority", "socket_path", "tls"),
     [
-        ("http://localhost:4317", "localhost:4317", False),
-        ("https://collector.example:4317/", "collector.example:4317", True),
-        ("https://collector.example", "collector.example:443", True),
-        ("http://[::1]", "[::1]:80", False),
-        ("collector:4317", "collector:4317", None),
-        ("unix:///run/otlp.sock", "unix:///run/otlp.sock", None),
+        ("http://localhost:4317", "localhost:4317", None, False),
+        ("https://collector.example:4317/", "collector.example:4317", None, True),
+        ("https://collector.example", "collector.example:443", None, True),
+        ("http://[::1]", "[::1]:80", None, False),
+        ("collector:4317", "collector:4317", None, None),
+        ("unix:///run/otlp.sock", "localhost", "/run/otlp.sock", None),
+        ("unix:/run/otlp.sock", "localhost", "/run/otlp.sock", None),
+        ("unix:otlp.sock", "localhost", "otlp.sock", None),
     ],
 )
-def test_an_endpoint_of_grpc_has_one_of_these_forms(endpoint, target, tls):
+def test_an_endpoint_of_grpc_has_one_of_these_forms(endpoint, authority, socket_path, tls):
     found = parse_endpoint(endpoint)
-    assert (found.target, found.tls) == (target, tls)
+    assert (found.authority, found.socket_path, found.tls) == (authority, socket_path, tls)
 
 
 @pytest.mark.parametrize("insecure", [False, True])

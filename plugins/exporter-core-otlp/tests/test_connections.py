@@ -8,7 +8,7 @@ import textwrap
 import threading
 
 import pytest
-from exporter_core_otlp.http import resolving
+from exporter_core_otlp.transport import resolving
 
 from exporter_core import Context, ContextCancelledError, DeadlineExceededError, ExporterError, ExporterShutdownError
 from exporter_core.conformance.sinks import TcpSink

@@ -110,12 +110,12 @@ def test_headers_are_sent_with_every_request_and_so_is_the_name_of_the_exporter(
     for request in sink.requests():
         assert request.sent_header("api-key", "s3cret")
         assert request.header("tenant") == "blue"
-        assert request.header("user-agent").startswith("exporter-core-otlp/1.0.0 grpc-python/")
+        assert request.header("user-agent") == "exporter-core-otlp/1.0.0"
 
 
 def test_a_user_agent_among_the_headers_comes_first(make, sink, context, batch):
     make(headers=[{"name": "User-Agent", "value": "shop/2"}]).export(context, batch.metrics)
-    assert sink.requests()[0].header("user-agent").startswith("shop/2 grpc-python/")
+    assert sink.requests()[0].header("user-agent") == "shop/2"
 
 
 def test_an_empty_batch_is_not_sent(make, sink, context):
@@ -163,7 +163,7 @@ def test_a_connection_that_breaks_is_made_again(make, sink, context, batch, faul
 @pytest.mark.parametrize("fault", ["garbage", "truncate"])
 def test_an_answer_that_is_none_is_no_success(make, sink, context, batch, fault):
     sink.script(then=fault)
-    assert failed(make(retry={"enabled": False}), context, batch).startswith(f"{sink.endpoint}: UN")
+    assert failed(make(retry={"enabled": False}), context, batch).startswith(f"{sink.endpoint}: the answer is ")
 
 
 def test_points_that_the_server_refuses_are_counted(make, sink, context, batch):
@@ -176,7 +176,7 @@ def test_points_that_the_server_refuses_are_counted(make, sink, context, batch):
 def test_a_server_that_is_not_there_is_said_at_once(make, sink, context, batch):
     sink.script(then="refuse")
     message = failed(make(retry={"enabled": False}), context, batch)
-    assert message.startswith(f"{sink.endpoint}: UNAVAILABLE: ")
+    assert message == f"{sink.endpoint}: cannot connect: Connection refused"
 
 
 def test_a_server_that_was_started_again_is_found_again(context, batch):
@@ -268,19 +268,17 @@ def test_no_socket_stays_of_an_attempt_to_connect_that_was_given_up(make, sink, 
     with pytest.raises(DeadlineExceededError):
         exporter.export(Context.with_timeout(0.05), batch.metrics)
     exporter.shutdown(Context.with_timeout(60))
-    patience = Context.with_timeout(15)
-    while sockets() - before and not patience.wait(0.01):
-        pass
     assert sockets() <= before
 
 
 def test_no_thread_stays_after_an_export(make, context, batch):
-    exporter = make()
-    exporter.export(context, batch.metrics)
-    before = threading.enumerate()
+    def others():
+        return [thread for thread in threading.enumerate() if thread.name != "exporter-core-timer"]
+
+    before, exporter = others(), make()
     for _ in range(3):
         exporter.export(context, batch.metrics)
-    assert threading.enumerate() == before
+    assert others() == before
 
 
 def test_an_export_can_be_made_while_the_interpreter_exits(sink):
@@ -328,7 +326,7 @@ def test_a_child_exports_and_leaves_the_connection_of_its_parent_alone(make, sin
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_ends_a_call_that_does_not_end_which_is_then_made_again(make, sink, context, batch):
+def test_a_fork_in_the_middle_of_a_call_disturbs_neither_the_parent_nor_the_child(make, sink, context, batch):
     exporter = make()
     gate = sink.shut()
     parked = threading.Thread(target=exporter.export, args=(context, batch.metrics))
@@ -341,5 +339,5 @@ def test_a_fork_ends_a_call_that_does_not_end_which_is_then_made_again(make, sin
 
     assert in_child(export)
     parked.join()
-    # The parent's request was dropped or stored before it was made again; the child's came once.
-    assert len(sink.points()) >= 2 * len(batch.points)
+    assert len({request.connection for request in sink.requests()}) == 2
+    assert len(sink.points()) == 2 * len(batch.points)

@@ -71,6 +71,6 @@ def test_a_proxy_that_refuses_is_named_without_its_credentials(
 
 def test_a_proxy_of_another_kind_is_an_error(make_exporter, context, data, monkeypatch):
     monkeypatch.setenv("all_proxy", "socks5://alice:s3cret@127.0.0.1:1080")
-    with pytest.raises(ExporterError, match="the environment's proxy for http:// is not supported") as caught:
+    with pytest.raises(ExporterError, match=r"the environment's proxy \(all_proxy\) is not supported") as caught:
         make_exporter("http://collector.test/").export(context, data)
     assert "s3cret" not in str(caught.value)

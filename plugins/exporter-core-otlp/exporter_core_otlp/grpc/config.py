@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from pydantic import AfterValidator, model_validator
 
 from exporter_core_otlp.config import NetworkConfig, TlsChoice
-from exporter_core_otlp.grpc.endpoint import parse_endpoint
+from exporter_core_otlp.grpc.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,19 @@ def _is_an_endpoint(text: str) -> str:
 class OtlpGrpcConfig(NetworkConfig):
     """Options of the ``otlp_grpc`` exporter."""
 
-    reserved_headers: ClassVar[frozenset[str]] = frozenset({"connection", "content-type", "host", "te"})
+    reserved_headers: ClassVar[frozenset[str]] = frozenset(
+        {
+            "connection",
+            "content-length",
+            "content-type",
+            "host",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+        }
+    )
 
     endpoint: Annotated[str, AfterValidator(_is_an_endpoint)] = "http://localhost:4317"
     """The server: `http://host:port` (without TLS), `https://host:port`, or without a scheme `host:port` and
@@ -54,12 +66,12 @@ class OtlpGrpcConfig(NetworkConfig):
         return self
 
     @property
-    def target(self) -> str:
-        """What a channel is opened to."""
-        return parse_endpoint(self.endpoint).target
+    def parsed_endpoint(self) -> Endpoint:
+        """The endpoint, taken apart."""
+        return parse_endpoint(self.endpoint)
 
     @property
     def secure(self) -> bool:
         """Whether TLS is used."""
-        tls = parse_endpoint(self.endpoint).tls
+        tls = self.parsed_endpoint.tls
         return not self.tls.insecure if tls is None else tls

@@ -1,10 +1,12 @@
-"""Where a gRPC channel goes: the endpoint's forms, as OpenTelemetry has them, and what gRPC calls them."""
+"""The forms that the endpoint of a gRPC server has in OpenTelemetry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from exporter_core_otlp.transport.address import joined
 
 __all__ = ["Endpoint", "parse_endpoint"]
 
@@ -16,10 +18,18 @@ _EXPECTED: Final = "expected http://host:4317, https://host:4317, host:4317 or u
 class Endpoint:
     """A server."""
 
-    target: str
-    """What a channel is opened to."""
+    host: str
+    """A name or an address, an IPv6 one without brackets; ``localhost`` for a socket in the file system."""
+    port: int
+    socket_path: str | None
+    """Where the socket is, for one in the file system."""
     tls: bool | None
     """Whether to use TLS, as the scheme says; None where there is no scheme, so that ``tls.insecure`` decides."""
+
+    @property
+    def authority(self) -> str:
+        """What the server is called in a call."""
+        return self.host if self.socket_path is not None else joined(self.host, self.port)
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -30,7 +40,10 @@ def parse_endpoint(text: str) -> Endpoint:
     if any(character <= " " or character == "\x7f" for character in text):
         raise ValueError("expected an endpoint without spaces and control characters")
     if text.startswith("unix:"):
-        return Endpoint(text, None)
+        path = text.removeprefix("unix:").removeprefix("//")
+        if not path or (text.startswith("unix://") and not path.startswith("/")):
+            raise ValueError(_EXPECTED)
+        return Endpoint("localhost", 0, path, None)
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
         port = parts.port
@@ -44,7 +57,9 @@ def parse_endpoint(text: str) -> Endpoint:
         raise ValueError(f"{_EXPECTED}, without a path: gRPC knows the service by its name")
     if port is None and not parts.scheme:
         raise ValueError(f"{_EXPECTED}: the port is missing")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return Endpoint(
-        f"{host}:{_PORTS[parts.scheme] if port is None else port}", parts.scheme == "https" if parts.scheme else None
+        host=parts.hostname,
+        port=_PORTS[parts.scheme] if port is None else port,
+        socket_path=None,
+        tls=parts.scheme == "https" if parts.scheme else None,
     )

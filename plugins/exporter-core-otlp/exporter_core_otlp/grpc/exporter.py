@@ -1,126 +1,68 @@
-"""The exporter: one attempt of a request, as one gRPC call over a channel that is kept for the next."""
+"""The exporter: where calls go, with which headers, and what their ends mean."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-import grpc
-
-from exporter_core import Destination, ExporterError
-from exporter_core_otlp.answers import MalformedAnswerError, answer_in
-from exporter_core_otlp.grpc.channel import METHOD, credentials, open_channel
+from exporter_core import Destination
 from exporter_core_otlp.grpc.config import OtlpGrpcConfig
-from exporter_core_otlp.grpc.forking import RunningCall, calling, spoilt
-from exporter_core_otlp.grpc.verdict import failure
+from exporter_core_otlp.grpc.connection import CallEnd, GrpcConnection
+from exporter_core_otlp.grpc.verdict import judged
 from exporter_core_otlp.network import USER_AGENT, NetworkExporter
+from exporter_core_otlp.tls import tls_context
+from exporter_core_otlp.transport.address import proxy_for
+from exporter_core_otlp.transport.connecting import Route, connect
+from exporter_core_otlp.transport.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from exporter_core import Context
     from exporter_core_otlp.answers import Answer
-    from exporter_core_otlp.encoding import Request
+    from exporter_core_otlp.transport.waiting import Waiter
 
 __all__ = ["OtlpGrpcExporter"]
 
-_ENDLESS: Final = 1e8  # seconds; gRPC takes a deadline some centuries away for one that has passed
-_EARLY: Final = 0.1  # seconds by which gRPC's clock may see the deadline before ours does
-
-_inherited: list[object] = []
-"""Channels of the parent, in a forked child: closing one there would disturb the parent's connection."""
+_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 
 
-class OtlpGrpcExporter(NetworkExporter[OtlpGrpcConfig]):
+class OtlpGrpcExporter(NetworkExporter[OtlpGrpcConfig, CallEnd]):
     """Send metrics by OTLP over gRPC."""
 
     def __init__(self, config: OtlpGrpcConfig) -> None:
-        super().__init__(config)
-        headers = {name.lower(): value for name, value in config.header_values().items()}
-        self._user_agent = headers.pop("user-agent", USER_AGENT)
-        self._metadata = tuple(headers.items())
-        self._tls = credentials(config.tls) if config.secure else None
-        self._channel: grpc.Channel | None = None
+        super().__init__(config, config.endpoint)
+        self._endpoint = config.parsed_endpoint
+        self._tls = tls_context(config.tls, "h2") if config.secure else None
+        self._headers = self._fixed_headers()
 
     def destination(self) -> Destination:
         """The server that is sent to."""
-        return Destination(self.config.endpoint)
+        return Destination(self.server)
 
-    def attempt(self, context: Context, request: Request) -> Answer:
-        """Make one call.
+    def connect(self, context: Context, waiter: Waiter) -> GrpcConnection:
+        """Connect to the server, through the environment's proxy for gRPC if there is one."""
+        at = self._endpoint
+        # The order is that of gRPC's own libraries.
+        proxy = proxy_for(at.authority, "grpc", "https", "http") if at.socket_path is None else None
+        route = Route(at.host, at.port, at.socket_path, self._tls, proxy)
+        wire = Wire(connect(context, waiter, route), waiter)
+        return GrpcConnection(wire, self._headers, compressed=self.config.compression == "gzip")
 
-        It fails at once where the server cannot be reached, instead of waiting until it can (gRPC's
-        ``wait_for_ready``), as OTLP's exporters do: so the error says why, and attempts are spaced by one plan alone.
-        """
-        while True:
-            if spoilt():
-                raise ExporterError(
-                    f"{self.config.endpoint}: gRPC cannot be used in this process, which was forked during an export; "
-                    "fork between exports, or use otlp_http"
-                )
-            with calling(context) as running:
-                call, answers = self._call(context, request, running)
-            if running.interrupted or context.done or call.code() is grpc.StatusCode.UNAVAILABLE:
-                # It is closed. Or it would go on trying to connect, all by itself; the next one looks the server's name
-                # up anew, and may find another.
-                self.release()
-            if call.code() is grpc.StatusCode.OK:
-                return self._taken(answers)
-            if not running.interrupted or context.done:
-                self._failed(context, call)
+    def judge(self, answer: CallEnd) -> Answer:
+        """As OTLP has it."""
+        return judged(answer, self.server, self.mask)
 
-    def release(self) -> None:
-        """Close the channel."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
-
-    def forget(self) -> None:
-        """Let go of the channel that is the parent's."""
-        if self._channel is not None:
-            _inherited.append(self._channel)
-        self._channel = None
-
-    def _call(self, context: Context, request: Request, running: RunningCall) -> tuple[grpc.Call, list[bytes]]:
-        """The call, ended, and what the server sent: one answer if all is well."""
-        if self._channel is None:
-            self._channel = open_channel(context, self.config, self._tls, self._user_agent)
-        channel = self._channel
-        export: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(METHOD)
-        remaining = context.remaining()
-        timeout = None if remaining is None or remaining > _ENDLESS else remaining
-        try:
-            call = export(request.body, timeout=timeout, metadata=self._metadata, wait_for_ready=False)
-            running.ended_by(channel.close)
-            return call, _answers(context, channel, call)
-        except BaseException:
-            self.release()  # Ctrl-C leaves a call that nobody waits for
-            raise
-
-    def _failed(self, context: Context, call: grpc.Call) -> NoReturn:
-        remaining = context.remaining()
-        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and remaining is not None and remaining < _EARLY:
-            context.wait(remaining)
-        context.raise_if_done()
-        raise failure(call, self.config.endpoint, self.mask)
-
-    def _taken(self, answers: list[bytes]) -> Answer:
-        try:
-            (answer,) = answers
-            return answer_in(answer)
-        except (MalformedAnswerError, ValueError) as error:
-            raise ExporterError(f"{self.config.endpoint}: OK, but the answer is not OTLP") from error
-
-
-def _answers(context: Context, channel: grpc.Channel, call: Iterable[bytes]) -> list[bytes]:
-    """Wait for the end of the call, on this thread; what the server has sent until then."""
-    # Of a call of this kind that another thread cancels, gRPC keeps the connection open for ever; of a channel that is
-    # closed, it does not.
-    ending = context.on_done(channel.close)
-    try:
-        return list(call)
-    except grpc.RpcError as error:
-        # The error is the call. A traceback would lead back to it, and keep all of it until garbage is collected.
-        error.__traceback__ = None
-        return []
-    finally:
-        ending.unregister()
+    def _fixed_headers(self) -> list[tuple[str, str]]:
+        """What every call has; options go before what is only usual."""
+        headers = {
+            ":method": "POST",
+            ":scheme": "http" if self._tls is None else "https",
+            ":path": _METHOD,
+            ":authority": self._endpoint.authority,
+            "te": "trailers",
+            "content-type": "application/grpc",
+            "grpc-accept-encoding": "identity,gzip",
+            "user-agent": USER_AGENT,
+        }
+        if self.config.compression == "gzip":
+            headers["grpc-encoding"] = "gzip"
+        headers |= {name.lower(): value for name, value in self.config.header_values().items()}
+        return list(headers.items())

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, model_validator
 
 from exporter_core_otlp.config import NetworkConfig, Tls
-from exporter_core_otlp.http.address import parse_url
+from exporter_core_otlp.transport.address import parse_url
 
 __all__ = ["OtlpHttpConfig"]
 

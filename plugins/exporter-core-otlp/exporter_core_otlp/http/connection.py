@@ -1,8 +1,7 @@
-"""One connection and what is asked over it: HTTP/1.1 by h11, over a socket that never blocks."""
+"""HTTP/1.1 by h11: one request, and its answer."""
 
 from __future__ import annotations
 
-import socket
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -10,31 +9,19 @@ from typing import TYPE_CHECKING, Final
 import h11
 
 from exporter_core import ExporterError
-from exporter_core_otlp.http.waiting import READ, WRITE
+from exporter_core_otlp.transport.link import ClosedError, Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from exporter_core import Context
-    from exporter_core_otlp.http.waiting import Waiter
+    from exporter_core_otlp.transport.wire import Wire
 
-__all__ = ["ClosedError", "Connection", "HttpAnswer"]
+__all__ = ["HttpAnswer", "HttpConnection"]
 
-_RECEIVED: Final = 65536  # bytes at a time
-_LONGEST_ANSWER: Final = 4 * 1024 * 1024
-
-
-class ClosedError(Exception):
-    """The peer has closed or reset the connection.
-
-    Args:
-        message: how.
-        status: the status of the answer that was under way, None if none was.
-        unanswered: whether no byte of an answer had come.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None, unanswered: bool = False) -> None:
-        super().__init__(message)
-        self.status: int | None = status
-        self.unanswered: bool = unanswered
+_LONGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes
+_OK: Final = range(200, 300)
+_SETTINGS: Final = b"\x04"  # the type of the frame that an HTTP/2 server begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,121 +35,65 @@ class HttpAnswer:
     body: bytes
 
 
-class Connection:
-    """A connection that requests go over, one after the other.
+class HttpConnection(Connection[HttpAnswer]):
+    """A connection to an HTTP server, or to a proxy.
 
     Args:
-        sock: connected, non-blocking.
-        waiter: waits for it.
+        wire: what the bytes go over.
+        target: what is asked for, always.
+        headers: what every request has, besides the length of its body.
     """
 
-    def __init__(self, sock: socket.socket, waiter: Waiter) -> None:
-        self._sock = sock
-        self._waiter = waiter
+    def __init__(self, wire: Wire, target: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        super().__init__(wire)
+        self._target = target
+        self._headers = headers
         self._http = h11.Connection(h11.CLIENT)
 
-    @property
-    def reusable(self) -> bool:
-        """Whether both sides have left it so that another request may follow."""
-        return self._http.our_state is h11.IDLE
-
     def idle(self) -> bool:
-        """Whether the server has it open and silent still, as far as this end can see."""
+        """Whether the server has it open and silent still: one that speaks unasked leaves nothing to rely on."""
         try:
-            self._sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
-        except (OSError, ValueError):
+            return self._wire.read() is None
+        except ssl.SSLError:
             return False
-        return False  # closed; or the server speaks unasked, which leaves nothing to rely on
 
-    def exchange(self, context: Context, request: h11.Request, body: bytes) -> HttpAnswer:
-        """Send a request and read its answer.
-
-        An answer that comes while the request is still being written ends the writing.
-
-        Raises:
-            ClosedError: the peer ended the connection before the answer was whole.
-            ExporterError: what came is not HTTP, or too much of it.
-            DeadlineExceededError, ContextCancelledError: as soon as the context is done. The connection is of no use
-                after any of these.
-        """
+    def exchange(self, context: Context, body: bytes) -> HttpAnswer:
+        """Send a request and read its answer, which ends the writing."""
         http = self._http
-        head = http.send(request) or b""
+        headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
+        head = http.send(h11.Request(method="POST", target=self._target, headers=headers)) or b""
         http.send_with_data_passthrough(h11.Data(body))
         http.send(h11.EndOfMessage())
         unsent = [memoryview(head), memoryview(body)]
         reader = _AnswerReader(http)
         while True:
-            try:
-                self._write(unsent)
-            except OSError as error:
-                # A server that refuses a request may close before it has read all of it: its answer may be there.
-                unsent.clear()
-                if self._take(context, reader, error):
-                    return self._finished(reader, whole=False)
-            events = READ | WRITE if unsent else READ
-            ready = self._waiter.wait(context, {self._sock: events})
-            if ready and self._take(context, reader, None):
+            # A server that refuses a request may close before it has read all of it: its answer may be there.
+            closed = not self._wire.write(unsent)
+            if not closed:
+                self._wire.wait(context, writing=bool(unsent))
+            if self._take(context, reader, last=closed):
                 return self._finished(reader, whole=not unsent)
 
-    def close(self) -> None:
-        """Close it; with TLS, say so to the server as far as that goes without waiting."""
-        if isinstance(self._sock, ssl.SSLSocket):
-            try:
-                self._sock.unwrap()
-            except (OSError, ValueError):
-                pass  # it wants to wait for the server's word, or there is nobody to say it to
-        self._sock.close()
-
-    def forget(self) -> None:
-        """Close this process's copy of a connection that its parent goes on using: nothing is sent."""
-        socket.close(self._sock.detach())
-
-    def __del__(self) -> None:
-        self._sock.close()  # for an exporter that was never shut down
-
-    def _write(self, unsent: list[memoryview]) -> None:
-        """As much as goes at once; what has gone is taken off the list."""
-        while unsent:
-            try:
-                if len(unsent) > 1 and not isinstance(self._sock, ssl.SSLSocket):
-                    sent = self._sock.sendmsg(unsent)
-                else:
-                    sent = self._sock.send(unsent[0])
-            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                return
-            while unsent and sent >= len(unsent[0]):
-                sent -= len(unsent.pop(0))
-            if sent:
-                unsent[0] = unsent[0][sent:]
-
-    def _take(self, context: Context, reader: _AnswerReader, failure: OSError | None) -> bool:
-        """Take in what has come; whether the answer is whole. ClosedError with ``failure`` if nothing more comes."""
+    def _take(self, context: Context, reader: _AnswerReader, *, last: bool) -> bool:
+        """Take in what has come, ``last`` where nothing more can; whether the answer is whole."""
         while True:
             context.raise_if_done()  # a server may send without end
-            error: OSError | None = None
-            try:
-                data = self._sock.recv(_RECEIVED)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                if failure is None:
+            data = self._wire.read()
+            if data is None:
+                if not last:
                     return False
-                data, error = b"", failure
-            except OSError as caught:
-                if isinstance(caught, ssl.SSLError) and not isinstance(
-                    caught, ssl.SSLEOFError | ssl.SSLZeroReturnError
-                ):
-                    raise
-                data, error = b"", caught
+                data = b""
             if reader.feed(data):
                 return True
             if not data:
-                raise reader.closed() from error
+                raise reader.closed()
 
     def _finished(self, reader: _AnswerReader, *, whole: bool) -> HttpAnswer:
         """The answer, with the connection made ready for the next request if it can be."""
-        if whole and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
+        http = self._http
+        self.reusable = whole and http.our_state is h11.DONE and http.their_state is h11.DONE
+        if self.reusable:
+            http.start_next_cycle()
         return reader.answer()
 
 
@@ -197,14 +128,19 @@ class _AnswerReader:
         except h11.RemoteProtocolError as error:
             if not data:
                 return False  # the end, in the middle of an answer
+            if data[3:4] == _SETTINGS:
+                raise ExporterError(
+                    "the server speaks HTTP/2, not HTTP/1.1; is that the port for otlp_grpc?"
+                ) from error
             raise ExporterError(f"the answer is not HTTP: {error}") from error
 
-    def closed(self) -> ClosedError:
+    def closed(self) -> Exception:
         """That the connection ended before the answer was whole."""
-        if self._response is not None:
-            return ClosedError("the answer is cut short", status=self._response.status_code)
+        if self._response is not None and self._response.status_code in _OK:
+            # Sent again, the points would most likely arrive twice.
+            return ExporterError(f"the answer is cut short, after status {self._response.status_code}")
         if self._anything:
-            return ClosedError("the answer is cut short", unanswered=False)
+            return ClosedError("the answer is cut short")
         return ClosedError("the server closed the connection without an answer", unanswered=True)
 
     def answer(self) -> HttpAnswer:

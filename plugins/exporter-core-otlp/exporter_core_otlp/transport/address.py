@@ -6,11 +6,11 @@ import base64
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, proxy_bypass, proxy_bypass_environment  # type: ignore[attr-defined]  # not documented
 
 from exporter_core import ExporterError
 
-__all__ = ["Url", "parse_url", "proxy_for"]
+__all__ = ["Url", "joined", "parse_url", "proxy_for"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -31,16 +31,12 @@ class Url:
     @property
     def authority(self) -> str:
         """``host:port`` as a ``Host`` header has it: without the scheme's own port."""
-        return self.host_port if self.port != _PORTS[self.scheme] else self._bracketed
+        return self.host_port.removesuffix(f":{_PORTS[self.scheme]}")
 
     @property
     def host_port(self) -> str:
         """``host:port``."""
-        return f"{self._bracketed}:{self.port}"
-
-    @property
-    def _bracketed(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
+        return joined(self.host, self.port)
 
     @property
     def absolute(self) -> str:
@@ -85,21 +81,35 @@ def _basic(user: str | None, password: str | None) -> str | None:
     return f"Basic {base64.b64encode(plain.encode()).decode()}"
 
 
-def proxy_for(url: Url) -> Url | None:
-    """The proxy that the environment names for the URL (``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``), or None.
+def joined(host: str, port: int) -> str:
+    """``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def proxy_for(host_port: str, *kinds: str) -> Url | None:
+    """The proxy that the environment names for a server, or None.
+
+    Args:
+        host_port: the server.
+        kinds: of proxies, the first one that is there: ``http`` for ``HTTP_PROXY``, and so on. For each there may also
+            be a list of servers that no proxy is for, such as ``NO_GRPC_PROXY``, which goes before ``NO_PROXY``.
 
     Raises ExporterError for one that is not an HTTP proxy.
     """
     proxies = getproxies()
-    text = proxies.get(url.scheme) or proxies.get("all")
-    if not text or proxy_bypass(url.host_port):
+    kind = next((kind for kind in kinds if proxies.get(kind)), None)
+    if kind is None:
         return None
+    own = next((proxies[f"no_{kind}"] for kind in kinds if f"no_{kind}" in proxies), None)
+    if proxy_bypass(host_port) if own is None else proxy_bypass_environment(host_port, {"no": own}):
+        return None
+    text = proxies[kind]
     try:
         proxy = parse_url(text if "://" in text else f"http://{text}")
     except ValueError:
         proxy = None
     if proxy is None or proxy.scheme != "http":
         raise ExporterError(
-            f"the environment's proxy for {url.scheme}:// is not supported; expected a URL such as http://proxy:3128"
+            f"the environment's proxy ({kind}_proxy) is not supported; expected a URL such as http://proxy:3128"
         )
     return proxy

@@ -2,62 +2,95 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from exporter_core import DeadlineExceededError, ExporterError
-from exporter_core_otlp.http.resolving import resolve
-from exporter_core_otlp.http.tunnel import tunnel
-from exporter_core_otlp.http.waiting import READ, WRITE
 from exporter_core_otlp.retry import RetryableError
 from exporter_core_otlp.tls import reason
+from exporter_core_otlp.transport.address import joined
+from exporter_core_otlp.transport.resolving import resolve
+from exporter_core_otlp.transport.tunnel import tunnel
+from exporter_core_otlp.transport.waiting import READ, WRITE
 
 if TYPE_CHECKING:
     from exporter_core import Context
-    from exporter_core_otlp.http.address import Url
-    from exporter_core_otlp.http.resolving import Address
-    from exporter_core_otlp.http.waiting import Waiter
+    from exporter_core_otlp.transport.address import Url
+    from exporter_core_otlp.transport.resolving import Address
+    from exporter_core_otlp.transport.waiting import Waiter
 
-__all__ = ["connect"]
+__all__ = ["Route", "connect"]
 
 _HEAD_START: Final = 0.25  # seconds before a further address is tried beside one that does not answer (RFC 8305)
 
 
-def connect(context: Context, waiter: Waiter, url: Url, proxy: Url | None, tls: ssl.SSLContext | None) -> socket.socket:
-    """A non-blocking connection over which to talk to the URL's server, or to a proxy that passes requests on.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way to a server."""
+
+    host: str
+    """A name or an address, an IPv6 one without brackets; for a socket in the file system, whose its certificate is."""
+    port: int = 0
+    socket_path: str | None = None
+    """Where in the file system the server's socket is, for one that is there."""
+    tls: ssl.SSLContext | None = None
+    proxy: Url | None = None
+    """The HTTP proxy that is connected to in the server's place."""
+    tunnelled: bool = True
+    """Whether that is to connect to the server (``CONNECT``), or will be sent requests that it passes on."""
+
+    @property
+    def host_port(self) -> str:
+        """``host:port``."""
+        return joined(self.host, self.port)
+
+
+def connect(context: Context, waiter: Waiter, route: Route) -> socket.socket:
+    """A non-blocking connection over which to talk to the server, or to a proxy that passes requests on.
 
     Raises:
         RetryableError: the server or the proxy cannot be reached for the moment.
         ExporterError: what it says will not change: its certificate, the proxy's refusal.
         DeadlineExceededError, ContextCancelledError: as soon as the context is done.
     """
-    nearest = proxy or url
-    via = f" of the proxy {proxy}" if proxy is not None else ""
+    proxy = route.proxy
+    sock = _to_path(route.socket_path) if route.socket_path is not None else _to_host(context, waiter, route)
+    try:
+        if proxy is not None and route.tunnelled:
+            tunnel(context, waiter, sock, route.host_port, proxy)
+        return sock if route.tls is None else _with_tls(context, waiter, sock, route.host, route.tls)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _to_path(path: str) -> socket.socket:
+    try:
+        return _connecting(socket.AF_UNIX, path)
+    except OSError as error:
+        raise RetryableError(f"cannot connect: {reason(error)}") from error
+
+
+def _to_host(context: Context, waiter: Waiter, route: Route) -> socket.socket:
+    nearest = route.proxy or route
+    via = f" of the proxy {route.proxy}" if route.proxy is not None else ""
     try:
         addresses = resolve(context, nearest.host, nearest.port)
     except DeadlineExceededError:
         raise  # which is an OSError too
     except OSError as error:
-        raise RetryableError(f"{url}: the host{via} is not found: {reason(error)}") from error
+        raise RetryableError(f"the host{via} is not found: {reason(error)}") from error
     try:
-        sock = _connected(context, waiter, addresses)
+        return _connected(context, waiter, addresses)
     except DeadlineExceededError:
         raise
     except OSError as error:
-        raise RetryableError(f"{url}: cannot connect{via}: {reason(error)}") from error
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            if proxy is not None:
-                tunnel(context, waiter, sock, url, proxy)
-            sock = _with_tls(context, waiter, sock, url, tls)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        raise RetryableError(f"cannot connect{via}: {reason(error)}") from error
 
 
 def _connected(context: Context, waiter: Waiter, addresses: list[Address]) -> socket.socket:
@@ -95,21 +128,25 @@ def _connected(context: Context, waiter: Waiter, addresses: list[Address]) -> so
             sock.close()
 
 
-def _connecting(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+def _connecting(family: socket.AddressFamily, address: tuple[object, ...] | str) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     try:
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect(address)
-    except BlockingIOError:
-        pass  # under way
+    except BlockingIOError as error:
+        if error.errno != errno.EINPROGRESS:  # a socket in the file system has too many waiting already
+            sock.close()
+            raise
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, url: Url, tls: ssl.SSLContext) -> ssl.SSLSocket:
-    wrapped = tls.wrap_socket(sock, server_hostname=url.host, do_handshake_on_connect=False)
+def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, host: str, tls: ssl.SSLContext) -> ssl.SSLSocket:
+    wrapped = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     try:
         while True:
             try:
@@ -122,10 +159,10 @@ def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, url: Url, t
                 return wrapped
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
         wrapped.close()
-        raise RetryableError(f"{url}: the server ended the TLS handshake") from error
+        raise RetryableError("the server ended the TLS handshake") from error
     except ssl.SSLError as error:
         wrapped.close()
-        raise ExporterError(f"{url}: TLS: {reason(error)}") from error
+        raise ExporterError(f"TLS: {reason(error)}") from error
     except BaseException:
         wrapped.close()
         raise

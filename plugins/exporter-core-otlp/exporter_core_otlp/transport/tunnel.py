@@ -7,45 +7,45 @@ from typing import TYPE_CHECKING, Final
 import h11
 
 from exporter_core import DeadlineExceededError, ExporterError
-from exporter_core_otlp.http.waiting import READ, WRITE
 from exporter_core_otlp.retry import RetryableError
+from exporter_core_otlp.transport.waiting import READ, WRITE
 
 if TYPE_CHECKING:
     import socket
 
     from exporter_core import Context
-    from exporter_core_otlp.http.address import Url
-    from exporter_core_otlp.http.waiting import Waiter
+    from exporter_core_otlp.transport.address import Url
+    from exporter_core_otlp.transport.waiting import Waiter
 
 __all__ = ["tunnel"]
 
 _BUSY: Final = frozenset({429, 502, 503, 504})
 
 
-def tunnel(context: Context, waiter: Waiter, sock: socket.socket, url: Url, proxy: Url) -> None:
-    """Have the proxy at the other end connect the socket to the URL's server.
+def tunnel(context: Context, waiter: Waiter, sock: socket.socket, host_port: str, proxy: Url) -> None:
+    """Have the proxy at the other end connect the socket to a server.
 
     Raises:
         RetryableError: the proxy cannot do it for the moment, or breaks off.
         ExporterError: it refuses.
         DeadlineExceededError, ContextCancelledError: as soon as the context is done.
     """
-    headers = [("Host", url.host_port)]
+    headers = [("Host", host_port)]
     if proxy.authorization is not None:
         headers.append(("Proxy-Authorization", proxy.authorization))
     http = h11.Connection(h11.CLIENT)
-    head = http.send(h11.Request(method="CONNECT", target=url.host_port, headers=headers)) or b""
+    head = http.send(h11.Request(method="CONNECT", target=host_port, headers=headers)) or b""
     try:
         _send(context, waiter, sock, head)
         answer = _answer(context, waiter, sock, http)
     except DeadlineExceededError:
         raise  # which is an OSError too
     except (OSError, h11.RemoteProtocolError) as error:
-        raise RetryableError(f"{url}: the proxy {proxy} broke off the connection") from error
+        raise RetryableError(f"the proxy {proxy} broke off the connection") from error
     if answer.status_code // 100 != 2:  # noqa: PLR2004 - 2xx
         kind = RetryableError if answer.status_code in _BUSY else ExporterError
         said = f"{answer.status_code} {answer.reason.decode('latin-1')}".rstrip()
-        raise kind(f"{url}: the proxy {proxy} refuses to connect to it: {said}")
+        raise kind(f"the proxy {proxy} refuses to connect to it: {said}")
 
 
 def _send(context: Context, waiter: Waiter, sock: socket.socket, data: bytes) -> None:

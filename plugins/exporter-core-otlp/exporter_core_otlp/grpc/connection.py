@@ -1,0 +1,196 @@
+"""HTTP/2 by h2: one call at a time, and how it ended.
+
+Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.exceptions import NoAvailableStreamIDError, ProtocolError, TooManyStreamsError
+from h2.settings import SettingCodes, Settings
+
+from exporter_core import ExporterError
+from exporter_core_otlp.grpc.frames import Frames
+from exporter_core_otlp.grpc.message import LONGEST_MESSAGE, PREFIX, framed
+from exporter_core_otlp.transport.link import ClosedError, Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from h2.events import Event
+
+    from exporter_core import Context
+    from exporter_core_otlp.transport.wire import Wire
+
+__all__ = ["CallEnd", "GrpcConnection"]
+
+_LONGEST_TIMEOUT: Final = 99_999_999  # of any unit: it has eight digits
+_LATER: Final = 0.1  # seconds by which a call may outlast its deadline at the server, so that it passes here first
+_STATUS: Final = re.compile(r"[1-9][0-9]{2}")
+_READS_AT_REST: Final = 16  # of what a server sends between two calls: pings, settings
+
+
+@dataclass(slots=True)
+class CallEnd:
+    """What the server said to one call until it ended."""
+
+    status: int = 0
+    """HTTP's."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """With the trailers, which go first."""
+    body: bytearray = field(default_factory=bytearray)
+    """Messages, each with its prefix."""
+    reset: int | None = None
+    """HTTP/2's error code, where the server broke off the call."""
+    whole: bool = False
+
+
+class GrpcConnection(Connection[CallEnd]):
+    """A connection to a gRPC server.
+
+    Args:
+        wire: what the bytes go over.
+        headers: what every call has, besides its deadline.
+        compressed: whether the messages are.
+    """
+
+    def __init__(self, wire: Wire, headers: Sequence[tuple[str, str]], *, compressed: bool) -> None:
+        super().__init__(wire)
+        self._headers = headers
+        self._compressed = compressed
+        self._frames = Frames()
+        self._unsent: list[memoryview] = []
+        self._h2 = H2Connection(H2Configuration(client_side=True))
+        self._h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
+        self._h2.initiate_connection()
+
+    def idle(self) -> bool:
+        """Whether the server takes another call; pings and settings that have come since the last one are answered."""
+        try:
+            for _ in range(_READS_AT_REST):
+                data = self._wire.read()
+                if data is None:
+                    return self._write() and self.reusable
+                if not data:
+                    return False
+                self._events(data)
+        except (ExporterError, ProtocolError, ssl.SSLError):
+            pass
+        return False
+
+    def exchange(self, context: Context, body: bytes) -> CallEnd:
+        """Make a call and read to its end, which ends the writing."""
+        try:
+            return self._call(context, memoryview(framed(body, compressed=self._compressed)))
+        except (NoAvailableStreamIDError, TooManyStreamsError) as error:
+            raise ClosedError("the server takes no more calls", unanswered=True) from error
+        except ProtocolError as error:
+            raise ExporterError(f"the answer is not HTTP/2: {error}") from error
+
+    def _call(self, context: Context, rest: memoryview) -> CallEnd:
+        http, end = self._h2, CallEnd()
+        stream = http.get_next_available_stream_id()
+        http.send_headers(stream, [*self._headers, *_timeout(context.remaining())])
+        while True:
+            if not self._unsent:
+                rest = self._fill(stream, rest)
+            closed = not self._write()
+            if not closed:
+                self._wire.wait(context, writing=bool(self._unsent))
+            if self._take(context, stream, end, last=closed):
+                self.reusable = self.reusable and end.reset is None and not rest
+                self._write()
+                return end
+
+    def _fill(self, stream: int, rest: memoryview) -> memoryview:
+        """Hand over of the message what the server's windows allow; what is left."""
+        http = self._h2
+        while rest:
+            room = min(http.local_flow_control_window(stream), http.max_outbound_frame_size)
+            if room <= 0:
+                break
+            http.send_data(stream, rest[:room], end_stream=len(rest) <= room)
+            rest = rest[room:]
+        return rest
+
+    def _write(self) -> bool:
+        """Send what is to be sent, as far as it goes at once; whether the server may still take the rest."""
+        data = self._h2.data_to_send()
+        if data:
+            self._unsent.append(memoryview(data))
+        return self._wire.write(self._unsent)
+
+    def _take(self, context: Context, stream: int, end: CallEnd, *, last: bool) -> bool:
+        """Take in what has come, ``last`` where nothing more can; whether the call has ended."""
+        while True:
+            context.raise_if_done()  # a server may send without end
+            data = self._wire.read()
+            if data is None and not last:
+                return False
+            if not data:
+                raise self._closed(end)
+            for event in self._events(data):
+                self._note(stream, end, event)
+                if end.whole:
+                    return True
+            farewell = self._frames.farewell
+            if farewell is not None and farewell.last_stream < stream:
+                raise self._closed(end)
+
+    def _events(self, data: bytes) -> Iterable[Event]:
+        events = self._h2.receive_data(self._frames.feed(data))
+        self.reusable = self.reusable and self._frames.farewell is None
+        return events
+
+    def _note(self, stream: int, end: CallEnd, event: Event) -> None:
+        if isinstance(event, ResponseReceived):
+            end.headers = _first_of_each(event.headers)
+            status = end.headers.pop(":status", "")
+            if not _STATUS.fullmatch(status):
+                raise ExporterError(f"the answer is not HTTP/2: it has the status {status!r}")
+            end.status = int(status)
+        elif isinstance(event, TrailersReceived):
+            end.headers |= _first_of_each(event.headers)
+        elif isinstance(event, DataReceived):
+            if len(end.body) + len(event.data) > PREFIX + LONGEST_MESSAGE:
+                raise ExporterError(f"the answer is longer than {LONGEST_MESSAGE} bytes")
+            end.body += event.data
+            self._h2.acknowledge_received_data(event.flow_controlled_length, stream)
+        elif isinstance(event, StreamEnded):
+            end.whole = True
+        elif isinstance(event, StreamReset):
+            end.reset = int(event.error_code)
+            end.whole = True
+
+    def _closed(self, end: CallEnd) -> ClosedError:
+        if end.status or self._frames.cut_short:
+            return ClosedError("the answer is cut short")
+        farewell = self._frames.farewell
+        why = f" ({farewell.reason})" if farewell is not None else ""
+        return ClosedError(f"the server closed the connection without an answer{why}", unanswered=True)
+
+
+def _first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
+
+
+def _timeout(seconds: float | None) -> list[tuple[str, str]]:
+    """The header that tells the server how long it has; none where that is longer than it can say."""
+    if seconds is None:
+        return []
+    for unit, each in (("u", 1e6), ("m", 1e3), ("S", 1.0)):
+        number = (seconds + _LATER) * each
+        if number < _LONGEST_TIMEOUT:
+            return [("grpc-timeout", f"{math.ceil(number)}{unit}")]
+    return []
