@@ -32,6 +32,7 @@ _MODES: Final[tuple[Mode, ...]] = ("raw", "guarded")
 _FINE: Final = frozenset({Verdict.PASS, Verdict.NOT_APPLICABLE})
 _DEFAULT_RUNS: Final = 200
 _ARGUMENTS: Final = 2
+_TOLD: Final = 100  # runs after which it is said how many there were
 
 
 def false_alarms(runs: int, schedules: int = SCHEDULES) -> Iterator[tuple[Task, bool, list[str]]]:
@@ -90,10 +91,12 @@ def main() -> int:
         return 2
     runs: Counter[tuple[str, str, bool]] = Counter()
     alarms: Counter[tuple[str, str, bool]] = Counter()
-    for task, busy, wrong in false_alarms(*map(int, numbers)):
+    for done, (task, busy, wrong) in enumerate(false_alarms(*map(int, numbers)), 1):
         about = (task.target.partition(":")[2], task.mode, busy)
         runs[about] += 1
         alarms[about] += len(wrong)
+        if not done % _TOLD:
+            sys.stderr.write(f"{done} of {int(numbers[0]) * len(EXPORTERS) * len(_MODES)} runs\n")
         for one in wrong:
             _say(f"{' '.join(about[:2])}, run {task.settings.seed}{', every core busy' * busy}: {one}")
     _say(f"{'exporter':<20}{'mode':<10}{'runs':>6}{'alarms':>8}{'busy runs':>12}{'alarms':>8}")
