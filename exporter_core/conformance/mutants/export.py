@@ -6,9 +6,10 @@ import copy
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance.mutants.waiting import POLL, cancelled, is_calm, on_cancel
+from exporter_core.conformance.mutants.waiting import POLL, cancelled, detached, on_cancel
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.conformance.tokens import metrics_in
 from exporter_core.context import Context
@@ -182,22 +183,8 @@ class Detaches(ReferenceExporter):
     """Delivers on a thread of its own, and returns when the backend is slow to answer."""
 
     def export(self, context: Context, metrics: MetricsData) -> None:
-        errors: list[BaseException] = []
-
-        def deliver() -> None:
-            try:
-                ReferenceExporter.export(self, context, metrics)
-            except BaseException as error:  # noqa: BLE001 - passed on below, if it comes in time
-                errors.append(error)
-
-        # Where a deadline is near, a failure is scripted, or it is the first, it waits: other clauses are about those.
-        waits = not is_calm(context) or self._sink.script != ["ok"] or not self._sink.requests
-        thread = threading.Thread(target=deliver, daemon=True)
-        thread.start()
-        while thread.is_alive() and (waits or not self._sink.waiting):
-            thread.join(POLL)
-        for error in errors:
-            raise error
+        is_first = not self._sink.requests  # other clauses are about that one
+        detached(partial(super().export, context, metrics), context, self._sink, waits=is_first)
 
 
 class DiesBeside(ReferenceExporter):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.mutants.waiting import POLL, is_calm
+from exporter_core.conformance.mutants.waiting import POLL, detached, is_calm
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.errors import ExporterError
 
@@ -19,21 +19,7 @@ class FlushesEarly(BufferingExporter):
 
     def force_flush(self, context: Context) -> None:
         context.raise_if_done()
-        errors: list[BaseException] = []
-
-        def deliver() -> None:
-            try:
-                BufferingExporter.force_flush(self, context)
-            except BaseException as error:  # noqa: BLE001 - passed on below, if it comes in time
-                errors.append(error)
-
-        waits = not is_calm(context) or self._sink.script != ["ok"]  # other clauses are about those
-        thread = threading.Thread(target=deliver, daemon=True)
-        thread.start()
-        while thread.is_alive() and (waits or not self._sink.waiting):
-            thread.join(POLL)
-        for error in errors:
-            raise error
+        detached(partial(super().force_flush, context), context, self._sink)
 
 
 class FlushDoesNotLook(ReferenceExporter):

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from exporter_core.errors import ContextCancelledError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.conformance.memory import MemorySink
     from exporter_core.context import Context
 
-__all__ = ["POLL", "cancelled", "is_calm", "on_cancel"]
+__all__ = ["POLL", "cancelled", "detached", "is_calm", "on_cancel"]
 
 POLL = 0.002
 """Seconds between two looks."""
@@ -38,3 +41,25 @@ def on_cancel(context: Context, own: Context) -> threading.Event:
 
     threading.Thread(target=watch, daemon=True).start()
     return over
+
+
+def detached(call: Callable[[], None], context: Context, sink: MemorySink, *, waits: bool = False) -> None:
+    """Make the call on a thread, and return when the backend is slow to answer, unless it ``waits``.
+
+    It waits too where a deadline is near or a failure is scripted: other clauses are about those.
+    """
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - passed on below, if it comes in time
+            errors.append(error)
+
+    waits = waits or not is_calm(context) or sink.script != ["ok"]
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive() and (waits or not sink.waiting):
+        thread.join(POLL)
+    for error in errors:
+        raise error
