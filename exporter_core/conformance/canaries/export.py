@@ -21,24 +21,35 @@ if TYPE_CHECKING:
 __all__ = ["Corrupts", "DropsPoint", "IgnoresContext", "ReturnsFuture", "SendsTwice", "WallClock"]
 
 
+def without_last_points(metrics: MetricsData) -> MetricsData:
+    """A copy in which each metric lacks its last point."""
+    fewer = copy.deepcopy(metrics)
+    for metric in metrics_in(fewer):
+        object.__setattr__(metric.data, "data_points", list(metric.data.data_points)[:-1])
+    return fewer
+
+
+def without_scope_attributes(metrics: MetricsData) -> MetricsData:
+    """A copy in which no scope has attributes."""
+    changed = copy.deepcopy(metrics)
+    for of_resource in changed.resource_metrics:
+        for of_scope in of_resource.scope_metrics:
+            of_scope.scope._attributes = {}  # type: ignore[assignment]  # the SDK's own has no other way in
+    return changed
+
+
 class DropsPoint(Canary):
     """Leaves out the last point."""
 
     def export(self, context: Context, metrics: MetricsData) -> object:
-        fewer = copy.deepcopy(metrics)
-        for metric in metrics_in(fewer):
-            object.__setattr__(metric.data, "data_points", list(metric.data.data_points)[:-1])
-        return self.inner.export(context, fewer)
+        return self.inner.export(context, without_last_points(metrics))
 
 
 class Corrupts(Canary):
     """Changes an attribute of every point, and drops those of the scope."""
 
     def export(self, context: Context, metrics: MetricsData) -> object:
-        changed = copy.deepcopy(metrics)
-        for of_resource in changed.resource_metrics:
-            for of_scope in of_resource.scope_metrics:
-                of_scope.scope._attributes = {}  # type: ignore[assignment]  # the SDK's own has no other way in
+        changed = without_scope_attributes(metrics)
         for metric in metrics_in(changed):
             for point in metric.data.data_points:
                 point.attributes["text"] = "corrupted"  # type: ignore[index]  # made by the kit, of dictionaries

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from exporter_core.conformance.canaries.export import without_last_points, without_scope_attributes
 from exporter_core.conformance.mutants.waiting import POLL, cancelled, detached, on_cancel
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.conformance.tokens import metrics_in
@@ -25,10 +26,7 @@ class DropsPoint(ReferenceExporter):
     """Leaves out the last point of each metric."""
 
     def _deliver(self, context: Context, metrics: MetricsData) -> None:
-        fewer = copy.deepcopy(metrics)
-        for metric in metrics_in(fewer):
-            object.__setattr__(metric.data, "data_points", list(metric.data.data_points)[:-1])
-        super()._deliver(context, fewer)
+        super()._deliver(context, without_last_points(metrics))
 
 
 class ClaimsToHoldNothing(BufferingExporter):
@@ -41,11 +39,7 @@ class DropsScopeAttributes(ReferenceExporter):
     """Forgets the attributes of scopes."""
 
     def _deliver(self, context: Context, metrics: MetricsData) -> None:
-        changed = copy.deepcopy(metrics)
-        for of_resource in changed.resource_metrics:
-            for of_scope in of_resource.scope_metrics:
-                of_scope.scope._attributes = {}  # type: ignore[assignment]  # the SDK's own has no other way in
-        super()._deliver(context, changed)
+        super()._deliver(context, without_scope_attributes(metrics))
 
 
 class SendsTwice(ReferenceExporter):
