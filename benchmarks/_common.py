@@ -1,7 +1,8 @@
-"""What the benchmarks share: figures with what they are to reach, shown as a table and as JSON."""
+"""What the benchmarks share: their options; figures with what they are to reach, shown as a table and as JSON."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -10,7 +11,26 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+
+def arguments(description: str | None, *, rounds: int, of: str = "interleaved rounds") -> argparse.ArgumentParser:
+    """A parser of ``--rounds``, with its default and what they are rounds of, and ``--json``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=at_least(5), default=rounds, help=f"{of}, at least 5 (default: {rounds})")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    return parser
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a number, and no smaller one."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}")
+        return int(text)
+
+    return number
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ program's usually are; the figures are medians. The last rows measure whole proc
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import importlib.util
 import json
@@ -19,6 +18,8 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from _common import arguments, at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,16 +48,12 @@ class Floor(NamedTuple):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--distributions", type=int, default=1000, help="how many to generate (default: 1000)")
-    parser.add_argument(
-        "--rounds", type=int, default=15, help="rounds of the in-process rows, at least 5 (default: 15)"
-    )
-    parser.add_argument("--process-rounds", type=int, default=9, help="rounds of the whole processes, at least 5")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser = arguments(__doc__, rounds=15, of="rounds of the in-process rows")
+    many = at_least(EXPORTERS * 3)
+    parser.add_argument("--distributions", type=many, default=1000, help="how many to generate (default: 1000)")
+    whole = "rounds of the whole processes, at least 5 (default: 9)"
+    parser.add_argument("--process-rounds", type=at_least(5), default=9, help=whole)
     options = parser.parse_args()
-    if min(options.rounds, options.process_rounds) < 5 or options.distributions < EXPORTERS * 3:
-        parser.error("at least 5 rounds and 24 distributions are needed")
     with tempfile.TemporaryDirectory(prefix="exporter-core-benchmark-") as folder:
         site = Path(folder, "lib", "python3", "site-packages")
         generate(site, options.distributions)

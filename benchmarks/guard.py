@@ -6,7 +6,6 @@ are timed on one CPU: where the system places two threads makes a hand-over, bar
 
 from __future__ import annotations
 
-import argparse
 import os
 import queue
 import statistics
@@ -20,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from _common import Row, one_cpu, percentile, report
+from _common import Row, arguments, at_least, one_cpu, percentile, report
 from opentelemetry.sdk.metrics.export import (
     Gauge,
     Metric,
@@ -124,17 +123,14 @@ print("ended", flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=41, help="rounds of the call costs, at least 5 (default: 41)")
-    parser.add_argument("--deadlines", type=int, default=100, help="exports with a deadline, at least 5 (default: 100)")
+    parser = arguments(__doc__, rounds=41, of="rounds of the call costs")
+    deadlines = "exports with a deadline, at least 5 (default: 100)"
+    parser.add_argument("--deadlines", type=at_least(5), default=100, help=deadlines)
     parser.add_argument("--exit-bound", type=float, default=40.0, help="seconds the SDK gets to exit (default: 40)")
     parser.add_argument("--quick", action="store_true", help="a smoke run: few rounds, figures that mean little")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.deadlines, options.exit_bound = 5, 5, 3.0
-    if min(options.rounds, options.deadlines) < 5:
-        parser.error("at least 5 rounds and 5 deadlines are needed")
     with tempfile.TemporaryDirectory(prefix="exporter-core-benchmark-") as folder:
         install(Path(folder))
         rows = [

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from _common import Row, percentile, report
+from _common import Row, arguments, percentile, report
 from _metrics import one_metric
 from _plot import plot
 from exporter_core_otlp import OtlpGrpcConfig, OtlpGrpcExporter, OtlpHttpConfig, OtlpHttpExporter
@@ -62,18 +62,14 @@ OFFICIAL_ROUNDS = 2  # most of their exports take until they are killed
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6, help="rounds, at least 5 (default: 6)")
+    parser = arguments(__doc__, rounds=6, of="rounds")
     parser.add_argument(
         "--plot", type=Path, default=PLOT, help="where the plot goes (default: docs/otlp-deadlines.svg)"
     )
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--official", metavar="KIND=ENDPOINT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.official is not None:
         return serve_official(*options.official.split("=", 1))
-    if options.rounds < 5:
-        parser.error("at least 5 rounds are needed")
     rows: list[Row] = []
     lines: dict[str, list[tuple[float, float]]] = {}
     for kind in KINDS:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _common import Row, report
+from _common import Row, arguments, report
 from _metrics import from_sdk, one_metric
 from _plot import plot
 from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics as encode_json_metrics
@@ -47,17 +47,13 @@ MEMORY = 0.25
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds, at least 5 (default: 7)")
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--plot", type=Path, default=PLOT, help="where the plot goes (default: docs/otlp-encode.svg)")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--peak", nargs=2, metavar=("MODE", "SERIES"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
         print(peak(options.peak[0], int(options.peak[1])))
         return 0
-    if options.rounds < 5:
-        parser.error("at least 5 rounds are needed")
     rows: list[Row] = []
     for title, source in (("from the SDK", from_sdk), ("of one metric", one_metric)):
         for points, histograms, floors in (("number points", False, NUMBERS), ("histograms", True, HISTOGRAMS)):

@@ -8,7 +8,6 @@ client's process.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from functools import partial
@@ -17,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
-from _common import Row, report
+from _common import Row, arguments, report
 from _metrics import one_metric
 from _otlp_sink import sink
 from _plot import plot
@@ -55,13 +54,9 @@ class Pair(NamedTuple):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds, at least 5 (default: 9)")
+    parser = arguments(__doc__, rounds=9)
     parser.add_argument("--plots", type=Path, default=DOCS, help="the folder that the plots go to (default: docs)")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     options = parser.parse_args()
-    if options.rounds < 5:
-        parser.error("at least 5 rounds are needed")
     rows: list[Row] = []
     for kind in ("http", "grpc"):
         lines: dict[str, list[tuple[float, float]]] = {}

@@ -8,7 +8,6 @@ each, which fills caches, is not counted.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from _common import Row, report
+from _common import Row, arguments, report
 from _metrics import one_metric
 from exporter_core_otlp import OtlpFileConfig, OtlpFileExporter
 from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
@@ -42,12 +41,7 @@ class Cost(NamedTuple):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds, at least 5 (default: 9)")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    options = parser.parse_args()
-    if options.rounds < 5:
-        parser.error("at least 5 rounds are needed")
+    options = arguments(__doc__, rounds=9).parse_args()
     with tempfile.TemporaryDirectory() as directory:
         rows = [row for points in LINES for row in compare(Path(directory), points, options.rounds)]
     return 0 if report("otlp_file", rows, as_json=options.json, rounds=options.rounds) else 1

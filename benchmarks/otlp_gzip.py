@@ -6,14 +6,13 @@ and the time of zlib at its fastest.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import sys
 import time
 import zlib
 from typing import TYPE_CHECKING
 
-from _common import Row, report
+from _common import Row, arguments, report
 from _metrics import from_sdk
 from exporter_core_otlp.compression import gzipped
 from isal import igzip_lib
@@ -43,12 +42,7 @@ def candidates() -> dict[str, Callable[[bytes], bytes]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds, at least 5 (default: 9)")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    options = parser.parse_args()
-    if options.rounds < 5:
-        parser.error("at least 5 rounds are needed")
+    options = arguments(__doc__, rounds=9).parse_args()
     rows: list[Row] = []
     for points, histograms in ((100, False), (10_000, False), (10_000, True)):
         request = Encoder().encode(from_sdk(points, histograms=histograms)()).data

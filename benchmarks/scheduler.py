@@ -6,7 +6,6 @@ often.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import sys
@@ -14,6 +13,8 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from _common import arguments, at_least
 
 from exporter_core.conformance.scheduler import Schedule
 
@@ -39,13 +40,10 @@ class Spinning:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=200, help="seeds, and rounds of stress, per race (default: 200)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of the speed rows, at least 5 (default: 5)")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser = arguments(__doc__, rounds=5, of="rounds of the speed rows")
+    seeds = "seeds, and rounds of stress, per race (default: 200)"
+    parser.add_argument("--seeds", type=at_least(1), default=200, help=seeds)
     options = parser.parse_args()
-    if options.rounds < 5 or options.seeds < 1:
-        parser.error("at least 5 rounds and a seed are needed")
     rate, slowdown = speed(options.rounds)
     version = ".".join(map(str, sys.version_info[:3]))
     print(f"python {version}: {rate:,.0f} steps a processor second, {slowdown:.0f} times as slow as free code")

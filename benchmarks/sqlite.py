@@ -6,7 +6,6 @@ with the same settings. The rounds are interleaved; the figures are medians.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sqlite3
 import statistics
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from _common import arguments, at_least
 from exporter_core_sqlite import SqliteConfig, SqliteExporter
 from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberDataPoint, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import Resource
@@ -32,13 +32,9 @@ SECONDS = 60.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=10_000, help="points of one export (default: 10000)")
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds, at least 5 (default: 9)")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser = arguments(__doc__, rounds=9)
+    parser.add_argument("--points", type=at_least(1), default=10_000, help="points of one export (default: 10000)")
     options = parser.parse_args()
-    if options.rounds < 5 or options.points < 1:
-        parser.error("at least 5 rounds and a point are needed")
     with tempfile.TemporaryDirectory(prefix="exporter-core-benchmark-") as folder:
         rows = measure(Path(folder), options.points, options.rounds)
     ratio = rows["one export"] / rows["bare executemany of its rows"]
