@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from exporter_core.conformance.case import lines, told
 from exporter_core.conformance.journal import Call, Journal
-from exporter_core.conformance.readers.rig import Script, make
+from exporter_core.conformance.readers.rig import DrivenReader, Script, make
 from exporter_core.conformance.running import Run
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.readers.rig import DrivenReader, ReaderName
+    from exporter_core.conformance.readers.rig import ReaderName
     from exporter_core.conformance.running import Settings
 
 __all__ = ["BRIEF", "LONG", "ReaderCanary", "ReaderCase", "run_reader_clause"]
@@ -32,7 +32,7 @@ _LOOK: Final = 0.001
 _LEAVE: Final = 2.0
 
 
-class ReaderCanary:
+class ReaderCanary(DrivenReader):
     """Passes everything on to a reader; each subclass breaks one promise."""
 
     def __init__(self, case: ReaderCase, inner: DrivenReader) -> None:
@@ -43,14 +43,6 @@ class ReaderCanary:
         self.released = threading.Event()
         self.is_holding = False
         """Whether the fault holds up a call at this moment."""
-
-    def flush(self, seconds: float) -> object:
-        """The reader's."""
-        return self.inner.flush(seconds)
-
-    def shutdown(self, seconds: float) -> object:
-        """The reader's."""
-        return self.inner.shutdown(seconds)
 
     def hold(self) -> None:
         """Wait until the clause is over."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
 
@@ -87,17 +87,25 @@ class Script:
         self.shutdowns.append(seconds)
 
 
-class DrivenReader(Protocol):
+class DrivenReader:
     """What the clauses use of a reader."""
 
-    @property
-    def reader(self) -> MetricReader: ...  # noqa: D102 - what a MeterProvider takes
-    @property
-    def reports(self) -> list[str]: ...  # noqa: D102 - what the error handler was told
+    reader: MetricReader
+    """What a ``MeterProvider`` takes."""
+    reports: list[str]
+    """What the error handler was told."""
 
-    def flush(self, seconds: float) -> object: ...  # noqa: D102 - force_flush
-    def shutdown(self, seconds: float) -> object: ...  # noqa: D102 - the reader's
-    def close(self) -> None: ...  # noqa: D102 - what it took to watch the reader
+    def flush(self, seconds: float) -> object:
+        """Have the reader flush."""
+        return self.reader.force_flush(seconds * 1000)
+
+    def shutdown(self, seconds: float) -> object:
+        """Have the reader shut down."""
+        self.reader.shutdown(seconds * 1000)
+        return None
+
+    def close(self) -> None:
+        """Undo what it took to watch the reader."""
 
 
 def make(name: ReaderName, script: Script, interval: float) -> DrivenReader:
@@ -118,7 +126,7 @@ class _Contract(Exporter[ExporterConfig]):
         self._script.shutdown(context.remaining())
 
 
-class _Ours:
+class _Ours(DrivenReader):
     def __init__(self, script: Script, interval: float) -> None:
         self.reports: list[str] = []
         self.reader = PeriodicReader(
@@ -127,16 +135,6 @@ class _Ours:
             timeout=None,
             error_handler=lambda error: self.reports.append(str(error)),
         )
-
-    def flush(self, seconds: float) -> object:
-        return self.reader.force_flush(seconds * 1000)
-
-    def shutdown(self, seconds: float) -> object:
-        self.reader.shutdown(seconds * 1000)
-        return None
-
-    def close(self) -> None:
-        pass
 
 
 class _Metric(MetricExporter):
@@ -154,7 +152,7 @@ class _Metric(MetricExporter):
         self._script.shutdown(timeout_millis / 1000)
 
 
-class _Sdks:
+class _Sdks(DrivenReader):
     def __init__(self, script: Script, interval: float) -> None:
         self._handler = _Handler(logging.WARNING)
         self.reports = self._handler.reports
@@ -162,13 +160,6 @@ class _Sdks:
         self._propagated, self._logger.propagate = self._logger.propagate, False
         self._logger.addHandler(self._handler)
         self.reader = PeriodicExportingMetricReader(_Metric(script), export_interval_millis=interval * 1000)
-
-    def flush(self, seconds: float) -> object:
-        return self.reader.force_flush(seconds * 1000)
-
-    def shutdown(self, seconds: float) -> object:
-        self.reader.shutdown(seconds * 1000)
-        return None
 
     def close(self) -> None:
         self._logger.removeHandler(self._handler)
