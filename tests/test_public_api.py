@@ -150,6 +150,7 @@ PUBLIC_PACKAGES = {
     "exporter_core.conformance.sinks",
     "exporter_core.masking",
     "exporter_core.otlp",
+    "exporter_core.preferences",
     "exporter_core.streams",
     "exporter_core.testing",
 }

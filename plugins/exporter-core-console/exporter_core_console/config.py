@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from exporter_core import ExporterConfig
+from exporter_core.preferences import HistogramAggregation, TemporalityPreference  # noqa: TC001 - pydantic reads the annotations
 
 __all__ = ["ConsoleConfig"]
 
@@ -17,7 +18,7 @@ __all__ = ["ConsoleConfig"]
 class ConsoleConfig(ExporterConfig):
     """What to show, how, and where."""
 
-    temporality_preference: Literal["cumulative", "delta", "low_memory"] | None = Field(
+    temporality_preference: TemporalityPreference | None = Field(
         default="cumulative",
         description=(
             "Whether points count from the start of the process or from the last export. `cumulative`: always from "
@@ -25,14 +26,12 @@ class ConsoleConfig(ExporterConfig):
             "`low_memory`: counters and histograms do. Null means cumulative."
         ),
     )
-    default_histogram_aggregation: Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"] | None = (
-        Field(
-            default="explicit_bucket_histogram",
-            description=(
-                "How histogram instruments are aggregated where no view says otherwise: in buckets with fixed bounds, "
-                "or in base-2 exponential buckets, which fit themselves to the data. Null means the first."
-            ),
-        )
+    default_histogram_aggregation: HistogramAggregation | None = Field(
+        default="explicit_bucket_histogram",
+        description=(
+            "How histogram instruments are aggregated where no view says otherwise: in buckets with fixed bounds, "
+            "or in base-2 exponential buckets, which fit themselves to the data. Null means the first."
+        ),
     )
     format: Literal["auto", "table", "json"] = Field(
         default="auto",

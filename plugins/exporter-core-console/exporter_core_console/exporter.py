@@ -10,7 +10,8 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from exporter_core import Exporter, ExporterShutdownError, InstrumentKind
+from exporter_core import Exporter, ExporterShutdownError
+from exporter_core.preferences import preferred_aggregation, preferred_temporality
 from exporter_core.streams import Output, Target, turn
 from exporter_core_console.config import ConsoleConfig
 from exporter_core_console.json_lines import json_lines
@@ -19,16 +20,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
 
-    from exporter_core import Context
+    from exporter_core import Context, InstrumentKind
 
 __all__ = ["ConsoleExporter"]
-
-_DELTA_KINDS = {
-    "cumulative": frozenset[InstrumentKind](),
-    "delta": frozenset({InstrumentKind.COUNTER, InstrumentKind.OBSERVABLE_COUNTER, InstrumentKind.HISTOGRAM}),
-    "low_memory": frozenset({InstrumentKind.COUNTER, InstrumentKind.HISTOGRAM}),
-}
-"""OpenTelemetry specification, metrics exporters of OTLP, temporality preference. Gauges have no temporality."""
 
 
 class ConsoleExporter(Exporter[ConsoleConfig]):
@@ -55,22 +49,12 @@ class ConsoleExporter(Exporter[ConsoleConfig]):
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """The temporality that ``temporality_preference`` gives this kind."""
-        from opentelemetry.sdk.metrics.export import AggregationTemporality  # noqa: PLC0415 - 100 ms, paid on use
-
-        delta = instrument_kind in _DELTA_KINDS[self.config.temporality_preference or "cumulative"]
-        return AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
+        return preferred_temporality(self.config.temporality_preference or "cumulative", instrument_kind)
 
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
         """The SDK's default, except for histograms in exponential buckets."""
-        from opentelemetry.sdk.metrics.view import (  # noqa: PLC0415 - 100 ms, paid on use
-            DefaultAggregation,
-            ExponentialBucketHistogramAggregation,
-        )
-
-        exponential = self.config.default_histogram_aggregation == "base2_exponential_bucket_histogram"
-        if exponential and instrument_kind == InstrumentKind.HISTOGRAM:
-            return ExponentialBucketHistogramAggregation()
-        return DefaultAggregation()
+        preference = self.config.default_histogram_aggregation or "explicit_bucket_histogram"
+        return preferred_aggregation(preference, instrument_kind)
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Write the metrics; an empty batch writes nothing.

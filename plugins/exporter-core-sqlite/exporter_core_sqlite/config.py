@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter_core import ExporterConfig
+from exporter_core.preferences import HistogramAggregation, TemporalityPreference  # noqa: TC001 - pydantic reads the annotations
 
 __all__ = ["SqliteConfig"]
 
@@ -54,11 +55,9 @@ class SqliteConfig(ExporterConfig):
     """How long one export waits while another process holds the database's write lock, in seconds; never beyond the
     export's own deadline."""
 
-    temporality_preference: Literal["cumulative", "delta", "low_memory"] = "cumulative"
+    temporality_preference: TemporalityPreference = "cumulative"
     """Temporality of the exported points, as in OpenTelemetry's configuration. `delta`: counters and histograms.
     `low_memory`: the same without observable counters."""
 
-    default_histogram_aggregation: Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"] = (
-        "explicit_bucket_histogram"
-    )
+    default_histogram_aggregation: HistogramAggregation = "explicit_bucket_histogram"
     """How histograms are aggregated where no view says otherwise, as in OpenTelemetry's configuration."""

@@ -7,18 +7,15 @@ import shutil
 import threading
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.metrics.export import AggregationTemporality
-from opentelemetry.sdk.metrics.view import DefaultAggregation, ExponentialBucketHistogramAggregation
-
 from exporter_core import (
     Context,
     ContextCancelledError,
     Destination,
     Exporter,
     ExporterShutdownError,
-    InstrumentKind,
     PartialSuccessError,
 )
+from exporter_core.preferences import preferred_aggregation, preferred_temporality
 from exporter_core_sqlite.batch import Batch
 from exporter_core_sqlite.config import SqliteConfig
 from exporter_core_sqlite.database import Database
@@ -28,17 +25,12 @@ from exporter_core_sqlite.series import RowIds
 from exporter_core_sqlite.turn import Turn
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
 
-__all__ = ["SqliteExporter"]
+    from exporter_core import InstrumentKind
 
-# As OpenTelemetry's configuration defines the preferences; kinds that are not named are cumulative.
-_DELTA = {
-    "cumulative": frozenset[InstrumentKind](),
-    "delta": frozenset({InstrumentKind.COUNTER, InstrumentKind.OBSERVABLE_COUNTER, InstrumentKind.HISTOGRAM}),
-    "low_memory": frozenset({InstrumentKind.COUNTER, InstrumentKind.HISTOGRAM}),
-}
+__all__ = ["SqliteExporter"]
 
 
 class SqliteExporter(Exporter[SqliteConfig]):
@@ -60,15 +52,11 @@ class SqliteExporter(Exporter[SqliteConfig]):
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """As the option ``temporality_preference`` says."""
-        delta = instrument_kind in _DELTA[self.config.temporality_preference]
-        return AggregationTemporality.DELTA if delta else AggregationTemporality.CUMULATIVE
+        return preferred_temporality(self.config.temporality_preference, instrument_kind)
 
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
         """The SDK's default, for histograms as the option ``default_histogram_aggregation`` says."""
-        exponential = self.config.default_histogram_aggregation == "base2_exponential_bucket_histogram"
-        if exponential and instrument_kind == InstrumentKind.HISTOGRAM:
-            return ExponentialBucketHistogramAggregation()
-        return DefaultAggregation()
+        return preferred_aggregation(self.config.default_histogram_aggregation, instrument_kind)
 
     def destination(self) -> Destination:
         """The file, and a command that shows the newest value of each series there."""
