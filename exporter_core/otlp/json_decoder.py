@@ -273,36 +273,34 @@ def _number_point(value: object, *, start: int | None) -> NumberDataPoint:
 def _histogram_point(value: object) -> HistogramDataPoint:
     message = _message(value)
     return HistogramDataPoint(
-        attributes=_attributes_of(message),
-        start_time_unix_nano=_one(message, "startTimeUnixNano", _uint64, 0),
-        time_unix_nano=_one(message, "timeUnixNano", _uint64, 0),
-        count=_one(message, "count", _uint64, 0),
-        sum=_one(message, "sum", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        **_distribution(message),
         bucket_counts=tuple(_each(message, "bucketCounts", _uint64)),
         explicit_bounds=tuple(_each(message, "explicitBounds", _double)),
-        min=_one(message, "min", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
-        max=_one(message, "max", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
-        exemplars=_each(message, "exemplars", _exemplar),
     )
 
 
 def _exponential_point(value: object) -> ExponentialHistogramDataPoint:
     message = _message(value)
     return ExponentialHistogramDataPoint(
-        attributes=_attributes_of(message),
-        start_time_unix_nano=_one(message, "startTimeUnixNano", _uint64, 0),
-        time_unix_nano=_one(message, "timeUnixNano", _uint64, 0),
-        count=_one(message, "count", _uint64, 0),
-        sum=_one(message, "sum", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
+        **_distribution(message),
         scale=_one(message, "scale", _int32, 0),
         zero_count=_one(message, "zeroCount", _uint64, 0),
         positive=_one(message, "positive", _buckets, Buckets(0, ())),
         negative=_one(message, "negative", _buckets, Buckets(0, ())),
         flags=_one(message, "flags", _uint32, 0),
-        min=_one(message, "min", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
-        max=_one(message, "max", _double, None),  # type: ignore[arg-type] # absent is None, in the SDK too
-        exemplars=_each(message, "exemplars", _exemplar),
     )
+
+
+def _distribution(message: _Message) -> dict[str, Any]:  # arguments of several types
+    """What points of both kinds of histogram have; an absent sum, min or max is None, in the SDK too."""
+    return {
+        "attributes": _attributes_of(message),
+        "start_time_unix_nano": _one(message, "startTimeUnixNano", _uint64, 0),
+        "time_unix_nano": _one(message, "timeUnixNano", _uint64, 0),
+        "count": _one(message, "count", _uint64, 0),
+        **{name: _one(message, name, _double, None) for name in ("sum", "min", "max")},
+        "exemplars": _each(message, "exemplars", _exemplar),
+    }
 
 
 def _buckets(value: object) -> Buckets:
