@@ -169,7 +169,7 @@ class Official:
         """Of one export; cut off when it is killed."""
         process = self._process = self._process or self._start()
         assert process.stdin  # noqa: S101 - a pipe, as below
-        assert process.stdout  # noqa: S101
+        assert process.stdout  # noqa: S101 - as above
         process.stdin.write("\n")
         process.stdin.flush()
         if not select.select([process.stdout], [], [], PATIENCE)[0]:
