@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import exporter_core.conformance.generated  # noqa: F401 - a clause imports it, in each child unless it is here
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.running import Settings, run_clause
 from exporter_core.conformance.subject import prepare, resolve

@@ -33,6 +33,8 @@ _FOREVER: Final = 10 * 365 * 86400.0
 
 _OUTSIDE_SECONDS: Final = 5.0  # how long a thread outside the schedule waits for a lock whose holder may never run
 
+_LOCKS: Final = _thread.LockType, _thread.RLock
+
 _UNTOUCHED: Final = frozenset({"_thread", "_queue", "importlib._bootstrap", "_frozen_importlib"})
 
 _real_join: Final = threading.Thread.join
@@ -187,10 +189,9 @@ class Shims:
                 continue
             if module_name in _UNTOUCHED or is_machinery_module(module):
                 continue
-            for name, value in list(names.items()):
-                replacement = replacements.get(id(value))
-                if replacement is not None:
-                    self._set(module, name, replacement)
+            held = names.copy()
+            for name in [name for name, key in zip(held, map(id, held.values()), strict=True) if key in wanted]:
+                self._set(module, name, replacements[id(held[name])])
 
     def _set(self, owner: Any, name: str, replacement: object) -> None:
         self._undo.append((owner, name, vars(owner)[name], replacement))
@@ -198,7 +199,7 @@ class Shims:
 
     def _replace_locks_of(self, owner: ModuleType | type) -> None:
         for name, value in list(vars(owner).items()):
-            if not isinstance(value, _thread.LockType | _thread.RLock):
+            if not isinstance(value, _LOCKS):
                 continue
             if not value.acquire(blocking=False):
                 self._schedule.note_unseen(f"{owner.__name__}.{name} is held, and stays a real lock")

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from stat import S_ISSOCK
 from typing import Final
 
 __all__ = ["UNSEEN_SOCKETS", "sockets", "unseen_threads"]
@@ -38,17 +39,17 @@ def _threads() -> int:
         return 0  # not on Linux
 
 
-def sockets() -> frozenset[str]:
-    """The sockets that are open, by what the operating system calls them."""
+def sockets() -> frozenset[int]:
+    """The sockets that are open, by the numbers that the operating system gives them."""
     found = []
     try:
         for number in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - names are what is wanted
             try:
-                target = os.readlink(f"{_DESCRIPTORS}/{number}")  # noqa: PTH115 - as above
+                status = os.fstat(int(number))
             except OSError:
                 continue  # the descriptor of the listing itself
-            if target.startswith("socket:"):
-                found.append(target)
+            if S_ISSOCK(status.st_mode):
+                found.append(status.st_ino)
     except OSError:
         pass  # not on Linux
     return frozenset(found)
