@@ -19,6 +19,8 @@ export UV_CACHE_DIR           ?= $(CURDIR)/.tools/cache
 export UV_PYTHON_DOWNLOADS    := never
 # What Hypothesis has learnt of the sources serves the checker's worker processes too, which else begin anew.
 export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CURDIR)/.hypothesis
+# Hundreds of processes import the same modules, which are not to be compiled anew by each, whatever the machine's custom.
+export PYTHONDONTWRITEBYTECODE :=
 # pyright would ask the npm registry for a newer pyright.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
