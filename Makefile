@@ -71,9 +71,12 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 
 # --- proving it ------------------------------------------------------------------------------------------------------
 
+# Processes that run tests: one more than there are processors, since many tests wait for a process or for a time-out.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
+
 .PHONY: test
 test: $(STAMP) browser ## run every test
-	@$(BIN)/pytest -q -n auto
+	@$(BIN)/pytest -q -n $(WORKERS)
 
 # How often each of the reference exporters is checked; half of the runs with every core kept busy.
 RUNS ?= 200
