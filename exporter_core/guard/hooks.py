@@ -14,12 +14,18 @@ from exporter_core.contract import OPERATIONS, PROJECT_NAME, ExporterSpec
 from exporter_core.errors import ContractError
 
 if TYPE_CHECKING:
-    from pluggy import HookimplOpts, HookRelay
+    from types import ModuleType
+
+    from pluggy import HookimplOpts, HookRelay, HookspecOpts
 
 __all__ = ["bind"]
 
 
 class _OneExporter(pluggy.PluginManager):
+    def parse_hookspec_opts(self, module_or_class: ModuleType | type, name: str) -> HookspecOpts | None:
+        """Look at the operations alone: there is nothing else in the specification, and each look is slow."""
+        return super().parse_hookspec_opts(module_or_class, name) if name in OPERATIONS else None
+
     def parse_hookimpl_opts(self, plugin: object, name: str) -> HookimplOpts | None:
         """Take every method with an operation's name, decorated or not; the verifier has looked at them."""
         if name not in OPERATIONS:
