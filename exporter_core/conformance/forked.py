@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import exporter_core.conformance.generated  # noqa: F401 - a clause imports it, in each child unless it is here
 from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.generated import for_each_batch
 from exporter_core.conformance.running import Settings, run_clause
 from exporter_core.conformance.subject import prepare, resolve
+from exporter_core.conformance.tokens import Tokens
 from exporter_core.conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def run_all(tasks: Iterable[Task], *, at_once: int) -> Iterator[tuple[Task, list
     A child that dies, or hangs and is killed, has the results that it came to.
     """
     clauses()
+    for_each_batch(Tokens("first"), 0, lambda _batch: None, examples=1)  # what Hypothesis does once, every child has
     gc.collect()
     gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
     waiting = iter(tasks)
