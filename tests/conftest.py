@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 # How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
 settings.register_profile("exporter-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("exporter-core")
+
+# Where a shell has started the tests in the background they ignore Ctrl-C, and so would every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHILD_TIMEOUT = 60.0
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from exporter_core import ExporterError, PartialSuccessError
 from exporter_core.masking import masker_for
+from exporter_core_otlp.answers import on_one_line
 from exporter_core_otlp.compression import gzipped
 from exporter_core_otlp.config import NetworkConfig
 from exporter_core_otlp.encoding import RequestEncoder
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core import Context
+    from exporter_core.masking import Masker
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.encoding import Batch, Request
+    from exporter_core_otlp.transport.address import Url
     from exporter_core_otlp.transport.link import Connection
     from exporter_core_otlp.transport.waiting import Waiter
 
@@ -52,10 +55,9 @@ class NetworkExporter(OtlpExporter[NetworkConfigT], Generic[NetworkConfigT, Answ
     def __init__(self, config: NetworkConfigT, server: str, *, encoding: str = "protobuf") -> None:
         super().__init__(config)
         self.server = server
-        self.mask = masker_for(config)
         self._encoder = RequestEncoder(config, encoding, gzipped if config.compression == "gzip" else None)
         self._retrying = Retrying(config.retry)
-        self._link = Link(self.connect, server, self.mask)
+        self._link = Link(self.connect, server, masker_for(config))
         self._turn = Turn(self._link.release)
         reset_after_fork(self)
 
@@ -77,6 +79,16 @@ class NetworkExporter(OtlpExporter[NetworkConfigT], Generic[NetworkConfigT, Answ
             RetryableError: it did not take it for now.
             ExporterError: it did not take it, or nobody knows. The message holds no secret.
         """
+
+    @property
+    def mask(self) -> Masker:
+        """Keeps secrets out of messages."""
+        return self._link.mask
+
+    def keep_secret(self, *urls: Url | None) -> None:
+        """Let the credentials of these URLs be in no error."""
+        secrets = [secret for url in urls if url is not None for secret in url.secrets]
+        self._link.mask = masker_for({"options": self.config, "secrets": secrets})
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Send the metrics; points that are refused, or that OTLP cannot hold, do not keep the others from going.
@@ -122,11 +134,12 @@ class NetworkExporter(OtlpExporter[NetworkConfigT], Generic[NetworkConfigT, Answ
                 if isinstance(error, GivenUpError):
                     break
                 continue
-            taken += request.points - answer.rejected
+            taken += request.points - min(answer.rejected, request.points)
+            said = on_one_line(self.mask(answer.message))
             if answer.rejected:
-                reason = reason or self.mask(answer.message) or "the server does not say why"
-            elif answer.message:
-                self.advise(f"the server says: {self.mask(answer.message)}")
+                reason = reason or said or "the server does not say why"
+            elif said:
+                self.advise(f"the server says: {said}")
         for omitted in batch.omitted:
             self.advise(self.mask(omitted))
         if failure is not None and not taken:

@@ -105,7 +105,7 @@ class Retrying:
                 failures.last = error
                 context.raise_if_done()
                 if not config.enabled:
-                    raise GivenUpError(str(error)) from error
+                    raise ExporterError(str(error)) from error
                 delay = max(interval * self._uniform(1 - _JITTER, 1 + _JITTER), error.retry_after or 0.0)
                 reason = self._no_time_for(delay, context, begun)
                 if reason is not None:

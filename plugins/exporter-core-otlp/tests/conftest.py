@@ -1,6 +1,7 @@
 """Data to export, exporters that are shut down after the test, and servers that answer what a test says."""
 
 import contextlib
+import signal
 import socket
 import ssl
 import threading
@@ -19,6 +20,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core import Context, ExporterShutdownError
 from exporter_core.conformance.sinks import OtlpHttpSink, SinkHost
+
+# Where a shell has started the tests in the background they ignore Ctrl-C, and so would every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GENEROUS_SECONDS = 30.0
 

@@ -2,6 +2,7 @@
 
 import math
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,8 @@ import threading
 
 import pytest
 from exporter_core_otlp.transport import resolving
+from exporter_core_otlp.transport.waiting import Waiter
+from exporter_core_otlp.transport.wire import Wire
 
 from exporter_core import Context, ContextCancelledError, DeadlineExceededError, ExporterError, ExporterShutdownError
 from exporter_core.conformance.sinks import TcpSink
@@ -121,6 +124,57 @@ def test_it_survives_a_restart_of_the_server(serve, make_exporter, context, data
     exporter.shutdown(context)
     thread.join()
     second.close()
+
+
+def test_what_follows_an_answer_unasked_is_not_taken_for_the_next_one(
+    serve, make_exporter, context, data, read_request
+):
+    def talking(connection, number):
+        while read_request(connection):
+            connection.sendall(OK + OK if number == 1 else b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+
+    server = serve(talking)
+    exporter = make_exporter(url(server))
+    exporter.export(context, data)
+    with pytest.raises(ExporterError, match=r": 400 Bad$"):
+        exporter.export(context, data)
+    assert server.connections == 2
+
+
+def test_success_that_is_said_before_the_request_is_there_is_none(serve, make_exporter, context, data_of):
+    def rash(connection, number):
+        connection.recv(1000)
+        connection.sendall(OK)
+        kept.append(connection)
+
+    kept = []
+    with pytest.raises(ExporterError, match=r"the server says 200 before it has the whole request$"):
+        make_exporter(url(serve(rash)), max_request_bytes=50_000_000).export(context, data_of([1], LONG_NAME))
+
+
+@pytest.mark.parametrize("status", ["200 OK", "503 Busy"])
+def test_an_answer_whose_end_is_torn_off_is_not_whole(serve, make_exporter, context, data, read_request, status):
+    """Without a length, the end of the connection is that of the answer; a reset is none."""
+
+    def tearing(connection, _number):
+        read_request(connection)
+        connection.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with pytest.raises(ExporterError, match="the answer is cut short"):
+        make_exporter(url(serve(tearing)), retry=ONE_ATTEMPT).export(context, data)
+
+
+def test_many_pieces_go_over_a_wire_in_several_turns():
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    wire = Wire(here, Waiter())
+    unsent = [memoryview(b"x")] * 3000
+    with there:
+        assert wire.write(unsent)
+        assert unsent == []
+        assert there.recv(4000) == b"x" * 3000
+    wire.close()
 
 
 def test_an_answer_that_comes_while_the_request_is_written_ends_the_writing(

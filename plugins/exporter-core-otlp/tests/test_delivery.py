@@ -7,6 +7,10 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceResponse,
+)
 
 from exporter_core import Context, ExporterCoreError, ExporterError, PartialSuccessError
 
@@ -120,6 +124,29 @@ def test_when_there_is_no_time_for_another_attempt_the_requests_that_follow_are_
     assert len(sink.requests()) == 2
 
 
+def test_without_retrying_a_request_that_fails_for_now_does_not_keep_the_others_from_going(
+    sink, make_exporter, context, data_of
+):
+    sink.script("status:503", then="ok")
+    exporter = make_exporter(sink.endpoint, max_request_points=2, retry={"enabled": False})
+    with pytest.raises(PartialSuccessError, match="2 of 6 points were not taken: "):
+        exporter.export(context, data_of(range(6)))
+    assert [point.value for point in sink.points()] == [2, 3, 4, 5]
+
+
+def test_a_server_cannot_refuse_more_points_than_there_are(serve, make_exporter, context, data):
+    refused = ExportMetricsPartialSuccess(
+        rejected_data_points=10**12, error_message="a\nforged\x1b[31m line" + 999 * "x"
+    )
+    body = ExportMetricsServiceResponse(partial_success=refused).SerializeToString()
+    exporter = make_exporter(f"http://127.0.0.1:{serve(answers=[answer('200 OK', body)]).port}/")
+    with pytest.raises(PartialSuccessError) as caught:
+        exporter.export(context, data)
+    assert caught.value.rejected_points == 1
+    assert str(caught.value).startswith("1 of 1 points were not taken: a forged [31m linexxx")
+    assert len(str(caught.value)) < 600
+
+
 def test_points_that_otlp_cannot_hold_are_counted_and_named_and_the_others_go(sink, make_exporter, context, data_of):
     exporter = make_exporter(sink.endpoint)
     with pytest.raises(PartialSuccessError, match="1 of 2 points were not taken: metric 'metric': ") as caught:
@@ -176,6 +203,21 @@ def test_what_a_server_refuses_is_said_in_its_own_words_without_secrets(
     assert "\n" not in str(caught.value)
     assert server.connections == 1, "it is final"
     exporter.export(context, data)  # and leaves nothing behind
+
+
+@pytest.mark.parametrize("echo", ["x" * 495 + "s3cret  of two", "s3cret  of two", "cGVwcGVyOnVzZXI=", "user"])
+def test_no_piece_of_a_secret_is_shown_wherever_the_server_puts_it(serve, make_exporter, context, data, echo):
+    server = serve(answers=[answer(f"400 {echo}", echo.encode(), "text/plain", f"Location: {echo}")])
+    exporter = make_exporter(
+        f"http://pepper:user@127.0.0.1:{server.port}/", headers=[{"name": "api-key", "value": "s3cret  of two"}]
+    )
+    with pytest.raises(ExporterError) as caught:
+        exporter.export(context, data)
+    message = str(caught.value)
+    assert "***" in message
+    assert "s3c" not in message
+    assert "cGVw" not in message
+    assert "user" not in message
 
 
 def test_an_empty_answer_is_success_and_so_are_informational_ones_before_it(serve, make_exporter, context, data):

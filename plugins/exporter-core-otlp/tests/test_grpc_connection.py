@@ -2,7 +2,9 @@
 
 import base64
 import gzip
+import socket
 import struct
+import threading
 
 import h2.config
 import h2.connection
@@ -223,6 +225,50 @@ def test_an_answer_that_comes_before_the_request_is_sent_ends_it_and_the_connect
     assert server.connections == 2
 
 
+def test_success_that_is_said_before_the_request_is_there_is_none(serve, exporter_to, context, data_of):
+    def rash(connection, _number):
+        def seen(event):
+            if isinstance(event, h2.events.RequestReceived):
+                Call(http, event.stream_id, event.headers).answer(message())
+
+        http = Http2(connection, None, window=False)
+        http.seen = seen
+        http.run()
+
+    with pytest.raises(ExporterError, match=r": OK, but before the server has the whole request$"):
+        exporter_to(serve(rash)).export(context, data_of(range(20_000)))
+
+
+def test_nothing_of_a_request_that_was_refused_too_early_goes_before_the_next_one(
+    serve, exporter_to, context, data_of, data
+):
+    """Neither what the server's windows held back nor what its buffers did."""
+
+    def refusing(connection, number):
+        def seen(event):
+            if number == 1 and isinstance(event, h2.events.RequestReceived):
+                Call(http, event.stream_id, event.headers).answer(
+                    headers=[*HEADERS, ("grpc-status", "3")], trailers=None
+                )
+                over.wait()  # and reads no more
+
+        http = Http2(connection, lambda call: call.answer(message()))
+        http.seen = seen
+        http.http.increment_flow_control_window(LAST - WINDOW)
+        http.http.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: LAST})
+        http.flush()
+        http.run()
+
+    over = threading.Event()
+    server = serve(refusing)
+    exporter = exporter_to(server, max_request_bytes=50_000_000)
+    with pytest.raises(ExporterError, match="INVALID_ARGUMENT"):
+        exporter.export(context, data_of([1], "m" * 16_000_000))
+    exporter.export(context, data)
+    over.set()
+    assert server.connections == 2
+
+
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +357,19 @@ def test_a_status_is_shown_whatever_it_is(answering, failure, trailers, said):
     assert failure(answering(lambda call, _: call.answer(message(), trailers=trailers))) == said
 
 
+@pytest.mark.parametrize("details", ["\xff\xfe", "A", "////"])
+def test_details_that_cannot_be_read_are_passed_over(answering, exporter_to, context, data, details):
+    calls = []
+
+    def answer(call, _):
+        calls.append(call)
+        status = [("grpc-status", "14"), ("grpc-status-details-bin", details.encode("latin-1"))]
+        call.answer(message(), trailers=status if len(calls) == 1 else TRAILERS)
+
+    exporter_to(answering(answer)).export(context, data)
+    assert len(calls) == 2
+
+
 def test_details_of_a_status_may_come_without_padding(answering, exporter_to, context, data):
     info = RetryInfo()
     info.retry_delay.FromMilliseconds(1)
@@ -397,9 +456,29 @@ def test_a_call_that_crossed_the_servers_farewell_is_made_again_at_once(answerin
     assert calls == [1, 1, 2]
 
 
+def test_a_call_that_the_server_took_before_its_farewell_is_not_made_again_by_itself(
+    answering, exporter_to, context, data
+):
+    calls = []
+
+    def answer(call, _):
+        calls.append(call.stream)
+        if len(calls) == 1:
+            call.answer(message())
+        else:
+            goaway(call.server, call.stream)
+            call.server.connection.shutdown(socket.SHUT_RDWR)
+
+    exporter = exporter_to(answering(answer), retry=ONE_ATTEMPT)
+    exporter.export(context, data)
+    with pytest.raises(ExporterError, match=r"closed the connection without an answer \(NO_ERROR\)$"):
+        exporter.export(context, data)
+    assert calls == [1, 3]
+
+
 def test_what_a_server_says_at_its_farewell_is_in_the_error(answering, failure):
     def answer(call, _):
-        goaway(call.server, 0, b"too many pings")
+        goaway(call.server, 0, b"too\nmany pings")
 
     assert failure(answering(answer)) == (
         "the server closed the connection without an answer (NO_ERROR: too many pings)"

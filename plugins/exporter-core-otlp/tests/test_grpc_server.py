@@ -1,5 +1,8 @@
 """otlp_grpc against gRPC servers of a test's own: TLS, proxies, sockets, and answers that a sink does not give."""
 
+import contextlib
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -152,6 +155,34 @@ def test_a_proxy_of_the_environment_is_gone_through(
     (request,) = proxy.requests
     assert request.startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.".encode())
     assert b"YWxpY2U6czNjcmV0" in request
+
+
+def test_what_the_server_says_while_the_proxy_still_answers_is_not_lost(
+    serve_grpc, serve, read_request, make_grpc_exporter, context, data_of, monkeypatch
+):
+    """A gRPC server speaks first, and what it says may come in one piece with the proxy's answer."""
+
+    def copy(source, destination):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                destination.sendall(piece)
+            destination.shutdown(socket.SHUT_WR)
+
+    def proxying(connection, _number):
+        read_request(connection)
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            connection.sendall(b"HTTP/1.1 200 Connected\r\nX: y\r\n\r\n" + server.recv(65536))
+
+            back = threading.Thread(target=copy, args=(server, connection))
+            back.start()
+            copy(connection, server)
+            back.join()
+
+    requests = Requests()
+    port = serve_grpc(requests)
+    monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{serve(proxying).port}")
+    make_grpc_exporter(f"http://127.0.0.1:{port}").export(context, data_of(range(20_000)))
+    assert len(requests) == 1
 
 
 def test_no_proxy_is_gone_through_for_hosts_that_the_environment_excepts(

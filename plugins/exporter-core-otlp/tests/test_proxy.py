@@ -1,6 +1,7 @@
 """Proxies by environment, as urllib has them."""
 
 import pytest
+from exporter_core_otlp.transport.address import proxy_for
 
 from exporter_core import ExporterError
 
@@ -67,6 +68,40 @@ def test_a_proxy_that_refuses_is_named_without_its_credentials(
         make_exporter("https://collector.test/", retry={"enabled": False}).export(context, data)
     assert f"the proxy http://127.0.0.1:{server.port}/" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "exceptions", "kind", "direct"),
+    [
+        ("127.0.0.1", "127.0.0.0/8", "no_proxy", True),
+        ("127.0.0.1", "10.0.0.0/8, 127.0.0.1/8", "no_proxy", True),
+        ("10.1.2.3", "127.0.0.0/8,nonsense/8,10.0.0.0/99", "no_proxy", False),
+        ("::1", "::1", "no_proxy", True),
+        ("::1", "[::1]", "no_proxy", True),
+        ("::1", "::/64", "no_proxy", True),
+        ("collector.test", ".test", "no_proxy", True),
+        ("collector.test", "127.0.0.0/8", "no_proxy", False),
+        ("collector.test", "collector.test", "no_grpc_proxy", True),
+        ("10.1.2.3", "10.0.0.0/8", "no_grpc_proxy", True),
+        ("collector.test", "other.test", "no_grpc_proxy", False),
+    ],
+)
+def test_exceptions_are_names_addresses_and_networks(monkeypatch, host, exceptions, kind, direct):
+    monkeypatch.setenv("grpc_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv(kind, exceptions)
+    assert (proxy_for(host, 4317, "grpc", "https") is None) is direct
+
+
+def test_what_a_proxy_says_is_shown_without_its_credentials(
+    serve, make_exporter, context, data, monkeypatch, read_request
+):
+    def refusing(connection, _number):
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 403 not alice with s3cr%t or YWxpY2U6czNjciV0\r\n\r\n")
+
+    monkeypatch.setenv("https_proxy", f"http://alice:s3cr%25t@127.0.0.1:{serve(refusing).port}")
+    with pytest.raises(ExporterError, match=r"403 not alice with \*\*\* or \*\*\*$"):
+        make_exporter("https://collector.test/").export(context, data)
 
 
 def test_a_proxy_of_another_kind_is_an_error(make_exporter, context, data, monkeypatch):

@@ -51,6 +51,8 @@ class CallEnd:
     reset: int | None = None
     """HTTP/2's error code, where the server broke off the call."""
     whole: bool = False
+    premature: bool = False
+    """Whether it ended before the server had the whole request."""
 
 
 class GrpcConnection(Connection[CallEnd]):
@@ -93,20 +95,21 @@ class GrpcConnection(Connection[CallEnd]):
         except (NoAvailableStreamIDError, TooManyStreamsError) as error:
             raise ClosedError("the server takes no more calls", unanswered=True) from error
         except ProtocolError as error:
-            raise ExporterError(f"the answer is not HTTP/2: {error}") from error
+            raise ExporterError(f"the answer is not HTTP/2: {type(error).__name__}: {error}") from error
 
     def _call(self, context: Context, rest: memoryview) -> CallEnd:
-        http, end = self._h2, CallEnd()
+        http, end = self._h2, CallEnd(premature=True)
         stream = http.get_next_available_stream_id()
         http.send_headers(stream, [*self._headers, *_timeout(context.remaining())])
         while True:
             if not self._unsent:
                 rest = self._fill(stream, rest)
             closed = not self._write()
+            end.premature = end.premature and bool(rest or self._unsent)
             if not closed:
                 self._wire.wait(context, writing=bool(self._unsent))
             if self._take(context, stream, end, last=closed):
-                self.reusable = self.reusable and end.reset is None and not rest
+                self.reusable = self.reusable and end.reset is None and not end.premature
                 self._write()
                 return end
 
@@ -136,14 +139,14 @@ class GrpcConnection(Connection[CallEnd]):
             if data is None and not last:
                 return False
             if not data:
-                raise self._closed(end)
+                raise self._closed(stream, end)
             for event in self._events(data):
                 self._note(stream, end, event)
                 if end.whole:
                     return True
             farewell = self._frames.farewell
             if farewell is not None and farewell.last_stream < stream:
-                raise self._closed(end)
+                raise self._closed(stream, end)
 
     def _events(self, data: bytes) -> Iterable[Event]:
         events = self._h2.receive_data(self._frames.feed(data))
@@ -170,12 +173,14 @@ class GrpcConnection(Connection[CallEnd]):
             end.reset = int(event.error_code)
             end.whole = True
 
-    def _closed(self, end: CallEnd) -> ClosedError:
+    def _closed(self, stream: int, end: CallEnd) -> ClosedError:
         if end.status or self._frames.cut_short:
             return ClosedError("the answer is cut short")
         farewell = self._frames.farewell
-        why = f" ({farewell.reason})" if farewell is not None else ""
-        return ClosedError(f"the server closed the connection without an answer{why}", unanswered=True)
+        if farewell is None:
+            return ClosedError("the server closed the connection without an answer", unanswered=True)
+        message = f"the server closed the connection without an answer ({farewell.reason})"
+        return ClosedError(message, unanswered=farewell.last_stream < stream)
 
 
 def _first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

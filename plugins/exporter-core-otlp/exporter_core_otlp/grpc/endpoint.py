@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from exporter_core_otlp.transport.address import joined
+from exporter_core_otlp.transport.address import ascii_host, joined
 
 __all__ = ["Endpoint", "parse_endpoint"]
 
@@ -55,10 +55,14 @@ def parse_endpoint(text: str) -> Endpoint:
         raise ValueError(f"{_EXPECTED}; user and password go into headers: gRPC has no place for them in an address")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f"{_EXPECTED}, without a path: gRPC knows the service by its name")
+    try:
+        host = ascii_host(parts.hostname)
+    except UnicodeError:
+        raise ValueError(f"{_EXPECTED}: the host is no name of one") from None
     if port is None and not parts.scheme:
         raise ValueError(f"{_EXPECTED}: the port is missing")
     return Endpoint(
-        host=parts.hostname,
+        host=host,
         port=_PORTS[parts.scheme] if port is None else port,
         socket_path=None,
         tls=parts.scheme == "https" if parts.scheme else None,

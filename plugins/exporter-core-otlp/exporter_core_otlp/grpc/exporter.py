@@ -41,7 +41,8 @@ class OtlpGrpcExporter(NetworkExporter[OtlpGrpcConfig, CallEnd]):
         """Connect to the server, through the environment's proxy for gRPC if there is one."""
         at = self._endpoint
         # The order is that of gRPC's own libraries.
-        proxy = proxy_for(at.authority, "grpc", "https", "http") if at.socket_path is None else None
+        proxy = proxy_for(at.host, at.port, "grpc", "https", "http") if at.socket_path is None else None
+        self.keep_secret(proxy)
         route = Route(at.host, at.port, at.socket_path, self._tls, proxy)
         wire = Wire(connect(context, waiter, route), waiter)
         return GrpcConnection(wire, self._headers, compressed=self.config.compression == "gzip")

@@ -51,12 +51,12 @@ class Frames:
         Raises ExporterError for what is not HTTP/2.
         """
         data = self._rest + data
-        if not self._begun and data.startswith(_HTTP_1):
-            raise ExporterError("the server speaks HTTP/1, not gRPC; is that the port for otlp_http?")
-        self._begun = True
         passed: list[bytes] = []
         begin = 0
         while len(data) - begin >= _HEAD:
+            if not self._begun and data.startswith(_HTTP_1):
+                raise ExporterError("the server speaks HTTP/1, not gRPC; is that the port for otlp_http?")
+            self._begun = True
             length = int.from_bytes(data[begin : begin + 3])
             if length > _LONGEST:
                 raise ExporterError(f"the answer is not HTTP/2: a frame of {length} bytes")

@@ -7,7 +7,6 @@ PROTOCOL-HTTP2.md ("Errors") and http-grpc-status-mapping.md.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -49,7 +48,6 @@ _OF_HTTP: Final[dict[int, int]] = {
 }
 _OK: Final = 200
 _STATUS: Final = re.compile(r"[0-9]{1,3}")
-_LOOKED_AT: Final = 2000  # bytes of an answer that is not gRPC's
 
 
 def judged(end: CallEnd, endpoint: str, mask: Masker) -> Answer:
@@ -66,11 +64,13 @@ def judged(end: CallEnd, endpoint: str, mask: Masker) -> Answer:
     """
     code, details = _status(end)
     if code == Code.OK:
+        if end.premature:
+            raise ExporterError(f"{endpoint}: OK, but before the server has the whole request")
         try:
             return answer_in(message_in(end.body, end.headers.get("grpc-encoding", "identity")))
         except MalformedAnswerError as error:
             raise ExporterError(f"{endpoint}: OK, but the answer is not OTLP: {error}") from error
-    details = on_one_line(details)
+    details = on_one_line(mask(details))
     message = mask(f"{endpoint}: {_name(code)}: {details}" if details else f"{endpoint}: {_name(code)}")
     delay = _delay(end)
     if code in _RETRYABLE or (code == Code.RESOURCE_EXHAUSTED and delay is not None):
@@ -87,7 +87,7 @@ def _status(end: CallEnd) -> tuple[int, str]:
         details = unquote(end.headers.get("grpc-message", ""))
         return (int(status), details) if _STATUS.fullmatch(status) else (Code.UNKNOWN, f"status {status!r}: {details}")
     if end.status != _OK:
-        said = end.body[:_LOOKED_AT].decode(errors="replace")
+        said = end.body.decode(errors="replace")
         return _OF_HTTP.get(end.status, Code.UNKNOWN), f"HTTP status {end.status}: {said}".rstrip(": ")
     return Code.UNKNOWN, "the answer is not gRPC: it has no status"
 
@@ -103,5 +103,5 @@ def _delay(end: CallEnd) -> float | None:
         return None
     try:
         return retry_delay(status_in(base64.b64decode(details + "=" * (-len(details) % 4))))
-    except (binascii.Error, MalformedAnswerError):
+    except ValueError:  # no base64, or no such message
         return None

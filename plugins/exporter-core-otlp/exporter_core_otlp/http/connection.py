@@ -79,11 +79,10 @@ class HttpConnection(Connection[HttpAnswer]):
         while True:
             context.raise_if_done()  # a server may send without end
             data = self._wire.read()
-            if data is None:
-                if not last:
-                    return False
-                data = b""
-            if reader.feed(data):
+            if data is None and not last:
+                return False
+            # An answer may have no other end than the connection's, which must then be a proper one.
+            if (data or (data is not None and not self._wire.torn)) and reader.feed(data):
                 return True
             if not data:
                 raise reader.closed()
@@ -91,10 +90,14 @@ class HttpConnection(Connection[HttpAnswer]):
     def _finished(self, reader: _AnswerReader, *, whole: bool) -> HttpAnswer:
         """The answer, with the connection made ready for the next request if it can be."""
         http = self._http
-        self.reusable = whole and http.our_state is h11.DONE and http.their_state is h11.DONE
+        answer = reader.answer()
+        if not whole and answer.status in _OK:
+            raise ExporterError(f"the server says {answer.status} before it has the whole request")
+        done = http.our_state is h11.DONE and http.their_state is h11.DONE
+        self.reusable = whole and done and not http.trailing_data[0]  # which would be taken for the next answer
         if self.reusable:
             http.start_next_cycle()
-        return reader.answer()
+        return answer
 
 
 class _AnswerReader:

@@ -40,7 +40,8 @@ class OtlpHttpExporter(NetworkExporter[OtlpHttpConfig, HttpAnswer]):
     def connect(self, context: Context, waiter: Waiter) -> HttpConnection:
         """Connect to the server, or to the environment's proxy for it."""
         url = self._url
-        proxy = proxy_for(url.host_port, url.scheme, "all")
+        proxy = proxy_for(url.host, url.port, url.scheme, "all")
+        self.keep_secret(url, proxy)
         route = Route(url.host, url.port, tls=self._tls, proxy=proxy, tunnelled=self._tls is not None)
         target, headers = url.target, self._headers
         if proxy is not None and not route.tunnelled:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["judged"]
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
-_LOOKED_AT: Final = 2000  # bytes of an error's body
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
 
@@ -45,11 +44,12 @@ def judged(answer: HttpAnswer, url: str, mask: Masker) -> Answer:
     kind = answer.status // 100
     if kind == 2:  # noqa: PLR2004 - 2xx
         return _taken(answer, url)
-    said = f"{url}: {answer.status} {answer.reason}".rstrip()
+    said = f"{url}: {answer.status} {on_one_line(mask(answer.reason))}".rstrip()
     if kind == 3:  # noqa: PLR2004 - 3xx
-        location = mask(answer.headers.get("location", "somewhere"))
+        location = on_one_line(mask(answer.headers.get("location", "somewhere")))
         raise ExporterError(f"{said}: a redirect to {location}, which is not followed; make that the endpoint")
     text, delay = _explained(answer)
+    text = on_one_line(mask(text))
     message = mask(f"{said}: {text}" if text else said)
     if answer.status not in _RETRYABLE:
         raise ExporterError(message)
@@ -71,7 +71,7 @@ def _taken(answer: HttpAnswer, url: str) -> Answer:
 
 
 def _explained(answer: HttpAnswer) -> tuple[str, float | None]:
-    """What the body of an error says, on one line, and how many seconds it asks to wait."""
+    """What the body of an error says, and how many seconds it asks to wait."""
     kind = _content_type(answer)
     if kind in {_PROTOBUF, _JSON}:
         try:
@@ -80,8 +80,8 @@ def _explained(answer: HttpAnswer) -> tuple[str, float | None]:
             pass  # shown as it is
         else:
             if status.message or status.details:
-                return on_one_line(status.message), retry_delay(status)
-    return on_one_line(answer.body[:_LOOKED_AT].decode(errors="replace")), None
+                return status.message, retry_delay(status)
+    return answer.body.decode(errors="replace"), None
 
 
 def _content_type(answer: HttpAnswer) -> str:

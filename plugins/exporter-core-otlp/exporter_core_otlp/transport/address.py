@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass, proxy_bypass_environment  # type: ignore[attr-defined]  # not documented
 
 from exporter_core import ExporterError
 
-__all__ = ["Url", "joined", "parse_url", "proxy_for"]
+__all__ = ["Url", "ascii_host", "joined", "parse_url", "proxy_for"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -25,8 +26,22 @@ class Url:
     port: int
     target: str
     """Path and query."""
-    authorization: str | None = field(default=None, repr=False)
-    """The value of a header for the user and password that stood in the URL."""
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    """The user and the password that stood in the URL."""
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of a header for the credentials."""
+        return f"Basic {self._token}" if self.credentials is not None else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is not to be shown."""
+        return () if self.credentials is None else (self.credentials[1], self._token)
+
+    @property
+    def _token(self) -> str:
+        return base64.b64encode(":".join(self.credentials or ()).encode()).decode()
 
     @property
     def authority(self) -> str:
@@ -60,7 +75,7 @@ def parse_url(text: str) -> Url:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("expected a URL such as http://host:4318/v1/metrics")
     try:
-        host = parts.hostname.encode("ascii" if parts.hostname.isascii() else "idna").decode()
+        host = ascii_host(parts.hostname)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         target.encode("ascii")
     except UnicodeError:
@@ -70,15 +85,13 @@ def parse_url(text: str) -> Url:
         host=host,
         port=_PORTS[parts.scheme] if port is None else port,
         target=target,
-        authorization=_basic(parts.username, parts.password),
+        credentials=None if parts.username is None else (unquote(parts.username), unquote(parts.password or "")),
     )
 
 
-def _basic(user: str | None, password: str | None) -> str | None:
-    if user is None:
-        return None
-    plain = f"{unquote(user)}:{unquote(password or '')}"
-    return f"Basic {base64.b64encode(plain.encode()).decode()}"
+def ascii_host(name: str) -> str:
+    """A host's name as it is looked up. UnicodeError for what cannot be one: a label too long, or empty."""
+    return name.encode("idna").decode()
 
 
 def joined(host: str, port: int) -> str:
@@ -86,11 +99,12 @@ def joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def proxy_for(host_port: str, *kinds: str) -> Url | None:
+def proxy_for(host: str, port: int, *kinds: str) -> Url | None:
     """The proxy that the environment names for a server, or None.
 
     Args:
-        host_port: the server.
+        host: the server's name or address.
+        port: its port.
         kinds: of proxies, the first one that is there: ``http`` for ``HTTP_PROXY``, and so on. For each there may also
             be a list of servers that no proxy is for, such as ``NO_GRPC_PROXY``, which goes before ``NO_PROXY``.
 
@@ -101,7 +115,7 @@ def proxy_for(host_port: str, *kinds: str) -> Url | None:
     if kind is None:
         return None
     own = next((proxies[f"no_{kind}"] for kind in kinds if f"no_{kind}" in proxies), None)
-    if proxy_bypass(host_port) if own is None else proxy_bypass_environment(host_port, {"no": own}):
+    if _is_excepted(host, port, own, proxies.get("no", "")):
         return None
     text = proxies[kind]
     try:
@@ -113,3 +127,23 @@ def proxy_for(host_port: str, *kinds: str) -> Url | None:
             f"the environment's proxy ({kind}_proxy) is not supported; expected a URL such as http://proxy:3128"
         )
     return proxy
+
+
+def _is_excepted(host: str, port: int, own: str | None, common: str) -> bool:
+    """Whether no proxy is for the server: as urllib has it, and by the networks among the exceptions."""
+    for name in (host, joined(host, port)):  # an IPv6 address may stand there with brackets or without
+        if proxy_bypass(name) if own is None else proxy_bypass_environment(name, {"no": own}):
+            return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    entries = (common if own is None else own).split(",")
+    return any(address in network for network in map(_network, entries) if network is not None)
+
+
+def _network(entry: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(entry.strip(), strict=False) if "/" in entry else None
+    except ValueError:
+        return None

@@ -78,19 +78,19 @@ def _to_path(path: str) -> socket.socket:
 
 def _to_host(context: Context, waiter: Waiter, route: Route) -> socket.socket:
     nearest = route.proxy or route
-    via = f" of the proxy {route.proxy}" if route.proxy is not None else ""
+    of, to = (f" of the proxy {route.proxy}", f" to the proxy {route.proxy}") if route.proxy is not None else ("", "")
     try:
         addresses = resolve(context, nearest.host, nearest.port)
     except DeadlineExceededError:
         raise  # which is an OSError too
     except OSError as error:
-        raise RetryableError(f"the host{via} is not found: {reason(error)}") from error
+        raise RetryableError(f"the host{of} is not found: {reason(error)}") from error
     try:
         return _connected(context, waiter, addresses)
     except DeadlineExceededError:
         raise
     except OSError as error:
-        raise RetryableError(f"cannot connect{via}: {reason(error)}") from error
+        raise RetryableError(f"cannot connect{to}: {reason(error)}") from error
 
 
 def _connected(context: Context, waiter: Waiter, addresses: list[Address]) -> socket.socket:
@@ -146,7 +146,7 @@ def _connecting(family: socket.AddressFamily, address: tuple[object, ...] | str)
 
 
 def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, host: str, tls: ssl.SSLContext) -> ssl.SSLSocket:
-    wrapped = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    wrapped = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False)
     try:
         while True:
             try:
@@ -157,12 +157,10 @@ def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, host: str, 
                 waiter.wait(context, {wrapped: WRITE})
             else:
                 return wrapped
-    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError) as error:
+    except BaseException as error:
         wrapped.close()
+        if isinstance(error, DeadlineExceededError) or not isinstance(error, OSError):
+            raise
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            raise ExporterError(f"TLS: {reason(error)}") from error
         raise RetryableError("the server ended the TLS handshake") from error
-    except ssl.SSLError as error:
-        wrapped.close()
-        raise ExporterError(f"TLS: {reason(error)}") from error
-    except BaseException:
-        wrapped.close()
-        raise

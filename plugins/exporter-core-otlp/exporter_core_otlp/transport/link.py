@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter_core import DeadlineExceededError, ExporterError
+from exporter_core_otlp.answers import on_one_line
 from exporter_core_otlp.retry import RetryableError
 from exporter_core_otlp.tls import reason
 from exporter_core_otlp.transport.waiting import Waiter
@@ -79,13 +80,13 @@ class Link(Generic[AnswerT]):
     Args:
         connect: makes a connection within the context. Raises RetryableError, ExporterError, or the context's error.
         server: for messages: which one it is, without secrets.
-        mask: keeps secrets out of messages.
+        mask: keeps secrets out of messages; may be replaced by one that knows more.
     """
 
     def __init__(self, connect: Callable[[Context, Waiter], Connection[AnswerT]], server: str, mask: Masker) -> None:
         self._connect = connect
         self._server = server
-        self._mask = mask
+        self.mask = mask
         self._doing = ""  # for the error of a deadline
         self._waiter: Waiter | None = None
         self._connection: Connection[AnswerT] | None = None
@@ -100,12 +101,10 @@ class Link(Generic[AnswerT]):
         """
         try:
             return self._ask(context, body)
-        except ClosedError as error:
-            raise RetryableError(self._told(error)) from error
-        except RetryableError as error:
-            raise RetryableError(self._told(error), retry_after=error.retry_after) from error
+        except (ClosedError, RetryableError) as error:
+            raise RetryableError(self._told(error)) from error.__cause__  # for it is not masked itself
         except ExporterError as error:
-            raise ExporterError(self._told(error)) from error
+            raise ExporterError(self._told(error)) from error.__cause__
         except DeadlineExceededError as error:
             raise DeadlineExceededError(f"{self._server}: {self._doing} took until the deadline") from error
         except ssl.SSLError as error:
@@ -162,4 +161,4 @@ class Link(Generic[AnswerT]):
         self._connection = self._waiter = None
 
     def _told(self, error: Exception) -> str:
-        return f"{self._server}: {self._mask(str(error))}"
+        return f"{self._server}: {on_one_line(self.mask(str(error)))}"

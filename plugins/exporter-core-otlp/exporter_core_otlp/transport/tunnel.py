@@ -58,14 +58,15 @@ def _send(context: Context, waiter: Waiter, sock: socket.socket, data: bytes) ->
 
 def _answer(context: Context, waiter: Waiter, sock: socket.socket, http: h11.Connection) -> h11.Response:
     while True:
+        context.raise_if_done()  # a proxy may send without end
         event = http.next_event()
         if isinstance(event, h11.Response):
             return event
         if event is h11.NEED_DATA:
-            waiter.wait(context, {sock: READ})
             try:
-                http.receive_data(sock.recv(4096))
+                # A byte at a time, so that nothing is taken of what the server itself has sent by then.
+                http.receive_data(sock.recv(1))
             except BlockingIOError:
-                pass
+                waiter.wait(context, {sock: READ})
         elif isinstance(event, h11.ConnectionClosed):
             raise ConnectionResetError

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["READ", "WRITE", "Waiter"]
 
-_LONGEST: Final = 1_000_000.0  # seconds; poll() takes no more than some 2 million
+_LONGEST: Final = 1.0  # seconds: a signal that comes just before poll() does not end it, and Ctrl-C is not to be lost
 READ: Final = select.POLLIN
 WRITE: Final = select.POLLOUT
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Wire"]
 
 _RECEIVED: Final = 65536  # bytes at a time
+_PIECES: Final = 64  # sent at a time; systems take no more than 1024
 
 
 class Wire:
@@ -25,6 +26,9 @@ class Wire:
         waiter: waits for it.
     """
 
+    torn: bool = False
+    """Whether the connection has ended without the other side having said so."""
+
     def __init__(self, sock: socket.socket, waiter: Waiter) -> None:
         self._sock = sock
         self._waiter = waiter
@@ -34,7 +38,7 @@ class Wire:
         try:
             while unsent:
                 if len(unsent) > 1 and not isinstance(self._sock, ssl.SSLSocket):
-                    sent = self._sock.sendmsg(unsent)
+                    sent = self._sock.sendmsg(unsent[:_PIECES])
                 else:
                     sent = self._sock.send(unsent[0])
                 while unsent and sent >= len(unsent[0]):
@@ -56,11 +60,12 @@ class Wire:
             return self._sock.recv(_RECEIVED)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
-        except ssl.SSLError as error:
-            if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                return b""
-            raise
-        except OSError:
+        except ssl.SSLZeroReturnError:
+            return b""
+        except OSError as error:
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                raise
+            self.torn = True
             return b""
 
     def wait(self, context: Context, *, writing: bool) -> None:
