@@ -1,7 +1,8 @@
-"""What the tests share: one Hypothesis profile, and running a piece of Python in an interpreter of its own."""
+"""What the tests share: one Hypothesis profile, a small heap, and running Python in an interpreter of its own."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -22,6 +23,12 @@ settings.load_profile("exporter-core")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHILD_TIMEOUT = 60.0
+
+
+def pytest_collection_finish() -> None:
+    """What all tests together have imported is not to be looked through by each that collects garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 class RunPython(Protocol):
