@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Event", "Exchange", "Journal"]
 
+_LOOK = 0.01  # seconds
+_LOOKS = 10
+
 
 class Event(NamedTuple):
     """Something that happened, in the order in which it did."""
@@ -116,6 +119,13 @@ class Call:
             self.thread.join(seconds)
             return True
         return False
+
+    def ends_unasked(self) -> bool:
+        """Give a call that ought to wait a chance to be caught ending, which decides nothing else.
+
+        Many short looks, each of which gives way: a busy machine takes longer for them.
+        """
+        return any(self.wait(_LOOK) for _ in range(_LOOKS))
 
     def _run(self) -> None:
         try:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.tokens import Batch
     from exporter_core.context import Context
 
-_SETTLE = 0.1  # seconds in which an export that does not wait gets a chance to be caught; it decides nothing else
 _QUIET = 0.2  # seconds for threads to end, whose errors are looked for
 _GENERATED = 12  # batches that Hypothesis makes
 _TIMES_LONGER = 4
@@ -155,7 +154,7 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
     except VerdictError:
         if not call.succeeded:
             raise
-    if call.wait(_SETTLE) and call.succeeded:
+    if call.ends_unasked() and call.succeeded:
         raise Failed("export returns when its delivery is done", "it returned while the gate was shut")
     case.open()
     case.ends(call, "export ends once the gate is open")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _WORDS = "Return when everything accepted before is delivered, or raise."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
-_SETTLE = 0.1  # seconds in which a flush that does not wait gets a chance to be caught; it decides nothing else
 
 
 @clause(
@@ -52,7 +51,7 @@ def readable(case: Case) -> None:
         except VerdictError:
             if not flush.succeeded:
                 raise
-        if flush.wait(_SETTLE):
+        if flush.ends_unasked():
             raise Failed("force_flush returns when its data is delivered", f"{told(flush)} while the gate was shut")
         case.open()
     case.ends(flush, "force_flush ends")
