@@ -460,14 +460,19 @@ def test_a_guard_gives_a_failure_its_name_and_reason(context, metrics, runner):
 
 
 def test_a_guard_keeps_the_deadline_of_an_exporter_that_hangs(alike, metrics):
-    release = threading.Event()
-    exporter = alike(export=lambda: release.wait(30) and MetricExportResult.SUCCESS)
+    release, clock = threading.Event(), FakeClock()
+
+    def hang() -> MetricExportResult:
+        clock.advance(1)
+        return release.wait(30) and MetricExportResult.SUCCESS
+
+    exporter = alike(export=hang)
     with GuardedExporter(InboundExporter(exporter), name="stuck") as guarded:
         try:
             with pytest.raises(DeadlineExceededError):
-                guarded.export(Context.with_timeout(0.05), metrics)
+                guarded.export(clock.context(timeout=1), metrics)
             with pytest.raises(ExporterBusyError):
-                guarded.export(Context.with_timeout(0.05), metrics)
+                guarded.export(Context.with_timeout(30), metrics)
             guarded.force_flush(Context.with_timeout(30))
         finally:
             release.set()
