@@ -108,7 +108,9 @@ class Plan:
         proof = (scope is None, name, version, url, *chain.from_iterable(attributes.items()))
         level = Level(self._frame(key, proof, make))
         for metric in data.metrics:
-            run = self._metric(self._numbered((key[0], _hashable(name), _hashable(metric.name))), metric)
+            # The kind of the data, too: the same attributes are encoded otherwise for another.
+            named = self._numbered((key[0], _hashable(name), _hashable(metric.name), type(metric.data)))
+            run = self._metric(named, metric)
             if run is not None:
                 level.parts.append(run)
         return level

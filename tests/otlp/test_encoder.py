@@ -2,6 +2,7 @@
 
 import math
 import threading
+from itertools import permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    Buckets,
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
     Gauge,
     Histogram,
     HistogramDataPoint,
@@ -293,6 +297,33 @@ def test_two_metrics_of_one_name_are_both_sent(build, official, parse):
     encoder = Encoder()
     encoder.encode(metrics)
     assert parse(encoder.encode(metrics).data) == official(metrics)
+
+
+def kinds_of_data(attributes):
+    """One point of each kind, all with the same attributes."""
+    cumulative = AggregationTemporality.CUMULATIVE
+    number = NumberDataPoint(attributes, 1, 2, 3)
+    histogram = HistogramDataPoint(attributes, 1, 2, 1, 3.0, [1, 0], [5.0], 3.0, 3.0)
+    buckets = Buckets(0, [1])
+    exponential = ExponentialHistogramDataPoint(attributes, 1, 2, 1, 3.0, 0, 0, buckets, buckets, 0, 3.0, 3.0)
+    return [
+        Sum([number], cumulative, is_monotonic=True),
+        Gauge([number]),
+        Histogram([histogram], cumulative),
+        ExponentialHistogram([exponential], cumulative),
+    ]
+
+
+@both
+@pytest.mark.parametrize(("first", "second"), list(permutations(range(4), 2)))
+def test_a_metric_that_becomes_one_of_another_kind_is_encoded_as_that(build, make_encoder, first, second):
+    """As happens with delta temporality, where a counter and a histogram of one name are reported in turn."""
+    attributes = {"branch": "north"}
+    data = kinds_of_data(attributes)
+    encoder = make_encoder()
+    for position in (first, second, first):
+        metrics = build.data(Metric("duration", "", "", data[position]))
+        assert encoder.encode(metrics).data == make_encoder().encode(metrics).data
 
 
 DEEP: list = []
