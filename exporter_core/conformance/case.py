@@ -399,6 +399,11 @@ class Case:
             raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))
         self.observe(f"{sum(len(batch.points) for batch in batches)} points arrived")
 
+    def has_arrived(self, *batches: Batch) -> bool:
+        """Whether every point of the batches has arrived."""
+        arrived = {point.token for point in self.read_back()}
+        return all(arrived.issuperset(batch.tokens) for batch in batches)
+
     def nothing_of(self, batch: Batch, *, expected: str) -> None:
         """Fail if a point of the batch has arrived."""
         arrived = {point.token for point in self.read_back()}.intersection(batch.tokens)
