@@ -46,6 +46,9 @@ _KINDS: dict[type, str] = {
 }
 
 
+_LARGEST = 10**4000
+
+
 def json_lines(context: Context, metrics: MetricsData) -> str:
     """The data points as lines, each with its line feed; the empty text for an empty batch.
 
@@ -81,11 +84,11 @@ def _dumps(value: dict[str, Any]) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
-def _scope(scope: InstrumentationScope, schema_url: str | None) -> dict[str, Any]:
+def _scope(scope: InstrumentationScope | None, schema_url: str | None) -> dict[str, Any]:
     return {
-        "name": scope.name,
-        "version": scope.version or "",
-        "attributes": _attributes(scope.attributes),
+        "name": scope.name if scope is not None else "",
+        "version": (scope.version or "") if scope is not None else "",
+        "attributes": _attributes(scope.attributes if scope is not None else None),
         "schema_url": schema_url or "",
     }
 
@@ -109,7 +112,7 @@ def _point(point: DataPointT) -> dict[str, Any]:
     return {
         "attributes": _attributes(point.attributes),
         **_value(point),
-        "exemplars": [_exemplar(exemplar) for exemplar in point.exemplars],
+        "exemplars": [_exemplar(exemplar) for exemplar in point.exemplars or ()],
     }
 
 
@@ -170,10 +173,15 @@ def _number(value: object) -> int | float | str | None:
     if isinstance(value, float):
         return _float(float(value))
     if isinstance(value, SupportsIndex):  # numpy's integers are no ints
-        return operator.index(value)
+        return _integer(operator.index(value))
     if isinstance(value, SupportsFloat):  # nor are decimals and fractions floats
         return _float(float(value))
     return str(value)
+
+
+def _integer(value: int) -> int | str:
+    """An integer, or its hexadecimal text if it has more digits than Python writes in the decimal system."""
+    return value if abs(value) < _LARGEST else hex(value)
 
 
 def _float(value: float) -> float | str:

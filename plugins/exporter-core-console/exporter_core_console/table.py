@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -34,7 +35,7 @@ from exporter_core_console.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import DataPointT, DataT, Metric, MetricsData, ScopeMetrics
     from opentelemetry.util.types import Attributes
@@ -48,6 +49,11 @@ _ATTRIBUTE_COLUMNS = 24
 """What attributes need at least for a table to be more readable than a list; longer ones wrap."""
 
 _PAGE_ROWS = 50
+
+_LOOKED_UP = 256
+"""Points after which the context is looked at."""
+
+ItemT = TypeVar("ItemT")
 
 
 def table(context: Context, metrics: MetricsData, *, width: int, style: Style) -> str:
@@ -75,7 +81,7 @@ def table(context: Context, metrics: MetricsData, *, width: int, style: Style) -
         for scope_metrics in scopes:
             console.print(_heading("scope", _scope_text(scope_metrics)))
             blocks = [_block(context, metric, style) for metric in scope_metrics.metrics if metric.data.data_points]
-            widths = _widths(blocks, width)
+            widths = _widths(context, blocks, width)
             if widths is None:
                 _print_list(context, console, blocks)
             else:
@@ -99,19 +105,27 @@ class _Block:
 def _block(context: Context, metric: Metric, style: Style) -> _Block:
     context.raise_if_done()
     points: Sequence[DataPointT] = metric.data.data_points
-    values = [_value(point, style) for point in points]
+    values = [_value(point, style) for point in _within(context, points)]
     # Numbers of one metric are there to be compared: they end in the same column.
     width = max(len(lines[0]) for lines in values)
-    for point, lines in zip(points, values, strict=True):
+    for point, lines in zip(_within(context, points), values, strict=True):
         if isinstance(point, NumberDataPoint):
             lines[0].pad_left(width - len(lines[0]))
-    attributes = [attributes_text(point.attributes) for point in points]
+    attributes = [attributes_text(point.attributes) for point in _within(context, points)]
     return _Block(
         printable(metric.name),
         _kind(metric.data),
         printable(metric.unit or ""),
         list(zip(attributes, values, strict=True)),
     )
+
+
+def _within(context: Context, items: Sequence[ItemT]) -> Iterator[ItemT]:
+    """The items, as long as the context is not done."""
+    for number, item in enumerate(items):
+        if not number % _LOOKED_UP:
+            context.raise_if_done()
+        yield item
 
 
 # --- layout ----------------------------------------------------------------------------------------------------------
@@ -130,14 +144,14 @@ _STYLES = ("bold cyan", "dim", "dim", "green", "")
 _GAPS = 4 * len(" | ")
 
 
-def _widths(blocks: list[_Block], width: int) -> list[int] | None:
+def _widths(context: Context, blocks: list[_Block], width: int) -> list[int] | None:
     """The columns' widths, attributes getting what the others leave; None where that is too little."""
     name, kind, unit, attributes, value = map(len, _HEADER)
     for block in blocks:
         name = max(name, cell_len(block.name))
         kind = max(kind, cell_len(block.kind))
         unit = max(unit, cell_len(block.unit))
-        for text, lines in block.points:
+        for text, lines in _within(context, block.points):
             attributes = max(attributes, cell_len(text))
             value = max(value, *(line.cell_len for line in lines))
     left = width - name - kind - unit - value - _GAPS
@@ -150,25 +164,30 @@ def _print_side_by_side(
     context: Context, console: Console, blocks: list[_Block], widths: list[int], style: Style
 ) -> None:
     """Print pages of one table, so that a long one does not outlast its context by much."""
-    rows = []
-    for block in blocks:
-        head = (block.name, block.kind, block.unit)
-        for attributes, lines in block.points:
-            rows.append((*map(Text, (*head, attributes)), Text("\n").join(lines)))
-            head = ("", "", "")
-    for start in range(0, len(rows), _PAGE_ROWS):
+    rows = _rows(blocks)
+    first = True
+    while content := list(islice(rows, _PAGE_ROWS)):
         context.raise_if_done()
         page = Table(
             box=box.SIMPLE_HEAD if style.unicode else box.ASCII2,
             pad_edge=False,
             show_edge=False,
-            show_header=not start,
+            show_header=first,
         )
         for title, column_style, width in zip(_HEADER, _STYLES, widths, strict=True):
             page.add_column(title, style=column_style, width=width, overflow="fold")
-        for row in rows[start : start + _PAGE_ROWS]:
+        for row in content:
             page.add_row(*row)
         console.print(page)
+        first = False
+
+
+def _rows(blocks: list[_Block]) -> Iterator[tuple[Text, ...]]:
+    for block in blocks:
+        head = (block.name, block.kind, block.unit)
+        for attributes, lines in block.points:
+            yield (*map(Text, (*head, attributes)), Text("\n").join(lines))
+            head = ("", "", "")
 
 
 def _print_list(context: Context, console: Console, blocks: list[_Block]) -> None:
@@ -177,8 +196,8 @@ def _print_list(context: Context, console: Console, blocks: list[_Block]) -> Non
         title = Text.assemble((block.name, "bold cyan"), "  ", (block.kind, "dim"), "  ", (block.unit, "dim"))
         title.rstrip()
         console.print(title, overflow="fold")
-        labels = max(cell_len(attributes) for attributes, _ in block.points)
-        values = [Text("  ").join(lines) for _, lines in block.points]
+        labels = max(cell_len(attributes) for attributes, _ in _within(context, block.points))
+        values = [Text("  ").join(lines) for _, lines in _within(context, block.points)]
         one_line = 2 + labels + 2 + max(value.cell_len for value in values) <= console.width
         for (attributes, lines), value in zip(block.points, values, strict=True):
             context.raise_if_done()
@@ -209,6 +228,8 @@ def _resource_text(attributes: Attributes) -> str:
 
 def _scope_text(scope_metrics: ScopeMetrics) -> str:
     scope = scope_metrics.scope
+    if scope is None:
+        return "(no name)"
     parts = (printable(scope.name), printable(scope.version or ""), attributes_text(scope.attributes))
     return " ".join(part for part in parts if part) or "(no name)"
 

@@ -22,6 +22,7 @@ __all__ = ["attributes_text", "clock_text", "exponential_counts", "number_text",
 _SIGNIFICANT_DIGITS = 6
 _TINY = 1e-4
 _HUGE = 1e15
+_VAST = 10**4000  # Python refuses to write integers much longer than that in the decimal system
 
 _BLOCKS = "·▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = ".:-=+*#%@"
@@ -41,7 +42,9 @@ def printable(text: str) -> str:
 def number_text(value: object) -> str:
     """An integer in full, a float to six significant digits, with separators; very large and small ones as 1.5e-09."""
     if not isinstance(value, float):
-        return f"{value:,}" if isinstance(value, int) else printable(str(value))
+        return (
+            printable(str(value)) if not isinstance(value, int) else f"{value:,}" if abs(value) < _VAST else hex(value)
+        )
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     size = abs(value)

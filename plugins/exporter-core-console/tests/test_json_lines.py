@@ -223,6 +223,10 @@ def test_a_number_is_written_as_otlp_json_writes_it_or_as_json_number(value, tex
     assert f'"value":{text},' in line_of(value, batch)
 
 
+def test_an_integer_with_more_digits_than_python_writes_is_hexadecimal(batch):
+    assert f'"value":"{hex(-(10**5000))}",' in line_of(-(10**5000), batch)
+
+
 def test_numbers_that_are_neither_int_nor_float_are_still_numbers(batch):
     class Index:
         def __index__(self):
@@ -234,6 +238,14 @@ def test_numbers_that_are_neither_int_nor_float_are_still_numbers(batch):
 
     assert '"value":7,' in line_of(Index(), batch)
     assert '"value":0.5,' in line_of(Real(), batch)
+
+
+def test_hand_made_data_may_lack_its_scope_and_exemplars():
+    point = NumberDataPoint({}, None, 1, 1, exemplars=None)
+    scope = ScopeMetrics(None, [Metric("m", "", "", Gauge([point]))], "")
+    (line,) = json_lines(Context.background(), MetricsData([ResourceMetrics(Resource({}), [scope], "")])).splitlines()
+    assert json.loads(line)["scope"]["name"] == ""
+    assert json.loads(line)["exemplars"] == []
 
 
 def test_a_lone_surrogate_survives_as_its_escape(batch):

@@ -20,6 +20,8 @@ from opentelemetry.sdk.metrics.export import (
     Metric,
     MetricsData,
     NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -136,6 +138,35 @@ def test_rendering_ends_when_its_context_does(shop, width):
     context.cancel("enough")
     with pytest.raises(ContextCancelledError, match="enough"):
         table(context, shop, width=width, style=PLAIN)
+
+
+@pytest.mark.parametrize("width", [60, 120])
+@pytest.mark.parametrize("reads", [500, 2500])
+def test_rendering_ends_in_the_middle_of_a_metric_too(width, reads):
+    context = Context.background()
+    seen = []
+
+    class Attributes(dict):
+        def items(self):
+            seen.append(self)
+            if len(seen) == reads:
+                context.cancel("enough")
+            return super().items()
+
+    points = [NumberDataPoint(Attributes(n=n), None, 1, n) for n in range(5000)]
+    scope = ScopeMetrics(None, [Metric("many", "", "", Gauge(points))], "")
+    metrics = MetricsData([ResourceMetrics(Resource({}), [scope], "")])
+    with pytest.raises(ContextCancelledError, match="enough"):
+        table(context, metrics, width=width, style=PLAIN)
+    assert len(seen) < reads + 300
+
+
+def test_a_scope_that_is_none_and_a_number_longer_than_python_writes_are_shown():
+    points = [NumberDataPoint({}, None, 1, 10**5000)]
+    scope = ScopeMetrics(None, [Metric("m", "", "", Gauge(points))], "")
+    text = rendered(MetricsData([ResourceMetrics(Resource({}), [scope], "")]), width=20_000)
+    assert "(no name)" in text
+    assert hex(10**5000) in text
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------

@@ -300,6 +300,22 @@ def test_sync_has_the_disk_take_the_file_and_its_name(path, context, synchronise
     assert synchronised == ["metrics.jsonl", path.parent.name]
 
 
+def test_a_line_that_cannot_be_remembered_for_the_disk_is_not_written(path, context, monkeypatch):
+    file = make(path, fsync=True)
+
+    def refuse(_descriptor):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", refuse)
+        with pytest.raises(ExporterError, match="too many open files"):
+            file.append(context, line(1))
+    assert path.read_bytes() == b""
+    file.append(context, line(2))
+    assert path.read_bytes() == line(2)
+    file.close()
+
+
 def test_without_fsync_the_disk_is_left_alone(path, context, synchronised):
     file = make(path, max_bytes=1)
     file.append(context, line(1))

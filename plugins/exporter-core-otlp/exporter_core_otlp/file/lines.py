@@ -152,6 +152,8 @@ class LineFile:
         return size + 1
 
     def _write(self, descriptor: int, size: int, line: bytes) -> None:
+        if self._fsync:
+            self._remember(descriptor)  # before anything is written: it may fail
         try:
             written = os.write(descriptor, line)
             while written < len(line):  # the disk is full, which the next write says; or it is more than one can take
@@ -159,8 +161,6 @@ class LineFile:
         except BaseException:
             os.ftruncate(descriptor, size)
             raise
-        if self._fsync:
-            self._remember(descriptor)
 
     def _remember(self, descriptor: int) -> None:
         """Keep a descriptor for sync, the only one; data in a file that was rotated away is synchronised here."""
