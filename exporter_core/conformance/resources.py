@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, NamedTuple
 
 __all__ = ["Resources"]
 
 _OWN = "conformance-"
 """What the names of the checker's own threads begin with."""
+
+_ONCE: Final = (
+    ("resource_tracker", "_resource_tracker", "_fd", "_pid"),
+    ("forkserver", "_forkserver", "_forkserver_alive_fd", "_forkserver_pid"),
+)
+"""Where multiprocessing has the descriptor and the number of each process that it starts once."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +31,11 @@ class Resources:
 
     @classmethod
     def now(cls) -> Resources:
-        """What there is at this moment, the checker's own threads left out."""
+        """What there is at this moment, without the checker's own threads and what multiprocessing keeps to the end."""
         threads = (one for one in threading.enumerate() if not one.name.startswith(_OWN))
-        return cls(frozenset(threads), frozenset(_descriptors()), frozenset(_children()))
+        kept = _kept_by_multiprocessing()
+        descriptors = (one for one in _descriptors() if one[0] not in kept.descriptors)
+        return cls(frozenset(threads), frozenset(descriptors), frozenset(_children()) - kept.children)
 
     def added(self) -> list[str]:
         """What there is at this moment that was not there then, in words."""
@@ -35,6 +45,21 @@ class Resources:
             *(f"descriptor {number} ({what})" for number, what in sorted(now.descriptors - self.descriptors)),
             *(f"child process {number}" for number in sorted(now.children - self.children)),
         ]
+
+
+class _Kept(NamedTuple):
+    descriptors: frozenset[str]
+    children: frozenset[str]
+
+
+def _kept_by_multiprocessing() -> _Kept:
+    """Of the processes that it starts once, at the first spawn, for the whole process: nobody could release them."""
+    found: list[tuple[object, object]] = []
+    for module, instance, descriptor, child in _ONCE:
+        one = getattr(sys.modules.get(f"multiprocessing.{module}"), instance, None)
+        found.append((getattr(one, descriptor, None), getattr(one, child, None)))
+    descriptors, children = (frozenset(map(str, numbers)) for numbers in zip(*found, strict=True))
+    return _Kept(descriptors, children)
 
 
 def _descriptors() -> list[tuple[str, str]]:

@@ -1,8 +1,13 @@
 """Exporters that keep the contract in another way than the reference exporters do are not failed."""
 
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from exporter_core.conformance.clause import select
+from exporter_core.conformance.engine import check
 from exporter_core.conformance.reference import BufferingHarness, ReferenceExporter
 from exporter_core.conformance.running import Run, Settings, run_clause
 from exporter_core.conformance.subject import resolve
@@ -22,6 +27,42 @@ class FlushReturns(DeliversEarly):
         pass
 
 
+class HasAProcess(ReferenceExporter):
+    """Starts a process of its own at the first export, and joins it in a shutdown."""
+
+    method = ""
+    _process: Any = None
+
+    def export(self, context, metrics) -> None:
+        super().export(context, metrics)
+        if self._process is None:
+            made = multiprocessing.get_context(self.method)
+            self._queue = made.SimpleQueue()
+            self._process = made.Process(target=self._queue.get, daemon=True)
+            self._process.start()
+
+    def _disconnect(self) -> None:
+        if self._process is not None:
+            self._queue.put(None)
+            self._process.join()
+            self._process.close()
+            self._queue.close()
+            self._process = None
+        super()._disconnect()
+
+
+class Spawns(HasAProcess):
+    """By ``spawn``, with which comes the process that tracks resources."""
+
+    method = "spawn"
+
+
+class AsksTheServer(HasAProcess):
+    """By ``forkserver``, with which comes that server too."""
+
+    method = "forkserver"
+
+
 def _run(exporter: type[ReferenceExporter], clause: str) -> Run:
     (found,) = select([clause])
     subject = resolve(f"{__name__}:{exporter.__name__}")
@@ -39,3 +80,13 @@ def test_what_is_never_delivered_is_one(clause: str) -> None:
     run = _run(FlushReturns, clause)
     assert run.verdict is Verdict.FAIL
     assert run.seen.startswith("it returned")
+
+
+@pytest.mark.parametrize("exporter", ["Spawns", "AsksTheServer"])
+def test_what_multiprocessing_keeps_to_the_end_of_the_process_is_not_left_by_the_exporter(
+    exporter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    target, settings = f"{Path(__file__).stem}:{exporter}", Settings(patience=5, canaries=False)
+    run = check(target, patterns=["SHD-02"], modes=["raw"], settings=settings).run("SHD-02", "raw")
+    assert run.verdict is Verdict.PASS, run.seen
