@@ -125,7 +125,7 @@ class SqliteExporter(Exporter[SqliteConfig]):
                 self._ids.synchronise(connection)
                 batch = Batch(connection, self._ids, running)
                 batch_id = batch.write(metrics)
-                prune(connection, self.config, newest_batch=batch_id, stored=batch.stored)
+                prune(connection, self.config, own_batch=batch_id, stored=batch.stored)
             return batch
         except BaseException as error:
             self._ids.forget()  # rows that were rolled back may be among them

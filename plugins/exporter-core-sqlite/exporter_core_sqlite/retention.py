@@ -1,7 +1,7 @@
 """Deletes the oldest points by age and by size, a bounded amount each time, inside an export's transaction.
 
 The unit is a part of an earlier batch. The batch of the export itself is never touched: what was handed over is
-stored, however small the limits.
+stored, however small the limits. Size never takes the newest batch either, whichever export's it is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ _POINTS_A_STEP = 1_000  # between two looks at the size
 _PAGES_AT_ONCE = 2_000  # given back to the file system by one export
 _EMPTY_SHARE = 4  # a file is made smaller when more than one page in so many is empty
 
+_OLDEST = """
+SELECT id, first_point_id, last_point_id, exported_unix_nano FROM batches WHERE id IS NOT ? AND id IS NOT ?
+ORDER BY exported_unix_nano, id LIMIT 1
+"""
+
 # Deletes the series that have points in the range and nowhere else.
 _DELETE_SERIES = """
 DELETE FROM series WHERE id IN (SELECT series_id FROM points WHERE id BETWEEN ?1 AND ?2)
@@ -35,7 +40,7 @@ _DELETE_UNUSED = (
 )
 
 
-def prune(connection: sqlite3.Connection, config: SqliteConfig, *, newest_batch: int | None, stored: int) -> None:
+def prune(connection: sqlite3.Connection, config: SqliteConfig, *, own_batch: int | None, stored: int) -> None:
     """Delete what the config's limits no longer allow, and make the file smaller.
 
     At most twice the points that the export stored are deleted, or 10,000 if that is more: a file far beyond its
@@ -44,22 +49,16 @@ def prune(connection: sqlite3.Connection, config: SqliteConfig, *, newest_batch:
     Args:
         connection: in the export's transaction.
         config: the limits.
-        newest_batch: the id of the export's own batch, if it has one.
+        own_batch: the id of the export's own batch, if it has one.
         stored: how many points that has.
     """
     budget = max(_POINTS_AT_LEAST, 2 * stored)
     series_deleted = False
     while budget > 0:
-        oldest = connection.execute(
-            "SELECT id, exported_unix_nano, first_point_id, last_point_id FROM batches WHERE id IS NOT ?"
-            " ORDER BY exported_unix_nano, id LIMIT 1",
-            (newest_batch,),
-        ).fetchone()
-        if oldest is None:
+        found = _to_delete(connection, config, own_batch)
+        if found is None:
             break
-        batch_id, exported, first, last = oldest
-        if not (_expired(exported, config.retention_seconds) or _too_large(connection, config.max_bytes)):
-            break
+        batch_id, first, last = found
         until = min(last, first + min(budget, _POINTS_A_STEP) - 1)
         series_deleted |= _delete_points(connection, first, until)
         if until == last:
@@ -71,6 +70,21 @@ def prune(connection: sqlite3.Connection, config: SqliteConfig, *, newest_batch:
         for statement in _DELETE_UNUSED:
             connection.execute(statement)
     _shrink(connection, config.max_bytes)
+
+
+def _to_delete(
+    connection: sqlite3.Connection, config: SqliteConfig, own_batch: int | None
+) -> tuple[int, int, int] | None:
+    """The oldest batch that the limits do not allow, and its first and its last point's ids."""
+    oldest = connection.execute(_OLDEST, (own_batch, own_batch)).fetchone()
+    if oldest is not None and _expired(oldest[3], config.retention_seconds):
+        return oldest[0], oldest[1], oldest[2]
+    if not _too_large(connection, config.max_bytes):
+        return None
+    # An export that stores nothing has no batch; then the newest is still that of an earlier one.
+    newest = connection.execute("SELECT max(id) FROM batches").fetchone()[0]
+    oldest = connection.execute(_OLDEST, (own_batch, newest)).fetchone()
+    return None if oldest is None else (oldest[0], oldest[1], oldest[2])
 
 
 def _expired(exported_unix_nano: int, retention_seconds: float | None) -> bool:

@@ -1,7 +1,11 @@
 """Old points go, by age and by size, a bounded number at a time; the newest export always stays."""
 
+import contextlib
+
 import pytest
 from exporter_core_sqlite import read
+
+from exporter_core import PartialSuccessError
 
 MEBIBYTE = 1_048_576
 
@@ -120,6 +124,21 @@ def test_an_export_larger_than_the_limit_is_kept_whole_until_the_next(make_expor
     assert query("SELECT count(*) FROM points") == [(40_000,)]
     exporter.export(context, data)
     assert query("SELECT count(*) FROM points") == [(30_001,)]
+
+
+def unstorable(data_of):
+    return data_of([2**70])
+
+
+@pytest.mark.parametrize("nothing", [lambda data_of: data_of([]), unstorable], ids=["empty", "rejected"])
+def test_an_export_that_stores_nothing_leaves_the_newest_that_did(nothing, make_exporter, context, data_of, query):
+    exporter = make_exporter(max_bytes=MEBIBYTE)
+    exporter.export(context, data_of([1]))
+    exporter.export(context, data_of([*range(40_000)]))
+    for _ in range(5):
+        with contextlib.suppress(PartialSuccessError):
+            exporter.export(context, nothing(data_of))
+    assert query("SELECT count(*) FROM points") == [(40_000,)]
 
 
 def test_a_file_far_beyond_a_new_limit_shrinks_over_some_exports(path, make_exporter, context, data_of, point, query):
