@@ -6,13 +6,14 @@ waits on the call's context, and a progress handler ends a statement when that c
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from exporter_core import DeadlineExceededError, ExporterError
@@ -20,13 +21,15 @@ from exporter_core_sqlite.forking import cannot_be_opened
 from exporter_core_sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from exporter_core import Context
     from exporter_core_sqlite.config import SqliteConfig
 
 __all__ = ["Database", "connect_to_read"]
+
+_logger: Final = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 0.001
 _LAST_RETRY_SECONDS = 0.02
@@ -79,6 +82,31 @@ class Database:
                             connection.execute("ROLLBACK")
             finally:
                 self._context = None
+
+    def tidy(self, context: Context, steps: Callable[[sqlite3.Connection], Iterable[None]]) -> None:
+        """Take the steps, each in a write transaction, as long as there is time and nobody else writes.
+
+        Nothing is raised: what was committed before remains so, and what could not be done now is left to another call.
+        """
+        with self._at_work:
+            connection = self._connection
+            if connection is None or context.done:
+                return
+            self._context = context
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                for _ in steps(connection):
+                    connection.execute("COMMIT")
+                    if self._is_done():
+                        return
+                    connection.execute("BEGIN IMMEDIATE")
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if not _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT):
+                    _logger.warning("%s: old points were not deleted: %s", self._path, _explanation(error))
+            finally:
+                self._context = None
+                self._end(connection)
 
     def close(self) -> None:
         """Close the connection, if there is one. The next transaction opens another."""
@@ -143,6 +171,14 @@ class Database:
                     f"{self._path}: another process kept the database locked until the deadline; nothing was stored"
                 ) from error
             context.raise_if_done()
+
+    def _end(self, connection: sqlite3.Connection) -> None:
+        """Leave no transaction open; the connection is closed where that fails."""
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._close()
 
     def _close(self) -> None:
         connection, self._connection, self._file = self._connection, None, None

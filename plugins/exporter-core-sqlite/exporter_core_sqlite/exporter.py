@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter_core import (
@@ -20,7 +21,7 @@ from exporter_core_sqlite.batch import Batch
 from exporter_core_sqlite.config import SqliteConfig
 from exporter_core_sqlite.database import Database
 from exporter_core_sqlite.forking import close_before_fork
-from exporter_core_sqlite.retention import prune
+from exporter_core_sqlite.retention import Retention
 from exporter_core_sqlite.series import RowIds
 from exporter_core_sqlite.turn import Turn
 
@@ -46,7 +47,8 @@ class SqliteExporter(Exporter[SqliteConfig]):
         """Make what the operations share; in a forked child again, as whoever held it does not exist there."""
         self._database = Database(self.config)
         self._ids = RowIds()
-        self._turn = Turn()  # whose it is, uses the two above
+        self._retention = Retention(self.config)
+        self._turn = Turn()  # whose it is, uses the three above
         self._state = threading.Lock()  # held for a moment only, and never while waiting
         self._running: Context | None = None
 
@@ -69,6 +71,8 @@ class SqliteExporter(Exporter[SqliteConfig]):
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Store the metrics in one transaction: all of it or, on any error but PartialSuccessError, nothing.
+
+        What is then left of the context's time is for the deletion of old points, which never is an error.
 
         Raises:
             PartialSuccessError: everything was stored but points that SQLite cannot hold; the message names one.
@@ -115,7 +119,7 @@ class SqliteExporter(Exporter[SqliteConfig]):
         context.raise_if_done()
 
     def _store(self, context: Context, metrics: MetricsData) -> Batch:
-        """Write and prune in one transaction that ends with the context, or when shutdown says so."""
+        """Write in one transaction, then prune in others; all end with the context, or when shutdown says so."""
         running = context.child()
         with self._state:
             self._refuse_after_shutdown()
@@ -125,14 +129,15 @@ class SqliteExporter(Exporter[SqliteConfig]):
                 self._ids.synchronise(connection)
                 batch = Batch(connection, self._ids, running)
                 batch_id = batch.write(metrics)
-                prune(connection, self.config, own_batch=batch_id, stored=batch.stored)
-            return batch
         except BaseException as error:
             self._ids.forget()  # rows that were rolled back may be among them
             if isinstance(error, ContextCancelledError):
                 context.raise_if_done()
                 raise ExporterShutdownError("shut down before the export was done; nothing was stored") from error
             raise
+        else:
+            self._database.tidy(running, partial(self._retention.steps, own_batch=batch_id, stored=batch.stored))
+            return batch
         finally:
             self._running = None
 

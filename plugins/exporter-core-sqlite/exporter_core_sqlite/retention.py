@@ -1,4 +1,4 @@
-"""Deletes the oldest points by age and by size, a bounded amount each time, inside an export's transaction.
+"""Deletes the oldest points by age and by size, a bounded amount after each export and as long as that has time.
 
 The unit is a part of an earlier batch. The batch of the export itself is never touched: what was handed over is
 stored, however small the limits. Size never takes the newest batch either, whichever export's it is.
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from exporter_core_sqlite.config import SqliteConfig
 
-__all__ = ["prune"]
+__all__ = ["Retention"]
 
 _POINTS_AT_LEAST = 10_000  # that may be deleted by one export; a tenth of a second
-_POINTS_A_STEP = 1_000  # between two looks at the size
+_POINTS_A_STEP = 1_000  # at most, between two looks at the size
 _PAGES_AT_ONCE = 2_000  # given back to the file system by one export
+_PAGES_A_STEP = 100
 _EMPTY_SHARE = 4  # a file is made smaller when more than one page in so many is empty
 
 _OLDEST = """
@@ -32,44 +34,62 @@ DELETE FROM series WHERE id IN (SELECT series_id FROM points WHERE id BETWEEN ?1
 AND NOT EXISTS (SELECT 1 FROM points p WHERE p.series_id = series.id AND p.id NOT BETWEEN ?1 AND ?2)
 """
 
+_RAISE_GENERATION = "UPDATE state SET series_generation = series_generation + 1"
+
 _DELETE_UNUSED = (
     "DELETE FROM metrics WHERE NOT EXISTS (SELECT 1 FROM series WHERE metric_id = metrics.id)",
     "DELETE FROM scopes WHERE id NOT IN (SELECT scope_id FROM metrics)",
     "DELETE FROM resources WHERE id NOT IN (SELECT resource_id FROM metrics)",
-    "UPDATE state SET series_generation = series_generation + 1",
+    _RAISE_GENERATION,  # who has remembered a metric without series, forgets it
 )
 
 
-def prune(connection: sqlite3.Connection, config: SqliteConfig, *, own_batch: int | None, stored: int) -> None:
-    """Delete what the config's limits no longer allow, and make the file smaller.
-
-    At most twice the points that the export stored are deleted, or 10,000 if that is more: a file far beyond its
-    limits gets there over several exports.
+class Retention:
+    """Deletes what the config's limits do not allow.
 
     Args:
-        connection: in the export's transaction.
         config: the limits.
-        own_batch: the id of the export's own batch, if it has one.
-        stored: how many points that has.
     """
-    budget = max(_POINTS_AT_LEAST, 2 * stored)
-    series_deleted = False
-    while budget > 0:
-        found = _to_delete(connection, config, own_batch)
-        if found is None:
-            break
-        batch_id, first, last = found
-        until = min(last, first + min(budget, _POINTS_A_STEP) - 1)
-        series_deleted |= _delete_points(connection, first, until)
-        if until == last:
-            connection.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
-        else:
-            connection.execute("UPDATE batches SET first_point_id = ? WHERE id = ?", (until + 1, batch_id))
-        budget -= until - first + 1
-    if series_deleted:
-        for statement in _DELETE_UNUSED:
-            connection.execute(statement)
-    _shrink(connection, config.max_bytes)
+
+    def __init__(self, config: SqliteConfig) -> None:
+        self._config = config
+        self._points_a_step = _POINTS_A_STEP
+        self._unused_left = False  # descriptions of series that were deleted
+
+    def steps(self, connection: sqlite3.Connection, *, own_batch: int | None, stored: int) -> Iterator[None]:
+        """Delete, and make the file smaller; what was done is whole, and to be committed, at each yield.
+
+        At most twice the points that the export stored are deleted, or 10,000 if that is more: a file far beyond its
+        limits gets there over several exports. So it does if this is ended before its end.
+
+        Args:
+            connection: in a write transaction, whenever this goes on.
+            own_batch: the id of the export's own batch, if it has one.
+            stored: how many points that has.
+        """
+        budget = max(_POINTS_AT_LEAST, 2 * stored)
+        while budget > 0:
+            found = _to_delete(connection, self._config, own_batch)
+            if found is None:
+                break
+            batch_id, first, last = found
+            points = self._points_a_step
+            self._points_a_step = max(points // 4, 1)  # if this one is ended, the next has to get by with less time
+            until = min(last, first + min(budget, points) - 1)
+            self._unused_left |= _delete_points(connection, first, until)
+            if until == last:
+                connection.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
+            else:
+                connection.execute("UPDATE batches SET first_point_id = ? WHERE id = ?", (until + 1, batch_id))
+            budget -= until - first + 1
+            yield
+            self._points_a_step = min(points * 2, _POINTS_A_STEP)
+        if self._unused_left:
+            for statement in _DELETE_UNUSED:
+                connection.execute(statement)
+            yield
+            self._unused_left = False
+        yield from _shrink(connection, self._config.max_bytes)
 
 
 def _to_delete(
@@ -106,18 +126,22 @@ def _delete_points(connection: sqlite3.Connection, first: int, last: int) -> boo
         connection.execute(f"DELETE FROM {table} WHERE point_id BETWEEN ? AND ?", between)  # noqa: S608 - names from the line above
     series_deleted = connection.execute(_DELETE_SERIES, between).rowcount > 0
     connection.execute("DELETE FROM points WHERE id BETWEEN ? AND ?", between)
+    if series_deleted:
+        connection.execute(_RAISE_GENERATION)
     return series_deleted
 
 
-def _shrink(connection: sqlite3.Connection, max_bytes: int | None) -> None:
+def _shrink(connection: sqlite3.Connection, max_bytes: int | None) -> Iterator[None]:
     """Cut empty pages off the file: those beyond its limit, and all but a few where much of it is empty."""
     pages, empty, page_bytes = _sizes(connection)
     beyond = 0 if max_bytes is None else pages - max_bytes // page_bytes
     if empty > max(pages // _EMPTY_SHARE, 1):
         beyond = max(beyond, empty)
-    for _ in range(min(beyond, empty, _PAGES_AT_ONCE)):
+    for number in range(1, min(beyond, empty, _PAGES_AT_ONCE) + 1):
         # One at a time: sqlite3 in Python 3.11 ends the statement after its first page, whatever number it is given.
         connection.execute("PRAGMA incremental_vacuum(1)")
+        if not number % _PAGES_A_STEP:
+            yield
 
 
 def _sizes(connection: sqlite3.Connection) -> tuple[int, int, int]:

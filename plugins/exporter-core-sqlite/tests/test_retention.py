@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from exporter_core_sqlite import read
 
-from exporter_core import PartialSuccessError
+from exporter_core import Context, PartialSuccessError
 
 MEBIBYTE = 1_048_576
 
@@ -163,3 +163,61 @@ def test_space_that_age_has_freed_is_given_back(path, make_exporter, context, da
     exporter.export(context, data)
     exporter.shutdown(context)
     assert path.stat().st_size < MEBIBYTE / 4
+
+
+@pytest.fixture
+def stopped(query):
+    """Has the deletion of the point with this id stop: the context is cancelled, and the statement never ends."""
+
+    def at(point_id, exporter):
+        context = Context.background()
+        query("DROP TRIGGER IF EXISTS stop")
+        query("DROP VIEW IF EXISTS endless")
+        query("CREATE VIEW endless AS WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT 1 FROM c) SELECT x FROM c")
+        when = f"AFTER DELETE ON points WHEN old.id = {point_id}"
+        query(f"CREATE TRIGGER stop {when} BEGIN SELECT stop(); SELECT count(*) FROM endless; END")  # noqa: S608 - the line above
+        exporter._database._connection.create_function("stop", 0, context.cancel)
+        return context
+
+    return at
+
+
+def test_deletion_that_is_ended_costs_neither_the_new_points_nor_what_it_has_done(
+    make_exporter, context, data_of, age, query, stopped
+):
+    exporter = make_exporter(retention_seconds=50)
+    exporter.export(context, data_of([*range(5_000)], name="old"))
+    age(60)
+    exporter.export(stopped(2_500, exporter), data_of([1], name="new"))
+    assert query("SELECT min(id), max(id) FROM points") == [(2_001, 5_001)]
+    assert query("SELECT metric FROM samples WHERE point_id > 5000") == [("new",)]
+    query("DROP TRIGGER stop")
+    exporter.export(context, data_of([2], name="new"))
+    assert query("SELECT metric, value FROM samples") == [("new", 1), ("new", 2)]
+    assert query("SELECT name FROM metrics") == [("new",)]
+
+
+def test_deletion_that_is_ended_again_and_again_takes_smaller_steps(
+    make_exporter, context, data_of, age, query, stopped
+):
+    exporter = make_exporter(retention_seconds=50)
+    exporter.export(context, data_of([*range(900)]))
+    age(60)
+    exporter.export(stopped(300, exporter), data_of([1]))
+    assert query("SELECT min(id) FROM points") == [(1,)]
+    exporter.export(stopped(300, exporter), data_of([1]))
+    assert query("SELECT min(id) FROM points") == [(251,)]
+
+
+def test_deletion_that_fails_is_a_warning_and_the_new_points_are_stored(
+    make_exporter, context, data, age, query, caplog
+):
+    exporter = make_exporter(retention_seconds=50)
+    exporter.export(context, data)
+    age(60)
+    query("CREATE TRIGGER fail AFTER DELETE ON points BEGIN SELECT raise(ABORT, 'no way'); END")
+    exporter.export(context, data)
+    assert query("SELECT count(*) FROM points") == [(2,)]
+    assert f"{exporter.config.path}: old points were not deleted: no way" in caplog.text
+    exporter.export(context, data)
+    assert query("SELECT count(*) FROM points") == [(3,)]
