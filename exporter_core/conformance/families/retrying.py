@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _FINAL = "An error is final: whatever retrying there is has already happened inside."
 _FINAL_REFUSAL = "status:400"
-_REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse")
+_BUSY = "status:503"  # which gets better with time, as far as anybody knows: it is tried again
+_REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
 _NONSENSE = ("redirect", "garbage", "truncate")
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _STORM = 60  # attempts within that time
@@ -37,7 +38,7 @@ def transient(case: Case) -> None:
     """A backend that fails once, each in another way, has the batch in the end."""
     exporter = case.exporter()
     batches = []
-    for step in ("status:503", "reset"):
+    for step in (_BUSY, "reset"):
         batch = case.batch()
         case.harness.fault(step, "ok")
         call = case.sent(exporter, batch)
@@ -58,15 +59,16 @@ def transient(case: Case) -> None:
     needs=("read_back",),
 )
 def remains(case: Case) -> None:
-    """A backend that refuses for good, in each way that the harness can do."""
+    """A backend that refuses for good, in each way that the harness can do; one that stays busy, until it gives up."""
     can = [step for step in _REFUSALS if step.partition(":")[0] in case.harness.faults]
     if not can:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail")
     came_to_an_end = False
     for step in can:
         case.harness.fault(step)
-        # What is refused for good need not be tried again: the time is for a slow answer alone.
-        seconds = case.patience / 2 if step == _FINAL_REFUSAL else _TRYING
+        # What is refused for good need not be tried again: the time is for a slow answer alone. With a busy backend it
+        # is for every attempt and the pauses between them; who goes on to the deadline raises an error there.
+        seconds = case.patience / 2 if step in (_FINAL_REFUSAL, _BUSY) else _TRYING
         call = case.send(case.exporter(), case.batch(), case.short(seconds))
         if not case.until(lambda: call.over):  # noqa: B023 - awaited here
             case.journal.stamp("note", f"with {step} it never ended, which is another clause's business")

@@ -82,6 +82,23 @@ class SwallowsReset(ReferenceExporter):
                 raise
 
 
+class SwallowsBusy(ReferenceExporter):
+    """Gives a batch up without an error when the backend is still busy after the last attempt."""
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        failure = super()._failure_of(response)
+        self._is_busy = failure is not None and self._transient(response)
+        return failure
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        self._is_busy = False
+        try:
+            super()._deliver(context, metrics)
+        except ExporterError:
+            if not self._is_busy or context.done:
+                raise
+
+
 class CountsWrongly(ReferenceExporter):
     """Says that one point was refused, however many were."""
 
