@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter_core.conformance.mutants.data import Annotates, EncodesAgain, HoldsReference, SortsInPlace
+from exporter_core.conformance.mutants.data import AddsScope, Annotates, EncodesAgain, HoldsReference, SortsInPlace
 from exporter_core.conformance.mutants.export import (
     ClaimsToHoldNothing,
     Detaches,
@@ -150,6 +150,7 @@ MUTANTS = (
     Mutant("DAT-01", EncodesAgain, "lost"),
     Mutant("DAT-02", Annotates, "attributes"),
     Mutant("DAT-02", SortsInPlace, "in another order"),
+    Mutant("DAT-02", AddsScope, "a scope was added"),
     Mutant("FLU-01", FlushesEarly, "it returned while the gate was shut"),
     Mutant("FLU-02", FlushDoesNotLook, "it returned"),
     Mutant("FLU-03", FlushWaits, "force_flush had not ended"),

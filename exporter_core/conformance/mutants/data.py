@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
@@ -53,3 +54,13 @@ class SortsInPlace(ReferenceExporter):
         for metric in metrics_in(metrics):
             points: Any = metric.data.data_points  # Any: made by the kit, of lists
             points.reverse()
+
+
+class AddsScope(ReferenceExporter):
+    """Adds an empty scope to the caller's batch, once it has sent that."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(context, metrics)
+        for of_resource in metrics.resource_metrics:
+            scopes: Any = of_resource.scope_metrics  # Any: as above
+            scopes.append(replace(scopes[0], metrics=[]))
