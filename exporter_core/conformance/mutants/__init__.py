@@ -69,6 +69,7 @@ from exporter_core.conformance.mutants.retrying import (
 )
 from exporter_core.conformance.mutants.shutdown import (
     DropsBuffer,
+    DropsLast,
     KeepsConnection,
     KeepsSocket,
     LeaksSocket,
@@ -160,6 +161,7 @@ MUTANTS = (
     Mutant("FLU-05", SkipsBusyFlush, "had not arrived"),
     Mutant("FLU-05", TakesLocksInTwoOrders, "deadlock"),
     Mutant("SHD-01", DropsBuffer, "lost"),
+    Mutant("SHD-01", DropsLast, "lost"),
     Mutant("SHD-02", LeaksSocket, "socket"),
     Mutant("SHD-03", ShutdownLeavesEarly, "export afterwards: it returned"),
     Mutant("SHD-03", KeepsConnection, "are open"),
