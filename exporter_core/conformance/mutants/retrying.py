@@ -20,6 +20,20 @@ class OneAttempt(ReferenceExporter):
     attempts = 1
 
 
+class SendsAgain(ReferenceExporter):
+    """Sends a batch once more when a further attempt has delivered it."""
+
+    def _transient(self, response: Response) -> bool:
+        self._tries_again = super()._transient(response)
+        return self._tries_again
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        self._tries_again = False
+        super()._deliver(context, metrics)
+        if self._tries_again:
+            super()._deliver(context, metrics)
+
+
 class SwallowsFailure(ReferenceExporter):
     """Logs a refusal, and returns."""
 
