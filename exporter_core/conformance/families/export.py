@@ -125,25 +125,30 @@ def once(case: Case) -> None:
     "synchronous: no detached work, no detached error",
     words=_DELIVER,
     technique="S",
-    check="export returns None, and when the work is done; no future, no fire-and-forget",
+    check="every operation returns None, and when its work is done; no future, no fire-and-forget",
     canary=ReturnsFuture,
 )
 def synchronous(case: Case) -> None:
-    """Export returns None, not before its delivery where nothing is held, and no thread of its own dies of an error."""
+    """Each operation returns None, export not before its delivery where nothing is held; no thread dies of an error."""
     before = Resources.now()
     with _thread_errors() as errors:
         exporter = case.exporter()
         call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
         case.succeeded(call)
-        if call.result is not None:
-            raise Failed("export returns None when it is done", f"it returned {type(call.result).__name__}")
+        _returned_nothing(call)
         case.observe("export returned None")
+        _returned_nothing(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
         if case.has_harness and case.harness.gated and not case.capabilities.holds:
             _waits_for_its_delivery(case, exporter)
-        case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+        _returned_nothing(case.do("shutdown", lambda: exporter.shutdown(case.calm())))
         case.until(lambda: Resources.now().threads <= before.threads, seconds=_QUIET)
     if errors:
         raise Failed("no error outside the calls", errors[0])
+
+
+def _returned_nothing(call: Call) -> None:
+    if call.result is not None:
+        raise Failed(f"{call.name} returns None when it is done", f"it returned {type(call.result).__name__}")
 
 
 def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:

@@ -60,6 +60,22 @@ class ReturnsFuture(ReferenceExporter):
         return future
 
 
+class FlushReturnsTrue(ReferenceExporter):
+    """Says that a flush went well."""
+
+    def force_flush(self, context: Context) -> Any:
+        super().force_flush(context)
+        return True
+
+
+class ShutdownReturnsFuture(ReferenceExporter):
+    """Returns a future of its shutdown."""
+
+    def shutdown(self, context: Context) -> Any:
+        super().shutdown(context)
+        return Future()
+
+
 class DoesNotLook(ReferenceExporter):
     """Exports with a context that is done."""
 
