@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from exporter_core.conformance.harness import watched
-from exporter_core.conformance.journal import Call, Journal
+from exporter_core.conformance.journal import Call, Journal, words_of
 from exporter_core.conformance.subject import inexpressible
 from exporter_core.conformance.tokens import Batch, Tokens, compare
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
@@ -384,7 +384,7 @@ class Case:
             raise
         except Exception as error:  # of a generator, which the harness has returned
             raise VerdictError(
-                Verdict.KIT_ERROR, f"the harness failed in read_back: {type(error).__name__}: {error}"
+                Verdict.KIT_ERROR, f"the harness failed in read_back: {words_of(error)}"
             ) from error
 
     def delivered(self, *batches: Batch, expected: str, whole: bool = False, once: bool = False) -> None:
@@ -451,11 +451,11 @@ class Case:
 
 
 def told(call: Call | Step) -> str:
-    """How a call came out, in one line."""
+    """How a call came out; in one line once it is masked."""
     if not call.over:
         return f"{call.name} still runs"
     if call.error is not None:
-        return f"it raised {type(call.error).__name__}: {' '.join(str(call.error).split())[:200]}"
+        return f"it raised {words_of(call.error)}"
     return "it returned" if call.result is None else f"it returned {type(call.result).__name__}"
 
 

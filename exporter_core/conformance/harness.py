@@ -12,6 +12,7 @@ from functools import wraps
 from inspect import ismethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from exporter_core.conformance.journal import words_of
 from exporter_core.conformance.verdicts import Verdict, VerdictError
 
 if TYPE_CHECKING:
@@ -163,7 +164,6 @@ class _Watched:
             try:
                 return value(*arguments)
             except Exception as error:
-                said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                raise VerdictError(Verdict.KIT_ERROR, f"the harness failed in {name}: {said}") from error
+                raise VerdictError(Verdict.KIT_ERROR, f"the harness failed in {name}: {words_of(error)}") from error
 
         return call

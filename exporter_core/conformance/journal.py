@@ -6,12 +6,14 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
+from exporter_core.masking import Told, name_of_type
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter_core.context import Context
 
-__all__ = ["Call", "Event", "Exchange", "Journal"]
+__all__ = ["Call", "Event", "Exchange", "Journal", "words_of"]
 
 _LOOK = 0.01  # seconds
 _LOOKS = 10
@@ -133,6 +135,15 @@ class Call:
         except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
             self.error = error
         self._ended = monotonic()
-        outcome = "returned" if self.error is None else f"raised {type(self.error).__name__}"
+        outcome = "returned" if self.error is None else f"raised {name_of_type(self.error)}"
         self._journal.stamp("return", f"{self.name} {outcome}")
         self._over.set()
+
+
+def words_of(error: BaseException) -> str:
+    """Its type and message, whatever its own ``__str__`` does.
+
+    White space stays as it is, and nothing is cut off that a secret could end in: that is for those who have masked it.
+    """
+    name, text = name_of_type(error), Told.of(error).text
+    return f"{name}: {text}" if text.strip() else name

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from exporter_core.conformance.journal import Journal
+from exporter_core.conformance.journal import Journal, words_of
 from exporter_core.conformance.tokens import Tokens, compare, flatten
 from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
@@ -236,9 +236,9 @@ def _hold(expected: str, kept: bool, seen: str) -> None:
 
 def _returned(call: str, error: BaseException | None) -> None:
     if error is not None:
-        raise AssertionError(f"expected: {call} returns; seen: it raised {type(error).__name__}: {error}") from error
+        raise AssertionError(f"expected: {call} returns; seen: it raised {words_of(error)}") from error
 
 
 def _raised(call: str, error: BaseException | None, kind: type[BaseException] = Exception) -> None:
-    seen = "it returned" if error is None else f"it raised {type(error).__name__}: {error}"
+    seen = "it returned" if error is None else f"it raised {words_of(error)}"
     _hold(f"{call} raises {kind.__name__}", isinstance(error, kind), seen)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.case import Case, lines, wire_lines
+from exporter_core.conformance.journal import words_of
 from exporter_core.conformance.verdicts import Verdict, VerdictError
 from exporter_core.masking import Masker, masker_for
 
@@ -24,6 +25,7 @@ PATIENCE = 7.0
 """Seconds after which a run that still waits has failed; fewer than the 10 after which most exporters that ignore a
 deadline give up by themselves, so that they cannot seem to have kept it."""
 
+_LONGEST: Final = 1000  # characters of a line of the report
 
 SCHEDULES = 53
 """The seeds that each scheduled clause tries: a race that one in twelve finds is missed once in a hundred times."""
@@ -168,7 +170,7 @@ def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, ca
 
 
 def _unforeseen(error: Exception, case: Case) -> tuple[Verdict, str]:
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    text = words_of(error)
     if not case._driven:
         return Verdict.INCONCLUSIVE, f"the exporter cannot be built: {text}"
     place = error.__traceback__
@@ -187,9 +189,13 @@ def _mask(run: Run, case: Case) -> None:
             text = one(text)
         return text
 
-    run.expected, run.seen = mask(run.expected), mask(run.seen)
-    run.observations = [mask(text) for text in case.observations]
-    run.timeline = [{**line, "text": mask(line["text"])} for line in lines(case.journal.events)]
+    def one_line(text: str) -> str:
+        line = " ".join(mask(text).split())  # in this order: a secret may have two spaces in a row
+        return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."  # and its beginning is no longer found
+
+    run.expected, run.seen = one_line(run.expected), one_line(run.seen)
+    run.observations = [one_line(text) for text in case.observations]
+    run.timeline = [{**line, "text": one_line(line["text"])} for line in lines(case.journal.events)]
     run.wire = [
         {
             **line,

@@ -16,6 +16,7 @@ from exporter_core.conformance.canaries.python import InheritsLock, NonDaemonThr
 from exporter_core.conformance.canaries.shutdown import Leaks
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.journal import words_of
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.tokens import compare
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
@@ -195,7 +196,7 @@ class _Child:
         except VerdictError as error:
             seen, inconclusive = error.seen, error.verdict is Verdict.INCONCLUSIVE
         except BaseException as error:  # noqa: BLE001 - it is told
-            seen = f"{type(error).__name__}: {error}"
+            seen = words_of(error)
         self._answer(seen, inconclusive=inconclusive)
 
     def _give_up(self) -> None:

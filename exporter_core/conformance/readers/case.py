@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from opentelemetry.sdk.metrics import MeterProvider
 
 from exporter_core.conformance.case import lines, told
-from exporter_core.conformance.journal import Call, Journal
+from exporter_core.conformance.journal import Call, Journal, words_of
 from exporter_core.conformance.readers.rig import DrivenReader, Script, make
 from exporter_core.conformance.running import Run
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
@@ -195,7 +195,8 @@ def _run(clause: Clause, name: ReaderName, settings: Settings, *, canary: bool) 
     except VerdictError as error:
         run.verdict, run.expected, run.seen = error.verdict, error.expected, error.seen
     except Exception as error:  # noqa: BLE001 - what neither a reader nor the kit foresaw
-        run.verdict, run.seen = Verdict.KIT_ERROR, f"{type(error).__name__}: {error}"
+        run.verdict, run.seen = Verdict.KIT_ERROR, words_of(error)
+    run.seen = " ".join(run.seen.split())
     run.tainted = case.close()
     run.observations = list(case.observations)
     run.timeline = lines(case.journal.events)

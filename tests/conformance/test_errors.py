@@ -1,0 +1,93 @@
+"""What the report says of an exporter's errors: secrets masked, whatever the error is."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter_core.conformance.clause import select
+from exporter_core.conformance.engine import check
+from exporter_core.conformance.memory import MemoryHarness
+from exporter_core.conformance.reference import ReferenceExporter
+from exporter_core.conformance.running import Run, Settings, run_clause
+from exporter_core.conformance.subject import resolve
+from exporter_core.conformance.verdicts import Verdict
+
+TOLD = "s3cr3t  with two spaces"
+
+
+class Harness(MemoryHarness):
+    secret = None
+
+    def config(self):
+        return {**super().config(), "token": TOLD}
+
+
+class Tells(ReferenceExporter):
+    """Has its secret where a message that is cut off would end."""
+
+    conformance_harness = Harness
+    before = ""
+
+    def export(self, context, metrics) -> None:
+        raise RuntimeError(self.before + self.config.token.get_secret_value())
+
+
+class TellsAtThe200th(Tells):
+    before = "x" * 190
+
+
+class TellsAtTheEnd(Tells):
+    before = "x" * 990
+
+
+class TellsFarOut(Tells):
+    before = "x" * 16380
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class RaisesTheUnspeakable(ReferenceExporter):
+    def export(self, context, metrics) -> None:
+        raise UnspeakableError
+
+
+class CannotBeBuiltAgain(ReferenceExporter):
+    built = 0
+
+    def __init__(self, config) -> None:
+        type(self).built += 1
+        if self.built > 1:
+            raise UnspeakableError
+        super().__init__(config)
+
+
+def _run(exporter: type[ReferenceExporter], clause: str) -> Run:
+    (found,) = select([clause])
+    subject = resolve(f"{__name__}:{exporter.__name__}")
+    return run_clause(found, subject, "raw", Settings(patience=5), {})
+
+
+@pytest.mark.parametrize("exporter", [Tells, TellsAtThe200th, TellsAtTheEnd, TellsFarOut])
+def test_a_secret_is_masked_before_anything_is_cut_off(exporter: type[ReferenceExporter]) -> None:
+    run = _run(exporter, "EXP-01")
+    assert run.verdict is Verdict.FAIL
+    assert run.seen.startswith("it raised RuntimeError: ")
+    assert "s3c" not in str(run)
+    assert len(run.seen) < 1100
+
+
+def test_an_error_without_words_fails_the_clause_all_the_same() -> None:
+    run = _run(RaisesTheUnspeakable, "EXP-01")
+    assert run.verdict is Verdict.FAIL
+    assert run.seen == "it raised UnspeakableError: (its message cannot be shown)"
+
+
+def test_an_error_without_words_in_the_constructor_ends_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    report = check(f"{Path(__file__).stem}:CannotBeBuiltAgain", patterns=["EXP-04"], modes=["raw"])
+    run = report.run("EXP-04", "raw")
+    assert run.verdict is Verdict.INCONCLUSIVE
+    assert run.seen == "the exporter cannot be built: UnspeakableError: (its message cannot be shown)"
