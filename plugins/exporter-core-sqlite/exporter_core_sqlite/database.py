@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from exporter_core import DeadlineExceededError, ExporterError
 from exporter_core_sqlite.forking import cannot_be_opened
-from exporter_core_sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, create, migrate
+from exporter_core_sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, add_triggers, create, has_triggers, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -228,7 +228,11 @@ class Database:
             connection.set_progress_handler(self._is_done, _STEPS_BETWEEN_CHECKS)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
-            if _pragma(connection, "application_id") != APPLICATION_ID or _version(connection) != SCHEMA_VERSION:
+            if (
+                _pragma(connection, "application_id") != APPLICATION_ID
+                or _version(connection) != SCHEMA_VERSION
+                or not has_triggers(connection)
+            ):
                 self._build(connection)
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         except BaseException:
@@ -240,7 +244,7 @@ class Database:
         return connection
 
     def _build(self, connection: sqlite3.Connection) -> None:
-        """Create or migrate the schema, unless another process was faster."""
+        """Create, migrate or complete the schema, unless another process was faster."""
         # One transaction, and before write-ahead logging: as soon as the file has a first page, that says it is ours.
         if _pragma(connection, "page_count") == 0:
             # Once there is a page it is too late to choose this. The statement takes the write lock as IMMEDIATE does.
@@ -261,6 +265,7 @@ class Database:
                 if version > SCHEMA_VERSION:
                     raise ExporterError(_newer(self._path, version))
                 migrate(connection, version)
+            add_triggers(connection)
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:

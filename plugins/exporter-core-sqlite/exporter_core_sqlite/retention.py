@@ -34,13 +34,10 @@ DELETE FROM series WHERE id IN (SELECT series_id FROM points WHERE id BETWEEN ?1
 AND NOT EXISTS (SELECT 1 FROM points p WHERE p.series_id = series.id AND p.id NOT BETWEEN ?1 AND ?2)
 """
 
-_RAISE_GENERATION = "UPDATE state SET series_generation = series_generation + 1"
-
 _DELETE_UNUSED = (
     "DELETE FROM metrics WHERE NOT EXISTS (SELECT 1 FROM series WHERE metric_id = metrics.id)",
     "DELETE FROM scopes WHERE id NOT IN (SELECT scope_id FROM metrics)",
     "DELETE FROM resources WHERE id NOT IN (SELECT resource_id FROM metrics)",
-    _RAISE_GENERATION,  # who has remembered a metric without series, forgets it
 )
 
 
@@ -126,8 +123,6 @@ def _delete_points(connection: sqlite3.Connection, first: int, last: int) -> boo
         connection.execute(f"DELETE FROM {table} WHERE point_id BETWEEN ? AND ?", between)  # noqa: S608 - names from the line above
     series_deleted = connection.execute(_DELETE_SERIES, between).rowcount > 0
     connection.execute("DELETE FROM points WHERE id BETWEEN ? AND ?", between)
-    if series_deleted:
-        connection.execute(_RAISE_GENERATION)
     return series_deleted
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA_VERSION", "create", "migrate"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA_VERSION", "add_triggers", "create", "has_triggers", "migrate"]
 
 APPLICATION_ID: Final = int.from_bytes(b"OTMx", "big")
 """``PRAGMA application_id`` of the files of this exporter."""
@@ -50,7 +50,8 @@ CREATE TABLE exemplars (
 _TABLES = (
     """
 CREATE TABLE state (
-    series_generation INTEGER NOT NULL -- raised whenever series are deleted, so that writers forget the ids they hold
+    series_generation INTEGER NOT NULL -- raised whenever series or what describes them is deleted, by whomever, so that
+                                       -- writers forget the ids they hold
 )
 """,
     "INSERT INTO state VALUES (0)",
@@ -181,6 +182,14 @@ _VIEWS = (
     ),
 )
 
+_TRIGGERS: Final = {
+    f"{table}_deleted": (
+        f"CREATE TRIGGER IF NOT EXISTS {table}_deleted AFTER DELETE ON {table} BEGIN"  # noqa: S608 - the names below
+        " UPDATE state SET series_generation = series_generation + 1; END"
+    )
+    for table in ("resources", "scopes", "metrics", "series")
+}
+
 _FROM_1 = (
     # Version 1 repeated the bounds in every histogram and dropped exemplars. A histogram's bounds belong to its series:
     # each pair of a version 1 series and bounds becomes a series.
@@ -220,14 +229,28 @@ MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {1: _FROM_1}
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the current schema in an empty database, inside the caller's transaction."""
+    """Make the current schema but its triggers in an empty database, inside the caller's transaction."""
     _run(connection, (*_TABLES, *_VIEWS))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def has_triggers(connection: sqlite3.Connection) -> bool:
+    """Whether the triggers are there: files of the current version can be older than they are."""
+    triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    return _TRIGGERS.keys() <= {name for (name,) in triggers}
+
+
+def add_triggers(connection: sqlite3.Connection) -> None:
+    """Make the triggers that are not there, inside the caller's transaction."""
+    _run(connection, tuple(_TRIGGERS.values()))
+
+
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring a database of an older ``version``, a key of MIGRATIONS, to the current one in the caller's transaction."""
+    """Bring a database of an older ``version``, a key of MIGRATIONS, to the current one in the caller's transaction.
+
+    The triggers are left to :func:`add_triggers`.
+    """
     for step in range(version, SCHEMA_VERSION):
         _run(connection, MIGRATIONS[step])
         connection.execute(f"PRAGMA user_version = {step + 1}")

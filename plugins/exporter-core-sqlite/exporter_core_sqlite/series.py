@@ -42,7 +42,7 @@ class RowIds:
         self._valid_for: tuple[sqlite3.Connection, int] | None = None
 
     def synchronise(self, connection: sqlite3.Connection) -> None:
-        """Forget everything if the database was opened again, or anyone deleted series, since the last transaction."""
+        """Forget everything if the database was opened again or anyone deleted such rows since the last transaction."""
         valid_for = (connection, connection.execute("SELECT series_generation FROM state").fetchone()[0])
         if valid_for != self._valid_for or sum(map(len, self._series.values())) > _REMEMBERED_AT_MOST:
             self.forget()

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import pytest
 from exporter_core_sqlite import read
 
 from exporter_core import Context
@@ -112,3 +113,23 @@ def test_shutdown_beside_a_reader_releases_and_loses_nothing(path, make_exporter
         exporter.export(context, data)
         exporter.shutdown(context)
     assert len(list(read(path))) == 2
+
+
+@pytest.mark.parametrize(
+    "tables", [("points", "series"), ("points", "series", "metrics", "scopes", "resources", "batches")]
+)
+@pytest.mark.parametrize("made_before_the_triggers", [False, True])
+def test_what_someone_else_has_deleted_is_described_again(
+    tables, made_before_the_triggers, make_exporter, context, data_of, query
+):
+    if made_before_the_triggers:
+        make_exporter().export(context, data_of([0]))
+        for (name,) in query("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            query(f"DROP TRIGGER {name}")
+    exporter = make_exporter()
+    exporter.export(context, data_of([1]))
+    for table in tables:
+        query(f"DELETE FROM {table}")  # noqa: S608 - the names above
+    exporter.export(context, data_of([2]))
+    assert query("SELECT metric, value FROM samples") == [("metric", 2)]
+    assert query("PRAGMA foreign_key_check") == []
