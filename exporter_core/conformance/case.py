@@ -383,9 +383,7 @@ class Case:
         except VerdictError:
             raise
         except Exception as error:  # of a generator, which the harness has returned
-            raise VerdictError(
-                Verdict.KIT_ERROR, f"the harness failed in read_back: {words_of(error)}"
-            ) from error
+            raise VerdictError(Verdict.KIT_ERROR, f"the harness failed in read_back: {words_of(error)}") from error
 
     def delivered(self, *batches: Batch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
