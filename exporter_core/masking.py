@@ -19,7 +19,7 @@ from exporter_core.errors import ExporterCoreError, MaskedCauseError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["MASK", "Masker", "Told", "cause_of", "describe", "is_a", "masker_for", "name_of_type"]
+__all__ = ["MASK", "Masker", "Told", "cause_of", "describe", "is_a", "masker_for", "name_of_type", "secrets_of"]
 
 _T = TypeVar("_T")
 
@@ -109,9 +109,12 @@ def masker_for(config: BaseModel | Mapping[str, object] | None) -> Masker:
     (``password``, ``api_key``); the user part of URLs; header values of 4 characters or more (a shorter plain value,
     such as a tenant's ``"1"``, is no credential).
     """
-    if config is None:
-        return Masker()
-    return Masker(_secrets_in(config, name=""))
+    return Masker(secrets_of(config))
+
+
+def secrets_of(config: BaseModel | Mapping[str, object] | None) -> set[str]:
+    """The texts that :func:`masker_for` masks, as they are."""
+    return set() if config is None else set(_secrets_in(config, name=""))
 
 
 @final

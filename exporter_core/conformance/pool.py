@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from exporter_core.conformance.running import Run
 from exporter_core.conformance.verdicts import Verdict
 from exporter_core.errors import SetupError
+from exporter_core.masking import Masker, secrets_of
 
 if TYPE_CHECKING:
     import threading
@@ -35,6 +36,7 @@ _MOST: Final = 4  # workers at a time
 _STILLBORN: Final = 3  # workers in a row that end before they have run anything
 _LOOK: Final = 0.1  # seconds until a stop is noticed
 _END: Final = 5.0  # seconds in which a worker that says no more has to end
+_QUOTED: Final = 16384  # bytes of a worker's output that are looked at
 _DUMPED: Final = 2.0  # seconds in which a hung worker writes its stacks
 
 
@@ -80,6 +82,11 @@ class Worker:
         *whole, self._buffer = (self._buffer + data).split(b"\n")
         return (json.loads(line) for line in whole)
 
+    @property
+    def has_told(self) -> bool:
+        """Whether there is something of it to read."""
+        return bool(polling.select([self.reading], [], [], 0)[0])
+
     def stacks(self) -> str:
         """The stacks of its threads, whatever they do."""
         self._process.send_signal(signal.SIGUSR1)
@@ -93,14 +100,19 @@ class Worker:
         """Whether it still runs."""
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
-    def ended(self) -> tuple[int, str]:
-        """Its exit code, and the last line that it wrote; it is killed if it does not end after it has said all."""
+    def ended(self, masker: Masker) -> tuple[int, str]:
+        """Its exit code, and the last line that it wrote, secrets masked; it is killed unless it ends by itself."""
         limit = monotonic() + _END
         while self.alive and monotonic() < limit:
             polling.select([], [], [], 0.001)
         code = self.kill()
-        said = self._output.read_text(errors="replace").strip().splitlines()
-        return code, said[-1][:200] if said else ""
+        said = masker(self._last_output()).strip().splitlines()
+        return code, " ".join(said[-1].split())[:200] if said else ""
+
+    def _last_output(self) -> str:
+        with self._output.open("rb") as output:
+            output.seek(max(0, self._output.stat().st_size - _QUOTED))
+            return output.read().decode(errors="replace")
 
     def kill(self) -> int:
         """End it, and the processes that the subject has forked in it; its exit code."""
@@ -146,6 +158,8 @@ class Pool:
         self._mode = mode
         self._left = {clause.id: clause for clause in clauses}
         self._task = task
+        self._secrets = secrets_of(task.get("options"))
+        """What no worker may be quoted with."""
         self._limit = _SPARE + _WAITS * patience
         self._failed: dict[str, str] = {}
         self._workers: list[Worker] = []
@@ -192,7 +206,7 @@ class Pool:
                 if worker.reading in ready:
                     self._hear(worker)
                 elif not worker.alive:  # what it has forked may hold its end of the pipe
-                    self._over(worker)
+                    self._hear(worker) if worker.has_told else self._over(worker)
                 else:
                     self._watch(worker)
 
@@ -236,8 +250,9 @@ class Pool:
             return
         for event in events:
             if "error" in event:
-                self._refused(str(event["error"]))
+                self._refused(Masker(self._secrets)(event["error"]))
                 return
+            self._secrets.update(event.get("secrets", ()))
             if "subject" in event:
                 worker.ready = self._had = True
                 self._stillborn = 0
@@ -284,7 +299,7 @@ class Pool:
         self._add(run)
 
     def _over(self, worker: Worker) -> None:
-        code, said = worker.ended()
+        code, said = worker.ended(Masker(self._secrets))
         clause, ready = worker.clause, worker.ready
         self._drop(worker)
         how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"

@@ -33,7 +33,11 @@ def main() -> int:
     with dump.open("w") as stacks:
         faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
 
+        own = os.getpid()
+
         def tell(**event: Any) -> None:  # Any: what JSON can hold
+            if os.getpid() != own:
+                os._exit(0)  # a child that the subject has forked, and that has come back from there
             os.write(descriptor, json.dumps(event).encode() + b"\n")
 
         lines = _input()
@@ -54,11 +58,12 @@ def _input() -> Iterator[str]:
 
 def _work(task: dict[str, Any], lines: Iterator[str], tell: Callable[..., None]) -> None:  # Any: JSON
     from exporter_core.conformance.verdicts import Verdict  # noqa: PLC0415 - after the signal handler is there
+    from exporter_core.masking import Told, name_of_type  # noqa: PLC0415 - as above
 
     try:
-        about, run_named = _of_reader(task) if task["readers"] else _of_exporter(task)
+        about, run_named = _of_reader(task) if task["readers"] else _of_exporter(task, tell)
     except BaseException as error:  # noqa: BLE001 - a plugin's import may raise anything
-        tell(error=str(error).strip() or type(error).__name__)
+        tell(error=Told.of(error).text.strip() or name_of_type(error))
         return
     tell(subject=about)
     gc.collect()
@@ -73,17 +78,18 @@ def _work(task: dict[str, Any], lines: Iterator[str], tell: Callable[..., None])
 _RunNamed: TypeAlias = "Callable[[str, dict[str, Verdict]], Run]"
 
 
-def _of_exporter(task: dict[str, Any]) -> tuple[dict[str, Any], _RunNamed]:  # Any: JSON
+def _of_exporter(task: dict[str, Any], tell: Callable[..., None]) -> tuple[dict[str, Any], _RunNamed]:  # Any: JSON
     """What there is to say about the exporter, and what runs a clause on it."""
     from exporter_core.conformance.clause import clauses  # noqa: PLC0415 - as above
     from exporter_core.conformance.pointing import in_texts  # noqa: PLC0415 - as above
     from exporter_core.conformance.rehearsal import rehearse  # noqa: PLC0415 - as above
     from exporter_core.conformance.running import Settings, run_clause  # noqa: PLC0415 - as above
     from exporter_core.conformance.subject import prepare  # noqa: PLC0415 - as above
+    from exporter_core.conformance.telling import Telling  # noqa: PLC0415 - as above
     from exporter_core.masking import masker_for  # noqa: PLC0415 - as above
 
     known = {one.id: one for one in clauses()}
-    subject, settings = _subject(task), Settings(**task["settings"])
+    subject, settings = Telling.of(_subject(task), lambda secrets: tell(secrets=secrets)), Settings(**task["settings"])
     if task["mode"] == "raw":
         prepare()
     entry = subject.entry

@@ -12,7 +12,7 @@ from exporter_core.conformance.verdicts import Verdict
 from exporter_core.errors import SetupError
 
 EXPORTER = """
-    import ctypes, os, signal
+    import ctypes, os, signal, threading
     from exporter_core.conformance import Harness
     from exporter_core.conformance.memory import MemoryHarness
     from exporter_core.conformance.reference import ReferenceExporter
@@ -36,6 +36,17 @@ EXPORTER = """
     class Dies(ReferenceExporter):
         def force_flush(self, context):
             os._exit(7)
+
+    class DiesWithASecret(ReferenceExporter):
+        def force_flush(self, context):
+            print("refused:", self.config.token.get_secret_value(), "\\n", flush=True)
+            os._exit(7)
+
+    class ComesBackTwice(ReferenceExporter):
+        def __init__(self, config):
+            super().__init__(config)
+            if threading.current_thread() is threading.main_thread():
+                os.fork()
 
     class Killed(ReferenceExporter):
         def force_flush(self, context):
@@ -68,6 +79,17 @@ def test_a_process_that_dies_fails_its_clause_and_the_next_ones_are_run() -> Non
     assert runs["FLU-02"].verdict is Verdict.FAIL
     assert "exit code 7" in runs["FLU-02"].seen
     assert runs["SHD-07"].verdict is Verdict.PASS
+
+
+def test_the_last_words_of_a_process_that_dies_are_told_without_their_secrets() -> None:
+    runs = _runs("DiesWithASecret", "FLU-02")
+    assert runs["FLU-02"].seen == "the worker process ended with exit code 7: refused: ***"
+
+
+def test_a_child_that_an_exporter_has_forked_says_nothing_of_the_clauses() -> None:
+    runs = _runs("ComesBackTwice", "KND-0[12]", "EXP-01", "SHD-07")
+    assert {clause: run.verdict for clause, run in runs.items()} == dict.fromkeys(runs, Verdict.PASS)
+    assert len(runs) == 4
 
 
 def test_a_worker_that_is_killed_leaves_its_clause_inconclusive() -> None:
