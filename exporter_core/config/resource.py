@@ -44,10 +44,11 @@ def read_resource(resource: Resource, path: Sequence[str | int], report: Report)
         else:
             attributes[attribute.name] = attribute.value
     detection = resource.detection
+    installed = _installed_detectors() if detection.detectors else {}
     detectors = [
         name
         for number, component in enumerate(detection.detectors)
-        for name in _detector(component, (*path, "detection/development", "detectors", number), report)
+        for name in _detector(component, installed, (*path, "detection/development", "detectors", number), report)
     ]
     return ResourceSettings(
         attributes=attributes,
@@ -94,7 +95,9 @@ def _attributes_list(text: str, path: Sequence[str | int], report: Report) -> di
     return attributes
 
 
-def _detector(component: Mapping[str, Any], path: Sequence[str | int], report: Report) -> list[str]:
+def _detector(
+    component: Mapping[str, Any], installed: Mapping[str, Any], path: Sequence[str | int], report: Report
+) -> list[str]:
     """The name of one entry of ``detectors``, empty when it cannot be used."""
     if len(component) != 1:
         report.error(f"expected the name of one resource detector, not {len(component)}", path)
@@ -102,7 +105,6 @@ def _detector(component: Mapping[str, Any], path: Sequence[str | int], report: R
     ((name, options),) = component.items()
     if options:
         report.error("options of resource detectors are not supported; remove them", (*path, name))
-    installed = _installed_detectors()
     if any(entry not in installed for entry in _ENTRY_POINTS.get(name, (name,))):
         message = unknown(name, {"host", "process", "service"} | installed.keys(), what="resource detector")
         report.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)

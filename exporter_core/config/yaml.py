@@ -40,6 +40,8 @@ _TAGGED: Final[dict[str, tuple[type, ...]]] = {
     f"{_TAG}bool": (bool,),
     f"{_TAG}null": (type(None),),
 }
+_OTHER_TAGS: Final = frozenset({"binary", "merge", "omap", "pairs", "set", "timestamp", "value", "yaml"})  # YAML 1.1's
+_UNDEFINED_HANDLE: Final = re.compile("found undefined tag handle .*")  # which PyYAML's own parser quotes
 
 
 def parse(text: str, *, source: str, environ: Mapping[str, str], loader: type = _LOADER) -> Document:
@@ -180,10 +182,11 @@ class _Builder:
     def _aliased(self, event: events.AliasEvent) -> Node:
         mark, name = _Mark.of(event.start_mark), str(event.anchor)
         if name not in self.anchors:
-            self.fail(f"the alias *{_short(name)} has no anchor &{_short(name)} before it", mark)
+            # Its name is not quoted, nor is that of a tag below: it may be a secret that was to stand in quotes.
+            self.fail("an alias (*) without its anchor (&) before it; a text that begins so has to be in quotes", mark)
         node = self.anchors[name]
         if node is None:
-            self.fail(f"the alias *{_short(name)} stands inside of what it repeats", mark)
+            self.fail("an alias (*) inside of what it repeats", mark)
         self._count(node.size, mark)
         return node
 
@@ -240,14 +243,19 @@ class _Builder:
         return float(value) if float in types and isinstance(value, int) else value
 
     def _refuse_tag(self, event: events.ScalarEvent | events.CollectionStartEvent) -> None:
-        shown = _short(str(event.tag).replace(_TAG, "!!"))
-        self.report(f"the tag {shown} is not supported; remove it", _Mark.of(event.start_mark))
+        name = str(event.tag).removeprefix(_TAG)
+        message = (
+            f"the tag !!{name} is not supported; remove it"
+            if name in _OTHER_TAGS
+            else "a tag (!) that is not supported; remove it, or put a text that begins so in quotes"
+        )
+        self.report(message, _Mark.of(event.start_mark))
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> tuple[str, _Mark]:
     """A plain message for what the parser found, and where."""
     mark = _Mark.of(error.problem_mark or error.context_mark)
-    problem = " ".join((error.problem or "").split())
+    problem = _UNDEFINED_HANDLE.sub("found undefined tag handle", " ".join((error.problem or "").split()))
     line_start = mark.index - mark.column
     line = text[line_start:].split("\n", 1)[0]
     indentation = line[: len(line) - len(line.lstrip())]

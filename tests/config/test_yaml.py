@@ -49,16 +49,16 @@ def fault(text: str, loader: type) -> str:
         ("{a: ${X}}", "1:6", "a reference needs quotes inside of [...] and {...}"),
         ("- a\nb: c\n", "2:1", "not valid YAML"),
         ("%YAML 3.0\n---\na: 1\n", "1:1", "incompatible YAML document"),
-        ("a: *x\n", "1:4", "the alias *x has no anchor &x before it"),
-        ("a: &x [*x]\n", "1:8", "the alias *x stands inside of what it repeats"),
+        ("a: *x\n", "1:4", "an alias (*) without its anchor (&) before it; a text that begins so has to be in quotes"),
+        ("a: &x [*x]\n", "1:8", "an alias (*) inside of what it repeats"),
         ("a: 1\n--- \nb: 1\n", "2:1", "a second YAML document starts here"),
         ("a: 1\nb:\n  c: 1\n  c: 2\n", "4:3", "the key 'c' was given before, in line 3"),
         ("a: &x {b: 1}\nc:\n  <<: *x\n", "3:3", "merge keys (<<) are not part of YAML 1.2"),
         ("[a]: 1\n", "1:1", "a key must be a text"),
         ("{a: 1}: 1\n", "1:1", "a key must be a text"),
-        ("a: !!python/object/apply:os.system [x]\n", "1:4", "the tag !!python/object/apply:os.system is not supported"),
+        ("a: !!python/object/apply:os.system [x]\n", "1:4", "a tag (!) that is not supported; remove it"),
         ("a: !!binary aGk=\n", "1:4", "the tag !!binary is not supported"),
-        ("a: !mine x\n", "1:4", "the tag !mine is not supported"),
+        ("a: !mine x\n", "1:4", "a tag (!) that is not supported; remove it, or put a text that begins so in quotes"),
         ("a: !!int x\n", "1:4", "the value does not fit its tag !!int"),
         ("a: !!int true\n", "1:4", "the value does not fit its tag !!int"),
         ("a: 1\nb: \x07\n", "2:4", "the character U+0007 is not allowed in YAML"),
@@ -71,6 +71,13 @@ def test_every_fault_of_the_text_is_one_line_with_its_position(
     found = fault(text, loader)
     assert found.startswith(f"{position}: "), found
     assert message in found
+
+
+@pytest.mark.parametrize(
+    "value", ["*s3cret", "!s3cret", "!!s3cret", "!<s3cret> x", "!s3cret!more x", "&s3cret [*s3cret]", "!!int !s3cret x"]
+)
+def test_a_secret_that_lacks_its_quotes_is_not_shown(value: str, loader: type) -> None:
+    assert "s3cret" not in fault(f"headers: {value}\n", loader)
 
 
 def test_both_parsers_of_pyyaml_give_the_same_nodes() -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import DataPointT, DataT, Metric, MetricsData, ScopeMetrics
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.util.types import Attributes
 
     from exporter_core import Context
@@ -227,7 +228,7 @@ def _resource_text(attributes: Attributes) -> str:
 
 
 def _scope_text(scope_metrics: ScopeMetrics) -> str:
-    scope = scope_metrics.scope
+    scope: InstrumentationScope | None = scope_metrics.scope
     if scope is None:
         return "(no name)"
     parts = (printable(scope.name), printable(scope.version or ""), attributes_text(scope.attributes))
