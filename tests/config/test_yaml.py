@@ -74,7 +74,7 @@ def test_every_fault_of_the_text_is_one_line_with_its_position(
 
 
 @pytest.mark.parametrize(
-    "value", ["*s3cret", "!s3cret", "!!s3cret", "!<s3cret> x", "!s3cret!more x", "&s3cret [*s3cret]", "!!int !s3cret x"]
+    "value", ["*s3cret", "!s3cret", "!!s3cret", "!<s3cret> x", "!s3cret!more x", "&s3cret [*s3cret]"]
 )
 def test_a_secret_that_lacks_its_quotes_is_not_shown(value: str, loader: type) -> None:
     assert "s3cret" not in fault(f"headers: {value}\n", loader)
