@@ -18,7 +18,15 @@ from urllib.parse import quote
 
 from exporter_core import DeadlineExceededError, ExporterError
 from exporter_core_sqlite.forking import cannot_be_opened
-from exporter_core_sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, add_triggers, create, has_triggers, migrate
+from exporter_core_sqlite.schema import (
+    APPLICATION_ID,
+    MIGRATING,
+    SCHEMA_VERSION,
+    add_triggers,
+    create,
+    has_triggers,
+    migrate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -245,7 +253,25 @@ class Database:
 
     def _build(self, connection: sqlite3.Connection) -> None:
         """Create, migrate or complete the schema, unless another process was faster."""
-        # One transaction, and before write-ahead logging: as soon as the file has a first page, that says it is ours.
+        try:
+            while not self._build_step(connection):
+                pass
+        except sqlite3.Error as error:
+            done = None if self._context is None else self._context.error()
+            if (
+                not _is(error, sqlite3.SQLITE_INTERRUPT)
+                or not isinstance(done, DeadlineExceededError)
+                or _pragma(connection, "application_id") != APPLICATION_ID
+            ):
+                raise
+            raise DeadlineExceededError(
+                f"{self._path}: its migration to schema version {SCHEMA_VERSION} has not ended by the deadline; each"
+                " export goes on with it, until one stores its points; this one stored nothing"
+            ) from error
+
+    def _build_step(self, connection: sqlite3.Connection) -> bool:
+        """Take one step in a transaction; whether it was the last."""
+        # Before write-ahead logging: as soon as the file has a first page, that says it is ours.
         if _pragma(connection, "page_count") == 0:
             # Once there is a page it is too late to choose this. The statement takes the write lock as IMMEDIATE does.
             connection.execute("BEGIN")
@@ -262,14 +288,18 @@ class Database:
                 create(connection)
             else:
                 version = _version(connection)
-                if version > SCHEMA_VERSION:
+                if _is_newer(version):
                     raise ExporterError(_newer(self._path, version))
-                migrate(connection, version)
-            add_triggers(connection)
+                if version != SCHEMA_VERSION:
+                    migrate(connection)
+            is_current = _version(connection) == SCHEMA_VERSION
+            if is_current:
+                add_triggers(connection)
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+        return is_current
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -286,8 +316,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if version == SCHEMA_VERSION:
         return connection
     connection.close()
-    if version > SCHEMA_VERSION:
+    if _is_newer(version):
         raise ExporterError(_newer(path, version))
+    if version == MIGRATING:
+        raise ExporterError(f"{path}: its migration has not ended: export into it until it has")
     raise ExporterError(f"{path}: has schema version {version}: export into it once, which migrates it")
 
 
@@ -322,6 +354,10 @@ def _kind(mode: int) -> str:
 
 def _foreign(path: Path) -> str:
     return f"{path}: a SQLite database of another application; it was left as it is: choose another path"
+
+
+def _is_newer(version: int) -> bool:
+    return version > SCHEMA_VERSION and version != MIGRATING
 
 
 def _newer(path: Path, version: int) -> str:

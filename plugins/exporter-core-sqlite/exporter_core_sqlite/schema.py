@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA_VERSION", "add_triggers", "create", "has_triggers", "migrate"]
+__all__ = ["APPLICATION_ID", "MIGRATING", "SCHEMA_VERSION", "add_triggers", "create", "has_triggers", "migrate"]
 
 APPLICATION_ID: Final = int.from_bytes(b"OTMx", "big")
 """``PRAGMA application_id`` of the files of this exporter."""
 
 SCHEMA_VERSION: Final = 2
 """``PRAGMA user_version`` of the schema below."""
+
+MIGRATING: Final = 1_000_001
+"""``PRAGMA user_version`` of a file on its way from version 1; so large that who does not know it refuses the file."""
 
 # Columns that hold a number exactly as it was given have no type: a type would turn 1.0 into 1 or back.
 _HISTOGRAMS = """
@@ -190,42 +192,50 @@ _TRIGGERS: Final = {
     for table in ("resources", "scopes", "metrics", "series")
 }
 
-_FROM_1 = (
-    # Version 1 repeated the bounds in every histogram and dropped exemplars. A histogram's bounds belong to its series:
-    # each pair of a version 1 series and bounds becomes a series.
+# Version 1 repeated the bounds in every histogram and dropped exemplars. A histogram's bounds belong to its series:
+# each pair of a version 1 series and bounds becomes a series. Each transaction does so to some histograms, so that no
+# deadline has to be long enough for all of them.
+_BEGIN_FROM_1 = (
     "DROP VIEW samples",
     "DROP VIEW latest",
     "DROP INDEX series_identity",
     "ALTER TABLE series ADD COLUMN explicit_bounds TEXT",
     _SERIES_IDENTITY,
-    (
-        "INSERT INTO series (metric_id, attributes, explicit_bounds)"
+    "ALTER TABLE histograms RENAME TO histograms_1",
+    _HISTOGRAMS,
+    _EXEMPLARS,
+)
+_HISTOGRAMS_A_STEP: Final = 500  # some hundredths of a second
+_STEP_FROM_1 = (
+    (  # CROSS has SQLite begin with the histograms, as it would not by itself
+        "INSERT OR IGNORE INTO series (metric_id, attributes, explicit_bounds)"
         " SELECT DISTINCT s.metric_id, s.attributes, h.explicit_bounds"
-        " FROM histograms h JOIN points p ON p.id = h.point_id JOIN series s ON s.id = p.series_id"
+        " FROM histograms_1 h CROSS JOIN points p ON p.id = h.point_id CROSS JOIN series s ON s.id = p.series_id"
+        " WHERE h.point_id <= ?"
     ),
     (
         "UPDATE points SET series_id = ("
-        "SELECT n.id FROM histograms h JOIN series o JOIN series n"
+        "SELECT n.id FROM histograms_1 h JOIN series o JOIN series n"
         " ON n.metric_id = o.metric_id AND n.attributes = o.attributes AND n.explicit_bounds = h.explicit_bounds"
         " WHERE h.point_id = points.id AND o.id = points.series_id"
-        ") WHERE id IN (SELECT point_id FROM histograms)"
+        ") WHERE id IN (SELECT point_id FROM histograms_1 WHERE point_id <= ?)"
     ),
+    (
+        "INSERT INTO histograms SELECT point_id, count, sum, min, max, nan_fields, bucket_counts FROM histograms_1"
+        " WHERE point_id <= ?"
+    ),
+    "DELETE FROM histograms_1 WHERE point_id <= ?",
+)
+_END_FROM_1 = (
     (
         "DELETE FROM series WHERE explicit_bounds IS NULL"
         " AND metric_id IN (SELECT id FROM metrics WHERE type = 'histogram')"
     ),
-    "ALTER TABLE histograms RENAME TO histograms_1",
-    _HISTOGRAMS,
-    "INSERT INTO histograms SELECT point_id, count, sum, min, max, nan_fields, bucket_counts FROM histograms_1",
     "DROP TABLE histograms_1",
-    _EXEMPLARS,
     *_VIEWS,
     # A version 1 writer that still has the file open holds ids of series that are gone.
     "UPDATE state SET series_generation = series_generation + 1",
 )
-
-MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {1: _FROM_1}
-"""The statements that lead from each older version to the one after it."""
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -246,14 +256,25 @@ def add_triggers(connection: sqlite3.Connection) -> None:
     _run(connection, tuple(_TRIGGERS.values()))
 
 
-def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring a database of an older ``version``, a key of MIGRATIONS, to the current one in the caller's transaction.
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take a step from an older version to the current one, in the caller's transaction.
 
-    The triggers are left to :func:`add_triggers`.
+    Those that are left are taken by further calls, until the version is the current one. The triggers are left to
+    :func:`add_triggers`.
     """
-    for step in range(version, SCHEMA_VERSION):
-        _run(connection, MIGRATIONS[step])
-        connection.execute(f"PRAGMA user_version = {step + 1}")
+    if connection.execute("PRAGMA user_version").fetchone()[0] != MIGRATING:
+        _run(connection, _BEGIN_FROM_1)
+        connection.execute(f"PRAGMA user_version = {MIGRATING}")
+        return
+    last = connection.execute(
+        "SELECT max(point_id) FROM (SELECT point_id FROM histograms_1 ORDER BY point_id LIMIT ?)", (_HISTOGRAMS_A_STEP,)
+    ).fetchone()[0]
+    if last is not None:
+        for statement in _STEP_FROM_1:
+            connection.execute(statement, (last,))
+        return
+    _run(connection, _END_FROM_1)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _run(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:

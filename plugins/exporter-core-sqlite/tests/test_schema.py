@@ -20,7 +20,8 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
 )
 
-from exporter_core import Context, DeadlineExceededError, ExporterError
+from exporter_core import DeadlineExceededError, ExporterError
+from exporter_core.testing import FakeClock
 
 VERSION_1 = (Path(__file__).parent / "version_1.sql").read_text()
 
@@ -130,18 +131,67 @@ def test_a_failed_migration_leaves_version_1(version_1, make_exporter, context, 
     assert query("PRAGMA user_version") == [(SCHEMA_VERSION,)]
 
 
-def test_a_migration_that_takes_too_long_ends_at_the_deadline_and_leaves_version_1(
-    version_1, make_exporter, data, query
+@pytest.fixture
+def many_histograms(version_1, query):
+    """A version 1 database of 2,000 more histograms: 500 series, each with two kinds of bounds."""
+    numbers = "WITH RECURSIVE c (x) AS (SELECT 1001 UNION ALL SELECT x + 1 FROM c WHERE x < 3000) "
+    query(numbers + "INSERT INTO series SELECT x, 3, json_object('n', x) FROM c WHERE x <= 1500")  # noqa: S608 - the line above
+    query(numbers + "INSERT INTO points SELECT x, 1001 + x % 500, x, 1, NULL FROM c")  # noqa: S608 - as above
+    bounds = "iif(x % 3, '[1.0]', '[2.0]')"
+    query(numbers + f"INSERT INTO histograms SELECT x, x, 1, 1, 1, 0, '[1,0]', {bounds} FROM c")  # noqa: S608 - as above
+    query("INSERT INTO batches VALUES (3, 1795431550000000000, 1001, 3000)")
+    return version_1
+
+
+@pytest.fixture
+def expire_at(monkeypatch, query):
+    """Makes a context whose deadline passes in the statement that migrates the point with this id."""
+
+    def at(point_id):
+        clock = FakeClock()
+        expiring = clock.context(timeout=5)
+        connect = sqlite3.connect
+
+        def connect_with_function(*arguments, **options):
+            connection = connect(*arguments, **options)
+            connection.create_function("expire", 0, lambda: clock.advance(5))
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect_with_function)
+        query("DROP TRIGGER IF EXISTS stop")
+        query("DROP VIEW IF EXISTS endless")
+        query("CREATE VIEW endless AS WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT 1 FROM c) SELECT x FROM c")
+        when = f"AFTER UPDATE ON points WHEN old.id = {point_id}"
+        query(f"CREATE TRIGGER stop {when} BEGIN SELECT expire(); SELECT count(*) FROM endless; END")  # noqa: S608 - the line above
+        return expiring
+
+    return at
+
+
+def test_a_migration_that_takes_longer_than_an_export_goes_on_in_the_next(
+    many_histograms, make_exporter, context, data, query, expire_at
 ):
-    rows = "WITH RECURSIVE c (x) AS (SELECT 9 UNION ALL SELECT x + 1 FROM c WHERE x < 300000) "
-    query(rows + "INSERT INTO points SELECT x, 3, x, 1, NULL FROM c")  # noqa: S608 - the line above
-    query("INSERT INTO histograms SELECT id, 1, 1, 1, 1, 0, '[1]', '[]' FROM points WHERE id > 8")
-    with pytest.raises(DeadlineExceededError):
-        make_exporter().export(Context.with_timeout(0.05), data)
-    assert query("PRAGMA user_version") == [(1,)]
+    exporter = make_exporter()
+    for point_id, left in ((1_900, 1_500), (2_700, 500)):
+        with pytest.raises(DeadlineExceededError, match="its migration to schema version 2 has not ended by the dead"):
+            exporter.export(expire_at(point_id), data)
+        assert left <= query("SELECT count(*) FROM histograms_1")[0][0] < left + 500
+        with pytest.raises(ExporterError, match="its migration has not ended: export into it until it has"):
+            list(read(many_histograms))
+    query("DROP TRIGGER stop")
+    exporter.export(context, data)
+    assert query("PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    assert query("PRAGMA foreign_key_check") == []
+    assert query("SELECT count(*) FROM series WHERE metric_id = 3") == [(2 + 1_000,)]
+    points = list(read(many_histograms))[2].resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert [(point.count, point.attributes, point.explicit_bounds) for point in points] == [
+        (number, {"n": 1_001 + number % 500}, (1.0,) if number % 3 else (2.0,)) for number in range(1_001, 3_001)
+    ]
 
 
-def test_two_exporters_that_open_a_version_1_database_at_once_both_succeed(version_1, make_exporter, context, data):
+def test_two_exporters_that_open_a_version_1_database_at_once_both_succeed(
+    many_histograms, make_exporter, context, data
+):
     barrier = threading.Barrier(2)
     errors = []
 
@@ -159,7 +209,7 @@ def test_two_exporters_that_open_a_version_1_database_at_once_both_succeed(versi
     for thread in threads:
         thread.join(30)
     assert errors == []
-    assert len(list(read(version_1))) == 4
+    assert len(list(read(many_histograms))) == 5
 
 
 def test_reading_an_old_version_says_what_to_do(version_1):
