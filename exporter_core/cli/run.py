@@ -59,10 +59,8 @@ def run(  # noqa: PLR0917 - Typer passes them by name
 ) -> int:
     """Export this machine's metrics: processors, memory, disks, network and this process.
 
-    SIGTERM and Ctrl-C deliver what there is, within the shutdown timeout, and say what could not be delivered. A second
-    one ends it at once.
-
-    Example: exporter-core run --duration 10
+    SIGTERM, Ctrl-C and the end of the terminal deliver what there is, within the shutdown timeout, and say what
+    could not be delivered. A second one ends it at once. Example: exporter-core run --duration 10
     """
     if file is not None and (database is not None or interval is not None):
         raise typer.BadParameter("--database and --interval go without a config file; the file says both")
@@ -135,9 +133,14 @@ class Notes:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[Signal]:
-    """A signal that SIGTERM or Ctrl-C sets. The second one interrupts; after that none can disturb the way out."""
+    """A signal that SIGTERM, Ctrl-C or the end of the terminal sets, the last unless nohup keeps it away.
+
+    The second one interrupts; after that none can disturb the way out.
+    """
     stop = Signal()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.insert(0, signal.SIGHUP)
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
         if stop.is_set():

@@ -48,9 +48,14 @@ def run(*arguments, cwd, **options):
     )
 
 
-def start(*arguments, cwd):
+def start(*arguments, cwd, by=()):
     return subprocess.Popen(
-        [*PROGRAM, "run", *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*by, *PROGRAM, "run", *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -113,7 +118,16 @@ def test_what_was_delivered_is_told_as_json(tmp_path):
     assert {row["metric"] for row in told["metrics"]} <= stored(tmp_path / "metrics.db")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_outlives_its_terminal_on_purpose_goes_on(tmp_path):
+    with start(str(config(tmp_path)), cwd=tmp_path, by=["nohup"]) as process:
+        wait_until_it_runs(process)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)  # a second one that counts would interrupt
+        _, errors = process.communicate(timeout=BOUND)
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_delivers_what_there_is_before_it_ends(tmp_path, number):
     with start(str(config(tmp_path)), cwd=tmp_path) as process:
         wait_until_it_runs(process)
