@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 settings.register_profile("exporter-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("exporter-core")
 
-# Started in the background, or by nohup, the tests ignore Ctrl-C or the end of their terminal, and so would every program
-# that they start.
+# Started in the background, or by nohup, the tests ignore Ctrl-C or the end of their terminal, and so would every
+# program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

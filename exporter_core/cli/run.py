@@ -60,7 +60,9 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     """Export this machine's metrics: processors, memory, disks, network and this process.
 
     SIGTERM, Ctrl-C and the end of the terminal deliver what there is, within the shutdown timeout, and say what
-    could not be delivered. A second one ends it at once. Example: exporter-core run --duration 10
+    could not be delivered. A second one ends it at once.
+
+    Example: exporter-core run --duration 10
     """
     if file is not None and (database is not None or interval is not None):
         raise typer.BadParameter("--database and --interval go without a config file; the file says both")
