@@ -152,8 +152,13 @@ class Pipeline:
         """Collect, export and flush through all readers side by side, in at most ``timeout`` seconds.
 
         Returns when all is delivered, or has failed: the report says which. What it says is not reported elsewhere.
+
+        Raises:
+            ExporterReentrancyError: called from a reader's own thread, or from inside an exporter.
         """
         context = Context.with_timeout(timeout)
+        for reader in self._readers:
+            reader._refuse_reentry("force_flush")
         deliveries = finish([reader.begin_flush(context) for reader in self._readers])
         return _report(self._readers, deliveries)
 

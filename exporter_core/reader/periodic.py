@@ -57,6 +57,15 @@ _COLLECT_WITHOUT_LIMIT: Final = 86_400.0  # seconds; the SDK adds it to the wall
 _POLL: Final = 0.02  # seconds between two looks at a busy exporter, when a caller waits for it
 
 
+class _Collecting(threading.local):
+    """What the calling thread collects from just now, for whichever reader: it holds the SDK's lock of it."""
+
+    source: object = None
+
+
+_collecting = _Collecting()
+
+
 class PeriodicReader(MetricReader):
     """Collects at start + n * interval and exports through a guard; give it to ``MeterProvider(metric_readers=[...])``.
 
@@ -302,7 +311,11 @@ class PeriodicReader(MetricReader):
                     text = "the process forked while metrics were collected: the SDK cannot collect in this child"
                     raise self._error(ExporterForkedError, "collect", text)
                 self._collections += 1
-                self.collect(timeout_millis=1000 * (_COLLECT_WITHOUT_LIMIT if remaining is None else remaining))
+                _collecting.source = self._source()
+                try:
+                    self.collect(timeout_millis=1000 * (_COLLECT_WITHOUT_LIMIT if remaining is None else remaining))
+                finally:
+                    _collecting.source = None
         except MetricsTimeoutError as error:
             text = "a callback of an observable instrument took too long, so nothing was collected"
             raise self._error(DeadlineExceededError, "collect", text) from error
@@ -370,6 +383,9 @@ class PeriodicReader(MetricReader):
         """Raise where the caller would wait for itself."""
         if self._worker.is_current:
             text = "called from the reader's own thread, by an instrument's callback or the error handler"
+            raise self._error(ExporterReentrancyError, operation, text)
+        if _collecting.source is self._source():  # the reader's thread would wait for the lock that this one holds
+            text = "called by an instrument's callback, which another reader of the same provider waits for"
             raise self._error(ExporterReentrancyError, operation, text)
         self._exporter._refuse_reentry(operation)
 

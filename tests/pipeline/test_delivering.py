@@ -16,6 +16,8 @@ from exporter_core.errors import (
 )
 from exporter_core.guard import GuardState
 from exporter_core.pipeline import Pipeline
+from exporter_core.reader import finish
+from exporter_core.reader.worker import Worker
 from exporter_core.testing import FakeExporter
 
 LONG = 30.0
@@ -277,6 +279,33 @@ def test_a_shutdown_from_a_readers_own_thread_is_refused_and_changes_nothing(pip
     assert one.flush(LONG).ok
     assert len(raised) == 2
     assert one.shutdown(LONG).ok
+
+
+@pytest.mark.parametrize("through", ["pipeline", "provider"])
+def test_a_flush_from_a_callback_is_refused_by_every_reader_and_waits_for_none(
+    pipeline: Callable, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[object] = []
+    raised: list[Exception] = []
+
+    def callback(options: object) -> list[object]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Worker, "submit", lambda self, job: submitted.append(job) or job.end([]))
+            with pytest.raises(Exception, match="called from the reader's own thread") as caught:
+                one.flush(LONG) if through == "pipeline" else one.meter_provider.force_flush(LONG * 1000)
+        raised.append(caught.value)
+        return []
+
+    one = pipeline(a=FakeExporter(), b=FakeExporter())
+    one.meter_provider.get_meter("m").create_observable_gauge("g", [callback])
+    assert finish([one.readers[0].begin_flush(Context.with_timeout(LONG))])[0].error is None
+    assert submitted == []
+    (error,) = raised
+    if through == "pipeline":
+        assert isinstance(error, ExporterReentrancyError)
+    else:
+        assert str(error).count("ExporterReentrancyError") == 2
+        assert "called by an instrument's callback, which another reader of the same provider waits for" in str(error)
 
 
 def test_an_interrupted_shutdown_is_told_to_whoever_asks_later(
