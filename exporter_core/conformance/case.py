@@ -145,6 +145,13 @@ class Case:
             raise VerdictError(Verdict.INEXPRESSIBLE, reason)
         return driven
 
+    def unguarded(self) -> Driven:
+        """The last exporter anew, raw: for what the guard cannot be built around."""
+        assert self.options is not None  # noqa: S101 - one was to be built before
+        driven = self.subject.drive("raw", self.options, self.journal)
+        self._driven.append(driven)
+        return driven
+
     def forget(self) -> None:
         """Let go of the exporters and calls so far."""
         self._driven.clear()

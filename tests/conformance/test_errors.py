@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.engine import check
 from exporter_core.conformance.memory import MemoryHarness
 from exporter_core.conformance.reference import ReferenceExporter
 from exporter_core.conformance.running import Run, Settings, run_clause
-from exporter_core.conformance.subject import resolve
+from exporter_core.conformance.subject import Mode, resolve
 from exporter_core.conformance.verdicts import Verdict
+from exporter_core.contract import InstrumentKind
+from exporter_core.errors import ExporterShutdownError
 
 TOLD = "s3cr3t  with two spaces"
 
@@ -44,6 +47,33 @@ class TellsFarOut(Tells):
     before = "x" * 16380
 
 
+class AnswersForCounters(ReferenceExporter):
+    def temporality(self, instrument_kind):
+        return {InstrumentKind.COUNTER: AggregationTemporality.DELTA}[instrument_kind]
+
+
+class AnswersNothing(ReferenceExporter):
+    def temporality(self, instrument_kind):
+        return None
+
+
+class AnswersUntilShutdown(ReferenceExporter):
+    def aggregation(self, instrument_kind):
+        if self._is_shut_down:
+            raise ExporterShutdownError("it is shut down")
+        return super().aggregation(instrument_kind)
+
+
+class AnswersOnce(ReferenceExporter):
+    asked = False
+
+    def aggregation(self, instrument_kind):
+        if self.asked:
+            raise RuntimeError("asked before")
+        self.asked = True
+        return super().aggregation(instrument_kind)
+
+
 class UnspeakableError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -64,10 +94,10 @@ class CannotBeBuiltAgain(ReferenceExporter):
         super().__init__(config)
 
 
-def _run(exporter: type[ReferenceExporter], clause: str) -> Run:
+def _run(exporter: type[ReferenceExporter], clause: str, mode: Mode = "raw") -> Run:
     (found,) = select([clause])
     subject = resolve(f"{__name__}:{exporter.__name__}")
-    return run_clause(found, subject, "raw", Settings(patience=5), {})
+    return run_clause(found, subject, mode, Settings(patience=5), {})
 
 
 @pytest.mark.parametrize("exporter", [Tells, TellsAtThe200th, TellsAtTheEnd, TellsFarOut])
@@ -91,3 +121,25 @@ def test_an_error_without_words_in_the_constructor_ends_no_worker(monkeypatch: p
     run = report.run("EXP-04", "raw")
     assert run.verdict is Verdict.INCONCLUSIVE
     assert run.seen == "the exporter cannot be built: UnspeakableError: (its message cannot be shown)"
+
+
+@pytest.mark.parametrize(
+    ("exporter", "clause", "mode", "expected"),
+    [
+        (AnswersForCounters, "KND-01", "raw", "an answer of temporality(up_down_counter)"),
+        (AnswersForCounters, "KND-01", "guarded", "an answer of temporality(up_down_counter)"),
+        (AnswersNothing, "KND-01", "guarded", "temporality(counter) is CUMULATIVE or DELTA"),
+        (AnswersUntilShutdown, "KND-02", "raw", "an answer of temporality and aggregation after shutdown"),
+        (AnswersOnce, "KND-03", "raw", "an answer of aggregation(counter) once more"),
+    ],
+)
+def test_an_error_or_nothing_instead_of_an_answer_fails_the_clause(
+    exporter: type[ReferenceExporter], clause: str, mode: Mode, expected: str
+) -> None:
+    run = _run(exporter, clause, mode)
+    assert (run.verdict, run.expected) == (Verdict.FAIL, expected)
+    assert run.seen.startswith("it is None" if exporter is AnswersNothing else "it raised ")
+
+
+def test_the_guard_answers_after_a_shutdown_for_an_exporter_that_does_not() -> None:
+    assert _run(AnswersUntilShutdown, "KND-02", "guarded").verdict is Verdict.PASS

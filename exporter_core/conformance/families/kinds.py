@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import AggregationTemporality
@@ -11,12 +12,14 @@ from exporter_core.conformance.canaries.kinds import Flips, LocksAnswers, NoneFo
 from exporter_core.conformance.canaries.racing import HalfBuiltCache
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.journal import words_of
 from exporter_core.conformance.scheduled import exercised
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 from exporter_core.contract import InstrumentKind
+from exporter_core.errors import ContractError, PluginLoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.scheduled import Round
@@ -32,6 +35,14 @@ def _answers(
     exporter: Driven, kinds: Iterable[InstrumentKind] = InstrumentKind
 ) -> dict[InstrumentKind, tuple[object, ...]]:
     return {kind: (exporter.temporality(kind), *_described(exporter.aggregation(kind))) for kind in kinds}
+
+
+def _answer(case: Case, name: str, ask: Callable[[], object], when: str = "") -> Any:  # Any: what a wrong exporter says
+    """What is answered; fails the clause if it is an error, or never comes."""
+    call = case.do(name, ask)
+    if call.error is not None:
+        raise Failed(f"an answer of {name}{when and ' '}{when}", told(call)) from call.error
+    return call.result
 
 
 def _described(aggregation: object) -> tuple[object, ...]:
@@ -51,16 +62,24 @@ def _described(aggregation: object) -> tuple[object, ...]:
     canary=NoneForGauge,
 )
 def valid(case: Case) -> None:
-    """Each of the seven kinds has both answers."""
-    exporter = case.exporter()
+    """Each of the seven kinds has both answers; where the guard takes none of them, the exporter itself is asked."""
+    try:
+        exporter = case.exporter()
+    except (ContractError, PluginLoadError) as error:
+        _have_both(case, case.unguarded())
+        raise VerdictError(Verdict.INCONCLUSIVE, f"the exporter cannot be built: {words_of(error)}") from error
+    _have_both(case, exporter)
+    case.observe("both answers are valid for every kind")
+
+
+def _have_both(case: Case, exporter: Driven) -> None:
     for kind in InstrumentKind:
-        temporality: Any = exporter.temporality(kind)  # Any: what a wrong exporter answers
-        aggregation: Any = exporter.aggregation(kind)  # Any: as above
+        temporality = _answer(case, f"temporality({kind})", partial(exporter.temporality, kind))
+        aggregation = _answer(case, f"aggregation({kind})", partial(exporter.aggregation, kind))
         if not isinstance(temporality, AggregationTemporality) or temporality == AggregationTemporality.UNSPECIFIED:
             raise Failed(f"temporality({kind}) is CUMULATIVE or DELTA", f"it is {temporality!r}")
         if not isinstance(aggregation, Aggregation):
             raise Failed(f"aggregation({kind}) is an Aggregation", f"it is {aggregation!r}")
-    case.observe("both answers are valid for every kind")
 
 
 @clause(
@@ -77,11 +96,18 @@ def valid(case: Case) -> None:
 def stable(case: Case) -> None:
     """Ask, export, ask, shut down, ask."""
     exporter = case.exporter()
-    before = _answers(exporter)
+
+    def answers_now(when: str) -> dict[InstrumentKind, tuple[object, ...]]:
+        answers: dict[InstrumentKind, tuple[object, ...]] = _answer(
+            case, "temporality and aggregation", partial(_answers, exporter), when
+        )
+        return answers
+
+    before = answers_now("before an export")
     case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
-    exported = _answers(exporter)
+    exported = answers_now("after an export")
     case.do("shutdown", lambda: exporter.shutdown(case.calm()))
-    for when, answers in (("an export", exported), ("shutdown", _answers(exporter))):
+    for when, answers in (("an export", exported), ("shutdown", answers_now("after shutdown"))):
         for kind, answer in answers.items():
             if answer != before[kind]:
                 raise Failed(f"the same answer for {kind} after {when}", f"it was {before[kind]}, and is {answer}")
@@ -103,9 +129,10 @@ def unshared(case: Case) -> None:
     """Change what an answer holds, and ask again."""
     exporter = case.exporter()
     for kind in InstrumentKind:
-        for held in _containers(exporter.aggregation(kind)):
+        name, ask = f"aggregation({kind})", partial(exporter.aggregation, kind)
+        for held in _containers(_answer(case, name, ask)):
             _spoil(held)
-        for held in _containers(exporter.aggregation(kind)):
+        for held in _containers(_answer(case, name, ask, "once more")):
             if _SPOILT in held:
                 raise Failed(f"another aggregation({kind}) for every caller", "a change of one answer is in the next")
     case.observe("a change of one answer is not in the next")
