@@ -19,7 +19,18 @@ from exporter_core.errors import ExporterCoreError, MaskedCauseError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["MASK", "Masker", "Told", "cause_of", "describe", "is_a", "masker_for", "name_of_type", "secrets_of"]
+__all__ = [
+    "MASK",
+    "Masker",
+    "Told",
+    "cause_of",
+    "describe",
+    "exact_text",
+    "is_a",
+    "masker_for",
+    "name_of_type",
+    "secrets_of",
+]
 
 _T = TypeVar("_T")
 
@@ -44,6 +55,7 @@ _NO_CREDENTIAL: Final = re.compile(r".*[_-](?:file|path|url|uri|env|name|id|type
 
 # As the interpreter has them, whatever a plugin's classes say.
 _NAME: Final = type.__dict__["__name__"]
+_exactly: Final = str.__str__  # a copy, of a subclass's instance
 _TRACEBACK: Final = BaseException.__dict__["__traceback__"]
 
 # Each pattern's group "secret" is what is masked. They are narrow enough to leave "token: expected a string" alone.
@@ -175,13 +187,20 @@ def is_a(value: object, *kinds: type[_T]) -> TypeGuard[_T]:
 
 def name_of_type(value: object) -> str:
     """The name of a value's type, without asking a metaclass of a plugin's."""
-    name: str = _NAME.__get__(type(value))
-    return name
+    return _exactly(_NAME.__get__(type(value)))
+
+
+def exact_text(value: object) -> str:
+    """``str(value)``, by way of the value's own code, as a plain ``str``.
+
+    What a ``__str__`` returns may be of a subclass, whose methods would run later, and wherever the text is used.
+    """
+    return _exactly(str(value))
 
 
 def _message_of(error: BaseException) -> str:
     try:
-        return str(error)[:_SEARCHED]
+        return exact_text(error)[:_SEARCHED]
     except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
         return "(its message cannot be shown)"
 
@@ -206,7 +225,7 @@ def _printed(error: BaseException) -> tuple[str, ...] | None:
 
 def _shown(value: object) -> str:
     try:
-        return str(value)
+        return exact_text(value)
     except BaseException:  # noqa: BLE001 - what cannot be shown shows no secret
         return ""
 

@@ -9,7 +9,7 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PostgresDsn, RootMode
 
 from exporter_core.errors import MaskedCauseError
 from exporter_core.exporter import ExporterConfig
-from exporter_core.masking import MASK, Masker, cause_of, masker_for
+from exporter_core.masking import MASK, Masker, Told, cause_of, describe, masker_for
 
 CANARY = "s3cr3t-Canary/+&"
 
@@ -299,3 +299,28 @@ def test_no_more_of_a_chain_is_searched_than_takes_a_moment():
         outer.__cause__, error = error, outer
     assert isinstance(cause_of(error, Counting([SECRET])), MaskedCauseError)
     assert sum(searched) < 20_000
+
+
+class Acting(str):
+    """A text whose methods are code of a plugin's."""
+
+    __slots__ = ()
+
+    def act(self, *_, **__):
+        raise AssertionError("the text's own code ran")
+
+    __getitem__ = __len__ = __format__ = __str__ = __contains__ = find = split = splitlines = isprintable = act
+
+
+def test_a_text_that_an_error_gives_is_a_plain_one_from_there_on():
+    class ActingError(Exception):
+        def __str__(self):
+            return Acting("no route")
+
+    ActingError.__name__ = Acting("ActingError")
+    error = ActingError()
+    error.add_note(Acting("in a note"))
+    told = Told.of(error)
+    assert [type(text) for text in (told.text, *(told.printed or ()))] == [str, str, str]
+    assert describe(told, Masker(["secret"])) == "ActingError: no route"
+    assert cause_of(told, Masker(["secret"])) is error

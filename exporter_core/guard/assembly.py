@@ -18,7 +18,7 @@ from exporter_core.guard.hooks import bind
 from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
 from exporter_core.guard.outcomes import is_hosts_own
 from exporter_core.guard.verifier import asynchronous_operations, verify
-from exporter_core.masking import Told, is_a
+from exporter_core.masking import Told, exact_text, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,7 +216,7 @@ def _destination(exporter: object) -> Destination | None:
     answer = ask() if callable(ask) else None
     if not isinstance(answer, Destination):
         return None
-    return Destination(str(answer.location), None if answer.command is None else str(answer.command))
+    return Destination(exact_text(answer.location), None if answer.command is None else exact_text(answer.command))
 
 
 def _shown(answer: object) -> str:

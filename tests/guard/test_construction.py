@@ -235,6 +235,25 @@ def test_a_destination_may_be_shown_whatever_it_is_made_of(guarded):
     assert guard.destination == Destination("/data/***-bucket", "read --from http://***@host --key ***")
 
 
+def test_a_destination_is_plain_text_whatever_class_of_text_the_exporter_gives(guarded):
+    class Unprintable(str):
+        __slots__ = ()
+
+        def isprintable(self):
+            return True
+
+        def __str__(self):
+            return self
+
+    class Placed(FakeExporter):
+        def destination(self):
+            return Destination(Unprintable("\x1b[2J"), Unprintable("cat \x1b"))
+
+    destination = guarded(Placed()).destination
+    assert destination == Destination("\x1b[2J", "cat \x1b")
+    assert [type(text) for text in destination] == [str, str]
+
+
 def test_a_destination_of_another_type_is_none(guarded):
     class Placed(FakeExporter):
         def destination(self):
