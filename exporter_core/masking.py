@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar, cast, final
 from urllib.parse import quote, quote_plus, unquote
 
-from exporter_core.errors import ExporterCoreError, MaskedCauseError
+from exporter_core.errors import ExporterCoreError, MaskedCauseError, PartialSuccessError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -55,6 +55,7 @@ _NO_CREDENTIAL: Final = re.compile(r".*[_-](?:file|path|url|uri|env|name|id|type
 
 # As the interpreter has them, whatever a plugin's classes say.
 _NAME: Final = type.__dict__["__name__"]
+_ATTRIBUTES: Final = BaseException.__dict__["__dict__"]
 _exactly: Final = str.__str__  # a copy, of a subclass's instance
 _TRACEBACK: Final = BaseException.__dict__["__traceback__"]
 
@@ -132,7 +133,7 @@ def secrets_of(config: BaseModel | Mapping[str, object] | None) -> set[str]:
 @final
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An error with its own words, taken down where it was raised.
+    """An error with what it says, taken down where it was raised.
 
     An exception's ``__str__`` is the code of whoever raised it, and may do anything, not return for instance. So it is
     called on the thread that ran that code, where nobody waits longer than a deadline.
@@ -146,11 +147,13 @@ class Told:
 
     None where they are too many or too long to be searched for secrets, or cannot be had.
     """
+    rejected_points: int | None = None
+    """A :class:`PartialSuccessError`'s count, as that class keeps it; None where it is none, or makes no sense."""
 
     @classmethod
     def of(cls, error: BaseException) -> Told:
         """Take the words down. Never raises for what the error's own methods do."""
-        return cls(error, _message_of(error), _printed(error))
+        return cls(error, _message_of(error), _printed(error), _rejected_points(error))
 
 
 def describe(error: BaseException | Told, masker: Masker) -> str:
@@ -203,6 +206,17 @@ def _message_of(error: BaseException) -> str:
         return exact_text(error)[:_SEARCHED]
     except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
         return "(its message cannot be shown)"
+
+
+def _rejected_points(error: BaseException) -> int | None:
+    """See :attr:`Told.rejected_points`."""
+    if not is_a(error, PartialSuccessError):
+        return None
+    try:
+        count = dict.get(_ATTRIBUTES.__get__(error), "rejected_points")
+    except BaseException:  # noqa: BLE001 - a name beside it whose __eq__ fails, say
+        return None
+    return count if type(count) is int and count >= 0 else None
 
 
 def _printed(error: BaseException) -> tuple[str, ...] | None:

@@ -107,7 +107,7 @@ class Reporter:
             return self.shut_down(operation)
         text = self.describe(told)
         if is_a(error, PartialSuccessError):
-            rejected = _rejected(error, call.points)
+            rejected = _rejected(told, call.points)
             text = f"{text} ({rejected} data points were rejected)"
             return self.error(PartialSuccessError, operation, text, rejected_points=rejected)
         return self.error(ExporterError, operation, text, verb=" failed")
@@ -131,8 +131,7 @@ class Reporter:
         """The failure of a call that ended after its caller had given it up, and how many points it delivered."""
         points, told = call.points or 0, call.told
         if told is not None:
-            error = told.error
-            accepted = points - _rejected(error, points) if is_a(error, PartialSuccessError) else 0
+            accepted = points - _rejected(told, points) if is_a(told.error, PartialSuccessError) else 0
             return self.describe(told), accepted
         if call.result is not None:
             return f"returned {name_of_type(call.result)}; it has to return None, or raise", 0
@@ -162,10 +161,9 @@ class Reporter:
             self.observers.tell(Observation(self._name, operation, seconds, points, error, late))
 
 
-def _rejected(error: PartialSuccessError, points: int | None) -> int:
+def _rejected(told: Told, points: int | None) -> int:
     """How many points were rejected, as the plugin says it but within reason."""
-    # As PartialSuccessError keeps it: a subclass's property would be the plugin's code.
-    rejected = object.__getattribute__(error, "__dict__").get("rejected_points")
-    if type(rejected) is not int or rejected < 0:
+    rejected = told.rejected_points
+    if rejected is None:
         return points or 0
     return rejected if points is None else min(rejected, points)

@@ -265,6 +265,43 @@ def test_a_partial_success_without_its_count_is_taken_as_all_rejected(guarded, r
     assert caught.value.rejected_points == 5
 
 
+def test_the_count_is_read_without_a_partial_successs_own_code(guarded, context, batch):
+    ran_on = []
+
+    class ActingError(PartialSuccessError):
+        @property
+        def __dict__(self):
+            ran_on.append(threading.current_thread())
+            return {"rejected_points": 4}
+
+    guard = guarded(failing("export", ActingError("acting", rejected_points=2)))
+    with pytest.raises(PartialSuccessError) as caught:
+        guard.export(context, batch(5))
+    assert caught.value.rejected_points == 2
+    assert threading.current_thread() not in ran_on
+
+
+def test_a_count_that_is_compared_by_code_of_the_plugins_is_looked_for_on_its_own_thread(guarded, context, batch):
+    ran_on = []
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            ran_on.append(threading.current_thread())
+            raise SystemExit("from __eq__")
+
+    error = PartialSuccessError("acting", rejected_points=2)
+    error.__dict__ = {Name("rejected_points"): 1}
+    guard = guarded(failing("export", error))
+    with pytest.raises(PartialSuccessError) as caught:
+        guard.export(context, batch(5))
+    assert caught.value.rejected_points == 5
+    assert ran_on
+    assert threading.current_thread() not in ran_on
+
+
 # --- texts -----------------------------------------------------------------------------------------------------------
 
 
