@@ -160,7 +160,7 @@ class Batch:
             try:
                 # The SDK gives all points of a metric the same bounds object.
                 if series is None or point.explicit_bounds is not bounds:
-                    series = self._ids.series_of(self._connection, metric_id, json_of(point.explicit_bounds))
+                    series = self._ids.series_of(self._connection, metric_id, _bounds(point.explicit_bounds))
                     bounds = point.explicit_bounds
                 row = (*_summary(point), _counts(point.bucket_counts))
                 self._histograms.append((self._add(point, series, None), *row))
@@ -230,22 +230,33 @@ class Batch:
 
 def _summary(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> _Row:
     """The columns count, sum, min, max and nan_fields, which tells NaN from absent."""
-    fields = (point.sum, point.min, point.max)
+    given: tuple[object, ...] = (point.sum, point.min, point.max)
+    fields = [None if field is None else number(field) for field in given]
     nan_fields = 0
     for bit, field in enumerate(fields):
-        if field is not None:
-            number(field)
-            if isinstance(field, float) and math.isnan(field):
-                nan_fields |= 1 << bit
+        if isinstance(field, float) and math.isnan(field):
+            nan_fields |= 1 << bit
     return (integer(point.count), *fields, nan_fields)
 
 
 def _counts(counts: Sequence[int]) -> str:
     """Bucket counts as a JSON array; integers of any size. Raises UnstorableError."""
     try:
-        return _counts_json(list(counts))
-    except (TypeError, ValueError):
+        plain = list(counts)
+        try:
+            return _counts_json(plain)
+        except TypeError:
+            return _counts_json([number(count) for count in plain])
+    except (TypeError, ValueError, UnstorableError):
         raise UnstorableError("the bucket counts are not all numbers") from None
+
+
+def _bounds(bounds: Sequence[object]) -> str:
+    """Explicit bounds as a JSON array; numbers of any size. Raises UnstorableError."""
+    try:
+        return json_of([bound if isinstance(bound, int | float) else number(bound) for bound in bounds])
+    except TypeError:
+        raise UnstorableError("the bounds are not all numbers") from None
 
 
 def _exemplar_row(point_id: int, position: int, exemplar: Exemplar) -> _Row:

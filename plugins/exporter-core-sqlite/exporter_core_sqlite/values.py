@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import json
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,8 @@ __all__ = [
     "value_of",
 ]
 
+_T = TypeVar("_T")
+
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -37,9 +40,11 @@ class UnstorableError(Exception):
 
 
 def integer(value: object) -> int:
-    """The value, if it is an integer of 64 bits. Raises UnstorableError."""
+    """The value as an integer of 64 bits, if it is an integer or stands for one. Raises UnstorableError."""
     if not isinstance(value, int):
-        raise UnstorableError(f"expected an integer, not {type(value).__name__}")
+        if not isinstance(value, SupportsIndex):  # numpy's integers are no ints
+            raise UnstorableError(f"expected an integer, not {type(value).__name__}")
+        value = _converted(operator.index, value)
     if -0x8000_0000_0000_0000 <= value <= 0x7FFF_FFFF_FFFF_FFFF:  # noqa: PLR2004 - 64 bits; in place, as it is hot
         return value
     raise UnstorableError("an integer does not fit into 64 bits")
@@ -51,8 +56,14 @@ def optional_integer(value: object) -> int | None:
 
 
 def number(value: object) -> float:
-    """The value, if it is a float or an integer of 64 bits. Raises UnstorableError."""
-    return value if isinstance(value, float) else integer(value)
+    """The value as a float or an integer of 64 bits, if it is a number. Raises UnstorableError."""
+    if isinstance(value, float):
+        return value
+    if isinstance(value, int) or isinstance(value, SupportsIndex):  # noqa: SIM101 - the first is quick, the second is not
+        return integer(value)
+    if isinstance(value, SupportsFloat):  # decimals and fractions are no floats
+        return _converted(float, value)
+    raise UnstorableError(f"expected a number, not {type(value).__name__}")
 
 
 def text(value: object) -> str | bytes:
@@ -88,6 +99,13 @@ def json_of(value: object) -> str:
 def value_of(json_text: str) -> Any:  # Any: whatever an attribute can be
     """The value that :func:`json_of` made the JSON from; sequences become tuples."""
     return _exact(json.loads(json_text))
+
+
+def _converted(convert: Callable[[Any], _T], value: object) -> _T:
+    try:
+        return convert(value)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UnstorableError(f"a value of type {type(value).__name__} cannot be read: {error}") from None
 
 
 def _is_unicode(value: str) -> bool:

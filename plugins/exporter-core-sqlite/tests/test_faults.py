@@ -8,6 +8,8 @@ import sys
 import tempfile
 import textwrap
 from contextlib import closing, contextmanager
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -220,8 +222,14 @@ HISTOGRAM = {"attributes": {}, "start_time_unix_nano": 1, "time_unix_nano": 2, "
         (NumberDataPoint({}, 1, 2, -(2**63) - 1), "an integer does not fit into 64 bits"),
         (NumberDataPoint({}, 1, 2**64, 1), "an integer does not fit into 64 bits"),
         (NumberDataPoint({}, -(2**70), 2, 1), "an integer does not fit into 64 bits"),
-        (NumberDataPoint({}, 1, 2, "5"), "expected an integer, not str"),
-        (NumberDataPoint({}, 1, 2, None), "expected an integer, not NoneType"),
+        (NumberDataPoint({}, 1, 2, "5"), "expected a number, not str"),
+        (NumberDataPoint({}, 1, 2, None), "expected a number, not NoneType"),
+        (
+            NumberDataPoint({}, 1, 2, Decimal("sNaN")),
+            "a value of type Decimal cannot be read: cannot convert signaling",
+        ),
+        (NumberDataPoint({}, 1, 2, Fraction(10**400)), "a value of type Fraction cannot be read: integer division"),
+        (NumberDataPoint({}, 1, Decimal(2), 1), "expected an integer, not Decimal"),
         (NumberDataPoint({}, 1, None, 1), "expected an integer, not NoneType"),
         (NumberDataPoint({}, 1, 2, 1, [Exemplar({}, 2**70, 1)]), "an integer does not fit into 64 bits"),
         (NumberDataPoint({"k": 10**5000}, 1, 2, 1), "an attribute cannot be written: Exceeds the limit"),
@@ -246,6 +254,7 @@ def test_a_point_that_cannot_be_stored_is_named_and_counted_and_the_others_are_s
         {"min": "1"},
         {"bucket_counts": [object()]},
         {"explicit_bounds": [10**5000]},
+        {"explicit_bounds": ["1"]},
     ],
 )
 def test_a_histogram_that_cannot_be_stored_leaves_nothing_of_itself(bad, make_exporter, context, data_of, query):

@@ -3,6 +3,8 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -228,3 +230,39 @@ def test_data_without_points_makes_a_database_and_no_batch(path, make_exporter, 
     make_exporter().export(context, data_of([]))
     assert list(read(path)) == []
     assert query("SELECT count(*) FROM batches") == [(0,)]
+
+
+class NumpyInteger:
+    """An integer as numpy's are: no int."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+    def __float__(self) -> float:
+        return float(self._value)
+
+
+def test_what_stands_for_a_number_is_stored_as_that_number(path, make_exporter, context, data_of):
+    odd = NumpyInteger(2**53 + 1)
+    numbers = [NumberDataPoint({}, odd, odd, odd, [Exemplar({}, odd, odd)]), Decimal("2.5"), Fraction(1, 4)]
+    histogram = HistogramDataPoint({}, 1, 2, odd, Decimal("0.5"), [odd, 0], [NumpyInteger(3)], Fraction(1, 2), odd)
+    side = Buckets(NumpyInteger(3), [odd])
+    exponential = ExponentialHistogramDataPoint(
+        {}, 1, 2, odd, odd, odd, odd, side, side, NumpyInteger(0), Decimal("nan"), Decimal("inf")
+    )
+    exporter = make_exporter()
+    exporter.export(context, data_of(numbers))
+    exporter.export(context, data_of(Histogram([histogram], AggregationTemporality.DELTA)))
+    exporter.export(context, data_of(ExponentialHistogram([exponential], AggregationTemporality.DELTA)))
+    first, second, third = (
+        batch.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points for batch in read(path)
+    )
+    odd = 2**53 + 1
+    assert [point.value for point in first] == [odd, 2.5, 0.25]
+    assert first[0] == NumberDataPoint({}, odd, odd, odd, [Exemplar({}, odd, odd)])
+    assert second == [HistogramDataPoint({}, 1, 2, odd, 0.5, (odd, 0), (3,), 0.5, odd)]
+    assert (third[0].scale, third[0].positive, third[0].max) == (odd, Buckets(3, (odd,)), math.inf)
+    assert math.isnan(third[0].min)
