@@ -6,10 +6,11 @@ Every wait is bounded. A bound only ever ends a run that fails: what decides is 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from exporter_core.conformance.harness import watched
+from exporter_core.conformance.harness import HARNESS_ERRORS, failed_in, watched
 from exporter_core.conformance.journal import Call, Journal, words_of
 from exporter_core.conformance.subject import inexpressible
 from exporter_core.conformance.tokens import Batch, Tokens, compare
@@ -104,7 +105,10 @@ class Case:
         if self._harness is None:
             if self.subject.harness is None:
                 raise VerdictError(Verdict.UNOBSERVABLE, "there is no harness: nothing shows what was delivered")
-            harness = watched(self.subject.harness())
+            try:
+                harness = watched(self.subject.harness())
+            except HARNESS_ERRORS as error:
+                raise failed_in("__init__", error) from error
             harness.setup(self.directory, self.journal.stamp)
             self._harness = harness
         return self._harness
@@ -137,7 +141,11 @@ class Case:
 
     def plain_exporter(self) -> Driven:
         """A fresh exporter without any canary."""
-        self.options = self.subject.validated(self.harness.config() if self.has_harness else {})
+        config: object = self.harness.config() if self.has_harness else {}
+        if not isinstance(config, Mapping):
+            wrong = f"the harness failed in config: it returned {type(config).__name__}, not a mapping"
+            raise VerdictError(Verdict.KIT_ERROR, wrong)
+        self.options = self.subject.validated(config)
         driven = self.subject.drive(self.mode, self.options, self.journal)
         self._driven.append(driven)
         reason = inexpressible(driven, self.clause)
@@ -389,8 +397,8 @@ class Case:
             return list(self.harness.read_back())
         except VerdictError:
             raise
-        except Exception as error:  # of a generator, which the harness has returned
-            raise VerdictError(Verdict.KIT_ERROR, f"the harness failed in read_back: {words_of(error)}") from error
+        except HARNESS_ERRORS as error:  # of a generator, which the harness has returned
+            raise failed_in("read_back", error) from error
 
     def delivered(self, *batches: Batch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
@@ -437,6 +445,10 @@ class Case:
             if self._harness is not None:
                 try:
                     self.exchanges = list(self._harness.wire_log())
+                except VerdictError:
+                    raise
+                except HARNESS_ERRORS as error:  # of a generator, as above
+                    raise failed_in("wire_log", error) from error
                 finally:
                     self._harness.teardown()
             leave.join(_LEAVE)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import ismethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from exporter_core.conformance.journal import words_of
 from exporter_core.conformance.verdicts import Verdict, VerdictError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.journal import Exchange
     from exporter_core.conformance.tokens import Point
 
-__all__ = ["FAULTS", "Capabilities", "Harness", "watched"]
+__all__ = ["FAULTS", "HARNESS_ERRORS", "Capabilities", "Harness", "failed_in", "watched"]
 
 FAULTS = (
     "ok",
@@ -150,6 +150,15 @@ def watched(harness: Harness) -> Harness:
     return cast("Harness", _Watched(harness))
 
 
+HARNESS_ERRORS: Final = (Exception, SystemExit)
+"""What a harness may raise that is its own failure, and not the end of the process."""
+
+
+def failed_in(method: str, error: BaseException) -> VerdictError:
+    """The verdict on a harness's own failure."""
+    return VerdictError(Verdict.KIT_ERROR, f"the harness failed in {method}: {words_of(error)}")
+
+
 class _Watched:
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
@@ -163,7 +172,7 @@ class _Watched:
         def call(*arguments: object) -> object:
             try:
                 return value(*arguments)
-            except Exception as error:
-                raise VerdictError(Verdict.KIT_ERROR, f"the harness failed in {name}: {words_of(error)}") from error
+            except HARNESS_ERRORS as error:
+                raise failed_in(name, error) from error
 
         return call

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from exporter_core.conformance.harness import HARNESS_ERRORS
 from exporter_core.conformance.sinks import SinkStartError
 from exporter_core.conformance.subject import Raw
 from exporter_core.context import Context
@@ -14,7 +16,7 @@ from exporter_core.errors import SetupError
 from exporter_core.masking import describe, masker_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from exporter_core.conformance.harness import Harness
@@ -35,7 +37,10 @@ def rehearse(subject: Subject) -> ExporterConfig | None:
             wrong is left to the clauses, which report it.
     """
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
-        harness = subject.harness() if subject.harness else None
+        try:
+            harness = subject.harness() if subject.harness else None
+        except HARNESS_ERRORS:
+            return None  # the clauses say it
         try:
             config = _config(harness, Path(directory))
             return None if config is None else _build(subject, config)
@@ -49,12 +54,13 @@ def _config(harness: Harness | None, directory: Path) -> Mapping[str, Any] | Non
         return {}
     try:
         harness.setup(directory, lambda *_event: None)
-        return harness.config()
+        config: object = harness.config()
+        return config if isinstance(config, Mapping) else None
     except SinkStartError as error:
         raise SetupError(str(error)) from error
     except SetupError:
         raise
-    except Exception:  # noqa: BLE001 - the clauses say it
+    except HARNESS_ERRORS:  # the clauses say it
         return None
 
 
@@ -82,7 +88,7 @@ def _build(subject: Subject, config: Mapping[str, Any]) -> ExporterConfig:  # An
 def _teardown(harness: Harness) -> None:
     try:
         harness.teardown()
-    except Exception:  # noqa: BLE001, S110 - the clauses say it
+    except HARNESS_ERRORS:
         pass
 
 

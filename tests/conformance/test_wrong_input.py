@@ -54,6 +54,23 @@ MODULE = '''
             super().teardown()
             raise OSError("the disk is gone")
 
+    class Init(MemoryHarness):
+        def __init__(self):
+            raise OSError("the disk is gone")
+
+    class WireLog(MemoryHarness):
+        def wire_log(self):
+            yield from ()
+            raise OSError("the disk is gone")
+
+    class Exits(MemoryHarness):
+        def setup(self, directory, stamp):
+            raise SystemExit("no licence")
+
+    class NoConfig(MemoryHarness):
+        def config(self):
+            return None
+
     class Real(MemoryHarness):
         real = True
 
@@ -65,6 +82,7 @@ MODULE = '''
         return type(harness.__name__, (ReferenceExporter,), {"conformance_harness": harness, "__module__": __name__})
 
     InSetup, InConfig, InReadBack, InShut, InTeardown = map(with_harness, (Setup, Config, ReadBack, Shut, Teardown))
+    InInit, InWireLog, InExits, InNoConfig = map(with_harness, (Init, WireLog, Exits, NoConfig))
     OnRealBackend, WithWrongOptions = map(with_harness, (Real, WrongOptions))
 
     class HoldsNothing(BufferingExporter):
@@ -249,7 +267,15 @@ def test_a_file_that_cannot_be_written_after_all_is_one_line(capsys: pytest.Capt
 
 @pytest.mark.parametrize(
     ("harness", "method"),
-    [("Setup", "setup"), ("Config", "config"), ("ReadBack", "read_back"), ("Shut", "shut"), ("Teardown", "teardown")],
+    [
+        ("Init", "__init__"),
+        ("Setup", "setup"),
+        ("Config", "config"),
+        ("ReadBack", "read_back"),
+        ("Shut", "shut"),
+        ("WireLog", "wire_log"),
+        ("Teardown", "teardown"),
+    ],
 )
 def test_a_harness_that_raises_is_named_with_its_method(
     harness: str, method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -269,6 +295,23 @@ def test_a_harness_that_raises_is_exit_code_4_and_the_rest_is_reported(tmp_path:
     assert main(["check", "given:InConfig", "--raw", *clauses, "--format", "json", "-o", str(file)]) == 4
     results = {one["id"]: one["results"]["raw"]["verdict"] for one in json.loads(file.read_text())["clauses"]}
     assert results == {"EXP-04": "KIT_ERROR", "INT-01": "PASS"}
+
+
+@pytest.mark.parametrize(
+    ("exporter", "seen"),
+    [
+        ("InInit", "the harness failed in __init__: OSError: the disk is gone"),
+        ("InExits", "the harness failed in setup: SystemExit: no licence"),
+        ("InNoConfig", "the harness failed in config: it returned NoneType, not a mapping"),
+    ],
+)
+def test_what_a_harness_does_wrong_from_the_first_is_an_error_of_the_kit_in_every_clause(
+    exporter: str, seen: str
+) -> None:
+    report = check(f"given:{exporter}", patterns=["INT-01", "EXP-01"], modes=["raw"])
+    assert report.run("INT-01", "raw").verdict is Verdict.PASS
+    run = report.run("EXP-01", "raw")
+    assert (run.verdict, run.seen) == (Verdict.KIT_ERROR, seen)
 
 
 # --- what goes on all the same ---------------------------------------------------------------------------------------
