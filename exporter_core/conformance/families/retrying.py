@@ -8,10 +8,14 @@ from exporter_core.conformance.canaries.retrying import GivesUp, Poisoned, Retri
 from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
-from exporter_core.errors import PartialSuccessError
+from exporter_core.errors import ExporterBusyError, PartialSuccessError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.journal import Call
+    from exporter_core.conformance.subject import Driven
 
 _FINAL = "An error is final: whatever retrying there is has already happened inside."
 _FINAL_REFUSAL = "status:400"
@@ -145,7 +149,7 @@ def partial(case: Case) -> None:
     needs=("read_back",),
 )
 def usable(case: Case) -> None:
-    """Fail, export, export nothing."""
+    """Fail, export, export nothing; let an export end at its deadline, then when it is cancelled, and export again."""
     exporter = case.exporter()
     name, context = case.done_contexts()[1]
     case.raised(case.do("export", lambda: exporter.export(context, case.batch().metrics)), when=f"with {name}")
@@ -156,6 +160,54 @@ def usable(case: Case) -> None:
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))
     case.delivered(batch, expected="an export after a failure is delivered")
+    if case.harness.gated:
+        _usable_after(case, "at its deadline", case.parked)
+        if case.cancellable:
+            _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
+
+
+def _cancelled(case: Case) -> tuple[Driven, Call]:
+    exporter, context = case.exporter(), case.background()
+    call = case.send(exporter, case.batch(), context)
+    case.await_entry(call)
+    context.cancel("by the clause")
+    return exporter, call
+
+
+def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Call]]) -> None:
+    """Export again once an export that stood before the shut gate has been given up, and the gate is open."""
+    case.shut()
+    try:
+        exporter, call = given_up()
+    except VerdictError as error:
+        if error.verdict is not Verdict.INCONCLUSIVE:
+            raise
+        case.journal.stamp("note", error.seen)
+        return
+    ended = case.until(lambda: call.over, seconds=_TRYING)
+    case.open()
+    # Raw, an async def export may still be cleaning up; behind the guard, one that ignores its context still runs.
+    if not ended or call.error is None or not case.until(lambda: _is_idle(case)):
+        case.journal.stamp("note", f"it did not end {when}, which is another clause's business")
+        return
+    batch, calls = case.batch(), []
+
+    def let_in() -> bool:
+        """Whether the guard has noticed that what it gave up has ended."""
+        calls.append(case.sent(exporter, batch))
+        return not isinstance(calls[-1].error, ExporterBusyError)
+
+    case.until(let_in)
+    again = calls[-1]
+    if again.error is not None:
+        raise Failed(f"export succeeds after one that ended {when}", told(again)) from again.error
+    case.delivered(batch, expected=f"an export after one that ended {when} is delivered")
+
+
+def _is_idle(case: Case) -> bool:
+    """Whether the exporter is in none of its operations."""
+    kinds = [event.kind for event in case.journal.events]
+    return kinds.count("enter") == kinds.count("leave")
 
 
 @clause(

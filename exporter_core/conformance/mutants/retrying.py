@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.reference import ReferenceExporter
-from exporter_core.errors import ExporterError, PartialSuccessError
+from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterError, PartialSuccessError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.memory import Response
+    from exporter_core.conformance.memory import Response, Wait
     from exporter_core.context import Context
 
 
@@ -76,6 +77,25 @@ class Poisoned(ReferenceExporter):
         failure = super()._failure_of(response)
         self._failed = failure is not None and not self._transient(response)
         return failure
+
+
+class KeepsTurn(ReferenceExporter):
+    """Keeps its turn for ever if its context ends while the backend has not answered."""
+
+    _is_stuck = False
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        try:
+            super()._wait(context, wait)
+        except (DeadlineExceededError, ContextCancelledError):
+            self._is_stuck = True
+            raise
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        if self._is_stuck:
+            context.wait(math.inf)
+            context.raise_if_done()
+        super()._deliver(context, metrics)
 
 
 class RedirectIsFine(ReferenceExporter):
