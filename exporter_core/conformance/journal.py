@@ -66,6 +66,12 @@ class Journal:
         self.events.append(Event(monotonic() if seconds is None else seconds, kind, text))
         return len(self.events)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether every operation that was entered has been left, also where its caller had given it up."""
+        kinds = [event.kind for event in self.events]
+        return kinds.count("enter") == kinds.count("leave")
+
 
 class Call:
     """A call that runs on a daemon thread of its own.
@@ -103,9 +109,14 @@ class Call:
         return self.over and self.error is None
 
     @property
+    def due(self) -> bool:
+        """Whether its context is done, so that it ought to end."""
+        return self._context is not None and self._context.done
+
+    @property
     def overrun(self) -> bool:
         """Whether it ended with an error because its context did."""
-        return self.error is not None and self._context is not None and self._context.done
+        return self.error is not None and self.due
 
     @property
     def late(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from exporter_core.conformance.canaries.export import (
 )
 from exporter_core.conformance.case import SHORT, told
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.harness import Harness
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from exporter_core.conformance.tokens import Batch
     from exporter_core.context import Context
 
-_QUIET = 0.2  # seconds for threads to end, whose errors are looked for
+_QUIET = 0.2  # seconds for threads to end, whose errors and late requests are looked for
+_GIVEN = 0.5  # seconds for an export to end whose deadline has passed, or soon has
+_BETWEEN = 0.001  # seconds between two counts of the requests
 _GENERATED = 12  # batches that Hypothesis makes
 _TIMES_LONGER = 4
 _ANSWERED = (
@@ -129,7 +133,9 @@ def once(case: Case) -> None:
     canary=ReturnsFuture,
 )
 def synchronous(case: Case) -> None:
-    """Each operation returns None, export not before its delivery where nothing is held; no thread dies of an error."""
+    """Each operation returns None, export not before its delivery where nothing is held; an export that ended at its
+    deadline sends nothing afterwards, and no thread dies of an error.
+    """
     before = Resources.now()
     with _thread_errors() as errors:
         exporter = case.exporter()
@@ -140,6 +146,8 @@ def synchronous(case: Case) -> None:
         _returned_nothing(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
         if case.has_harness and case.harness.gated and not case.capabilities.holds:
             _waits_for_its_delivery(case, exporter)
+            if getattr(case.subject.harness, "requests", None) is not Harness.requests:  # else nobody counts
+                _sends_nothing_later(case, before)
         _returned_nothing(case.do("shutdown", lambda: exporter.shutdown(case.calm())))
         case.until(lambda: Resources.now().threads <= before.threads, seconds=_QUIET)
     if errors:
@@ -164,6 +172,57 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
     case.open()
     case.ends(call, "export ends once the gate is open")
     case.observe("export did not return before its delivery")
+
+
+def _sends_nothing_later(case: Case, before: Resources) -> None:
+    """Let an export end at its deadline, before the shut gate, and look for requests from then on.
+
+    What it sent before may be stored later. That a further request left just before the deadline and arrived after it
+    happens once, if at all: what sends later does so each time.
+    """
+    for _ in range(2):
+        later = _sent_later(case, before)
+        if not later:
+            return
+    raise Failed("an export that has failed sends no further request", f"requests after its deadline: {later}")
+
+
+def _sent_later(case: Case, before: Resources) -> int:
+    """How many requests arrived after the deadline of an export that ended then; 0 if that cannot be told."""
+    # Its work may go on although its caller has been told, in sight or not.
+    beside = case.mode == "guarded" or inspect.iscoroutinefunction(case.subject.exporter_class.export)
+    at_first = case.harness.requests()
+    case.shut()
+    try:
+        call = case.parked()[1]
+        sent = case.harness.requests()
+        while not call.wait(_BETWEEN):
+            count = case.harness.requests()
+            if call.due or call.over:
+                break
+            sent = count
+        ended = call.wait(_GIVEN) and (not beside or case.until(lambda: case.journal.is_idle, seconds=_QUIET))
+        if not ended or call.error is None:
+            case.journal.stamp("note", "it did not end at its deadline, which is another clause's business")
+            return 0
+        if sent == at_first:  # nothing shows that its one request had left by then
+            return 0
+    except VerdictError as error:
+        if error.verdict is not Verdict.INCONCLUSIVE:
+            raise
+        case.journal.stamp("note", error.seen)
+        return 0
+    finally:
+        case.open()
+
+    def settled() -> bool:
+        return case.harness.requests() > sent or not (beside or Resources.now().threads - before.threads)
+
+    case.until(settled, seconds=_QUIET)
+    later = case.harness.requests() - sent
+    if not later:
+        case.observe("an export that ended at its deadline sent nothing afterwards")
+    return later
 
 
 @contextmanager

@@ -187,7 +187,7 @@ def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Ca
     ended = case.until(lambda: call.over, seconds=_TRYING)
     case.open()
     # Raw, an async def export may still be cleaning up; behind the guard, one that ignores its context still runs.
-    if not ended or call.error is None or not case.until(lambda: _is_idle(case)):
+    if not ended or call.error is None or not case.until(lambda: case.journal.is_idle):
         case.journal.stamp("note", f"it did not end {when}, which is another clause's business")
         return
     batch, calls = case.batch(), []
@@ -202,12 +202,6 @@ def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Ca
     if again.error is not None:
         raise Failed(f"export succeeds after one that ended {when}", told(again)) from again.error
     case.delivered(batch, expected=f"an export after one that ended {when} is delivered")
-
-
-def _is_idle(case: Case) -> bool:
-    """Whether the exporter is in none of its operations."""
-    kinds = [event.kind for event in case.journal.events]
-    return kinds.count("enter") == kinds.count("leave")
 
 
 @clause(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from exporter_core.conformance.mutants.data import AddsScope, Annotates, EncodesAgain, HoldsReference, SortsInPlace
 from exporter_core.conformance.mutants.export import (
     ClaimsToHoldNothing,
+    DeliversLater,
     Detaches,
     DiesBeside,
     DoesNotLook,
@@ -126,6 +127,7 @@ MUTANTS = (
     Mutant("EXP-04", FlushReturnsTrue, "it returned bool"),
     Mutant("EXP-04", ShutdownReturnsFuture, "it returned Future"),
     Mutant("EXP-04", Detaches, "it returned while the gate was shut"),
+    Mutant("EXP-04", DeliversLater, "requests after its deadline: 1"),
     Mutant("EXP-04", DiesBeside, "OSError ended thread bookkeeping"),
     Mutant("EXP-05", DoesNotLook, "it returned"),
     Mutant("EXP-06", DropsDeadline, "while the gate was shut"),

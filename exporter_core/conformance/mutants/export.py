@@ -14,7 +14,7 @@ from exporter_core.conformance.mutants.waiting import POLL, cancelled, detached,
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.conformance.tokens import metrics_in
 from exporter_core.context import Context
-from exporter_core.errors import DeadlineExceededError
+from exporter_core.errors import DeadlineExceededError, ExporterCoreError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -195,6 +195,24 @@ class Detaches(ReferenceExporter):
     def export(self, context: Context, metrics: MetricsData) -> None:
         is_first = not self._sink.requests  # other clauses are about that one
         detached(partial(super().export, context, metrics), context, self._sink, waits=is_first)
+
+
+class DeliversLater(ReferenceExporter):
+    """Says that the deadline passed while the backend did not answer, and goes on trying on a thread of its own."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        try:
+            super().export(context, metrics)
+        except DeadlineExceededError:
+            if self._sink.is_shut:
+                threading.Thread(target=self._later, args=(copy.deepcopy(metrics),), daemon=True).start()
+            raise
+
+    def _later(self, metrics: MetricsData) -> None:
+        try:
+            super().export(Context.with_timeout(1.0), metrics)
+        except (ExporterCoreError, ConnectionError):
+            pass  # nobody is there to be told
 
 
 class DiesBeside(ReferenceExporter):
