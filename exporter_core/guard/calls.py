@@ -173,17 +173,14 @@ class Call:
             while not self.over:
                 clock.wait(wake, context.remaining())
                 if context.done:
-                    self._give_up()
+                    self.give_up()
                     break
-        except BaseException:
-            self._give_up()  # Ctrl-C: the caller leaves, so the call may not begin any more
-            raise
         finally:
             stop_watching()
 
-    def _give_up(self) -> None:
-        """Withdraw or abandon the call, unless it has ended at this very moment."""
-        if not self.withdraw() and self._end.acquire(blocking=False):
+    def give_up(self) -> None:
+        """Withdraw or abandon the call, unless it is over: ended at this very moment, or withdrawn by a shutdown."""
+        if not self.over and not self.withdraw() and self._end.acquire(blocking=False):
             self.outcome = Outcome.ABANDONED
 
     def _let_go(self) -> None:

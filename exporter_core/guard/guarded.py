@@ -166,12 +166,13 @@ class GuardedExporter:
         if self._copy:
             metrics = copy_metrics(metrics)
         started = clock.monotonic()
-        child = context._for_call(started)
-        data = {"context": child, "metrics": metrics}
+        child = None
         try:
+            child = context._for_call(started)
+            data = {"context": child, "metrics": metrics}
             call = assembly.export.perform(assembly.hooks.export, child, data, self._export_ended_late, points)
-        except BaseException:  # the caller was interrupted while it waited
-            tally.export_interrupted(points, clock.monotonic() - started, abandoned=not self._inline)
+        except BaseException as failure:
+            self._count_unmade(points, clock.monotonic() - started, child, failure)
             raise
         ended = clock.monotonic()
         late = self._inline and child._deadline is not None and ended >= child._deadline
@@ -188,9 +189,7 @@ class GuardedExporter:
             tally.export_abandoned()
         error = self._error_of("export", call, context)
         accepted = points - error.rejected_points if isinstance(error, PartialSuccessError) else 0
-        text = self._reporter.describe(error)
-        tally.export_failed(points, max(accepted, 0), ended - started, text)
-        self._reporter.tell("export", ended - started, points=points, error=text)
+        self._count_failure(points, max(accepted, 0), ended - started, self._reporter.describe(error))
         raise error
 
     def force_flush(self, context: Context) -> None:
@@ -334,6 +333,18 @@ class GuardedExporter:
         self._tally.note_error(text)
         self._reporter.tell(operation, seconds, error=text)
         raise error
+
+    def _count_unmade(self, points: int, seconds: float, child: Context | None, error: BaseException) -> None:
+        """Count an export whose context was done before, or whose caller was interrupted while it waited."""
+        if child is None:
+            self._count_failure(points, 0, seconds, self._reporter.describe(error))
+        else:
+            self._tally.export_interrupted(points, seconds, abandoned=self._assembly.export.left_behind(child))
+
+    def _count_failure(self, points: int, accepted: int, seconds: float, text: str) -> None:
+        """Count an export that raises, and tell of it."""
+        self._tally.export_failed(points, accepted, seconds, text)
+        self._reporter.tell("export", seconds, points=points, error=text)
 
     def _error_of(self, operation: str, call: Call | None, context: Context) -> BaseException:
         """What a call raises that did not go well; None stands for an inline call that returned after its deadline."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InlineLane", "Lane", "LoopLane", "SerialInlineLane", "ThreadLane"]
 
+_INTERRUPTED = 16  # callers that may be interrupted at once before one of their calls is counted wrong
+
 
 class Lane(Protocol):
     """Makes the calls of one operation, one at a time, in the order they came."""
@@ -47,6 +49,10 @@ class Lane(Protocol):
         """Make a call, and wait for it until its context is done; None if it went well. For the arguments see Call."""
         ...
 
+    def left_behind(self, context: Context) -> bool:
+        """Whether the call with this context, whose caller has been interrupted, had begun and runs on without it."""
+        ...
+
     def refuse(self) -> None:
         """From here on make no call that is not certain: withdraw those whose turn has not come, and those to come."""
         ...
@@ -63,6 +69,7 @@ class _OtherThreadLane:
         self.running: Context | None = None
         self.refusing = False
         self._overrun: Call | None = None
+        self._left_behind: deque[Context] = deque(maxlen=_INTERRUPTED)
 
     def perform(
         self,
@@ -80,17 +87,26 @@ class _OtherThreadLane:
         if overrun is not None and not overrun.over:
             call.outcome = Outcome.BUSY
             return call
-        self._submit(call)
-        if self.refusing:  # looked at after handing over: whoever made the lane refuse may have seen no call
-            call.withdraw()
         try:
+            self._submit(call)
+            if self.refusing:  # looked at after handing over: whoever made the lane refuse may have seen no call
+                call.withdraw()
             call.wait()
+        except BaseException:
+            call.give_up()  # Ctrl-C: the caller leaves, so the call may not begin any more
+            if call.outcome is Outcome.ABANDONED:
+                self._left_behind.append(context)
+            raise
         finally:
             if call.outcome is Outcome.ABANDONED:
                 if not call.over:  # else the next one may have been abandoned already
                     self._overrun = call
                 self._abandoned(call)
         return None if call.went_well else call
+
+    def left_behind(self, context: Context) -> bool:
+        """Look for it among the last ones."""
+        return any(one is context for one in list(self._left_behind))
 
     def _submit(self, call: Call) -> None:
         raise NotImplementedError
@@ -179,6 +195,10 @@ class InlineLane:
         call.end(result, raised)
         return call
 
+    def left_behind(self, context: Context) -> bool:  # noqa: ARG002 - nobody leaves a call before its end
+        """No: an interrupted caller has ended the call."""
+        return False
+
     def refuse(self) -> None:
         """Do nothing: no call waits."""
 
@@ -230,6 +250,10 @@ class SerialInlineLane:
         call = Call(function, context, arguments, points=points)
         call.end(result, raised)
         return call
+
+    def left_behind(self, context: Context) -> bool:  # noqa: ARG002 - nobody leaves a call before its end
+        """No: an interrupted caller has ended the call."""
+        return False
 
     def refuse(self) -> None:
         """Withdraw those who wait for their turn."""

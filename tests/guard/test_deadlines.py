@@ -317,3 +317,6 @@ def test_a_call_whose_caller_was_interrupted_does_not_begin_any_more(guarded, co
     first.result(30)
     guard.export(context, metrics)
     assert exporter.calls == ["export", "export"]
+    stats = guard.stats()
+    assert (stats.exports_ok, stats.exports_failed) == (2, 1)
+    assert stats.exports_abandoned == 0  # it never began

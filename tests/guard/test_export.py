@@ -236,6 +236,26 @@ def test_what_was_exported_is_counted(guarded, runner, context, batch):
 
 
 @runners
+@pytest.mark.parametrize("kind", ["deadline", "cancelled"])
+def test_an_export_with_a_dead_context_is_counted_and_told_to_observers(
+    guarded, runner, kind, metrics, observers, recorder
+):
+    exporter = FakeExporter()
+    guard = guarded(exporter, runner=runner, observers=observers)
+    dead = Context.with_timeout(0 if kind == "deadline" else 30)
+    if kind == "cancelled":
+        dead.cancel("not wanted")
+    with pytest.raises((ContextCancelledError, DeadlineExceededError)) as caught:
+        guard.export(dead, metrics)
+    stats = guard.stats()
+    assert exporter.calls == []
+    assert (stats.exports_ok, stats.exports_failed, stats.points_handed_over, stats.points_accepted) == (0, 1, 3, 0)
+    assert stats.last_error == str(caught.value)
+    heard = recorder.await_heard(lambda observation: observation.operation == "export")
+    assert (heard.points, heard.error) == (3, str(caught.value))
+
+
+@runners
 def test_counts_stay_right_when_nobody_asks_for_them(guarded, runner, context, batch):
     guard, two = guarded(FakeExporter(on_export=lambda *_: None), runner=runner), batch(2)
     for _ in range(3000):
