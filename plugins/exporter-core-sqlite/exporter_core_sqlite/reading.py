@@ -89,9 +89,10 @@ class _Batch:
 
     def __init__(self, connection: sqlite3.Connection, between: tuple[Any, ...]) -> None:
         self._points = connection.execute(_POINTS, between).fetchall()
-        self._metrics = _by_id(connection, "metrics")
-        self._scopes = _by_id(connection, "scopes")
-        self._resources = _by_id(connection, "resources")
+        self._metrics = _by_id(connection, "metrics", {row["metric_id"] for row in self._points})
+        metrics = self._metrics.values()
+        self._scopes = _by_id(connection, "scopes", {row["scope_id"] for row in metrics})
+        self._resources = _by_id(connection, "resources", {row["resource_id"] for row in metrics})
         self._histograms = _of_points(connection, "histograms", between)
         self._exponential = _of_points(connection, "exponential_histograms", between)
         self._exemplars: defaultdict[int, list[Exemplar]] = defaultdict(list)
@@ -168,8 +169,9 @@ class _Batch:
         )
 
 
-def _by_id(connection: sqlite3.Connection, table: str) -> dict[int, sqlite3.Row]:
-    return {row["id"]: row for row in connection.execute(f"SELECT * FROM {table}")}  # noqa: S608 - names from this module
+def _by_id(connection: sqlite3.Connection, table: str, ids: set[int]) -> dict[int, sqlite3.Row]:
+    statement = f"SELECT * FROM {table} WHERE id = ?"  # noqa: S608 - names from this module
+    return {row_id: connection.execute(statement, (row_id,)).fetchone() for row_id in ids}
 
 
 def _of_points(connection: sqlite3.Connection, table: str, between: tuple[Any, ...]) -> dict[int, sqlite3.Row]:

@@ -133,3 +133,30 @@ def test_what_someone_else_has_deleted_is_described_again(
     exporter.export(context, data_of([2]))
     assert query("SELECT metric, value FROM samples") == [("metric", 2)]
     assert query("PRAGMA foreign_key_check") == []
+
+
+def test_reading_a_batch_costs_the_same_whatever_other_batches_hold(monkeypatch, path, make_exporter, context, data_of):
+    connect = sqlite3.connect
+    steps = []
+
+    def connect_and_count(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.set_progress_handler(lambda: steps.append(None), 10)
+        return connection
+
+    def steps_of_the_first_batch():
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite3, "connect", connect_and_count)
+            steps.clear()
+            next(read(path))
+            return len(steps)
+
+    exporter = make_exporter()
+    exporter.export(context, data_of([1]))
+    alone = steps_of_the_first_batch()
+    other = data_of([1])
+    metrics = other.resource_metrics[0].scope_metrics[0].metrics
+    for number in range(1_000):
+        metrics.extend(data_of([1], name=f"metric {number}").resource_metrics[0].scope_metrics[0].metrics)
+    exporter.export(context, other)
+    assert steps_of_the_first_batch() <= 2 * alone + 10
