@@ -307,7 +307,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise ExporterError(f"{path}: no such file")
     _refuse_strange_file(path)
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+    connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, isolation_level=None)
     try:
         version = _version(connection)
     except BaseException:
@@ -334,7 +334,7 @@ def _refuse_strange_file(path: Path) -> None:
     if status.st_size == 0:
         return
     # Through SQLite, since closing a descriptor of one's own would drop the locks that SQLite holds in this process.
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
     try:
         if _pragma(connection, "page_count") == 0:
             raise ExporterError(f"{path}: {_HINTS[sqlite3.SQLITE_NOTADB]}")  # too short to be one

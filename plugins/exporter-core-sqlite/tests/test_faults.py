@@ -296,3 +296,10 @@ def test_reading_a_file_that_is_missing_or_strange_says_so(tmp_path):
     (tmp_path / "text").write_text("text")
     with pytest.raises(ExporterError, match="not a SQLite database"):
         list(read(tmp_path / "text"))
+
+
+def test_a_path_that_is_no_unicode_is_a_path(tmp_path, make_exporter, context, data):
+    path = tmp_path / os.fsdecode(b"p\xff?.db")
+    for _ in range(2):
+        make_exporter(path=path).export(context, data)
+    assert len(list(read(path))) == 2
