@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.metrics import Exemplar
-    from opentelemetry.sdk.metrics.export import Metric, MetricsData, ScopeMetrics
+    from opentelemetry.sdk.metrics.export import Buckets, Metric, MetricsData, ScopeMetrics
 
     from exporter_core import Context
     from exporter_core_sqlite.series import RowIds, SeriesIds
@@ -178,10 +178,8 @@ class Batch:
                     integer(point.scale),
                     integer(point.zero_count),
                     integer(point.flags),
-                    integer(point.positive.offset),
-                    _counts(point.positive.bucket_counts),
-                    integer(point.negative.offset),
-                    _counts(point.negative.bucket_counts),
+                    *_side(point.positive),
+                    *_side(point.negative),
                 )
                 self._exponential.append((self._add(point, series, None), *row))
             except UnstorableError as error:
@@ -239,10 +237,14 @@ def _summary(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> _Row:
     return (integer(point.count), *fields, nan_fields)
 
 
-def _counts(counts: Sequence[int]) -> str:
+def _side(buckets: Buckets | None) -> _Row:
+    return (0, "[]") if buckets is None else (integer(buckets.offset), _counts(buckets.bucket_counts))
+
+
+def _counts(counts: Sequence[int] | None) -> str:
     """Bucket counts as a JSON array; integers of any size. Raises UnstorableError."""
     try:
-        plain = list(counts)
+        plain = [] if counts is None else list(counts)
         try:
             return _counts_json(plain)
         except TypeError:
@@ -251,10 +253,11 @@ def _counts(counts: Sequence[int]) -> str:
         raise UnstorableError("the bucket counts are not all numbers") from None
 
 
-def _bounds(bounds: Sequence[object]) -> str:
+def _bounds(bounds: Sequence[object] | None) -> str:
     """Explicit bounds as a JSON array; numbers of any size. Raises UnstorableError."""
     try:
-        return json_of([bound if isinstance(bound, int | float) else number(bound) for bound in bounds])
+        given = () if bounds is None else bounds
+        return json_of([bound if isinstance(bound, int | float) else number(bound) for bound in given])
     except TypeError:
         raise UnstorableError("the bounds are not all numbers") from None
 

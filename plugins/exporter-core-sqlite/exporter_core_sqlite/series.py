@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Sum
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core_sqlite.values import json_of, optional_text, text
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from opentelemetry.sdk.metrics.export import Metric, ResourceMetrics, ScopeMetrics
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.util.types import Attributes
 
 __all__ = ["RowIds"]
@@ -56,13 +58,17 @@ class RowIds:
 
     def resource(self, connection: sqlite3.Connection, metrics: ResourceMetrics) -> int:
         """The id of the resource. Raises UnstorableError."""
-        resource = metrics.resource
-        row = (json_of(resource.attributes or {}), text(resource.schema_url or ""), text(metrics.schema_url or ""))
+        resource: Resource | None = metrics.resource
+        attributes, schema_url = (
+            ({}, "") if resource is None else (resource.attributes or {}, resource.schema_url or "")
+        )
+        row = (json_of(attributes), text(schema_url), text(metrics.schema_url or ""))
         return self._described_id(connection, "resources", ("attributes", "schema_url", "metrics_schema_url"), row)
 
     def scope(self, connection: sqlite3.Connection, metrics: ScopeMetrics) -> int:
         """The id of the instrumentation scope. Raises UnstorableError."""
-        scope = metrics.scope
+        given: InstrumentationScope | None = metrics.scope
+        scope = InstrumentationScope("") if given is None else given
         row = (
             text(scope.name),
             optional_text(scope.version),

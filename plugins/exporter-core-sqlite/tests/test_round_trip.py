@@ -266,3 +266,24 @@ def test_what_stands_for_a_number_is_stored_as_that_number(path, make_exporter, 
     assert second == [HistogramDataPoint({}, 1, 2, odd, 0.5, (odd, 0), (3,), 0.5, odd)]
     assert (third[0].scale, third[0].positive, third[0].max) == (odd, Buckets(3, (odd,)), math.inf)
     assert math.isnan(third[0].min)
+
+
+def test_what_is_none_is_stored_as_nothing(path, make_exporter, context):
+    points = [
+        Gauge([NumberDataPoint(None, None, 1, 1, None)]),
+        Histogram([HistogramDataPoint(None, 1, 2, 3, 4, None, None, 1, 2, None)], AggregationTemporality.DELTA),
+        ExponentialHistogram(
+            [ExponentialHistogramDataPoint(None, 1, 2, 3, 4, 0, 0, None, None, 0, 1, 2, None)],
+            AggregationTemporality.DELTA,
+        ),
+    ]
+    metrics = [Metric("metric", None, None, data) for data in points]
+    make_exporter().export(context, MetricsData([ResourceMetrics(None, [ScopeMetrics(None, metrics, None)], None)]))
+    (batch,) = read(path)
+    (resource,) = batch.resource_metrics
+    (scope,) = resource.scope_metrics
+    assert (resource.resource, scope.scope) == (Resource({}), InstrumentationScope(""))
+    gauge, histogram, exponential = (metric.data.data_points[0] for metric in scope.metrics)
+    assert (gauge.value, gauge.attributes, gauge.exemplars) == (1, {}, [])
+    assert (histogram.bucket_counts, histogram.explicit_bounds) == ((), ())
+    assert exponential.positive == exponential.negative == Buckets(0, ())
