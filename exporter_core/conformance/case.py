@@ -40,6 +40,8 @@ _LOOK_MOST = 0.008
 _HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts
 _LOOKS = 5
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
+_LATE = 0.1  # seconds after which the end of a call is looked into that its context is to have ended
+_CONTROLS, _CONTROLLED = 5, 1.0  # calls at most that it is compared with, and seconds for them; one at least
 _LEAVE = 2.0  # seconds that calls and shutdowns may take when a clause is over
 
 
@@ -372,6 +374,42 @@ class Case:
         gate = " while the gate was shut" if self._is_shut else ""
         self.journal.stamp("note", f"{call.name} still runs")
         raise Failed(expected, f"{call.name} had not ended {self.waited}{gate}")
+
+    def ends_with_context(self, call: Call, expected: str, again: Callable[[Context], Call]) -> None:
+        """Fail unless the call ends, and because its context did.
+
+        One that ends late may have ended by itself: then it does so as late without a deadline or a cancellation. One
+        that a busy machine made late is held up without.
+
+        Args:
+            call: whose deadline passes, or which was cancelled.
+            expected: what is promised.
+            again: starts the same call in the same situation, with another context.
+        """
+        self.ends(call, expected)
+        if self.canary is None and call.lateness > _LATE and self._ends_without(call, again):
+            gate = " while the gate was shut" if self._is_shut else ""
+            without = "when it is not cancelled" if call.was_cancelled else "without a deadline"
+            raise Failed(expected, f"it ended {call.lateness * 1000:.0f} ms later{gate}, as it does {without}")
+
+    def _ends_without(self, call: Call, again: Callable[[Context], Call]) -> bool:
+        """Whether the same call ends by itself about when this one did, every time it is tried.
+
+        An end that came before, as that of one that gives up at once, says that the machine was slow. A short lateness
+        is tried more often: there a slow machine could look the same.
+        """
+        late = call.lateness
+        for _ in range(max(1, min(_CONTROLS, int(_CONTROLLED / late)))):
+            context = self.background()
+            control = again(context)
+            if not control.wait(call.seconds + late / 2):
+                self.observe(f"{control.name} ended by its context: without, it had not after {call.seconds:.1f} s")
+                context.cancel("by the clause")
+                control.wait(_LEAVE)
+                return False
+            if control.seconds < call.seconds - late / 2:
+                return False
+        return True
 
     @property
     def waited(self) -> str:

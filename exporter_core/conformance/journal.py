@@ -90,11 +90,13 @@ class Call:
         self.result: object = None
         self.error: BaseException | None = None
         self._context = context
+        self._cancelled: float | None = None
         self._ended = 0.0
         self._function = function
         self._journal = journal
         self._over = threading.Event()
         journal.stamp("call", name)
+        self._began = monotonic()
         self.thread = threading.Thread(target=self._run, name=f"conformance-{name}", daemon=True)
         self.thread.start()
 
@@ -118,13 +120,36 @@ class Call:
         """Whether it ended with an error because its context did."""
         return self.error is not None and self.due
 
+    def cancel(self) -> None:
+        """Cancel its context."""
+        assert self._context is not None  # noqa: S101 - who cancels a call has handed it a context
+        self._cancelled = monotonic()
+        self._context.cancel("by the clause")
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._cancelled is not None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self._ended - self._began
+
+    @property
+    def lateness(self) -> float:
+        """Seconds from its cancellation or its deadline to its end; 0 if it ended before, or has none."""
+        end = self._cancelled
+        if end is None and self._context is not None:
+            end = self._context.deadline
+        return 0.0 if end is None else max(0.0, self._ended - end)
+
     @property
     def late(self) -> str:
-        """How long after its deadline it ended, in words; empty if it ended before, or has none."""
-        deadline = None if self._context is None else self._context.deadline
-        if deadline is None or self._ended < deadline:
+        """How long after its cancellation or its deadline it ended, in words; empty if it ended before, or has none."""
+        if not self.lateness:
             return ""
-        return f", {(self._ended - deadline) * 1000:.0f} ms after its deadline"
+        return f", {self.lateness * 1000:.0f} ms after its {'cancellation' if self.was_cancelled else 'deadline'}"
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end; whether it has ended."""

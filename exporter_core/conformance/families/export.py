@@ -334,8 +334,13 @@ def retry_after(case: Case) -> None:
 
 
 def _ends_at_its_deadline(case: Case, call: Call, when: str) -> None:
-    case.ends(call, f"export ends at its deadline {when}")
+    case.ends_with_context(call, f"export ends at its deadline {when}", _again(case))
     case.raised(call, when=when)
+
+
+def _again(case: Case) -> Callable[[Context], Call]:
+    """The same export with another context, on a fresh exporter."""
+    return lambda context: case.send(case.exporter(), case.batch(), context)
 
 
 @clause(
@@ -354,8 +359,8 @@ def cancelled_in_flight(case: Case) -> None:
     case.shut()
     call = case.send(exporter, case.batch(), context)
     case.await_entry(call)
-    context.cancel("by the clause")
-    case.ends(call, "export ends when it is cancelled")
+    call.cancel()
+    case.ends_with_context(call, "export ends when it is cancelled", _again(case))
     case.raised(call, when="when it was cancelled, while the gate was shut")
 
 
@@ -377,8 +382,8 @@ def cancelled_in_backoff(case: Case) -> None:
     call = case.send(exporter, case.batch(), context)
     case.await_requests(1, call)
     case.until(lambda: call.over, seconds=_ANSWERED)
-    context.cancel("by the clause")
-    case.ends(call, "export ends when it is cancelled in its back-off")
+    call.cancel()
+    case.ends_with_context(call, "export ends when it is cancelled in its back-off", _again(case))
     case.raised(call, when="when it was cancelled in its back-off")
 
 

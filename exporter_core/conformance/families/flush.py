@@ -15,6 +15,7 @@ from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.journal import Call
     from exporter_core.conformance.scheduled import Round, Step
     from exporter_core.conformance.subject import Driven
     from exporter_core.conformance.tokens import Batch
@@ -103,10 +104,13 @@ def hung(case: Case) -> None:
 
 
 def _flushed(case: Case, exporter: Driven, context: Context, when: str) -> None:
-    flush = case.started("force_flush", lambda: exporter.force_flush(context), context)
+    def begun(context: Context) -> Call:
+        return case.started("force_flush", lambda: exporter.force_flush(context), context)
+
+    flush = begun(context)
     if when == "when it is cancelled":
-        context.cancel("by the clause")
-    case.ends(flush, f"force_flush ends {when}")
+        flush.cancel()
+    case.ends_with_context(flush, f"force_flush ends {when}", begun)
     if case.capabilities.holds:  # the batch that is parked was accepted before, and is not delivered
         case.raised(flush, when=f"{when}, while the gate was shut")
     else:

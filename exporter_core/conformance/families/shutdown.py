@@ -26,8 +26,10 @@ from exporter_core.errors import ExporterShutdownError
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.journal import Call
     from exporter_core.conformance.scheduled import Round
     from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
 
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
 _HELD = 5  # batches: more than a shutdown that drops some might leave alone
@@ -135,19 +137,34 @@ def done_before(case: Case) -> None:
 )
 def hung(case: Case) -> None:
     """Shut down beside an export that stands before the shut gate, with a deadline; another one cancelled."""
-    for how in ("at its deadline", "when it is cancelled") if case.cancellable else ("at its deadline",):
+    _stopped(case, "at its deadline")
+    if case.cancellable:
+        _stopped(case, "when it is cancelled")
+
+
+def _stopped(case: Case, how: str) -> None:
+    parked: list[Call] = []
+
+    def set_free() -> None:
+        if parked:
+            case.open()
+            case.ends(parked.pop(), "the export ends once the gate is open")
+
+    def begun(own: Context | None = None) -> Call:
+        set_free()
         exporter = case.exporter()
         case.shut()
-        parked = case.send(exporter, case.batch())
-        case.await_entry(parked)
-        context = case.short() if how == "at its deadline" else case.background()
-        stopping = case.started("shutdown", lambda e=exporter, c=context: e.shutdown(c), context)  # type: ignore[misc]  # binds
-        if how != "at its deadline":
-            context.cancel("by the clause")
-        case.ends(stopping, f"shutdown ends {how}")
-        case.observe(f"shutdown ended {how}, while the gate was shut{stopping.late}")
-        case.open()
-        case.ends(parked, "the export ends once the gate is open")
+        parked.append(case.send(exporter, case.batch()))
+        case.await_entry(parked[0])
+        context = own or (case.short() if how == "at its deadline" else case.background())
+        return case.started("shutdown", lambda: exporter.shutdown(context), context)
+
+    stopping = begun()
+    if how == "when it is cancelled":
+        stopping.cancel()
+    case.ends_with_context(stopping, f"shutdown ends {how}", begun)
+    case.observe(f"shutdown ended {how}, while the gate was shut{stopping.late}")
+    set_free()
 
 
 @clause(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import time
 from concurrent.futures import Future
@@ -10,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.canaries.export import without_last_points, without_scope_attributes
-from exporter_core.conformance.mutants.waiting import POLL, cancelled, detached, on_cancel
+from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL, cancelled, detached, on_cancel
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.conformance.tokens import metrics_in
 from exporter_core.context import Context
@@ -99,6 +100,21 @@ class DropsDeadline(ReferenceExporter):
             super()._wait(context, wait)
 
 
+class OwnTimeout(ReferenceExporter):
+    """Waits for a response as long as it sees fit, whatever the deadline; a cancellation ends it."""
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "response":
+            own = Context.with_timeout(OWN_SECONDS)
+            handle = on_cancel(context, own)
+            try:
+                wait.block(own)
+            finally:
+                handle.set()
+        else:
+            super()._wait(context, wait)
+
+
 class PerReadTimeout(ReferenceExporter):
     """Has a time-out for each read alone."""
 
@@ -135,6 +151,16 @@ class IgnoresCancel(ReferenceExporter):
     def _wait(self, context: Context, wait: Wait) -> None:
         if wait.kind == "response":
             wait.block(Context(deadline=context.deadline))
+        super()._wait(context, wait)
+
+
+class OwnTimeoutOrDeadline(ReferenceExporter):
+    """Waits for a response as long as it sees fit, to the deadline at most, cancelled or not."""
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "response":
+            deadline = math.inf if context.deadline is None else context.deadline
+            wait.block(Context(deadline=min(deadline, time.monotonic() + OWN_SECONDS)))
         super()._wait(context, wait)
 
 

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.mutants.waiting import POLL, detached, is_calm
+from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL, detached, is_calm
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.errors import ExporterError
 
@@ -36,6 +36,16 @@ class FlushWaits(ReferenceExporter):
         super().force_flush(context)
         with self._turn._lock:
             pass
+
+
+class FlushWaitsAWhile(ReferenceExporter):
+    """Waits in a flush for the running export as long as it sees fit."""
+
+    def force_flush(self, context: Context) -> None:
+        super().force_flush(context)
+        until = time.monotonic() + OWN_SECONDS
+        while self._running is not None and not self._sink.is_closed and time.monotonic() < until:
+            time.sleep(POLL)
 
 
 class FlushSwallows(BufferingExporter):

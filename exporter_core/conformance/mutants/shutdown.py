@@ -7,15 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from exporter_core.conformance.mutants.waiting import POLL
+from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL
 from exporter_core.conformance.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 from exporter_core.conformance.tokens import flatten
+from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterShutdownError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
-
-    from exporter_core.context import Context
 
 
 class DropsBuffer(BufferingExporter):
@@ -58,6 +57,13 @@ class ShutdownJoins(ReferenceExporter):
         while self._running is not None and not self._sink.is_closed:
             time.sleep(POLL)
         super().shutdown(context)
+
+
+class ShutdownJoinsAWhile(ReferenceExporter):
+    """Waits in shutdown for the running export as long as it sees fit."""
+
+    def shutdown(self, context: Context) -> None:
+        super().shutdown(context if context.done else Context.with_timeout(OWN_SECONDS))
 
 
 class StillSends(ReferenceExporter):

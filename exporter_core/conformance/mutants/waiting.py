@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from exporter_core.conformance.memory import MemorySink
     from exporter_core.context import Context
 
-__all__ = ["POLL", "cancelled", "detached", "is_calm", "on_cancel"]
+__all__ = ["OWN_SECONDS", "POLL", "cancelled", "detached", "is_calm", "on_cancel"]
 
 POLL = 0.002
 """Seconds between two looks."""
+OWN_SECONDS = 0.5
+"""A time-out that has nothing to do with any context, under the patience that mutants are waited for with."""
 _NEVER = 60.0  # seconds
 
 
