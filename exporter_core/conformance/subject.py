@@ -1,17 +1,17 @@
 """What is under test: an exporter by name or class, raw or behind the guard, and how its operations are called.
 
-Raw, an ``async def`` operation runs as a task on a loop of the exporter's own, which its context cancels: that is all
-that the contract promises to such an exporter.
+Raw, an ``async def`` operation runs as a task on an event loop, which its context cancels: that is all that the
+contract promises to such an exporter. The call is over when the task is.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import inspect
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent import futures
 from dataclasses import dataclass
 from functools import partial, wraps
 from importlib import import_module
@@ -199,15 +199,61 @@ class Raw:
     def _finish(self, context: Context, result: object) -> object:
         if not isinstance(result, Coroutine):
             return result
-        future = asyncio.run_coroutine_threadsafe(result, prepare())
-        handle = context.on_done(future.cancel)
+        operation = _Operation(result)
+        handle = context.on_done(operation.cancel)
         try:
-            return future.result()
-        except (asyncio.CancelledError, futures.CancelledError):
+            return operation.wait()
+        except asyncio.CancelledError:
             context.raise_if_done()
             raise
         finally:
             handle.unregister()
+
+
+class _Operation:
+    """An ``async def`` operation as a task, which is begun.
+
+    It is over when its task is, and not when that is cancelled: it may go on, or keep its loop from cancelling it.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        self._coroutine = coroutine
+        self._loop = prepare()
+        self._task: asyncio.Task[None] | None = None
+        self._result: object = None
+        self._error: BaseException | None = None
+        self._over = _thread.allocate_lock()  # a real one in a schedule too, which does not see what a loop does
+        self._over.acquire()
+        self._loop.call_soon_threadsafe(self._begin)
+
+    def cancel(self) -> None:
+        """Have the loop cancel the task, as soon as it has taken its first step."""
+        self._loop.call_soon_threadsafe(self._loop.call_soon, self._cancel)
+
+    def wait(self) -> object:
+        """Wait for the end; the result. Raises what the operation raised."""
+        self._over.acquire()
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error  # whose traceback holds this frame
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(lambda _: self._over.release())
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            self._result = await self._coroutine
+        except BaseException as error:  # noqa: BLE001 - it is the caller's; of a task, some would end the event loop
+            self._error = error
 
 
 class _Loop:

@@ -62,6 +62,24 @@ EXPORTERS = """
             except asyncio.CancelledError:
                 await asyncio.sleep(0.15)
                 raise
+
+    class Swallows(AsyncExporter):
+        async def export(self, context, metrics):
+            self._refuse()
+            context.raise_if_done()
+            task = asyncio.ensure_future(self._deliver_async(Context.background(), metrics))
+            while not task.done():
+                try:
+                    await asyncio.shield(task)
+                except asyncio.CancelledError:
+                    pass
+            return task.result()
+
+    class BlocksLoop(AsyncExporter):
+        async def export(self, context, metrics):
+            self._refuse()
+            context.raise_if_done()
+            ReferenceExporter._deliver(self, Context.background(), metrics)
 """
 
 
@@ -117,3 +135,13 @@ def test_a_call_that_gives_up_at_once_passes_however_late_a_busy_machine_makes_i
 
 def test_an_async_call_may_clean_up_when_its_task_is_cancelled(checked) -> None:
     assert verdicts(checked("CleansUp")) == dict.fromkeys(CLAUSES, Verdict.PASS)
+
+
+def test_an_async_call_is_over_when_its_task_is(checked) -> None:
+    clauses = (*DEADLINES, *CANCELLATIONS)
+    for name in ("Swallows", "BlocksLoop"):
+        report = checked(name, *clauses, patience=1)
+        assert verdicts(report) == dict.fromkeys(clauses, Verdict.FAIL), name
+        assert {report.run(clause, "raw").seen.partition(" while")[0] for clause in clauses} == {
+            "export had not ended 1 s later"
+        }

@@ -30,6 +30,7 @@ from exporter_core.conformance.mutants.export import (
     ShutdownReturnsFuture,
     SleepsInBackoff,
     SleepsRetryAfter,
+    SwallowsTaskCancellation,
     WallClock,
 )
 from exporter_core.conformance.mutants.flush import (
@@ -141,6 +142,7 @@ MUTANTS = (
     Mutant("EXP-09", SleepsRetryAfter, "export had not ended"),
     Mutant("EXP-10", IgnoresCancel, "while the gate was shut"),
     Mutant("EXP-10", OwnTimeoutOrDeadline, "while the gate was shut, as it does when it is not cancelled"),
+    Mutant("EXP-10", SwallowsTaskCancellation, "while the gate was shut"),
     Mutant("EXP-11", SleepsInBackoff, "export had not ended"),
     Mutant("EXP-12", WallClock, "while the gate was shut"),
     Mutant("EXP-13", OneAttempt, "it raised ExporterError"),

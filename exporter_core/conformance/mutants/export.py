@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import math
 import threading
@@ -12,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.canaries.export import without_last_points, without_scope_attributes
 from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL, cancelled, detached, on_cancel
-from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
+from exporter_core.conformance.reference import AsyncExporter, BufferingExporter, ReferenceExporter
 from exporter_core.conformance.tokens import metrics_in
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterCoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.memory import Wait
+    from exporter_core.conformance.memory import Response, Wait
+    from exporter_core.conformance.tokens import Point
 
 
 class DropsPoint(ReferenceExporter):
@@ -162,6 +166,20 @@ class OwnTimeoutOrDeadline(ReferenceExporter):
             deadline = math.inf if context.deadline is None else context.deadline
             wait.block(Context(deadline=min(deadline, time.monotonic() + OWN_SECONDS)))
         super()._wait(context, wait)
+
+
+class SwallowsTaskCancellation(AsyncExporter):
+    """Goes on waiting for a response when its task is cancelled, to the deadline."""
+
+    async def _exchange_async(self, context: Context, points: Sequence[Point]) -> Response:
+        own = Context(deadline=context.deadline)
+        exchange = asyncio.ensure_future(super()._exchange_async(own, points))
+        while not exchange.done():
+            try:
+                await asyncio.shield(exchange)
+            except asyncio.CancelledError:
+                pass
+        return exchange.result()
 
 
 class SleepsInBackoff(ReferenceExporter):
