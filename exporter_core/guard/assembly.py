@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError, SetupError
@@ -21,7 +21,7 @@ from exporter_core.guard.verifier import asynchronous_operations, verify
 from exporter_core.masking import Told, exact_text, is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from exporter_core.guard.outcomes import Reporter
 
 __all__ = ["Assembly", "Instance", "assemble"]
+
+# As threading has it, whatever a plugin's subclass says.
+_DAEMON: Final = threading.Thread.__dict__["daemon"]
 
 
 class _PluginError(Exception):
@@ -51,7 +54,7 @@ class Instance:
             self.exporter = factory()
         except SetupError as error:
             raise _PluginError(Told.of(error)) from error
-        self._threads = weakref.WeakSet(_threads_that_hold_up_exit() - before)
+        self._threads = [(weakref.ref(thread), _name_of(thread)) for thread in _threads_that_hold_up_exit(but=before)]
         exporter_class = verify(type(self.exporter))
         self.asynchronous = asynchronous_operations(exporter_class)
         self.hooks: HookRelay = bind(self.exporter)
@@ -60,8 +63,13 @@ class Instance:
         self.aggregations = {kind: _aggregation(self.hooks, kind, exporter_class) for kind in InstrumentKind}
 
     def threads_left(self) -> list[str]:
-        """The names of threads that began while it was built, still run, and hold up the interpreter's exit."""
-        return sorted(thread.name for thread in self._threads if thread.is_alive())
+        """The names of threads that began while it was built, still run, and hold up the interpreter's exit.
+
+        Asks no thread, whose class may be the exporter's own.
+        """
+        alive = threading.enumerate()
+        found = [(thread(), name) for thread, name in self._threads]
+        return sorted(name for thread, name in found if any(thread is one for one in alive))
 
 
 class Assembly:
@@ -181,9 +189,17 @@ def _build(
     return instance
 
 
-def _threads_that_hold_up_exit() -> set[threading.Thread]:
+def _threads_that_hold_up_exit(*, but: Sequence[threading.Thread] = ()) -> list[threading.Thread]:
     """The interpreter waits for these when it exits, for as long as they take."""
-    return {thread for thread in threading.enumerate() if not thread.daemon}
+    known = set(map(id, but))  # not the threads themselves, whose __hash__ would be asked
+    return [one for one in threading.enumerate() if id(one) not in known and not _DAEMON.__get__(one)]
+
+
+def _name_of(thread: threading.Thread) -> str:
+    try:
+        return exact_text(thread.name)
+    except BaseException:  # noqa: BLE001 - a property of the plugin's
+        return "(its name cannot be shown)"
 
 
 def _temporality(hooks: HookRelay, kind: InstrumentKind, exporter_class: type) -> AggregationTemporality:

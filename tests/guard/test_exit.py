@@ -138,3 +138,44 @@ def test_a_thread_that_an_exporter_leaves_behind_is_named_when_it_is_shut_down(c
             "interpreter's exit: left-behind"
         )
     ]
+
+
+@pytest.mark.parametrize("runner", ["thread", "inline"])
+def test_a_thread_that_is_left_behind_is_not_asked_anything(caplog, runner):
+    end, ran_on = threading.Event(), []
+
+    class Acting(threading.Thread):
+        built = False
+
+        def act(self, *_):
+            if self.built and threading.current_thread() is shutting_down:
+                ran_on.append(shutting_down)
+
+        def is_alive(self):
+            self.act()
+            return super().is_alive()
+
+        def __hash__(self):
+            self.act()
+            return super().__hash__()
+
+        @property
+        def name(self):
+            self.act()
+            return "acting"
+
+    class Leaves(FakeExporter):
+        def __init__(self):
+            super().__init__()
+            self.thread = Acting(target=end.wait, args=(60,), daemon=False)
+            self.thread.start()
+
+    shutting_down = threading.current_thread()
+    guard = GuardedExporter(factory=Leaves, name="leaves", runner=runner)
+    Acting.built = True
+    try:
+        guard.shutdown(Context.with_timeout(30))
+    finally:
+        end.set()
+    assert not ran_on
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["acting"]
