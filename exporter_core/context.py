@@ -153,7 +153,7 @@ class Context:
         until = self._clock.monotonic() + _seconds(seconds)
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        stop = self._watch(lambda: _call_soon(loop, woken.set))
+        stop = self._watch(self._from_cancel(lambda: _call_soon(loop, woken.set)))
         try:
             while not self.done:
                 left = until - self._clock.monotonic()
@@ -178,7 +178,7 @@ class Context:
         """
         handle = DoneHandle(callback)
         if not self.done:
-            handle._stop_watching = self._watch(self._from_cancel(handle))
+            handle._stop_watching = self._watch(self._from_cancel(handle._fire))
         if self.done:
             handle._fire()
         elif self._deadline is not None and self._deadline < math.inf:
@@ -279,9 +279,9 @@ class Context:
 
         return stop
 
-    def _from_cancel(self, handle: DoneHandle) -> Callable[[], object]:
+    def _from_cancel(self, callback: Callable[[], None]) -> Callable[[], object]:
         """What calls this callback when a context is cancelled."""
-        return handle._fire
+        return callback
 
     def __repr__(self) -> str:
         remaining = self.remaining()
@@ -293,14 +293,14 @@ class CallContext(Context):
     """What a guard hands to an exporter: the thread that cancels it, for the exporter's callbacks, is a timer thread.
 
     Whoever cancels a call, or shuts the exporter down, is neither held up nor interrupted by what the exporter's
-    callbacks do.
+    callbacks do, nor by an event loop of the exporter's on which it sleeps.
     """
 
     __slots__ = ()
 
-    def _from_cancel(self, handle: DoneHandle) -> Callable[[], object]:
+    def _from_cancel(self, callback: Callable[[], None]) -> Callable[[], object]:
         MONOTONIC.prepare()
-        return lambda: MONOTONIC.call_soon(handle._fire)
+        return lambda: MONOTONIC.call_soon(callback)
 
 
 class DoneHandle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -342,6 +343,40 @@ def test_whoever_ends_a_call_runs_none_of_the_exporters_callbacks(guarded, gate,
             guard.shutdown(Context.with_timeout(0))
     until(lambda: ran_on)
     assert ran_on[0] is not threading.current_thread()
+    with pytest.raises(ContextCancelledError if ending == "cancel" else ExporterShutdownError):
+        exporting.result(30)
+
+
+@pytest.mark.parametrize("ending", ["cancel", "shutdown"])
+def test_whoever_ends_a_call_does_not_wake_the_exporters_own_event_loop(
+    guarded, gate, metrics, in_thread, ending, until
+):
+    woken_on, asleep = [], threading.Event()
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, callback, *args, **more):
+            woken_on.append(threading.current_thread())
+            return super().call_soon_threadsafe(callback, *args, **more)
+
+    async def sleep(context):
+        asyncio.get_running_loop().call_soon(asleep.set)
+        await context.child().sleep(3600)
+
+    def export(context, metrics):
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(sleep(context))
+        gate.hold()
+
+    guard, call = guarded(FakeExporter(on_export=export)), Context.background()
+    exporting = in_thread(guard.export, call, metrics)
+    assert asleep.wait(30)
+    if ending == "cancel":
+        call.cancel()
+    else:
+        with pytest.raises(DeadlineExceededError):
+            guard.shutdown(Context.with_timeout(0))
+    until(lambda: woken_on)
+    assert woken_on[0] is not threading.current_thread()
     with pytest.raises(ContextCancelledError if ending == "cancel" else ExporterShutdownError):
         exporting.result(30)
 
