@@ -11,12 +11,15 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["keep_untouched", "register"]
+__all__ = ["keep_untouched", "process", "register"]
 
 
 class _ForkAware(Protocol):
     def _renew_after_fork(self) -> None: ...
 
+
+process = object()
+"""Another one in each process: who calls code that may fork asks afterwards whether it still is this one."""
 
 _living: weakref.WeakSet[_ForkAware] = weakref.WeakSet()
 _inherited: list[object] = []
@@ -33,6 +36,8 @@ def keep_untouched(*inherited: object) -> None:
 
 
 def _after_fork_in_child() -> None:
+    global process  # noqa: PLW0603 - what says that this is another process
+    process = object()
     for guard in list(_living):
         guard._renew_after_fork()
 

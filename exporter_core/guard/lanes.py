@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from exporter_core.clock import Signal
 from exporter_core.errors import ContextCancelledError
+from exporter_core.guard import forking
 from exporter_core.guard.calls import Call, Outcome
 from exporter_core.guard.surroundings import context_inside, enter_for_good
 
@@ -152,6 +153,7 @@ class ThreadLane(_OtherThreadLane):
 
 def _work(queue: SimpleQueue[tuple[ThreadLane, Call] | None], owner: object) -> None:
     enter_for_good(owner)
+    process = forking.process
     while (item := queue.get()) is not None:
         lane, call = item
         lane.running = call.context
@@ -160,6 +162,8 @@ def _work(queue: SimpleQueue[tuple[ThreadLane, Call] | None], owner: object) -> 
             call.run()
         lane.running = None
         del item, lane, call  # nothing may be kept alive by a thread that waits
+        if forking.process is not process:
+            return  # the call forked and has returned in the child, too, where the queue is the parent's to work on
 
 
 class InlineLane:
@@ -360,9 +364,17 @@ class LoopLane(_OtherThreadLane):
 
 
 async def _outcome(call: Call) -> tuple[object, BaseException | None]:
-    """The result or the error; raises nothing, since a KeyboardInterrupt that leaves a task ends its event loop."""
+    """The result or the error; raises nothing, since a KeyboardInterrupt that leaves a task ends its event loop.
+
+    That is done on purpose where the call forked and has returned in the child, too: the loop is the parent's.
+    """
+    process = forking.process
+    outcome: tuple[object, BaseException | None]
     try:
         result = call.make()
-        return (await result if inspect.isawaitable(result) else result), None
+        outcome = (await result if inspect.isawaitable(result) else result), None
     except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
-        return None, error
+        outcome = None, error
+    if forking.process is not process:
+        raise SystemExit
+    return outcome

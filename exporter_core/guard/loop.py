@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from exporter_core._log import log
 from exporter_core.clock import Signal
+from exporter_core.guard import forking
 from exporter_core.guard.surroundings import context_inside, enter_for_good
 
 if TYPE_CHECKING:
@@ -70,13 +71,17 @@ _GRACE_SECONDS = 1.0
 
 def _run(loop: asyncio.AbstractEventLoop, closing: Signal, owner: object) -> None:
     enter_for_good(owner)
+    process = forking.process
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(_report)
     while not closing.is_set():  # whoever else stops the loop, it goes on
         try:
             loop.run_forever()
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt or SystemExit of a task that the exporter made
-            _report(loop, {"message": "a task would have ended the loop", "exception": error})
+            if forking.process is process:
+                _report(loop, {"message": "a task would have ended the loop", "exception": error})
+        if forking.process is not process:
+            return  # a call forked; closing the loop in the child would take from the parent's what it polls
     try:
         loop.run_until_complete(_wind_up())
     except BaseException as error:  # noqa: BLE001 - as above; the loop is closed all the same
@@ -183,9 +188,12 @@ class _DaemonExecutor(ThreadPoolExecutor):
 
     def _work(self) -> None:
         enter_for_good(self._owner)
+        process = forking.process
         while (job := self._jobs.get()) is not None:
             job()
             del job
+            if forking.process is not process:
+                return  # the job forked and has returned in the child, too, where the others are the parent's
             with self._mutex:
                 if self._jobs.empty():
                     self._idle += 1

@@ -395,3 +395,57 @@ guard.shutdown(context())
         runner,
     )
     assert printed.splitlines() == ["child exports 1", "7"]
+
+
+FORKS_INSIDE = """
+from exporter_core.clock import MonotonicClock
+
+queued = threading.Event()
+A, B = MetricsData([]), MetricsData([])
+
+class Telling(MonotonicClock):
+    def wait(self, signal, timeout):
+        queued.set()  # who waits has handed its call over
+        super().wait(signal, timeout)
+
+class Forking(FakeExporter):
+    def work(self, metrics):
+        if os.getpid() != PARENT:
+            print("the child exports", flush=True)
+            os._exit(1)
+        if metrics is A:
+            entered.set()
+            assert queued.wait(30)
+            if child := os.fork():
+                print("the child ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        self.exported.append(metrics)
+
+    def export(self, context, metrics):
+        self.work(metrics)
+
+class AsyncForking(Forking):
+    async def export(self, context, metrics):
+        self.work(metrics)
+
+class ExecutorForking(Forking):
+    async def export(self, context, metrics):
+        await asyncio.to_thread(self.work, metrics)
+
+def run(factory):
+    guard = GuardedExporter(factory=factory, name="forks")
+    first = threading.Thread(target=guard.export, args=(context(), A))
+    first.start()
+    assert entered.wait(30)
+    second = threading.Thread(target=guard.export, args=(Context(clock=Telling()), B))
+    second.start()
+    first.join()
+    second.join()
+    guard.shutdown(context())
+    print(guard.stats().exports_ok)
+"""
+
+
+@pytest.mark.parametrize("factory", ["Forking", "AsyncForking", "ExecutorForking"])
+def test_a_call_that_forks_and_returns_in_the_child_too_makes_no_other_call_there(run_python, factory):
+    printed = run_python(f"import asyncio\n{PROGRAM}{FORKS_INSIDE}\nrun({factory})", "thread")
+    assert printed.splitlines() == ["the child ended with 0", "2"]
