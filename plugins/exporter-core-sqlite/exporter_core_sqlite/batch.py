@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Buckets, Metric, MetricsData, ScopeMetrics
 
     from exporter_core import Context
-    from exporter_core_sqlite.series import RowIds, SeriesIds
+    from exporter_core_sqlite.series import Described, RowIds, SeriesIds
 
 __all__ = ["Batch"]
 
@@ -93,13 +93,13 @@ class Batch:
         """Insert everything; returns the id of the batch, None if no point was stored."""
         for resource_metrics in metrics.resource_metrics:
             try:
-                resource_id = self._ids.resource(self._connection, resource_metrics)
+                resource = self._ids.resource(resource_metrics)
             except UnstorableError as error:
                 for scope_metrics in resource_metrics.scope_metrics:
                     self._reject_all(scope_metrics.metrics, f"the resource: {error}")
                 continue
             for scope_metrics in resource_metrics.scope_metrics:
-                self._write_scope(resource_id, scope_metrics)
+                self._write_scope(resource, scope_metrics)
         self._insert()
         if not self.stored:
             return None
@@ -109,9 +109,9 @@ class Batch:
         )
         return cursor.lastrowid
 
-    def _write_scope(self, resource_id: int, scope_metrics: ScopeMetrics) -> None:
+    def _write_scope(self, resource: Described, scope_metrics: ScopeMetrics) -> None:
         try:
-            scope_id = self._ids.scope(self._connection, scope_metrics)
+            scope = self._ids.scope(scope_metrics)
         except UnstorableError as error:
             self._reject_all(scope_metrics.metrics, f"the instrumentation scope: {error}")
             return
@@ -123,23 +123,23 @@ class Batch:
             if not metric.data.data_points:
                 continue
             try:
-                metric_id = self._ids.metric(self._connection, resource_id, scope_id, metric, kind)
+                described = self._ids.metric(resource, scope, metric, kind)
             except UnstorableError as error:
                 self._reject_all([metric], str(error))
                 continue
-            self._write_metric(metric, metric_id)
+            self._write_metric(metric, described)
 
-    def _write_metric(self, metric: Metric, metric_id: int) -> None:
+    def _write_metric(self, metric: Metric, described: Described) -> None:
         data = metric.data
         if isinstance(data, Gauge | Sum):
-            self._write_numbers(metric.name, metric_id, data.data_points)
+            self._write_numbers(metric.name, described, data.data_points)
         elif isinstance(data, Histogram):
-            self._write_histograms(metric.name, metric_id, data.data_points)
+            self._write_histograms(metric.name, described, data.data_points)
         else:
-            self._write_exponential(metric.name, metric_id, data.data_points)
+            self._write_exponential(metric.name, described, data.data_points)
 
-    def _write_numbers(self, name: str, metric_id: int, points: Sequence[NumberDataPoint]) -> None:
-        series = self._ids.series_of(self._connection, metric_id, None)
+    def _write_numbers(self, name: str, described: Described, points: Sequence[NumberDataPoint]) -> None:
+        series = self._ids.series_of(self._connection, described, None)
         for position, point in enumerate(points):
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()
@@ -151,7 +151,7 @@ class Batch:
             except UnstorableError as error:
                 self._reject(1, name, error)
 
-    def _write_histograms(self, name: str, metric_id: int, points: Sequence[HistogramDataPoint]) -> None:
+    def _write_histograms(self, name: str, described: Described, points: Sequence[HistogramDataPoint]) -> None:
         series: SeriesIds | None = None
         bounds: Sequence[float] | None = None
         for position, point in enumerate(points):
@@ -160,15 +160,17 @@ class Batch:
             try:
                 # The SDK gives all points of a metric the same bounds object.
                 if series is None or point.explicit_bounds is not bounds:
-                    series = self._ids.series_of(self._connection, metric_id, _bounds(point.explicit_bounds))
+                    series = self._ids.series_of(self._connection, described, _bounds(point.explicit_bounds))
                     bounds = point.explicit_bounds
                 row = (*_summary(point), _counts(point.bucket_counts))
                 self._histograms.append((self._add(point, series, None), *row))
             except UnstorableError as error:
                 self._reject(1, name, error)
 
-    def _write_exponential(self, name: str, metric_id: int, points: Sequence[ExponentialHistogramDataPoint]) -> None:
-        series = self._ids.series_of(self._connection, metric_id, None)
+    def _write_exponential(
+        self, name: str, described: Described, points: Sequence[ExponentialHistogramDataPoint]
+    ) -> None:
+        series = self._ids.series_of(self._connection, described, None)
         for position, point in enumerate(points):
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()

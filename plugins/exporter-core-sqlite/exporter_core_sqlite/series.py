@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Sum
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.util.types import Attributes
 
-__all__ = ["RowIds"]
+__all__ = ["Described", "RowIds"]
 
-_REMEMBERED_AT_MOST: Final = 200_000  # series; some 100 MB at the worst
+Described: TypeAlias = tuple[object, ...]
+"""A row that describes points: the name of its table and its values, where a row that it refers to is one of these.
+
+It is stored with the first point that it describes, as a metric may have none that can be stored.
+"""
+
+_COLUMNS = {
+    "resources": ("attributes", "schema_url", "metrics_schema_url"),
+    "scopes": ("name", "version", "schema_url", "attributes", "metrics_schema_url"),
+    "metrics": ("name", "resource_id", "scope_id", "type", "unit", "description", "temporality", "is_monotonic"),
+}
+
+_REMEMBERED_AT_MOST: Final = 200_000  # series and what describes them; some 100 MB at the worst
 
 # Of these types, a value and its type say everything; the hash of a pair of them is a fifth of the cost of their JSON.
 # Floats are not among them, since 0.0 == -0.0.
@@ -39,14 +51,15 @@ class RowIds:
     """
 
     def __init__(self) -> None:
-        self._described: dict[tuple[object, ...], int] = {}
-        self._series: dict[tuple[int, str | None], SeriesIds] = {}
+        self._described: dict[Described, int] = {}
+        self._series: dict[tuple[Described, str | None], SeriesIds] = {}
         self._valid_for: tuple[sqlite3.Connection, int] | None = None
 
     def synchronise(self, connection: sqlite3.Connection) -> None:
         """Forget everything if the database was opened again or anyone deleted such rows since the last transaction."""
         valid_for = (connection, connection.execute("SELECT series_generation FROM state").fetchone()[0])
-        if valid_for != self._valid_for or sum(map(len, self._series.values())) > _REMEMBERED_AT_MOST:
+        remembered = len(self._described) + len(self._series) + sum(map(len, self._series.values()))
+        if valid_for != self._valid_for or remembered > _REMEMBERED_AT_MOST:
             self.forget()
         self._valid_for = valid_for
 
@@ -56,70 +69,71 @@ class RowIds:
         self._series.clear()
         self._valid_for = None
 
-    def resource(self, connection: sqlite3.Connection, metrics: ResourceMetrics) -> int:
-        """The id of the resource. Raises UnstorableError."""
+    @staticmethod
+    def resource(metrics: ResourceMetrics) -> Described:
+        """The row of the resource. Raises UnstorableError."""
         resource: Resource | None = metrics.resource
         attributes, schema_url = (
             ({}, "") if resource is None else (resource.attributes or {}, resource.schema_url or "")
         )
-        row = (json_of(attributes), text(schema_url), text(metrics.schema_url or ""))
-        return self._described_id(connection, "resources", ("attributes", "schema_url", "metrics_schema_url"), row)
+        return ("resources", json_of(attributes), text(schema_url), text(metrics.schema_url or ""))
 
-    def scope(self, connection: sqlite3.Connection, metrics: ScopeMetrics) -> int:
-        """The id of the instrumentation scope. Raises UnstorableError."""
+    @staticmethod
+    def scope(metrics: ScopeMetrics) -> Described:
+        """The row of the instrumentation scope. Raises UnstorableError."""
         given: InstrumentationScope | None = metrics.scope
         scope = InstrumentationScope("") if given is None else given
-        row = (
+        return (
+            "scopes",
             text(scope.name),
             optional_text(scope.version),
             text(scope.schema_url or ""),
             json_of(scope.attributes or {}),
             text(metrics.schema_url or ""),
         )
-        columns = ("name", "version", "schema_url", "attributes", "metrics_schema_url")
-        return self._described_id(connection, "scopes", columns, row)
 
-    def metric(self, connection: sqlite3.Connection, resource_id: int, scope_id: int, metric: Metric, kind: str) -> int:
-        """The id of the metric of type ``kind``. Raises UnstorableError."""
+    @staticmethod
+    def metric(resource: Described, scope: Described, metric: Metric, kind: str) -> Described:
+        """The row of the metric of type ``kind``. Raises UnstorableError."""
         data = metric.data
-        row = (
+        return (
+            "metrics",
             text(metric.name),
-            resource_id,
-            scope_id,
+            resource,
+            scope,
             kind,
             optional_text(metric.unit),
             optional_text(metric.description),
             None if isinstance(data, Gauge) else _TEMPORALITY[data.aggregation_temporality],
             int(data.is_monotonic) if isinstance(data, Sum) else None,
         )
-        columns = ("name", "resource_id", "scope_id", "type", "unit", "description", "temporality", "is_monotonic")
-        return self._described_id(connection, "metrics", columns, row)
 
-    def series_of(self, connection: sqlite3.Connection, metric_id: int, bounds: str | None) -> SeriesIds:
+    def series_of(self, connection: sqlite3.Connection, metric: Described, bounds: str | None) -> SeriesIds:
         """The ids of the metric's series that have these explicit bounds, for the rest of the transaction."""
-        known = self._series.get((metric_id, bounds))
+        known = self._series.get((metric, bounds))
         if known is None:
-            known = self._series[metric_id, bounds] = SeriesIds(connection, metric_id, bounds)
+            known = self._series[metric, bounds] = SeriesIds(self, connection, metric, bounds)
         return known
 
-    def _described_id(
-        self, connection: sqlite3.Connection, table: str, columns: tuple[str, ...], row: tuple[object, ...]
-    ) -> int:
-        key = (table, *row)
-        found = self._described.get(key)
+    def id_of(self, connection: sqlite3.Connection, described: Described) -> int:
+        """The id of this row, and of those that it refers to."""
+        found = self._described.get(described)
         if found is None:
-            found = self._described[key] = _row_id(connection, table, columns, row)
+            table, *values = described
+            row = tuple(self.id_of(connection, value) if isinstance(value, tuple) else value for value in values)
+            found = self._described[described] = _row_id(connection, str(table), _COLUMNS[str(table)], row)
         return found
 
 
 class SeriesIds:
     """The ids of the series of one metric with the same explicit bounds."""
 
-    __slots__ = ("_bounds", "_connection", "_known", "_metric_id")
+    __slots__ = ("_bounds", "_connection", "_ids", "_known", "_metric")
 
-    def __init__(self, connection: sqlite3.Connection, metric_id: int, bounds: str | None) -> None:
+    def __init__(self, ids: RowIds, connection: sqlite3.Connection, metric: Described, bounds: str | None) -> None:
+        self._ids = ids
         self._connection = connection
-        self._metric_id = metric_id
+        self._metric = metric
         self._bounds = bounds
         self._known: dict[Hashable, int] = {}
 
@@ -136,7 +150,8 @@ class SeriesIds:
             key = (*attributes, *values, *types) if _PLAIN_TYPES.issuperset(types) else json_of(attributes)
         found = self._known.get(key)
         if found is None:
-            row = (self._metric_id, json_of(attributes or {}), self._bounds)
+            as_json = json_of(attributes or {})
+            row = (self._ids.id_of(self._connection, self._metric), as_json, self._bounds)
             found = _row_id(self._connection, "series", ("metric_id", "attributes", "explicit_bounds"), row)
             self._known[key] = found
         return found

@@ -303,3 +303,19 @@ def test_a_path_that_is_no_unicode_is_a_path(tmp_path, make_exporter, context, d
     for _ in range(2):
         make_exporter(path=path).export(context, data)
     assert len(list(read(path))) == 2
+
+
+def test_what_describes_no_stored_point_is_neither_stored_nor_remembered_for_ever(
+    monkeypatch, make_exporter, context, data_of, query
+):
+    monkeypatch.setattr("exporter_core_sqlite.series._REMEMBERED_AT_MOST", 10)
+    exporter = make_exporter()
+    for number in range(30):
+        data = data_of([2**70], name=f"rejected {number}")
+        metrics = data.resource_metrics[0].scope_metrics[0].metrics
+        metrics += data_of([1], name="stored").resource_metrics[0].scope_metrics[0].metrics
+        with pytest.raises(PartialSuccessError, match="1 of 2 points"):
+            exporter.export(context, data)
+    assert query("SELECT name FROM metrics") == [("stored",)]
+    assert query("SELECT count(*) FROM samples") == [(30,)]
+    assert len(exporter._ids._series) < 15
