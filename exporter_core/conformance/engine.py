@@ -7,6 +7,7 @@ clause that it was in has failed. The subject is never imported here.
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -99,6 +100,7 @@ def check(
     report = Report(target, tuple(modes), settings or Settings(), chosen, options=shown, sink=sink)
     task = {
         "target": target,
+        "path": [str(one) for one in sys.path],
         "readers": False,
         "options": options,
         "harness": harness,

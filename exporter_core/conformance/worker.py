@@ -88,6 +88,7 @@ def _of_exporter(task: dict[str, Any], tell: Callable[..., None]) -> tuple[dict[
     from exporter_core.conformance.telling import Telling  # noqa: PLC0415 - as above
     from exporter_core.masking import masker_for  # noqa: PLC0415 - as above
 
+    sys.path += [one for one in task.get("path", ()) if one not in sys.path]  # pytest's has the folders of tests
     known = {one.id: one for one in clauses()}
     subject, settings = Telling.of(_subject(task), lambda secrets: tell(secrets=secrets)), Settings(**task["settings"])
     if task["mode"] == "raw":

@@ -45,13 +45,25 @@ SUITE = """
 def run_suite(tmp_path: Path):
     """Runs pytest on the suite of an exporter whose second shutdown returns; its exit code and what it said."""
 
-    def run(*arguments: str) -> tuple[int, str]:
-        (tmp_path / "mine_exporter.py").write_text(textwrap.dedent(EXPORTER))
-        (tmp_path / "test_mine.py").write_text(textwrap.dedent(SUITE))
+    def run(*arguments: str, folder: str = ".") -> tuple[int, str]:
+        project = tmp_path / folder
+        project.mkdir(exist_ok=True)
+        (project / "mine_exporter.py").write_text(textwrap.dedent(EXPORTER))
+        (project / "test_mine.py").write_text(textwrap.dedent(SUITE))
         (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", *arguments, "test_mine.py"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-p",
+                "no:cacheprovider",
+                "-q",
+                "-rA",
+                *arguments,
+                f"{folder}/test_mine.py",
+            ],
             cwd=tmp_path,
             env={**kept, "PYTHONPATH": str(tmp_path), "COLUMNS": "100", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             capture_output=True,
@@ -88,6 +100,11 @@ def test_each_clause_is_an_item_that_says_what_was_seen_unless_that_is_accepted(
     assert "  accepted   UNOBSERVABLE: nobody looked" in said
     assert "Traceback" not in said
     assert len(set((tmp_path / "workers").read_text().split())) == 1
+
+
+def test_an_exporter_beside_its_test_is_imported_from_wherever_pytest_was_started(run_suite) -> None:
+    _, said = run_suite("-k", "TestAccepted and SHD-07", folder="project")
+    assert "1 passed" in said
 
 
 def test_processes_of_xdist_share_one_check(run_suite, tmp_path: Path) -> None:
