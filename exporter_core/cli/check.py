@@ -58,6 +58,9 @@ def check(
             help="Options of the exporter in JSON or YAML, or a file with them; they go before those of its harness.",
         ),
     ] = None,
+    harness: Annotated[
+        str | None, typer.Option(metavar="module:Class", help="Observe the exporter through this harness, not its own.")
+    ] = None,
     sink: Annotated[
         str | None,
         typer.Option(
@@ -94,12 +97,14 @@ def check(
     check_writable(file)
     check_form(form)
     if readers:
-        if target is not None or config is not None or sink is not None or raw or guarded:
+        if any(one is not None for one in (target, config, harness, sink)) or raw or guarded:
             raise SetupError("--readers: there is no exporter to name, point at anything or guard")
         report = _checked_readers(clause or [])
     else:
         if target is None:
             raise SetupError("which exporter? give a name (exporter-core list shows them) or module:Class")
+        if harness is not None and sink is not None:
+            raise SetupError("--harness and --sink: choose one")
         both = raw == guarded
         report = _checked(
             target,
@@ -107,6 +112,7 @@ def check(
             [*(["raw"] if raw or both else []), *(["guarded"] if guarded or both else [])],
             seed,
             options=None if config is None else options_of(config),
+            harness=harness,
             sink=sink,
             allow_real_backend=allow_real_backend,
         )

@@ -47,6 +47,8 @@ class Report:
     """By clause and mode; not every one if the check was stopped."""
     options: Mapping[str, Any] | None = None
     """The exporter's options, secrets masked."""
+    harness: str | None = None
+    """``module:Class`` of the harness that was named."""
     sink: str | None = None
     """The sink that the options point at."""
     readers: bool = False
@@ -97,7 +99,7 @@ def check(
     if not chosen:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --list shows them all")
     shown = in_texts(options, masker_for(options))  # until a worker knows which option is a secret
-    report = Report(target, tuple(modes), settings or Settings(), chosen, options=shown, sink=sink)
+    report = Report(target, tuple(modes), settings or Settings(), chosen, options=shown, harness=harness, sink=sink)
     task = {
         "target": target,
         "path": [str(one) for one in sys.path],

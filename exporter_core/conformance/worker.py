@@ -141,8 +141,13 @@ def _subject(task: dict[str, Any]) -> Subject:  # Any: JSON
 def _imported(value: str) -> Any:  # Any: what the text names
     from importlib import import_module  # noqa: PLC0415 - only for a harness that is named
 
+    from exporter_core.errors import SetupError  # noqa: PLC0415 - as above
+
     module, _, name = value.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except Exception as error:
+        raise SetupError(f"the harness cannot be imported from {value!r}: {type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ def test_what_nothing_shows_is_partial(capsys: pytest.CaptureFixture[str]) -> No
         ([REFERENCE, "--config", "[]"], "--config: expected a mapping in JSON or YAML, not list"),
         ([REFERENCE, "--json", "--format", "junit"], "--json and --format junit: choose one"),
         (["--list", "--format", "junit"], "--format junit: reports only"),
+        ([REFERENCE, "--harness", "no_such_module:Harness"], "cannot be imported"),
+        ([REFERENCE, "--harness", "a:Harness", "--sink", "tcp"], "--harness and --sink: choose one"),
         ([REFERENCE, "-o", "no/such/folder"], "no/such/folder: cannot be written: the folder no/such does not exist"),
         ([REFERENCE, "-o", "."], ".: is a directory; name a file"),
         (["--explain", "EXP-99"], "no clause matches EXP-99"),
@@ -112,3 +114,10 @@ def test_options_stand_in_the_command_that_reproduces_without_their_secrets(caps
     out = capsys.readouterr().out
     assert "t0p-s3cret" not in out
     assert json.loads(out)["clauses"][0]["results"]["raw"]["reproduce"].endswith("""--config '{"token": "***"}'""")
+
+
+def test_a_harness_that_was_named_stands_in_the_command_that_reproduces(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--harness", "exporter_core.conformance.memory:MemoryHarness"]
+    assert main(["check", REFERENCE, "--raw", "--clause", "SHD-07", *words, "--json"]) == 0
+    reproduce = json.loads(capsys.readouterr().out)["clauses"][0]["results"]["raw"]["reproduce"]
+    assert reproduce.endswith(" ".join(words))

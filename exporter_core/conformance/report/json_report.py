@@ -86,6 +86,8 @@ def reproduce(report: Report, clause: str, mode: str) -> str:
     run = report.runs.get((clause, mode))
     seed = report.settings.seed if run is None or run.seed is None else run.seed
     words = ["exporter-core", "check", report.target, "--clause", clause, f"--{mode}", "--seed", seed]
+    if report.harness:
+        words += ["--harness", report.harness]
     if report.sink:
         words += ["--sink", report.sink]
     if report.options:
