@@ -52,8 +52,11 @@ class LocksAnswers(ReferenceExporter):
     """Answers in the turn of its exports."""
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
-        with self._turn._lock:
+        self._turn._lock.acquire()
+        try:
             return super().temporality(instrument_kind)
+        finally:
+            self._turn.give_back()
 
 
 class FlipsOptions(ReferenceExporter):
