@@ -92,6 +92,7 @@ class GuardedExporter:
     _building: threading.Lock
     _tally: Tally
     _closed: Latch
+    _release: _Release | None  # of the first shutdown
 
     def __init__(
         self,
@@ -215,42 +216,30 @@ class GuardedExporter:
             ExporterError: the exporter's shutdown failed; it counts as shut down.
         """
         self._refuse_reentry("shutdown")
-        with self._mutex:
-            before = self._state
-            if before is GuardState.ACTIVE:
-                self._state = GuardState.SHUTTING_DOWN
-            elif before is GuardState.FORKED:
-                self._state = GuardState.SHUT_DOWN  # this child never used the exporter: there is nothing to release
-                self._closed.open()
-                return
-        if before is not GuardState.ACTIVE:
-            if before is GuardState.SHUTTING_DOWN and not self._closed.wait(context):
-                context.raise_if_done()
-            raise self._reporter.shut_down("shutdown")
+        # Whoever is interrupted (Ctrl-C), at whatever point, knows by this whether the shutdown is theirs to end.
+        release = _Release()
         try:
-            try:
+            before = self._begin_shutdown(release)
+            if before is GuardState.ACTIVE:
                 self._end_exports(context)
-            except BaseException as interrupt:  # Ctrl-C while it waits: the exporter is to release all the same
-                hurried = context.child()
-                hurried.cancel(interrupt)
-                try:
-                    self._perform("shutdown", hurried)
-                except ExporterCoreError:
-                    pass  # it was the one interrupted call; the host has something better to raise
-                raise
-            self._perform("shutdown", context)
+                self._perform("shutdown", context, release.bound_to(self._assembly))
+            elif before is GuardState.FORKED:  # this child never used the exporter: there is nothing to release
+                self._closed.open()
+            else:
+                self._refuse_another_shutdown(before, context)
+        except BaseException as error:
+            if self._release is release and not (release.called or isinstance(error, ExporterCoreError)):
+                self._release_at_once(release, context, error)
+            raise
         finally:
-            self._state = GuardState.SHUT_DOWN
-            self._finalizer.detach()
-            self._assembly.close()
-            self._closed.open()
-            if left := self._assembly.instance.threads_left():
-                _logger.warning(
-                    "%s is shut down, and threads that began while it was built still run; they hold up the "
-                    "interpreter's exit: %s",
-                    self._title,
-                    ", ".join(left),
-                )
+            if self._release is release:
+                self._state = GuardState.SHUT_DOWN
+                try:
+                    self._finalizer.detach()
+                    self._assembly.close()
+                finally:
+                    self._closed.open()
+                self._tell_of_threads_left()
 
     # --- beside the contract -------------------------------------------------------------------------------------
 
@@ -313,12 +302,52 @@ class GuardedExporter:
                 ExporterReentrancyError, operation, "called from inside one of the exporter's own operations"
             )
 
-    def _perform(self, operation: Literal["force_flush", "shutdown"], context: Context) -> None:
+    def _begin_shutdown(self, release: _Release) -> GuardState:
+        """Refuse new exports, if this is the first shutdown; the state before."""
+        with self._mutex:  # nothing is called meanwhile, so nobody is interrupted
+            before = self._state
+            if before is GuardState.ACTIVE:
+                self._state = GuardState.SHUTTING_DOWN
+                self._release = release
+            elif before is GuardState.FORKED:
+                self._state = GuardState.SHUT_DOWN
+        return before
+
+    def _refuse_another_shutdown(self, before: GuardState, context: Context) -> None:
+        """Wait for the first shutdown, if it still runs, and raise."""
+        if before is GuardState.SHUTTING_DOWN and not self._closed.wait(context):
+            context.raise_if_done()
+        raise self._reporter.shut_down("shutdown")
+
+    def _release_at_once(self, release: _Release, context: Context, interrupt: BaseException) -> None:
+        """Have the exporter release though whoever shuts it down was interrupted, and does not wait."""
+        hurried = context.child()
+        hurried.cancel(interrupt)
+        try:
+            self._perform("shutdown", hurried, release.bound_to(self._assembly))
+        except ExporterCoreError:
+            pass  # it was the one interrupted call; the host has something better to raise
+
+    def _tell_of_threads_left(self) -> None:
+        if left := self._assembly.instance.threads_left():
+            _logger.warning(
+                "%s is shut down, and threads that began while it was built still run; they hold up the "
+                "interpreter's exit: %s",
+                self._title,
+                ", ".join(left),
+            )
+
+    def _perform(
+        self,
+        operation: Literal["force_flush", "shutdown"],
+        context: Context,
+        function: Callable[..., object] | None = None,
+    ) -> None:
         lane: Lane = getattr(self._assembly, operation)
         started = context._clock.monotonic()
         child = CallContext(deadline=context.deadline, parent=context, clock=context._clock)
         call = lane.perform(
-            getattr(self._assembly.hooks, operation),
+            function or getattr(self._assembly.hooks, operation),
             child,
             {"context": child},
             partial(self._ended_late, operation),
@@ -387,6 +416,7 @@ class GuardedExporter:
         """Held by whoever rebuilds the exporter in a forked child."""
         self._tally = Tally()
         self._closed = Latch()
+        self._release = None
         if state is GuardState.SHUT_DOWN:
             self._closed.open()
 
@@ -454,6 +484,28 @@ class GuardedExporter:
             self._assembly.export.running = None  # in the parent alone
         alive = self._state in (GuardState.ACTIVE, GuardState.FORKED)
         self._renew(GuardState.FORKED if alive else GuardState.SHUT_DOWN)
+
+
+class _Release:
+    """The exporter's own shutdown, made once though it is handed to the lane twice.
+
+    Whoever is interrupted while handing it over cannot know whether it was.
+    """
+
+    def __init__(self) -> None:
+        self.called = False
+        self._function: Callable[..., object] | None = None
+
+    def bound_to(self, assembly: Assembly) -> Self:
+        self._function = assembly.hooks.shutdown
+        return self
+
+    def __call__(self, context: Context) -> object:
+        function = self._function
+        if self.called or function is None:
+            return None
+        self.called = True
+        return function(context=context)
 
 
 def _nothing() -> None:

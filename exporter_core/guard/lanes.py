@@ -217,7 +217,9 @@ class SerialInlineLane:
         self.running: Context | None = None
         self._refusing = False
         self._surroundings = context_inside(owner)  # one thread at a time can be in it: the one whose turn it is
-        self._turn = threading.Lock()
+        # By None the context of the call whose turn it is. No lock: one who is interrupted (Ctrl-C) right after taking
+        # that could not know whether it has it.
+        self._turn: dict[None, Context] = {}
         self._waiting: deque[Call] = deque()
 
     def perform(
@@ -231,26 +233,34 @@ class SerialInlineLane:
         certain: bool = False,
     ) -> Call | None:
         """Wait for the turn and make the call."""
-        if not self._turn.acquire(False):
-            waiting = Call(function, context, arguments)
-            if not self._take_turn(waiting):
-                return waiting
-        self.running = context
-        result = raised = None
+        turn = self._turn
         try:
-            # Looked at when the call can be seen to run: a shutdown waits for it, or has made the lane refuse it.
-            if self._refusing and not certain:
-                return Call.withdrawn(function, context, arguments)
-            result = self._surroundings.run(function, **arguments)
-            if result is None:
-                return None
-        except BaseException as error:  # noqa: BLE001 - it is the guard's to raise
-            raised = error
+            if turn.setdefault(None, context) is not context:
+                waiting = Call(function, context, arguments)
+                if not self._take_turn(waiting):
+                    return waiting
+            self.running = context
+            result = raised = None
+            try:
+                # Looked at when the call can be seen to run: a shutdown waits for it, or has made the lane refuse it.
+                if self._refusing and not certain:
+                    return Call.withdrawn(function, context, arguments)
+                result = self._surroundings.run(function, **arguments)
+                if result is None:
+                    return None
+            except BaseException as error:  # noqa: BLE001 - it is the guard's to raise
+                raised = error
         finally:
-            self.running = None
-            self._turn.release()
-            if self._waiting:
-                self._wake_next()
+            # Nothing is called before the turn is given up, so that nobody can be interrupted who has it.
+            try:
+                mine = turn[None] is context
+            except KeyError:
+                mine = False
+            if mine:
+                self.running = None
+                del turn[None]
+                if self._waiting:
+                    self._wake_next()
         call = Call(function, context, arguments, points=points)
         call.end(result, raised)
         return call
@@ -279,7 +289,7 @@ class SerialInlineLane:
                 self._waiting.append(call)
                 stop_watching = context._watch(call.wake.set)
                 try:
-                    taken = self._turn.acquire(blocking=False)
+                    taken = self._turn.setdefault(None, context) is context
                     if taken:
                         return True
                     context._clock.wait(call.wake, context.remaining())
