@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from exporter_core.config import PipelineConfig, load_config, parse_config
 from exporter_core.context import Context
-from exporter_core.errors import DeadlineExceededError
+from exporter_core.errors import DeadlineExceededError, ExporterReentrancyError
 from exporter_core.guard import GuardState
 from exporter_core.guard.calls import Latch
 from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
@@ -73,8 +73,8 @@ class Pipeline:
         self._observers = parts.observers
         self._shutdown_timeout = shutdown_timeout
         self._pid = os.getpid()
-        self._closing = threading.Lock()  # taken once, by the first shutdown
-        self._closed = Latch()
+        # The first shutdown of each process: one that was going on when the process forked ends in the parent alone.
+        self._closings: dict[int, _Closing] = {}
         # What later calls are told if the first shutdown does not come to its end.
         self._report = PipelineReport(
             tuple(ReaderReport(reader.name, 0, 0, 0.0, "the shutdown was interrupted") for reader in self._readers), 0.0
@@ -170,15 +170,19 @@ class Pipeline:
 
         Raises:
             DeadlineExceededError: another thread's shutdown did not end in time.
-            ExporterReentrancyError: called from a reader's own thread, or from inside an exporter.
+            ExporterReentrancyError: called from a reader's own thread, from inside an exporter, or by a signal handler
+                that interrupts this thread's own shutdown.
         """
         context = Context.with_timeout(self._shutdown_timeout if timeout is None else timeout)
         for reader in self._readers:
             reader._refuse_reentry("shutdown")
-        if self._closing.acquire(blocking=False):
-            self._shut_down(self._readers, context)
-        elif not self._closed.wait(context):
-            raise DeadlineExceededError("pipeline: another thread's shutdown has not ended in time")
+        if self._shut_down(self._readers, context) is None:
+            first = self._first_closing()
+            if first.is_of_this_thread:
+                text = "pipeline: shutdown: called by a signal handler that interrupts this very thread's shutdown"
+                raise ExporterReentrancyError(text)
+            if not first.ended and not first.closed.wait(context):
+                raise DeadlineExceededError("pipeline: another thread's shutdown has not ended in time")
         return self._report
 
     def __enter__(self) -> Self:
@@ -197,34 +201,79 @@ class Pipeline:
     def _end(self) -> None:
         """Shut down where nobody gets the report, so that failures are to be reported."""
         context = Context.with_timeout(self._shutdown_timeout)
-        if not self._closing.acquire(blocking=False):
-            if os.getpid() == self._pid:
-                self._closed.wait(context)
-            return
         readers: Sequence[PeriodicReader] = self._readers
         if os.getpid() != self._pid:
             # An exporter that this forked child has not used cannot be built any more: no thread starts at exit.
             readers = [reader for reader in readers if reader.exporter.state is not GuardState.FORKED]
-        for reader, delivery in zip(readers, self._shut_down(readers, context), strict=True):
+        deliveries = self._shut_down(readers, context)
+        if deliveries is None:
+            first = self._first_closing()
+            if not first.ended and not first.is_of_this_thread:
+                first.closed.wait(context)
+            return
+        for reader, delivery in zip(readers, deliveries, strict=True):
             if delivery.error is not None:
                 reader.report(delivery.error)
 
-    def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Delivery]:
-        """Shut down these readers, which is this thread's to do, and keep the report."""
+    def _first_closing(self) -> _Closing:
+        """The shutdown that counts: one that has ended, before a fork perhaps, or this process's own."""
+        ended = (closing for closing in list(self._closings.values()) if closing.ended)
+        return next(ended, None) or self._closings[os.getpid()]
+
+    def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Delivery] | None:
+        """Shut down these readers and keep the report; None if another shutdown has begun before.
+
+        Whoever is interrupted (Ctrl-C), at whatever point, has each exporter released and lets the others through.
+        """
+        closing, pid = _Closing(), os.getpid()
+        jobs = [reader.shutdown_job(context) for reader in readers]
         try:
-            jobs = [reader.begin_shutdown(context) for reader in readers]
-            finished = iter(finish([job for job in jobs if job is not None]))
+            if any(one.ended for one in list(self._closings.values())):
+                return None
+            if self._closings.setdefault(pid, closing) is not closing:
+                return None
+            begun = [reader.begin(job) for reader, job in zip(readers, jobs, strict=True)]
+            finished = iter(finish([job for job, first in zip(jobs, begun, strict=True) if first]))
             # A reader may have been shut down through the provider: whoever did it knows what came of it.
-            deliveries = [Delivery(0, 0, 0.0, None) if job is None else next(finished) for job in jobs]
+            deliveries = [next(finished) if first else Delivery(0, 0, 0.0, None) for first in begun]
             self._report = _report(readers, deliveries)
+        except BaseException:
+            if self._closings.get(pid) is closing:
+                for reader, job in zip(readers, jobs, strict=True):
+                    reader.give_up(job)
+            raise
+        else:
             return deliveries
         finally:
-            self._finalizer.detach()
-            atexit.unregister(self._at_exit)
-            if self._observers is not None:
-                remaining = context.remaining()
-                self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
-            self._closed.open()
+            if pid in self._closings and self._closings[pid] is closing:  # no call: it could be interrupted
+                try:
+                    self._end_closing(context)
+                finally:
+                    closing.ended = True
+                    closing.closed.open()
+
+    def _end_closing(self, context: Context) -> None:
+        """Let go of the interpreter's exit and of the observers."""
+        self._finalizer.detach()
+        atexit.unregister(self._at_exit)
+        if self._observers is not None:
+            remaining = context.remaining()
+            self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
+
+
+class _Closing:
+    """One shutdown: whose it is, and whether it has ended."""
+
+    def __init__(self) -> None:
+        self._thread = threading.current_thread()
+        self.ended = False
+        self.closed = Latch()
+        """Open when it has ended."""
+
+    @property
+    def is_of_this_thread(self) -> bool:
+        """Whether the calling thread is in the middle of it, and so would wait for itself."""
+        return self._thread is threading.current_thread() and not self.ended
 
 
 def _report(readers: Sequence[PeriodicReader], deliveries: Sequence[Delivery]) -> PipelineReport:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
     from exporter_core.reader.periodic import PeriodicReader
 
-__all__ = ["Delivery", "Job", "Phase", "finish"]
+__all__ = ["Delivery", "First", "Job", "Phase", "finish"]
 
 _RELEASE_PART = 0.25  # of a shutdown's time is kept for the exporter's own shutdown,
 _RELEASE_MOST = 5.0  # and at most so many seconds
@@ -136,7 +136,8 @@ class Job:
     def abandon(self) -> None:
         """The caller was interrupted and leaves; the exporter is told to release, and nobody waits for it."""
         if not self._ending.acquire(blocking=False):
-            self._report(self._errors)
+            errors, self._errors = self._errors, []  # it may be abandoned twice
+            self._report(errors)
         self.over = True
         if self.operation == "shutdown" and self.take_release():
             self.released = True
@@ -182,6 +183,25 @@ def finish(jobs: Sequence[Job]) -> list[Delivery]:
             job.abandon()
         raise
     return [job.delivery() for job in jobs]
+
+
+class First:
+    """Which of several was the first to ask.
+
+    No lock: one who is interrupted (Ctrl-C) right after taking that could not know whether it has it.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[None, object] = {}
+
+    @property
+    def taken(self) -> bool:
+        """Whether anybody has asked."""
+        return bool(self._first)
+
+    def take(self, who: object) -> bool:
+        """Whether this was the first; it stays so however often it asks."""
+        return self._first.setdefault(None, who) is who
 
 
 def _until_release(context: Context) -> float | None:

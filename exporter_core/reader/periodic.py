@@ -33,7 +33,7 @@ from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
 from exporter_core.reader.instruments import aggregations, temporalities
 from exporter_core.reader.instruments import cardinality_limits as sdk_cardinality_limits
-from exporter_core.reader.jobs import Job, Phase, finish
+from exporter_core.reader.jobs import First, Job, Phase, finish
 from exporter_core.reader.schedule import Schedule
 from exporter_core.reader.stats import ReaderStats
 from exporter_core.reader.worker import Worker
@@ -86,7 +86,7 @@ class PeriodicReader(MetricReader):
         ValueError: an argument is out of range.
     """
 
-    _closing: threading.Lock  # taken once, by the first shutdown
+    _closing: First  # taken by the first shutdown
     _batch: MetricsData | None
     _exporting: Context | None
     _export_ended: Signal  # of the export that runs, or ran last
@@ -188,11 +188,28 @@ class PeriodicReader(MetricReader):
             ExporterReentrancyError: called from the reader's own thread, or from inside the exporter.
         """
         self._refuse_reentry("shutdown")
-        if not self._closing.acquire(blocking=False):
-            return None
-        job = Job(self, "shutdown", context)
-        self._worker.submit(job)
-        return job
+        job = self.shutdown_job(context)
+        try:
+            return job if self.begin(job) else None
+        except BaseException:  # Ctrl-C
+            self.give_up(job)
+            raise
+
+    def shutdown_job(self, context: Context) -> Job:
+        """A shutdown, for :meth:`begin`."""
+        return Job(self, "shutdown", context)
+
+    def begin(self, job: Job) -> bool:
+        """Have the reader's thread do this shutdown, if it is the first."""
+        first = self._closing.take(job)
+        if first:
+            self._worker.submit(job)
+        return first
+
+    def give_up(self, job: Job) -> None:
+        """Have the exporter released at once, if this shutdown is the first: its caller was interrupted, and leaves."""
+        if self._closing.take(job):
+            job.abandon()
 
     def report(self, error: Exception) -> None:
         """Report a failure that there is no caller to raise to."""
@@ -232,7 +249,7 @@ class PeriodicReader(MetricReader):
         """Do the jobs, and the tick if it is due; returns when the next one is."""
         while self._worker.jobs:
             self._perform(self._worker.jobs.popleft())
-        if self._clock.monotonic() >= self._schedule.due and not self._closing.locked():
+        if self._clock.monotonic() >= self._schedule.due and not self._closing.taken:
             try:
                 self._tick()
             except BaseException as error:  # noqa: BLE001 - whatever is raised, by whomever, the schedule goes on
@@ -260,7 +277,7 @@ class PeriodicReader(MetricReader):
         except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
             errors.append(self._reported(error))
         try:
-            if job.operation == "force_flush" and not (errors and (job.context.done or self._closing.locked())):
+            if job.operation == "force_flush" and not (errors and (job.context.done or self._closing.taken)):
                 job.phase = Phase.FLUSHING
                 self._exporter.force_flush(job.until)
             elif job.operation == "shutdown" and job.take_release():
@@ -370,7 +387,7 @@ class PeriodicReader(MetricReader):
             self._refuse_reentry("force_flush")
         except ExporterReentrancyError as error:
             return error
-        if self._closing.locked():
+        if self._closing.taken:
             return self._error(ExporterShutdownError, "force_flush", "it has been shut down")
         if self._collect is None:
             text = "no MeterProvider has this reader, so there is nothing to collect; pass it in metric_readers"
@@ -391,7 +408,7 @@ class PeriodicReader(MetricReader):
 
     def _start(self, *, closed: bool, stuck: bool) -> None:
         """Begin, as a new reader or anew in a forked child."""
-        self._closing = threading.Lock()
+        self._closing = First()
         self._gate = threading.RLock()  # reentrant, since a callback may fork
         self._stuck = stuck
         self._batch = None
@@ -402,7 +419,7 @@ class PeriodicReader(MetricReader):
         self._failures = Failures(self._name, self._exporter.describe_error, self._error_handler)
         self._schedule = Schedule(self._clock.monotonic(), self._interval)
         if closed:
-            self._closing.acquire()
+            self._closing.take(self)
             return
         self._worker = Worker(weakref.ref(self), self._name, self._clock)
         self._finalizer = weakref.finalize(self, self._worker.close)
@@ -417,4 +434,4 @@ class PeriodicReader(MetricReader):
         """Go on in a forked child, where the parent's threads are not."""
         self._worker.closed = True  # should it be this very thread that forked, in a callback
         self._finalizer.detach()
-        self._start(closed=self._closing.locked(), stuck=stuck)
+        self._start(closed=self._closing.taken, stuck=stuck)

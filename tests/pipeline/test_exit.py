@@ -172,3 +172,45 @@ shutdown.join()
 """)
     assert time.monotonic() - started < 25
     assert out == ["parent a exported", "parent a shut down"]
+
+
+@needs_fork
+def test_a_child_that_is_forked_during_the_shutdown_does_not_wait_for_it_in_its_own(run: Callable) -> None:
+    out = run("""
+entered, gate = threading.Event(), threading.Event()
+
+def on_export(context, metrics):
+    if os.getpid() == parent:
+        entered.set()
+        gate.wait(30)
+
+pipeline = build("a")
+pipeline.meter_provider.get_meter("m").create_counter("c").add(1)
+shutdown = threading.Thread(target=pipeline.shutdown)
+shutdown.start()
+assert entered.wait(30)
+if os.fork() == 0:
+    try:
+        assert pipeline.shutdown(0.5) is pipeline.shutdown(0.5)
+        say("has its report")
+    finally:
+        os._exit(0)
+os.wait()
+gate.set()
+shutdown.join()
+""")
+    assert out == ["child has its report", "parent a exported", "parent a shut down"]
+
+
+@needs_fork
+def test_a_child_that_is_forked_after_the_shutdown_has_the_report_of_it(run: Callable) -> None:
+    out = run("""
+pipeline = build("a")
+report = pipeline.shutdown()
+if os.fork() == 0:
+    assert pipeline.shutdown(0) is report
+    say("has the report")
+    sys.exit(0)
+os.wait()
+""")
+    assert out == ["parent a shut down", "child has the report"]
