@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,7 +92,7 @@ def _from_file(file: Path) -> PipelineConfig:
     config = load_config(file)
     for problem in config.warnings:
         output.warn_of(problem)
-    return config
+    return replace(config, warnings=())  # the pipeline would log them too
 
 
 def _to_sqlite(database: Path, interval: float) -> PipelineConfig:

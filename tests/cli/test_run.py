@@ -156,6 +156,13 @@ def test_a_failure_is_said_while_it_runs(tmp_path):
     assert process.returncode == 1
 
 
+def test_what_the_file_says_in_vain_is_warned_of_once(tmp_path):
+    (tmp_path / "metrics.yaml").write_text('file_format: "1.1"\ndisabled: true\nlog_level: debug\n')
+    done = run("metrics.yaml", "--duration", "0.1", cwd=tmp_path)
+    assert done.stderr.count("log_level") == 1, done.stderr
+    assert "metrics.yaml:3:1: warning: log_level" in done.stderr
+
+
 def test_a_failure_that_repeats_is_said_once(capsys):
     notes = Notes()
     for error in (ExporterError("no route"), ExporterError("no route"), ExporterError("refused")):
