@@ -174,11 +174,12 @@ class Context:
         """Call ``callback()`` once when the context is done; returns a handle whose ``unregister()`` takes it back.
 
         It runs on the thread that cancels, on a daemon timer thread when the deadline passes, or at once on the
-        calling thread when the context is done already. It should return quickly; what it raises is logged.
+        calling thread when the context is done already. It should return quickly; what it raises is logged. What an
+        exporter registers on the context of a call ends with that call.
         """
         handle = DoneHandle(callback)
         if not self.done:
-            handle._stop_watching = self._watch(self._from_cancel(handle._fire))
+            handle._stop_watching = self._watch(self._from_cancel(handle._fire, handle))
         if self.done:
             handle._fire()
         elif self._deadline is not None and self._deadline < math.inf:
@@ -279,7 +280,10 @@ class Context:
 
         return stop
 
-    def _from_cancel(self, callback: Callable[[], None]) -> Callable[[], object]:
+    def _call_ended(self) -> None:
+        """Do nothing: it is no call's. See :class:`CallContext`."""
+
+    def _from_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:  # noqa: ARG002 - a call's has a use for it
         """What calls this callback when a context is cancelled."""
         return callback
 
@@ -298,9 +302,31 @@ class CallContext(Context):
 
     __slots__ = ()
 
-    def _from_cancel(self, callback: Callable[[], None]) -> Callable[[], object]:
+    def _from_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:
         MONOTONIC.prepare()
-        return lambda: MONOTONIC.call_soon(callback)
+        return _OnTimerThread(callback, handle)
+
+    def _call_ended(self) -> None:
+        """Take back the exporter's callbacks, which this context's ancestors would keep, unless they are being made.
+
+        Those registered on a descendant are watchers here, too. Who waits on another thread goes on waiting.
+        """
+        for watcher in list(self._watchers.values()):
+            if type(watcher) is _OnTimerThread and watcher.handle is not None and not self.done:
+                watcher.handle.unregister()
+
+
+class _OnTimerThread:
+    """Makes a callback on a timer thread."""
+
+    __slots__ = ("callback", "handle")
+
+    def __init__(self, callback: Callable[[], None], handle: DoneHandle | None) -> None:
+        self.callback = callback
+        self.handle = handle
+
+    def __call__(self) -> None:
+        MONOTONIC.call_soon(self.callback)
 
 
 class DoneHandle:

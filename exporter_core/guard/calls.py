@@ -116,6 +116,8 @@ class Call:
         """Record how the call came out, and tell whoever is concerned."""
         self.told = None if error is None else Told.of(error)  # before the end: this runs code of the exporter's too
         self._let_go()  # the exporter owned the data until here
+        if self.context._watchers:
+            self.context._call_ended()  # here, as letting go of the exporter's callbacks may run code of its own
         self.result = result
         self.error = error
         self.over = True

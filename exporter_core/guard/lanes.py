@@ -193,6 +193,8 @@ class InlineLane:
             result = context_inside(self._owner).run(function, **arguments)
         except BaseException as error:  # noqa: BLE001 - it is the guard's to raise
             raised = error
+        if context._watchers:
+            context._call_ended()
         if raised is None and result is None:
             return None
         call = Call(function, context, arguments, points=points)
@@ -261,6 +263,8 @@ class SerialInlineLane:
                 del turn[None]
                 if self._waiting:
                     self._wake_next()
+                if context._watchers:
+                    context._call_ended()
         call = Call(function, context, arguments, points=points)
         call.end(result, raised)
         return call

@@ -104,3 +104,79 @@ def test_many_cycles_leave_nothing(runner, exporter_class, context, metrics, unt
     del guard, exporter
     until(lambda: not threads_of("cycle"))
     until(lambda: gc.collect() >= 0 and not any(reference() for reference in dead))
+
+
+class Target:
+    def call(self):
+        raise AssertionError("nothing ended the call's context")
+
+
+class Registering(FakeExporter):
+    """Takes none of its callbacks back."""
+
+    def __init__(self):
+        super().__init__()
+        self.targets = []
+
+    def export(self, context, metrics):
+        for one in (context, context.child(timeout=3600)):
+            target = Target()
+            self.targets.append(weakref.ref(target))
+            one.on_done(target.call)
+
+
+class AsyncRegistering(Registering):
+    async def export(self, context, metrics):
+        super().export(context, metrics)
+
+
+@pytest.mark.parametrize(
+    ("runner", "exporter_class"), [("thread", Registering), ("thread", AsyncRegistering), ("inline", Registering)]
+)
+def test_callbacks_that_an_exporter_does_not_take_back_end_with_the_call(
+    guarded, runner, exporter_class, metrics, until
+):
+    parent, exporter = Context.background(), exporter_class()
+    guard = guarded(exporter, runner=runner)
+    guard.export(parent, metrics)
+    assert not parent._watchers
+    until(lambda: gc.collect() >= 0 and not any(target() for target in exporter.targets))
+
+
+@runners
+def test_callbacks_of_a_shutdown_end_with_it(runner):
+    def register(context):
+        context.on_done(Target().call)
+
+    parent, exporter = Context.background(), FakeExporter(on_shutdown=register)
+    GuardedExporter(exporter, name="registers", runner=runner).shutdown(parent)
+    assert not parent._watchers
+
+
+def test_what_an_exporter_still_waits_for_when_its_call_has_ended_is_told(guarded, metrics, in_thread, until):
+    waiting = []
+
+    def export(context, metrics):
+        waiting.append(in_thread(context.wait, 3600))
+        until(lambda: len(context._watchers) > 1)  # the guard's own is the other one
+
+    parent = Context.background()
+    guarded(FakeExporter(on_export=export)).export(parent, metrics)
+    parent.cancel()
+    assert waiting[0].result(30) is True
+
+
+def test_a_callback_is_made_where_the_call_ends_as_soon_as_it_is_cancelled(guarded, gate, metrics, in_thread):
+    called = threading.Event()
+
+    def export(context, metrics):
+        context.on_done(called.set)
+        gate.hold()
+
+    parent = Context.background()
+    exporting = in_thread(guarded(FakeExporter(on_export=export)).export, parent, metrics)
+    gate.await_entered()
+    parent.cancel()
+    gate.open()
+    exporting.exception(30)
+    assert called.wait(30)
