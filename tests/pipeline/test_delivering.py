@@ -152,13 +152,14 @@ def test_a_shutdown_ends_on_time_and_shuts_down_all_exporters_though_some_hang(
 def test_every_exporter_is_shut_down_though_a_callback_of_the_application_hangs(
     pipeline: Callable, hung: Callable
 ) -> None:
-    exporters = [FakeExporter(), FakeExporter()]
-    one = pipeline(a=exporters[0], b=exporters[1])
+    entered = [threading.Event(), threading.Event()]
+    first, second = (FakeExporter(on_shutdown=lambda _context, event=event: event.set()) for event in entered)
+    one = pipeline(a=first, b=second)
     one.meter_provider.get_meter("m").create_observable_gauge("g", [lambda options: hung() or []])
     report = one.shutdown(SOON)
     assert [reader.ok for reader in report.readers] == [False, False]
     assert "collecting has not ended" in report.readers[0].error
-    assert all(exporter.is_shut_down for exporter in exporters)
+    assert all(event.wait(LONG) for event in entered)  # the report is there in time, and does not wait for them
     hung.gate.set()
 
 
