@@ -91,7 +91,7 @@ def test_the_providers_shutdown_raises_what_the_reader_raised(rig: Callable) -> 
         one.provider.shutdown()
 
 
-def test_the_exporter_is_shut_down_on_time_though_a_callback_hangs(rig: Callable) -> None:
+def test_the_exporter_is_shut_down_on_time_though_a_callback_hangs(rig: Callable, until: Callable) -> None:
     gate, entered = threading.Event(), threading.Event()
     one = rig(gate=gate)
     one.meter.create_observable_gauge("g", [lambda options: (entered.set(), gate.wait(LONG), [])[2]])
@@ -100,11 +100,11 @@ def test_the_exporter_is_shut_down_on_time_though_a_callback_hangs(rig: Callable
         one.reader.shutdown(SOON)
     assert time.monotonic() - started < LONG / 2
     assert entered.is_set()
-    assert one.exporter.is_shut_down
+    until(lambda: one.exporter.is_shut_down)
     gate.set()
 
 
-def test_the_exporter_is_shut_down_on_time_though_its_export_hangs(rig: Callable) -> None:
+def test_the_exporter_is_shut_down_on_time_though_its_export_hangs(rig: Callable, until: Callable) -> None:
     gate, entered, cancelled = threading.Event(), threading.Event(), threading.Event()
 
     def export(context: Context, metrics: MetricsData) -> None:
@@ -122,13 +122,15 @@ def test_the_exporter_is_shut_down_on_time_though_its_export_hangs(rig: Callable
         one.reader.shutdown(SOON)
     assert time.monotonic() - started < LONG / 2
     assert cancelled.wait(LONG)
-    assert one.exporter.calls == ["export", "shutdown"]
+    until(lambda: one.exporter.calls == ["export", "shutdown"])
     (delivery,) = finish([running])
     assert isinstance(delivery.error, ContextCancelledError)
     assert "the reader is being shut down" in str(delivery.error)
 
 
-def test_the_exporter_is_shut_down_on_time_though_an_abandoned_export_hangs(rig: Callable, gated: Callable) -> None:
+def test_the_exporter_is_shut_down_on_time_though_an_abandoned_export_hangs(
+    rig: Callable, gated: Callable, until: Callable
+) -> None:
     entered, gate = threading.Event(), threading.Event()
     one = rig(gate=gate, on_export=gated(entered, gate, []))
     one.meter.create_counter("c").add(1)
@@ -136,7 +138,7 @@ def test_the_exporter_is_shut_down_on_time_though_an_abandoned_export_hangs(rig:
         one.reader.force_flush(SOON)
     with pytest.raises(DeadlineExceededError, match="busy with an earlier batch"):
         one.reader.shutdown(SOON)
-    assert one.exporter.calls == ["export", "shutdown"]
+    until(lambda: one.exporter.calls == ["export", "shutdown"])
     gate.set()
 
 
