@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
 
 _QUIET = 0.2  # seconds for threads to end, whose errors and late requests are looked for
+_BESIDE = 0.05  # seconds in which late requests are looked for where nothing tells that there will be no more
 _GIVEN = 0.5  # seconds for an export to end whose deadline has passed, or soon has
 _BETWEEN = 0.001  # seconds between two counts of the requests
 _GENERATED = 12  # batches that Hypothesis makes
@@ -194,7 +195,7 @@ def _sent_later(case: Case, before: Resources) -> int:
     at_first = case.harness.requests()
     case.shut()
     try:
-        call = case.parked()[1]
+        exporter, call = case.parked()
         sent = case.harness.requests()
         while not call.wait(_BETWEEN):
             count = case.harness.requests()
@@ -218,8 +219,9 @@ def _sent_later(case: Case, before: Resources) -> int:
     def settled() -> bool:
         return case.harness.requests() > sent or not (beside or Resources.now().threads - before.threads)
 
-    case.until(settled, seconds=_QUIET)
+    case.until(settled, seconds=_BESIDE if beside else _QUIET)
     later = case.harness.requests() - sent
+    case.do("shutdown", lambda: exporter.shutdown(case.calm()))
     if not later:
         case.observe("an export that ended at its deadline sent nothing afterwards")
     return later
