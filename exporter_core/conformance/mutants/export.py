@@ -92,9 +92,11 @@ class DoesNotLook(ReferenceExporter):
 class DropsDeadline(ReferenceExporter):
     """Waits for a response without a deadline; a cancellation ends it."""
 
+    _seconds = math.inf
+
     def _wait(self, context: Context, wait: Wait) -> None:
         if wait.kind == "response":
-            own = Context.background()
+            own = Context.with_timeout(self._seconds)
             handle = on_cancel(context, own)
             try:
                 wait.block(own)
@@ -104,19 +106,10 @@ class DropsDeadline(ReferenceExporter):
             super()._wait(context, wait)
 
 
-class OwnTimeout(ReferenceExporter):
+class OwnTimeout(DropsDeadline):
     """Waits for a response as long as it sees fit, whatever the deadline; a cancellation ends it."""
 
-    def _wait(self, context: Context, wait: Wait) -> None:
-        if wait.kind == "response":
-            own = Context.with_timeout(OWN_SECONDS)
-            handle = on_cancel(context, own)
-            try:
-                wait.block(own)
-            finally:
-                handle.set()
-        else:
-            super()._wait(context, wait)
+    _seconds = OWN_SECONDS
 
 
 class PerReadTimeout(ReferenceExporter):
@@ -152,20 +145,18 @@ class SleepsRetryAfter(ReferenceExporter):
 class IgnoresCancel(ReferenceExporter):
     """Waits for a response to the deadline, cancelled or not."""
 
+    _seconds: float | None = None
+
     def _wait(self, context: Context, wait: Wait) -> None:
         if wait.kind == "response":
-            wait.block(Context(deadline=context.deadline))
+            wait.block(Context(deadline=context.deadline).child(timeout=self._seconds))
         super()._wait(context, wait)
 
 
-class OwnTimeoutOrDeadline(ReferenceExporter):
+class OwnTimeoutOrDeadline(IgnoresCancel):
     """Waits for a response as long as it sees fit, to the deadline at most, cancelled or not."""
 
-    def _wait(self, context: Context, wait: Wait) -> None:
-        if wait.kind == "response":
-            deadline = math.inf if context.deadline is None else context.deadline
-            wait.block(Context(deadline=min(deadline, time.monotonic() + OWN_SECONDS)))
-        super()._wait(context, wait)
+    _seconds = OWN_SECONDS
 
 
 class SwallowsTaskCancellation(AsyncExporter):
