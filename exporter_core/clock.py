@@ -21,7 +21,10 @@ from exporter_core._log import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MONOTONIC", "Clock", "MonotonicClock", "Signal", "TimerHandle"]
+__all__ = ["MONOTONIC", "TIMER_THREAD", "Clock", "MonotonicClock", "Signal", "TimerHandle"]
+
+TIMER_THREAD: Final = "exporter-core-timer"
+"""What the thread is called that makes calls at their times."""
 
 _logger = logging.getLogger(__name__)
 
@@ -171,7 +174,7 @@ class _TimerThread:
             self._starting.release()
 
     def _start_thread(self) -> None:
-        threading.Thread(target=self._run, name="exporter-core-timer", daemon=True).start()
+        threading.Thread(target=self._run, name=TIMER_THREAD, daemon=True).start()
 
     def _run(self) -> None:
         heap, sequence = self._heap, self._sequence

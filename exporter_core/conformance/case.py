@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from exporter_core.conformance.harness import HARNESS_ERRORS, failed_in, watched
 from exporter_core.conformance.journal import Call, Journal, words_of
@@ -33,6 +33,8 @@ __all__ = ["SHORT", "Case", "lines", "told", "wire_lines"]
 
 SHORT = 0.03
 """Seconds of a deadline that is meant to pass."""
+
+_T = TypeVar("_T")
 
 _DEADLINES = (SHORT, 0.2, 1.0, 5.0)
 _LOOK = 0.0005  # seconds between two looks, at first
@@ -323,6 +325,16 @@ class Case:
             self.shut()
         return exporter, call
 
+    def attempted(self, attempt: Callable[[], _T]) -> _T | None:
+        """What the attempt brings about; None, and a note of it, where that did not come to pass."""
+        try:
+            return attempt()
+        except VerdictError as error:
+            if error.verdict is not Verdict.INCONCLUSIVE:
+                raise
+            self.journal.stamp("note", error.seen)
+            return None
+
     def await_requests(self, number: int, call: Call) -> None:
         """Wait until so many requests have arrived."""
         if not self.until(lambda: self.harness.requests() >= number or call.over, fault=None):
@@ -371,9 +383,8 @@ class Case:
         """Fail unless the call ends; a shut gate stays shut meanwhile, so that the end came before its opening."""
         if call.wait(self.patience) if self.canary is None else self.until(lambda: call.over):
             return
-        gate = " while the gate was shut" if self._is_shut else ""
         self.journal.stamp("note", f"{call.name} still runs")
-        raise Failed(expected, f"{call.name} had not ended {self.waited}{gate}")
+        raise Failed(expected, f"{call.name} had not ended {self.waited}{self._while_shut}")
 
     def ends_with_context(self, call: Call, expected: str, again: Callable[[Context], Call]) -> None:
         """Fail unless the call ends, and because its context did.
@@ -388,9 +399,9 @@ class Case:
         """
         self.ends(call, expected)
         if self.canary is None and call.lateness > _LATE and self._ends_without(call, again):
-            gate = " while the gate was shut" if self._is_shut else ""
             without = "when it is not cancelled" if call.was_cancelled else "without a deadline"
-            raise Failed(expected, f"it ended {call.lateness * 1000:.0f} ms later{gate}, as it does {without}")
+            seen = f"it ended {call.lateness * 1000:.0f} ms later{self._while_shut}, as it does {without}"
+            raise Failed(expected, seen)
 
     def _ends_without(self, call: Call, again: Callable[[Context], Call]) -> bool:
         """Whether the same call ends by itself about when this one did, every time it is tried.
@@ -410,6 +421,10 @@ class Case:
             if control.seconds < call.seconds - late / 2:
                 return False
         return True
+
+    @property
+    def _while_shut(self) -> str:
+        return " while the gate was shut" if self._is_shut else ""
 
     @property
     def waited(self) -> str:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from exporter_core.clock import TIMER_THREAD
+
 __all__ = ["Resources"]
 
 _OWN = "conformance-"
 """What the names of the checker's own threads begin with."""
-
-_TIMER: Final = "exporter-core-timer"
-"""What the thread is called that keeps the deadlines of all contexts; it is no exporter's."""
 
 _ONCE: Final = (
     ("resource_tracker", "_resource_tracker", "_fd", "_pid"),
@@ -34,8 +33,12 @@ class Resources:
 
     @classmethod
     def now(cls) -> Resources:
-        """What there is at this moment, without the checker's own threads and what multiprocessing keeps to the end."""
-        threads = (one for one in threading.enumerate() if not one.name.startswith((_OWN, _TIMER)))
+        """What there is at this moment, without what is nobody's.
+
+        That are the checker's own threads, the one for the deadlines of all contexts, and what multiprocessing keeps to
+        the end.
+        """
+        threads = (one for one in threading.enumerate() if not one.name.startswith((_OWN, TIMER_THREAD)))
         kept = _kept_by_multiprocessing()
         descriptors = (one for one in _descriptors() if one[0] not in kept.descriptors)
         return cls(frozenset(threads), frozenset(descriptors), frozenset(_children()) - kept.children)

@@ -170,20 +170,17 @@ def _cancelled(case: Case) -> tuple[Driven, Call]:
     exporter, context = case.exporter(), case.background()
     call = case.send(exporter, case.batch(), context)
     case.await_entry(call)
-    context.cancel("by the clause")
+    call.cancel()
     return exporter, call
 
 
 def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Call]]) -> None:
     """Export again once an export that stood before the shut gate has been given up, and the gate is open."""
     case.shut()
-    try:
-        exporter, call = given_up()
-    except VerdictError as error:
-        if error.verdict is not Verdict.INCONCLUSIVE:
-            raise
-        case.journal.stamp("note", error.seen)
+    attempted = case.attempted(given_up)
+    if attempted is None:
         return
+    exporter, call = attempted
     ended = case.until(lambda: call.over, seconds=_TRYING)
     case.open()
     # Raw, an async def export may still be cleaning up; behind the guard, one that ignores its context still runs.
