@@ -11,11 +11,27 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
+from exporter_core import ExporterError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.message import Message
 
-__all__ = ["Answer", "MalformedAnswerError", "answer_in", "on_one_line", "retry_delay", "status_in"]
+__all__ = [
+    "LONGEST_ANSWER",
+    "Answer",
+    "MalformedAnswerError",
+    "answer_in",
+    "first_of_each",
+    "on_one_line",
+    "retry_delay",
+    "status_in",
+    "too_long",
+]
 
+LONGEST_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes of a message that is received."""
 _SHOWN: Final = 500  # characters of what a server says
 
 
@@ -61,6 +77,19 @@ def retry_delay(status: Status) -> float | None:
         if found:
             return max(0.0, float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
     return None
+
+
+def too_long() -> ExporterError:
+    """That an answer is longer than is received."""
+    return ExporterError(f"the answer is longer than {LONGEST_ANSWER} bytes")
+
+
+def first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by name, as text; of several with one name, the first."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return found
 
 
 def on_one_line(text: str) -> str:

@@ -18,8 +18,9 @@ from h2.exceptions import NoAvailableStreamIDError, ProtocolError, TooManyStream
 from h2.settings import SettingCodes, Settings
 
 from exporter_core import ExporterError
+from exporter_core_otlp.answers import LONGEST_ANSWER, first_of_each, too_long
 from exporter_core_otlp.grpc.frames import Frames
-from exporter_core_otlp.grpc.message import LONGEST_MESSAGE, PREFIX, framed
+from exporter_core_otlp.grpc.message import PREFIX, framed
 from exporter_core_otlp.transport.link import ClosedError, Connection
 
 if TYPE_CHECKING:
@@ -155,16 +156,16 @@ class GrpcConnection(Connection[CallEnd]):
 
     def _note(self, stream: int, end: CallEnd, event: Event) -> None:
         if isinstance(event, ResponseReceived):
-            end.headers = _first_of_each(event.headers)
+            end.headers = first_of_each(event.headers)
             status = end.headers.pop(":status", "")
             if not _STATUS.fullmatch(status):
                 raise ExporterError(f"the answer is not HTTP/2: it has the status {status!r}")
             end.status = int(status)
         elif isinstance(event, TrailersReceived):
-            end.headers |= _first_of_each(event.headers)
+            end.headers |= first_of_each(event.headers)
         elif isinstance(event, DataReceived):
-            if len(end.body) + len(event.data) > PREFIX + LONGEST_MESSAGE:
-                raise ExporterError(f"the answer is longer than {LONGEST_MESSAGE} bytes")
+            if len(end.body) + len(event.data) > PREFIX + LONGEST_ANSWER:
+                raise too_long()
             end.body += event.data
             self._h2.acknowledge_received_data(event.flow_controlled_length, stream)
         elif isinstance(event, StreamEnded):
@@ -181,13 +182,6 @@ class GrpcConnection(Connection[CallEnd]):
             return ClosedError("the server closed the connection without an answer", unanswered=True)
         message = f"the server closed the connection without an answer ({farewell.reason})"
         return ClosedError(message, unanswered=farewell.last_stream < stream)
-
-
-def _first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in headers:
-        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-    return found
 
 
 def _timeout(seconds: float | None) -> list[tuple[str, str]]:

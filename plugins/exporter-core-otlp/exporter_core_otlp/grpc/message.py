@@ -6,12 +6,10 @@ import struct
 import zlib
 from typing import Final
 
-from exporter_core_otlp.answers import MalformedAnswerError
+from exporter_core_otlp.answers import LONGEST_ANSWER, MalformedAnswerError
 
-__all__ = ["LONGEST_MESSAGE", "PREFIX", "framed", "message_in"]
+__all__ = ["PREFIX", "framed", "message_in"]
 
-LONGEST_MESSAGE: Final = 4 * 1024 * 1024
-"""Bytes of a message that is received."""
 _PREFIX: Final = struct.Struct("!BI")
 PREFIX: Final = _PREFIX.size
 """Bytes before a message."""
@@ -40,9 +38,9 @@ def message_in(body: bytes | bytearray, encoding: str) -> bytes:
         raise MalformedAnswerError(f"it is compressed by {encoding!r}")
     try:
         decompressor = zlib.decompressobj(_GZIP)
-        plain = decompressor.decompress(message, LONGEST_MESSAGE)
+        plain = decompressor.decompress(message, LONGEST_ANSWER)
     except zlib.error as error:
         raise MalformedAnswerError("it is not gzip") from error
     if not decompressor.eof:
-        raise MalformedAnswerError(f"it is cut short, or longer than {LONGEST_MESSAGE} bytes")
+        raise MalformedAnswerError(f"it is cut short, or longer than {LONGEST_ANSWER} bytes")
     return plain

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import h11
 
 from exporter_core import ExporterError
+from exporter_core_otlp.answers import LONGEST_ANSWER, first_of_each, too_long
 from exporter_core_otlp.transport.link import ClosedError, Connection
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpAnswer", "HttpConnection"]
 
-_LONGEST_ANSWER: Final = 4 * 1024 * 1024  # bytes
 _OK: Final = range(200, 300)
 _SETTINGS: Final = b"\x04"  # the type of the frame that an HTTP/2 server begins with
 
@@ -107,7 +107,7 @@ class _AnswerReader:
         self._http = http
         self._response: h11.Response | None = None
         self._body: list[bytes] = []
-        self._left = _LONGEST_ANSWER
+        self._left = LONGEST_ANSWER
         self._anything = False
 
     def feed(self, data: bytes) -> bool:
@@ -124,7 +124,7 @@ class _AnswerReader:
                 elif isinstance(event, h11.Data):
                     self._left -= len(event.data)
                     if self._left < 0:
-                        raise ExporterError(f"the answer is longer than {_LONGEST_ANSWER} bytes")
+                        raise too_long()
                     self._body.append(bytes(event.data))
                 elif isinstance(event, h11.EndOfMessage):
                     return True
@@ -149,9 +149,6 @@ class _AnswerReader:
     def answer(self) -> HttpAnswer:
         """The whole answer."""
         assert self._response is not None  # noqa: S101 - for mypy: no answer is whole without
-        headers: dict[str, str] = {}
-        for name, value in self._response.headers:
-            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-        return HttpAnswer(
-            self._response.status_code, self._response.reason.decode("latin-1"), headers, b"".join(self._body)
-        )
+        response = self._response
+        headers = first_of_each(response.headers)
+        return HttpAnswer(response.status_code, response.reason.decode("latin-1"), headers, b"".join(self._body))
