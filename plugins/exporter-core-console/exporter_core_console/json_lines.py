@@ -25,6 +25,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from exporter_core import ExporterError
+from exporter_core_console.text import has_decimal_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,9 +45,6 @@ _KINDS: dict[type, str] = {
     Histogram: "histogram",
     ExponentialHistogram: "exponential_histogram",
 }
-
-
-_LARGEST = 10**4000
 
 
 def json_lines(context: Context, metrics: MetricsData) -> str:
@@ -85,10 +83,11 @@ def _dumps(value: dict[str, Any]) -> str:
 
 
 def _scope(scope: InstrumentationScope | None, schema_url: str | None) -> dict[str, Any]:
+    name, version, attributes = ("", "", None) if scope is None else (scope.name, scope.version, scope.attributes)
     return {
-        "name": scope.name if scope is not None else "",
-        "version": (scope.version or "") if scope is not None else "",
-        "attributes": _attributes(scope.attributes if scope is not None else None),
+        "name": name,
+        "version": version or "",
+        "attributes": _attributes(attributes),
         "schema_url": schema_url or "",
     }
 
@@ -181,7 +180,7 @@ def _number(value: object) -> int | float | str | None:
 
 def _integer(value: int) -> int | str:
     """An integer, or its hexadecimal text if it has more digits than Python writes in the decimal system."""
-    return value if abs(value) < _LARGEST else hex(value)
+    return value if has_decimal_text(value) else hex(value)
 
 
 def _float(value: float) -> float | str:

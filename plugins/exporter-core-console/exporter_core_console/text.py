@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
     from opentelemetry.util.types import AnyValue, Attributes
 
-__all__ = ["attributes_text", "clock_text", "exponential_counts", "number_text", "printable", "sparkline"]
+__all__ = [
+    "attributes_text",
+    "clock_text",
+    "exponential_counts",
+    "has_decimal_text",
+    "number_text",
+    "printable",
+    "sparkline",
+]
 
 _SIGNIFICANT_DIGITS = 6
 _TINY = 1e-4
@@ -39,12 +47,17 @@ def printable(text: str) -> str:
     )
 
 
+def has_decimal_text(value: int) -> bool:
+    """Whether Python writes the integer in the decimal system."""
+    return abs(value) < _VAST
+
+
 def number_text(value: object) -> str:
     """An integer in full, a float to six significant digits, with separators; very large and small ones as 1.5e-09."""
+    if isinstance(value, int):
+        return f"{value:,}" if has_decimal_text(value) else hex(value)
     if not isinstance(value, float):
-        return (
-            printable(str(value)) if not isinstance(value, int) else f"{value:,}" if abs(value) < _VAST else hex(value)
-        )
+        return printable(str(value))
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     size = abs(value)
