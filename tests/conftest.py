@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -30,6 +31,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CHILD_TIMEOUT = 60.0
+UNTIL_SECONDS = 30.0  # ends a failing test, never decides a passing one
 
 
 def pytest_collection_finish() -> None:
@@ -108,6 +110,19 @@ class _Interrupt:
                     sys.settrace(None)
                     raise KeyboardInterrupt
         return self._step
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Wait for what another thread is about to do, and gives no signal of."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        tick, context = threading.Event(), exporter_core.Context.with_timeout(UNTIL_SECONDS)
+        while not condition():
+            assert not context.done, "the condition never held"
+            tick.wait(0.001)
+
+    return wait
 
 
 @pytest.fixture

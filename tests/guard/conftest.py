@@ -135,19 +135,6 @@ def in_thread() -> Callable[..., Future[Any]]:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], object]], None]:
-    """Returns when the condition holds."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        tick, context = threading.Event(), Context.with_timeout(PATIENCE)
-        while not condition():
-            assert not context.done, "the condition never held"
-            tick.wait(0.001)
-
-    return wait
-
-
-@pytest.fixture
 def context() -> Context:
     """A context that no run which succeeds uses up."""
     return Context.with_timeout(PATIENCE)

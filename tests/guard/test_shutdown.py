@@ -321,7 +321,18 @@ def test_flush_runs_beside_a_hung_export_and_a_shutdown(guarded, runner, context
     assert exporter.calls.count("force_flush") == 3
 
 
-@pytest.mark.parametrize("ending", ["cancel", "shutdown"])
+ENDED = {"cancel": ContextCancelledError, "shutdown": ExporterShutdownError}
+
+
+def end(ending, guard, call):
+    if ending == "cancel":
+        call.cancel()
+    else:
+        with pytest.raises(DeadlineExceededError):
+            guard.shutdown(Context.with_timeout(0))
+
+
+@pytest.mark.parametrize("ending", ENDED)
 def test_whoever_ends_a_call_runs_none_of_the_exporters_callbacks(guarded, gate, metrics, in_thread, ending, until):
     ran_on = []
 
@@ -336,18 +347,14 @@ def test_whoever_ends_a_call_runs_none_of_the_exporters_callbacks(guarded, gate,
     guard, call = guarded(FakeExporter(on_export=export)), Context.background()
     exporting = in_thread(guard.export, call, metrics)
     gate.await_entered()
-    if ending == "cancel":
-        call.cancel()
-    else:
-        with pytest.raises(DeadlineExceededError):
-            guard.shutdown(Context.with_timeout(0))
+    end(ending, guard, call)
     until(lambda: ran_on)
     assert ran_on[0] is not threading.current_thread()
-    with pytest.raises(ContextCancelledError if ending == "cancel" else ExporterShutdownError):
+    with pytest.raises(ENDED[ending]):
         exporting.result(30)
 
 
-@pytest.mark.parametrize("ending", ["cancel", "shutdown"])
+@pytest.mark.parametrize("ending", ENDED)
 def test_whoever_ends_a_call_does_not_wake_the_exporters_own_event_loop(
     guarded, gate, metrics, in_thread, ending, until
 ):
@@ -370,14 +377,10 @@ def test_whoever_ends_a_call_does_not_wake_the_exporters_own_event_loop(
     guard, call = guarded(FakeExporter(on_export=export)), Context.background()
     exporting = in_thread(guard.export, call, metrics)
     assert asleep.wait(30)
-    if ending == "cancel":
-        call.cancel()
-    else:
-        with pytest.raises(DeadlineExceededError):
-            guard.shutdown(Context.with_timeout(0))
+    end(ending, guard, call)
     until(lambda: woken_on)
     assert woken_on[0] is not threading.current_thread()
-    with pytest.raises(ContextCancelledError if ending == "cancel" else ExporterShutdownError):
+    with pytest.raises(ENDED[ending]):
         exporting.result(30)
 
 

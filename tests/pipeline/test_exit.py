@@ -148,10 +148,7 @@ assert os.wait()[1] == 0
     assert out == ["child a exported", "child a shut down", "parent a exported", "parent a shut down"]
 
 
-@needs_fork
-def test_a_child_that_is_forked_during_the_shutdown_does_not_wait_for_it_at_its_exit(run: Callable) -> None:
-    started = time.monotonic()
-    out = run("""
+SHUTTING_DOWN = """
 entered, gate = threading.Event(), threading.Event()
 
 def on_export(context, metrics):
@@ -164,31 +161,31 @@ pipeline.meter_provider.get_meter("m").create_counter("c").add(1)
 shutdown = threading.Thread(target=pipeline.shutdown)
 shutdown.start()
 assert entered.wait(30)
+"""
+
+
+@needs_fork
+def test_a_child_that_is_forked_during_the_shutdown_does_not_wait_for_it_at_its_exit(run: Callable) -> None:
+    started = time.monotonic()
+    out = run(
+        SHUTTING_DOWN
+        + """
 if os.fork() == 0:
     sys.exit(0)
 assert os.wait()[1] == 0
 gate.set()
 shutdown.join()
-""")
+"""
+    )
     assert time.monotonic() - started < 25
     assert out == ["parent a exported", "parent a shut down"]
 
 
 @needs_fork
 def test_a_child_that_is_forked_during_the_shutdown_does_not_wait_for_it_in_its_own(run: Callable) -> None:
-    out = run("""
-entered, gate = threading.Event(), threading.Event()
-
-def on_export(context, metrics):
-    if os.getpid() == parent:
-        entered.set()
-        gate.wait(30)
-
-pipeline = build("a")
-pipeline.meter_provider.get_meter("m").create_counter("c").add(1)
-shutdown = threading.Thread(target=pipeline.shutdown)
-shutdown.start()
-assert entered.wait(30)
+    out = run(
+        SHUTTING_DOWN
+        + """
 if os.fork() == 0:
     try:
         assert pipeline.shutdown(0.5) is pipeline.shutdown(0.5)
@@ -198,7 +195,8 @@ if os.fork() == 0:
 os.wait()
 gate.set()
 shutdown.join()
-""")
+"""
+    )
     assert out == ["child has its report", "parent a exported", "parent a shut down"]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter_core.context import Context
 from exporter_core.errors import ExporterReentrancyError
 from exporter_core.guard import GuardState
 from exporter_core.pipeline import Pipeline
@@ -15,19 +14,6 @@ from exporter_core.testing import FakeExporter
 
 LONG = 30.0
 SOON = 0.1  # seconds: a deadline that is meant to pass
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], object]], None]:
-    """Wait for what another thread is about to do."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        tick, context = threading.Event(), Context.with_timeout(LONG)
-        while not condition():
-            assert not context.done, "the condition never held"
-            tick.wait(0.001)
-
-    return wait
 
 
 @pytest.mark.parametrize("how", ["shutdown", "the end of a block"])

@@ -1,6 +1,5 @@
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,16 +111,3 @@ def gated() -> Callable[..., Any]:
         return export
 
     return make
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], object]], None]:
-    """Wait for what another thread is about to do, and gives no signal of."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + LONG
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-
-    return wait
