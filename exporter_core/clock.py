@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from exporter_core._log import log
+from exporter_core.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core._log import log
 from exporter_core.clock import MONOTONIC, Clock, Signal, TimerHandle
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError
+from exporter_core.log import log
 
 if TYPE_CHECKING:
     import asyncio

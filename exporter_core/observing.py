@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from exporter_core._log import log
 from exporter_core.clock import Signal
 from exporter_core.contract import PROJECT_NAME, hookspec
 from exporter_core.errors import ContractError
+from exporter_core.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

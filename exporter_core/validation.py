@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core._model_path import Place, resolve
 from exporter_core.errors import ConfigProblem
 from exporter_core.masking import Masker
+from exporter_core.model_path import Place, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
 
-__all__ = ["SDK_OPERATIONS", "InboundExporter"]
-
 SDK_OPERATIONS: Final = ("export", "force_flush", "shutdown")
 """The methods of a ``MetricExporter``."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from exporter_core.masking import Masker
 
-__all__ = ["heard"]
-
 _KEPT: Final = 2  # the last records: commonly the last attempt's cause, and that there will be no further attempt
 _LONGEST: Final = 400  # characters of each
 _SEARCHED: Final = 65536  # characters of it that are searched for secrets first

@@ -24,8 +24,6 @@ from exporter_core.masking import masker_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["inbound_class"]
-
 _Kind = inspect.Parameter
 _ONE_PASS: Final = (Iterable, Iterator, Generator)  # pydantic makes a value of these that can be gone through once
 

@@ -16,8 +16,6 @@ from exporter_core.cli import output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COMMANDS", "PROGRAM", "app", "run_command"]
-
 PROGRAM: Final = "exporter-core"
 
 

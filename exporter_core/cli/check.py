@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from exporter_core.cli._progress import progress
-from exporter_core.cli._reports import as_json_text, check_form, text_look, write_report
-from exporter_core.cli.checking import options_of, stopped_by_signals
+from exporter_core.cli.check_input import options_of, stopped_by_signals
 from exporter_core.cli.completion import exporter_names
 from exporter_core.cli.files import check_writable, write_result
+from exporter_core.cli.progress import progress
+from exporter_core.cli.reports import as_json_text, check_form, text_look, write_report
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter_core.cli._reports import Form
+    from exporter_core.cli.reports import Form
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.engine import Report
-
-__all__ = ["check"]
+    from exporter_core.conformance.run.engine import Report
 
 
 def check(
@@ -123,8 +121,8 @@ def check(
 
 
 def _checked(target: str, patterns: list[str], modes: list[Any], seed: int, **options: Any) -> Report:  # Any: of check
-    from exporter_core.conformance.engine import check as run  # noqa: PLC0415 - imports the SDK
-    from exporter_core.conformance.running import Settings  # noqa: PLC0415 - as above
+    from exporter_core.conformance.run.engine import check as run  # noqa: PLC0415 - imports the SDK
+    from exporter_core.conformance.run.run_clause import Settings  # noqa: PLC0415 - as above
 
     results = len(_select(patterns)) * len(modes)
     with progress(target, results) as shown, stopped_by_signals() as stop:
@@ -141,8 +139,8 @@ def _checked(target: str, patterns: list[str], modes: list[Any], seed: int, **op
 
 
 def _checked_readers(patterns: list[str]) -> Report:
-    from exporter_core.conformance.engine import check_readers  # noqa: PLC0415 - imports the SDK
     from exporter_core.conformance.readers import READERS  # noqa: PLC0415 - as above
+    from exporter_core.conformance.run.engine import check_readers  # noqa: PLC0415 - imports the SDK
 
     results = len(_select(patterns, readers=True)) * len(READERS)
     with progress("readers", results) as shown, stopped_by_signals() as stop:

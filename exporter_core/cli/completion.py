@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from exporter_core.discovery import conflicts, installed, shadowed
 
-__all__ = ["exporter_names"]
-
 
 def exporter_names(incomplete: str) -> list[str]:
     """The names that select an installed exporter and start so; the qualified ones where a plain one would not do."""

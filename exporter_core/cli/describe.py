@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exporter_core.cli.asking import ask
 from exporter_core.cli.completion import exporter_names
-from exporter_core.cli.output import emit_json, printable, show
+from exporter_core.cli.inspection import ask
+from exporter_core.cli.output import emit_json, show
 from exporter_core.discovery import summary_of
 from exporter_core.option_table import Option, options, plain
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from exporter_core.discovery.check import CheckResult
-
-__all__ = ["describe"]
 
 
 def describe(

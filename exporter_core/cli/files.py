@@ -9,8 +9,6 @@ from typing import Final
 from exporter_core.cli import output
 from exporter_core.errors import SetupError
 
-__all__ = ["STANDARD_OUTPUT", "check_writable", "write_result", "write_text"]
-
 STANDARD_OUTPUT: Final = "-"
 """The name of a file that stands for standard output."""
 

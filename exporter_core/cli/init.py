@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from exporter_core.cli.asking import ask
 from exporter_core.cli.completion import exporter_names
 from exporter_core.cli.files import write_result
+from exporter_core.cli.inspection import ask
 from exporter_core.cli.template import config_text
-
-__all__ = ["init"]
 
 
 def init(

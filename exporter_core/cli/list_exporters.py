@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from exporter_core.discovery import PluginPolicy
     from exporter_core.exporter import ExporterConfig
 
-__all__ = ["list_exporters"]
-
 
 def list_exporters(
     *,
@@ -39,7 +37,7 @@ def list_exporters(
 
 def _checked(found: list[Row]) -> list[Row]:
     """The rows with what became of the exporters that may be imported."""
-    from exporter_core.cli.asking import reason  # noqa: PLC0415 - of use to --check only
+    from exporter_core.cli.inspection import reason  # noqa: PLC0415 - of use to --check only
     from exporter_core.discovery.check import check_all  # noqa: PLC0415 - as above
 
     results = check_all(row.entry for row in found if row.status in {"ok", "conflict", "shadowed"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter_core.cli.output import emit_json, printable, show
+from exporter_core.cli.output import emit_json, show
 from exporter_core.discovery import (
     PluginEntry,
     PluginPolicy,
@@ -16,11 +16,10 @@ from exporter_core.discovery import (
     summary_of,
     unreadable,
 )
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-__all__ = ["BUILT_IN_SUMMARY", "Row", "emit_rows", "rows", "show_rows"]
 
 BUILT_IN_SUMMARY = "Discard all metrics."
 """The summary of ``none``, whose distribution is exporter-core itself."""

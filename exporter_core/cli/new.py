@@ -15,8 +15,6 @@ from exporter_core.cli.skeleton import skeleton
 from exporter_core.discovery import FIRST_PARTY, installed
 from exporter_core.errors import SetupError
 
-__all__ = ["new"]
-
 _LONGEST: Final = 50
 _NAME: Final = re.compile(r"[a-z](_?[a-z0-9])*")
 

@@ -11,8 +11,8 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 
-from exporter_core._printable import printable
 from exporter_core.errors import ConfigError, ExporterCoreError, SetupError
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,22 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from exporter_core.errors import ConfigProblem
-
-__all__ = [
-    "coloured",
-    "console",
-    "discard_output",
-    "emit_json",
-    "fail",
-    "printable",
-    "report",
-    "report_usage",
-    "show",
-    "stdout_kept",
-    "warn",
-    "warn_of",
-    "write",
-]
 
 _UNLIMITED = 10_000  # columns; what is not a terminal has no width
 

@@ -10,6 +10,7 @@ import typer
 
 from exporter_core.cli import output
 from exporter_core.clock import MONOTONIC
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from exporter_core.config import PipelineConfig, ReaderSettings
     from exporter_core.registry import ExporterRegistry
-
-__all__ = ["probe"]
 
 METRIC = "exporter_core.probe"
 """The name of the metric that is sent: a gauge with the value 1."""
@@ -130,8 +129,8 @@ def _show(step: _Step) -> None:
 
     word, style = ("OK   ", "green") if step.error is None else ("ERROR", "bold red")
     line = Text.assemble(
-        (word, style), f" {output.printable(step.reader)} {step.step:<11} ", (f"{step.seconds * 1000:.1f} ms", "dim")
+        (word, style), f" {printable(step.reader)} {step.step:<11} ", (f"{step.seconds * 1000:.1f} ms", "dim")
     )
     if step.error is not None:
-        line.append(f"  {output.printable(step.error)}")
+        line.append(f"  {printable(step.error)}")
     output.show(line, soft_wrap=True)

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from exporter_core.cli._history import History
+    from exporter_core.cli.history import History
     from exporter_core.config import PipelineConfig
     from exporter_core.pipeline import Pipeline, PipelineReport
     from exporter_core.pipeline.reports import ReaderReport
     from exporter_core.reader import ReaderStats
-
-__all__ = ["Notes", "run"]
 
 _REFRESH_SECONDS = 0.25
 _LONGEST_SECONDS = 1e9  # 32 years; a file may say more, but not infinity
@@ -67,8 +65,8 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     """
     if file is not None and (database is not None or interval is not None):
         raise typer.BadParameter("--database and --interval go without a config file; the file says both")
-    from exporter_core.cli._history import History  # noqa: PLC0415 - imports the SDK
-    from exporter_core.cli._host import measured_by  # noqa: PLC0415 - imports the instrumentation
+    from exporter_core.cli.history import History  # noqa: PLC0415 - imports the SDK
+    from exporter_core.cli.host import measured_by  # noqa: PLC0415 - imports the instrumentation
 
     history = History()
     # From here on, so that the last collection, at the end, does not come right behind a scheduled one.
@@ -113,7 +111,7 @@ def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
 
 
 def _pipeline(config: PipelineConfig, shutdown_timeout: float, history: History) -> Pipeline:
-    from exporter_core.cli._history import TappingRegistry  # noqa: PLC0415 - imports the SDK
+    from exporter_core.cli.history import TappingRegistry  # noqa: PLC0415 - imports the SDK
     from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
 
     registry = TappingRegistry(history, policy=config.policy)
@@ -168,7 +166,7 @@ def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None
         return
     from rich.live import Live  # noqa: PLC0415 - a terminal only
 
-    from exporter_core.cli._display import progress  # noqa: PLC0415 - a terminal only
+    from exporter_core.cli.display import progress  # noqa: PLC0415 - a terminal only
 
     with Live(console=output.console(sys.stderr), transient=True, auto_refresh=False) as live:
         while not stop.is_set():
@@ -209,7 +207,7 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
         else:
             from rich.text import Text  # noqa: PLC0415 - text output only
 
-            from exporter_core.cli._display import summary  # noqa: PLC0415 - imports rich
+            from exporter_core.cli.display import summary  # noqa: PLC0415 - imports rich
 
             for part in summary(rows, history.series_at_zero, stats, places, output.console().options):
                 output.show(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece

@@ -10,8 +10,6 @@ import typer
 from exporter_core.cli.files import write_result
 from exporter_core.cli.output import stdout_kept, warn
 
-__all__ = ["schema"]
-
 
 def schema(
     *,

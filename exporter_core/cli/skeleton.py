@@ -7,8 +7,6 @@ from typing import Final
 
 from exporter_core import __version__
 
-__all__ = ["skeleton"]
-
 
 def skeleton(name: str, distribution: str) -> dict[str, str]:
     """The texts of a plugin's files, by their paths.

@@ -7,16 +7,14 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core.cli.output import printable
 from exporter_core.option_table import options
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from exporter_core.discovery.check import CheckResult
     from exporter_core.option_table import Option
-
-__all__ = ["config_text"]
 
 _WIDTH: Final = 100
 _PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)

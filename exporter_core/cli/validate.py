@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter_core.cli.output import emit_json, printable, report, stdout_kept, warn_of, write
+from exporter_core.cli.output import emit_json, report, stdout_kept, warn_of, write
 from exporter_core.errors import ConfigError
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from exporter_core.config import PipelineConfig
     from exporter_core.errors import ConfigProblem
-
-__all__ = ["validate"]
 
 
 def validate(

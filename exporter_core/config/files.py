@@ -8,8 +8,6 @@ from typing import Final
 
 from exporter_core.errors import ConfigError, ConfigProblem
 
-__all__ = ["MAX_BYTES", "read_text"]
-
 MAX_BYTES: Final = 1_000_000
 """The largest config file, in bytes."""
 

@@ -31,8 +31,6 @@ from exporter_core.validation import kind_of, nearest, problems_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["OTHER_KEYS", "load_config", "parse_config"]
-
 OTHER_KEYS: Final = {
     "log_level": "exporter-core leaves the log levels to Python's logging",
     "attribute_limits": "the OpenTelemetry Python SDK has no attribute limits for metrics",

@@ -12,22 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from exporter_core.validation import kind_of, stated
 
-__all__ = [
-    "FILE_FORMATS",
-    "Aggregation",
-    "AttributeNameValue",
-    "CoreSection",
-    "ExporterOptions",
-    "FileModel",
-    "MeterConfigurator",
-    "MeterProvider",
-    "MetricReader",
-    "PeriodicReader",
-    "Plugins",
-    "Resource",
-    "View",
-]
-
 FILE_FORMATS: Final = ("1.0", "1.1")
 """The versions of the file format that are read."""
 

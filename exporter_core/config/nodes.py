@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from exporter_core.errors import ConfigProblem
 
-__all__ = ["Data", "Document", "Node", "Scalar", "resolve_scalar"]
-
 Scalar: TypeAlias = "str | int | float | bool | None"
 Data: TypeAlias = "Scalar | list[Data] | dict[str, Data]"
 

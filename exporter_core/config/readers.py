@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
 
-__all__ = ["Models", "Remembering", "read_exporter", "read_reader"]
-
 _INTERVAL: Final = 60_000  # milliseconds, as in the configuration schema
 _TIMEOUT: Final = 30_000
 _CHECK_SECONDS: Final = 10.0  # for a plugin to check its options; it may look at files

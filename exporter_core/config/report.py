@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from exporter_core.config.nodes import Document
 
-__all__ = ["Report"]
-
 
 class Report:
     """What is wrong and what is to be known, of a file (with positions) or of a mapping (with paths).

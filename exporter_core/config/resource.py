@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from exporter_core.config.models import Resource
     from exporter_core.config.report import Report
 
-__all__ = ["read_resource", "sdk_resource"]
-
 _DETECTOR_GROUP: Final = "opentelemetry_resource_detector"
 _DETECTION_SECONDS: Final = 5.0
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-__all__ = ["json_schema"]
-
 _SCHEMA_SECONDS = 10.0  # for the code of one plugin's options
 
 

@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
 
-__all__ = [
-    "AggregationSettings",
-    "AttributeValue",
-    "PipelineConfig",
-    "ReaderSettings",
-    "ResourceSettings",
-    "ViewSettings",
-]
-
 AttributeValue = str | bool | int | float | list[str] | list[bool] | list[int] | list[float]
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from exporter_core.config.models import Aggregation, View
     from exporter_core.config.report import Report
 
-__all__ = ["read_view", "sdk_view"]
-
 _SDK_MAX_SIZE: Final = 16384  # of an exponential histogram; the SDK refuses more when the first value is recorded
 
 

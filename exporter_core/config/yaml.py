@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from yaml._yaml import Mark as CMark
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "parse"]
-
 MAX_DEPTH: Final = 64
 """The deepest nesting of mappings and lists."""
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.engine import Report as Report
-    from exporter_core.conformance.engine import check as check
-    from exporter_core.conformance.engine import check_readers as check_readers
-    from exporter_core.conformance.harness import Capabilities as Capabilities
-    from exporter_core.conformance.harness import Harness as Harness
-    from exporter_core.conformance.sink_harness import FileSinkHarness as FileSinkHarness
-    from exporter_core.conformance.sink_harness import SinkHarness as SinkHarness
-    from exporter_core.conformance.sink_harness import StdoutSinkHarness as StdoutSinkHarness
+    from exporter_core.conformance.observe.harness import Capabilities as Capabilities
+    from exporter_core.conformance.observe.harness import Harness as Harness
+    from exporter_core.conformance.observe.sink_harness import FileSinkHarness as FileSinkHarness
+    from exporter_core.conformance.observe.sink_harness import SinkHarness as SinkHarness
+    from exporter_core.conformance.observe.sink_harness import StdoutSinkHarness as StdoutSinkHarness
+    from exporter_core.conformance.observe.tokens import Point as Point
+    from exporter_core.conformance.observe.tokens import flatten as flatten
+    from exporter_core.conformance.run.engine import Report as Report
+    from exporter_core.conformance.run.engine import check as check
+    from exporter_core.conformance.run.engine import check_readers as check_readers
+    from exporter_core.conformance.run.verdicts import Verdict as Verdict
     from exporter_core.conformance.suite import conformance_suite as conformance_suite
-    from exporter_core.conformance.tokens import Point as Point
-    from exporter_core.conformance.tokens import flatten as flatten
-    from exporter_core.conformance.verdicts import Verdict as Verdict
 
 _MODULE_OF = {
     "Capabilities": "harness",

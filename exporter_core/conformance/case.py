@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from exporter_core.conformance.harness import HARNESS_ERRORS, failed_in, watched
-from exporter_core.conformance.journal import Call, Journal, words_of
+from exporter_core.conformance.observe.harness import HARNESS_ERRORS, failed_in, watched
+from exporter_core.conformance.observe.journal import Call, Journal, words_of
+from exporter_core.conformance.observe.tokens import Batch, Tokens, compare
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.subject import inexpressible
-from exporter_core.conformance.tokens import Batch, Tokens, compare
-from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.harness import Capabilities, Harness
-    from exporter_core.conformance.journal import Event, Exchange
+    from exporter_core.conformance.observe.harness import Capabilities, Harness
+    from exporter_core.conformance.observe.journal import Event, Exchange
+    from exporter_core.conformance.observe.tokens import Point
     from exporter_core.conformance.scheduled import Step
     from exporter_core.conformance.subject import Driven, Mode, Subject
-    from exporter_core.conformance.tokens import Point
     from exporter_core.exporter import ExporterConfig
-
-__all__ = ["SHORT", "Case", "lines", "told", "wire_lines"]
 
 SHORT = 0.03
 """Seconds of a deadline that is meant to pass."""
@@ -130,7 +128,7 @@ class Case:
     @property
     def capabilities(self) -> Capabilities:
         """What the exporter says that it is."""
-        from exporter_core.conformance.harness import Capabilities  # noqa: PLC0415 - a value, not a type
+        from exporter_core.conformance.observe.harness import Capabilities  # noqa: PLC0415 - a value, not a type
 
         return self.subject.harness.capabilities if self.subject.harness else Capabilities()
 

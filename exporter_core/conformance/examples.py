@@ -1,6 +1,7 @@
 """Fixed metrics data with every kind of point, every type of attribute, and the values at the edges of each.
 
-Not the batches by chance, and not the identities of points: those are of :mod:`exporter_core.conformance.tokens`.
+Not the batches by chance, nor the identities of points: those are of
+:mod:`exporter_core.conformance.observe.tokens`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["every_kind"]
 
 _CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
 _START: Final = 1_700_000_000_000_000_001

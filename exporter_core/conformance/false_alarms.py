@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.forked import Task, run_all
-from exporter_core.conformance.running import SCHEDULES, Settings
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
+from exporter_core.conformance.run.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from exporter_core.conformance.subject import Mode
-
-__all__ = ["EXPORTERS", "false_alarms", "main"]
 
 EXPORTERS: Final = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
 _MODES: Final[tuple[Mode, ...]] = ("raw", "guarded")

@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.generated import for_each_batch
-from exporter_core.conformance.running import Settings, run_clause
+from exporter_core.conformance.observe.tokens import Tokens
+from exporter_core.conformance.run.run_clause import Settings, run_clause
+from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.conformance.subject import prepare, resolve
-from exporter_core.conformance.tokens import Tokens
-from exporter_core.conformance.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from exporter_core.conformance.subject import Mode
-
-__all__ = ["Task", "run_all"]
 
 _BOUND: Final = 300.0  # seconds for one child
 

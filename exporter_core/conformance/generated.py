@@ -24,9 +24,7 @@ from opentelemetry.sdk.metrics.export import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter_core.conformance.tokens import Batch, Tokens
-
-__all__ = ["batches", "for_each_batch"]
+    from exporter_core.conformance.observe.tokens import Batch, Tokens
 
 _START: Final = 1_700_000_000_000_000_000
 _TIME: Final = 1_700_000_060_000_000_000

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance.harness import FAULTS, Harness
+from exporter_core.conformance.observe.harness import FAULTS, Harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from exporter_core.conformance.tokens import Point
+    from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
-
-__all__ = ["MemoryHarness", "MemorySink", "Response", "Wait", "sink_of"]
 
 SECRET = "s3cr3t-0f-the-harness"  # noqa: S105 - a canary, looked for in error texts
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from exporter_core.conformance.journal import Journal, words_of
-from exporter_core.conformance.tokens import Tokens, compare, flatten
+from exporter_core.conformance.observe.journal import Journal, words_of
+from exporter_core.conformance.observe.tokens import Tokens, compare, flatten
 from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ExporterShutdownError, SetupError
@@ -27,10 +27,8 @@ from exporter_core.errors import ExporterShutdownError, SetupError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter_core.conformance.observe.tokens import Batch
     from exporter_core.conformance.subject import Driven, Mode, Subject
-    from exporter_core.conformance.tokens import Batch
-
-__all__ = ["ContractMachine", "contract_machine"]
 
 _REFUSES: Final = "status:400"
 _BEFORE_SHUTDOWN: Final = 4  # calls; else most sequences would be about what is shut down

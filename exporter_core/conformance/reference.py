@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, SecretStr
 
-from exporter_core.conformance.harness import Capabilities
 from exporter_core.conformance.memory import MemoryHarness, MemorySink, Response, Wait, sink_of
-from exporter_core.conformance.tokens import flatten
+from exporter_core.conformance.observe.harness import Capabilities
+from exporter_core.conformance.observe.tokens import flatten
 from exporter_core.errors import ContextCancelledError, ExporterError, ExporterShutdownError, PartialSuccessError
 from exporter_core.exporter import Exporter, ExporterConfig
 
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.tokens import Point
+    from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
-
-__all__ = ["AsyncExporter", "BufferingExporter", "BufferingHarness", "ReferenceConfig", "ReferenceExporter"]
 
 BACKOFF = 0.002  # seconds before the second attempt; doubled each time
 _TRANSIENT = frozenset({429, 502, 503, 504})

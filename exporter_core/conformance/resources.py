@@ -11,8 +11,6 @@ from typing import Final, NamedTuple
 
 from exporter_core.clock import TIMER_THREAD
 
-__all__ = ["Resources"]
-
 _OWN = "conformance-"
 """What the names of the checker's own threads begin with."""
 

@@ -11,10 +11,10 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from exporter_core.conformance.observe.tokens import compare
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduler import ScheduleError, explore
 from exporter_core.conformance.scheduler.results import Abandoned
-from exporter_core.conformance.tokens import compare
-from exporter_core.conformance.verdicts import Failed, Verdict, VerdictError
 from exporter_core.contract import OPERATIONS
 
 if TYPE_CHECKING:
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.tokens import Batch
     from exporter_core.conformance.scheduler import Exploration, Failure, Schedule
     from exporter_core.conformance.subject import Driven
-    from exporter_core.conformance.tokens import Batch
     from exporter_core.context import Context
-
-__all__ = ["STALL_SECONDS", "Round", "Scenario", "Step", "exercised", "own_code"]
 
 _DEPTH: Final = 4
 _MAX_STEPS: Final = 300_000

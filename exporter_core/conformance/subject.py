@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from exporter_core.bridge.inbound import InboundExporter
 from exporter_core.bridge.selection import inbound_class
-from exporter_core.conformance.harness import Harness
+from exporter_core.conformance.observe.harness import Harness
 from exporter_core.contract import HARNESS_GROUP, OPERATIONS
 from exporter_core.discovery import PluginEntry, installed, select
 from exporter_core.discovery.entries import SDK_GROUP
@@ -39,11 +39,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.view import Aggregation
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.journal import Journal
+    from exporter_core.conformance.observe.journal import Journal
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
-
-__all__ = ["Driven", "Mode", "Raw", "Subject", "inexpressible", "prepare", "resolve"]
 
 Mode = Literal["raw", "guarded"]
 

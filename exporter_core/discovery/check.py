@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from exporter_core.discovery.entries import PluginEntry
 
-__all__ = ["CheckResult", "check", "check_all"]
-
 TIMEOUT = 30.0
 """Seconds that a plugin's import and verification may take together: heavy client libraries need several."""
 
@@ -46,7 +44,7 @@ import json, os, sys
 request = json.load(sys.stdin)
 sys.path[:] = request["sys_path"]
 from exporter_core.contract import InstrumentKind
-from exporter_core.discovery._child import main
+from exporter_core.discovery.child import main
 from exporter_core.option_schema import options_schema
 from exporter_core.registry import ExporterRegistry
 main(ExporterRegistry, options_schema, InstrumentKind, request, int(sys.argv[1]))

@@ -12,8 +12,6 @@ from exporter_core.discovery.metadata import headers_of, headers_text, name_of_d
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Found", "Listing", "State", "Watch", "listing_of", "state_of"]
-
 State = tuple[int, ...]
 """What a stat says of a path; empty for what cannot be stat'ed, such as a path that does not exist."""
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import NoReturn
 
-__all__ = ["PluginEntry", "conflicts", "normalize", "shadowed"]
-
 EXPORTER_PREFIX = "exporter_core.exporters.v"
 OBSERVER_PREFIX = "exporter_core.observers.v"
 SUPPORTED_CONTRACT = 1

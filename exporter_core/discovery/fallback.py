@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from exporter_core.discovery.entries import PluginEntry
 
-__all__ = ["found_by_finders", "found_in", "summary_by_finders"]
-
 
 def found_in(root: str) -> list[Found]:
     """The distributions of one path entry; none if it is no zip file and no egg."""

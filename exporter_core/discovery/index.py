@@ -20,8 +20,6 @@ from exporter_core.discovery.scan import absolute, scan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["listing"]
-
 _MAGIC = b"exporter-core index 2"
 _FILE_PREFIX = "exporter-core-index-"
 _MAX_BYTES = 1 << 26

@@ -14,8 +14,6 @@ from exporter_core.discovery.entries import INDEXED_PREFIX, SDK_GROUP, is_indexe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ReadError", "entries_of", "headers_of", "headers_text", "name_of_directory", "read_file", "summary_in"]
-
 MAX_FILE_BYTES = 1 << 20
 """The longest entry_points.txt that is read: a thousand times the usual."""
 

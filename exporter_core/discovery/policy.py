@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from exporter_core.discovery.entries import PluginEntry
 
-__all__ = ["PluginPolicy"]
-
 
 class PluginPolicy:
     """What a configuration allows and blocks. An item is an entry's name or its distribution's, compared normalised.

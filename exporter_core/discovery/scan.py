@@ -24,8 +24,6 @@ from exporter_core.discovery.metadata import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["absolute", "scan"]
-
 
 def absolute(path: Iterable[object]) -> list[str]:
     """The path entries as absolute paths, the empty one as the current directory; each once, in order."""

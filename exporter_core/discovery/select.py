@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from exporter_core.discovery.distributions import Listing
     from exporter_core.discovery.policy import PluginPolicy
 
-__all__ = ["FIRST_PARTY", "origin_of", "select", "select_observer"]
-
 FIRST_PARTY = {
     "console": "exporter-core-console",
     "kafka": "exporter-core-kafka",

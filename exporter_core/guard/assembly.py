@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from exporter_core.guard.loop import LoopThread
     from exporter_core.guard.outcomes import Reporter
 
-__all__ = ["Assembly", "Instance", "assemble"]
-
 # As threading has it, whatever a plugin's subclass says.
 _DAEMON: Final = threading.Thread.__dict__["daemon"]
 

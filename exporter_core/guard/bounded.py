@@ -15,8 +15,6 @@ from exporter_core.masking import Told
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CodeFailedError", "TookTooLongError", "bounded", "unbounded"]
-
 _T = TypeVar("_T")
 
 

@@ -12,16 +12,14 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter_core._log import log
 from exporter_core.clock import Signal
+from exporter_core.log import log
 from exporter_core.masking import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter_core.context import Context
-
-__all__ = ["Call", "Latch", "Outcome"]
 
 _logger = logging.getLogger(__name__)
 

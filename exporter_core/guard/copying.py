@@ -16,8 +16,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-__all__ = ["copy_metrics"]
-
 _T = TypeVar("_T")
 
 

@@ -11,8 +11,6 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["keep_untouched", "process", "register"]
-
 
 class _ForkAware(Protocol):
     def _renew_after_fork(self) -> None: ...

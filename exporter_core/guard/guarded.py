@@ -33,8 +33,8 @@ from exporter_core.guard.assembly import Assembly, assemble
 from exporter_core.guard.calls import Call, Latch, Outcome
 from exporter_core.guard.copying import copy_metrics
 from exporter_core.guard.outcomes import Reporter, is_hosts_own
+from exporter_core.guard.reentrancy import inside, owners
 from exporter_core.guard.stats import ExporterStats, GuardState, Tally, count_points
-from exporter_core.guard.surroundings import inside, owners
 from exporter_core.masking import Masker
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from exporter_core.exporter import Destination
     from exporter_core.guard.lanes import Lane
     from exporter_core.observing import Observers
-
-__all__ = ["SHUTDOWN_SECONDS", "GuardedExporter", "Runner"]
 
 Runner = Literal["thread", "inline"]
 

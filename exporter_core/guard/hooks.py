@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pluggy import HookimplOpts, HookRelay, HookspecOpts
 
-__all__ = ["bind"]
-
 
 class _OneExporter(pluggy.PluginManager):
     def parse_hookspec_opts(self, module_or_class: ModuleType | type, name: str) -> HookspecOpts | None:

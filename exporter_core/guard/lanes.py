@@ -17,7 +17,7 @@ from exporter_core.clock import Signal
 from exporter_core.errors import ContextCancelledError
 from exporter_core.guard import forking
 from exporter_core.guard.calls import Call, Outcome
-from exporter_core.guard.surroundings import context_inside, enter_for_good
+from exporter_core.guard.reentrancy import context_inside, enter_for_good
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
     from exporter_core.guard.loop import LoopThread
-
-__all__ = ["InlineLane", "Lane", "LoopLane", "SerialInlineLane", "ThreadLane"]
 
 _INTERRUPTED = 16  # callers that may be interrupted at once before one of their calls is counted wrong
 

@@ -13,15 +13,13 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from exporter_core._log import log
 from exporter_core.clock import Signal
 from exporter_core.guard import forking
-from exporter_core.guard.surroundings import context_inside, enter_for_good
+from exporter_core.guard.reentrancy import context_inside, enter_for_good
+from exporter_core.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["LoopThread"]
 
 _logger = logging.getLogger(__name__)
 

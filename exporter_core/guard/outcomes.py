@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     ContextError = DeadlineExceededError | ContextCancelledError
 
-__all__ = ["Reporter", "is_hosts_own"]
-
 _E = TypeVar("_E", bound=ExporterError)
 
 

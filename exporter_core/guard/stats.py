@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-__all__ = ["ExporterStats", "GuardState", "Tally", "count_points"]
-
 
 class GuardState(StrEnum):
     """The life of a guarded exporter; it only ever goes forward, except that a fork starts it anew."""

@@ -16,8 +16,6 @@ from exporter_core.errors import ContractError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["asynchronous_operations", "verify"]
-
 _NEARLY = 0.85  # "force_flsh" is 0.95 like an operation, "report" 0.67
 _NEVER_ASYNC = ("temporality", "aggregation")
 

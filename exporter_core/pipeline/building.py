@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from exporter_core.guard import GuardedExporter
     from exporter_core.registry import ExporterRegistry
 
-__all__ = ["OBSERVERS_SECONDS", "Parts", "build"]
-
 _logger = logging.getLogger("exporter_core.pipeline")
 
 OBSERVERS_SECONDS: Final = 1.0

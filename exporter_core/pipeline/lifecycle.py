@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from exporter_core.guard import GuardedExporter
     from exporter_core.reader import PeriodicReader, ReaderStats
 
-__all__ = ["Pipeline"]
-
 _logger = logging.getLogger("exporter_core.pipeline")
 
 _SHUTDOWN_SECONDS = 30.0

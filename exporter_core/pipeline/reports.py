@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter_core.reader import Delivery, PeriodicReader
 
-__all__ = ["PipelineReport", "ReaderReport", "report_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class ReaderReport:

@@ -6,12 +6,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core._log import log
+from exporter_core.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["Failures"]
 
 _logger = logging.getLogger("exporter_core.reader")
 

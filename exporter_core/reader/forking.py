@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from exporter_core.reader.periodic import PeriodicReader
 
-__all__ = ["FORK_SECONDS", "register"]
-
 FORK_SECONDS: Final = 1.0
 """How long a fork waits for collects in progress, in seconds."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from exporter_core.guard import GuardedExporter
 
-__all__ = ["aggregations", "cardinality_limits", "temporalities"]
-
 
 def temporalities(exporter: GuardedExporter) -> dict[type, AggregationTemporality]:
     """The exporter's temporality for each instrument class."""

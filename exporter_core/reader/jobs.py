@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
     from exporter_core.reader.periodic import PeriodicReader
 
-__all__ = ["Delivery", "First", "Job", "Phase", "finish"]
-
 _RELEASE_PART = 0.25  # of a shutdown's time is kept for the exporter's own shutdown,
 _RELEASE_MOST = 5.0  # and at most so many seconds
 

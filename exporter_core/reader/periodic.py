@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from exporter_core.contract import InstrumentKind
     from exporter_core.guard import GuardedExporter
 
-__all__ = ["PeriodicReader"]
-
 _logger = logging.getLogger(__name__)
 
 _ErrorT = TypeVar("_ErrorT", bound=ExporterCoreError)

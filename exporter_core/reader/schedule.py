@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["Schedule"]
-
 
 class Schedule:
     """Ticks without drift; those that pass while one is at work are missed, not made up for.

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter_core.guard import ExporterStats
 
-__all__ = ["ReaderStats"]
-
 
 @dataclass(frozen=True, slots=True)
 class ReaderStats:

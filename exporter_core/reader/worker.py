@@ -11,17 +11,15 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from exporter_core._log import log
 from exporter_core.clock import Signal
 from exporter_core.errors import ExporterShutdownError
+from exporter_core.log import log
 
 if TYPE_CHECKING:
     import weakref
 
     from exporter_core.clock import Clock
     from exporter_core.reader.jobs import Job
-
-__all__ = ["Worker"]
 
 _logger = logging.getLogger(__name__)
 

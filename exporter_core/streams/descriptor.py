@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["SharedFile", "write_all"]
-
 _FILE_CHUNK = 1 << 20
 _RETRY_SECONDS = 0.005
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["Output", "Style", "Target"]
-
 _TERMINAL_COLUMNS = 80
 _FILE_COLUMNS = 120
 

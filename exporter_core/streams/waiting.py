@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["pause", "turn"]
-
 _LONGEST_PAUSE = 0.05
 """Seconds after which a wait looks whether its context was cancelled."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sys
 
-from exporter_core.cli._progress import Progress
-from exporter_core.conformance.running import Run
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.cli.progress import Progress
+from exporter_core.conformance.run.run_clause import Run
+from exporter_core.conformance.run.verdicts import Verdict
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 REFERENCE = "exporter_core.conformance.reference:ReferenceExporter"

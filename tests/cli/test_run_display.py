@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from exporter_core.cli._display import quantity
-from exporter_core.cli._history import History, sparkline
+from exporter_core.cli.display import quantity
+from exporter_core.cli.history import History, sparkline
 
 
 @pytest.mark.parametrize(

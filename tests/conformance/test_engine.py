@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter_core.conformance import pool
-from exporter_core.conformance.engine import check
-from exporter_core.conformance.running import Settings
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.conformance.run import pool
+from exporter_core.conformance.run.engine import check
+from exporter_core.conformance.run.run_clause import Settings
+from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.errors import SetupError
 
 EXPORTER = """

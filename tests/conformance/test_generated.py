@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter_core.conformance.generated import for_each_batch
-from exporter_core.conformance.tokens import TOKEN, Tokens, flatten, metrics_in
+from exporter_core.conformance.observe.tokens import TOKEN, Tokens, flatten, metrics_in
 
 
 def _batches(seed: int, examples: int = 30):

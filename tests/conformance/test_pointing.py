@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter_core.conformance.journal import Journal
-from exporter_core.conformance.pointing import pointed
-from exporter_core.conformance.tokens import Tokens, compare
+from exporter_core.conformance.observe.journal import Journal
+from exporter_core.conformance.observe.sink_option import pointed
+from exporter_core.conformance.observe.tokens import Tokens, compare
 from exporter_core.errors import SetupError
 
 
@@ -85,8 +85,8 @@ def test_points_are_known_by_their_identities_where_the_format_is_not(run, sink)
 STDOUT = """if True:
     import os
     from pathlib import Path
-    from exporter_core.conformance.journal import Journal
-    from exporter_core.conformance.pointing import pointed
+    from exporter_core.conformance.observe.journal import Journal
+    from exporter_core.conformance.observe.sink_option import pointed
 
     harness = pointed("stdout", None)()
     harness.setup(Path(), Journal().stamp)

@@ -11,14 +11,14 @@ import pytest
 from exporter_core.cli import main
 from exporter_core.conformance import scheduled
 from exporter_core.conformance.clause import clauses, select
-from exporter_core.conformance.engine import check
 from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.conformance.report import conclude
-from exporter_core.conformance.running import Settings, run_clause
-from exporter_core.conformance.scheduler import strangers
+from exporter_core.conformance.run.engine import check
+from exporter_core.conformance.run.run_clause import Settings, run_clause
+from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.scheduler import unscheduled as strangers
 from exporter_core.conformance.subject import Subject, resolve
-from exporter_core.conformance.verdicts import Verdict
 from exporter_core.errors import ExporterError
 
 SCHEDULED = {one.id: one for one in clauses() if one.technique == "P"}

@@ -13,10 +13,10 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExportResult
 
 from exporter_core.conformance import FileSinkHarness, SinkHarness, StdoutSinkHarness
-from exporter_core.conformance.harness import FAULTS
-from exporter_core.conformance.journal import Journal
+from exporter_core.conformance.observe.harness import FAULTS
+from exporter_core.conformance.observe.journal import Journal
+from exporter_core.conformance.observe.tokens import Tokens, compare
 from exporter_core.conformance.resources import Resources
-from exporter_core.conformance.tokens import Tokens, compare
 
 
 class OtlpHttp(SinkHarness):
@@ -243,8 +243,8 @@ STDOUT = """if True:
     from pathlib import Path
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
     from exporter_core.conformance import StdoutSinkHarness
-    from exporter_core.conformance.journal import Journal
-    from exporter_core.conformance.tokens import Tokens, compare
+    from exporter_core.conformance.observe.journal import Journal
+    from exporter_core.conformance.observe.tokens import Tokens, compare
 
     harness, exporter, batch = StdoutSinkHarness(), ConsoleMetricExporter(), Tokens("there").rich()
     harness.setup(Path(), Journal().stamp)

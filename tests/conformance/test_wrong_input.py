@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from exporter_core.cli import main
-from exporter_core.cli.checking import options_of
-from exporter_core.conformance import pool, worker
+from exporter_core.cli.check_input import options_of
 from exporter_core.conformance.clause import select
-from exporter_core.conformance.engine import check
 from exporter_core.conformance.report.json_report import reproduce
-from exporter_core.conformance.running import Settings, run_clause
+from exporter_core.conformance.run import pool, worker
+from exporter_core.conformance.run.engine import check
+from exporter_core.conformance.run.run_clause import Settings, run_clause
+from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.conformance.subject import resolve
-from exporter_core.conformance.verdicts import Verdict
 from exporter_core.errors import SetupError
 
 MODULE = '''

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
 
-__all__ = ["Around", "Canary", "Holds", "Serialised"]
-
 
 class Canary:
     """Passes everything on; each subclass changes one thing."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.canaries.base import Canary, Holds
-from exporter_core.conformance.tokens import metrics_in
+from exporter_core.conformance.observe.tokens import metrics_in
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.context import Context
-
-__all__ = ["Annotates", "HoldsReference"]
 
 
 class HoldsReference(Holds):

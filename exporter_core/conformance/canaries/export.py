@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.canaries.base import Around, Canary
-from exporter_core.conformance.tokens import metrics_in
+from exporter_core.conformance.observe.tokens import metrics_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.context import Context
-
-__all__ = ["Corrupts", "DropsPoint", "IgnoresContext", "ReturnsFuture", "SendsTwice", "WallClock"]
 
 
 def without_last_points(metrics: MetricsData) -> MetricsData:

@@ -9,8 +9,6 @@ from exporter_core.conformance.canaries.base import Holds, Serialised
 if TYPE_CHECKING:
     from exporter_core.context import Context
 
-__all__ = ["FlushWaits", "FlushesEarly"]
-
 
 class FlushesEarly(Holds):
     """Accepts everything, and returns from a flush before it is delivered."""

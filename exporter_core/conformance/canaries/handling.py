@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["TellsSecret"]
-
 
 class TellsSecret(Around):
     """Raises an error with the secret in its message; one of no type where there is no secret to tell."""

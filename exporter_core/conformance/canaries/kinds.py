@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
-__all__ = ["Flips", "LocksAnswers", "NoneForGauge", "SharesAnswer"]
-
 
 class NoneForGauge(Canary):
     """Answers None for gauges."""

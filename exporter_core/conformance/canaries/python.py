@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["InheritsLock", "NonDaemonThread"]
-
 
 class InheritsLock(Serialised):
     """Exports under a lock that a forked child inherits."""

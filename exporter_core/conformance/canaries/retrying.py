@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["GivesUp", "Poisoned", "Retries", "Swallows"]
-
 
 class GivesUp(Canary):
     """Reports a failure that a further attempt has mended."""

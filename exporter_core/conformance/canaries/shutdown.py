@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
-__all__ = [
-    "DropsBuffer",
-    "Leaks",
-    "Resurrects",
-    "ReturnsAfterShutdown",
-    "SecondShutdownReturns",
-    "ShutdownJoins",
-    "ShutdownLeavesEarly",
-    "StillSends",
-]
-
 
 class DropsBuffer(Holds):
     """Accepts everything, and lets go of it in shutdown."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from exporter_core.conformance.observe.tokens import flatten, metrics_in
 from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
-from exporter_core.conformance.tokens import flatten, metrics_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.memory import Response
-    from exporter_core.conformance.tokens import Point
+    from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
 
 

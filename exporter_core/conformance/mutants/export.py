@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.canaries.export import without_last_points, without_scope_attributes
 from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL, cancelled, detached, on_cancel
+from exporter_core.conformance.observe.tokens import metrics_in
 from exporter_core.conformance.reference import AsyncExporter, BufferingExporter, ReferenceExporter
-from exporter_core.conformance.tokens import metrics_in
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterCoreError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.memory import Response, Wait
-    from exporter_core.conformance.tokens import Point
+    from exporter_core.conformance.observe.tokens import Point
 
 
 class DropsPoint(ReferenceExporter):

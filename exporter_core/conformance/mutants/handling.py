@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter_core.conformance.observe.tokens import metrics_in
 from exporter_core.conformance.reference import ReferenceExporter
-from exporter_core.conformance.tokens import metrics_in
 from exporter_core.errors import ExporterError, ExporterShutdownError
 
 if TYPE_CHECKING:

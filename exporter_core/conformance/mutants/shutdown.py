@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, ClassVar
 
 from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL
+from exporter_core.conformance.observe.tokens import flatten
 from exporter_core.conformance.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
-from exporter_core.conformance.tokens import flatten
 from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterShutdownError
 

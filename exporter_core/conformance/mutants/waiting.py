@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.memory import MemorySink
     from exporter_core.context import Context
 
-__all__ = ["OWN_SECONDS", "POLL", "cancelled", "detached", "is_calm", "on_cancel"]
-
 POLL = 0.002
 """Seconds between two looks."""
 OWN_SECONDS = 0.5

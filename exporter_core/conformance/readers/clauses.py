@@ -9,7 +9,7 @@ from exporter_core.conformance.case import told
 from exporter_core.conformance.clause import Clause
 from exporter_core.conformance.readers.case import BRIEF, LONG, ReaderCanary
 from exporter_core.conformance.readers.rig import FAILURES
-from exporter_core.conformance.verdicts import Failed
+from exporter_core.conformance.run.verdicts import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.clause import Technique
     from exporter_core.conformance.readers.case import ReaderCase
     from exporter_core.conformance.readers.rig import DrivenReader
-
-__all__ = ["reader_clauses", "select_reader_clauses"]
 
 _OFTEN: Final = 0.01  # seconds between two exports of a reader whose schedule is tried
 _SETTLE: Final = 0.02  # seconds in which a flush that does not wait is caught; it decides nothing else

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
-    from exporter_core.conformance.journal import Journal
+    from exporter_core.conformance.observe.journal import Journal
     from exporter_core.context import Context
-
-__all__ = ["FAILURES", "READERS", "DrivenReader", "ReaderName", "Script", "make"]
 
 ReaderName = Literal["exporter_core", "sdk"]
 READERS: Final[tuple[ReaderName, ...]] = ("exporter_core", "sdk")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.clause import Clause
 
-__all__ = ["catalogue"]
-
 _HEAD = """\
 # The clauses of the exporter contract
 

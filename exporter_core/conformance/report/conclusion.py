@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Verdict
 
 if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.engine import Report
-
-__all__ = ["CONFORMANT", "FAILED", "KIT_FAILED", "PARTIAL", "Conclusion", "conclude", "deciding"]
+    from exporter_core.conformance.run.engine import Report
 
 CONFORMANT, FAILED, PARTIAL, KIT_FAILED = 0, 1, 3, 4
 

@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from exporter_core._printable import printable
 from exporter_core.conformance.clause import FAMILIES, TECHNIQUES
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, KIT_FAILED, conclude
 from exporter_core.conformance.report.json_report import as_json
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter_core.conformance.engine import Report
-
-__all__ = ["as_html"]
+    from exporter_core.conformance.run.engine import Report
 
 _NOT_RUN = "NOT_RUN"
 _WORDS = {

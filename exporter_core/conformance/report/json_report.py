@@ -15,9 +15,7 @@ from exporter_core.contract import CONTRACT_VERSION
 
 if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.engine import Report
-
-__all__ = ["as_json", "clause_as_json", "json_schema", "reproduce"]
+    from exporter_core.conformance.run.engine import Report
 
 FORMAT = 1
 """The version of the report's format."""

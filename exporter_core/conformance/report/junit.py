@@ -12,12 +12,10 @@ from xml.etree import ElementTree as ET
 from exporter_core.conformance.clause import FAMILIES
 from exporter_core.conformance.report.conclusion import deciding
 from exporter_core.conformance.report.json_report import as_json
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.engine import Report
-
-__all__ = ["as_junit"]
+    from exporter_core.conformance.run.engine import Report
 
 _SUITE_PROPERTIES = ("origin", "tier", "seed", "strict", "contract_version", "kit_version", "python_version")
 _NOTHING = (Verdict.INCONCLUSIVE, Verdict.KIT_ERROR, None)

@@ -6,21 +6,19 @@ import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from exporter_core._printable import printable
 from exporter_core.conformance.clause import FAMILIES, in_order
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, conclude
 from exporter_core.conformance.report.json_report import reproduce
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.contract import CONTRACT_VERSION
+from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.engine import Report
-    from exporter_core.conformance.running import Run
-
-__all__ = ["as_text", "explained", "listed", "result_text"]
+    from exporter_core.conformance.run.engine import Report
+    from exporter_core.conformance.run.run_clause import Run
 
 _COLOURS: dict[Verdict | None, str] = {
     Verdict.PASS: "32",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.scheduler.instructions import Site
     from exporter_core.conformance.scheduler.subjects import Subject
 
-__all__ = ["SEEDS", "Exploration", "Failure", "Scenario", "explore"]
-
 Scenario: TypeAlias = Callable[[Schedule], object]
 
 SEEDS = range(53)

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.scheduler.subjects import Interruptible
 
-__all__ = ["Instructions", "Site", "watch_instructions"]
-
-
 _TELLING: Final = frozenset(
     {
         *("STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_SLICE"),

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.scheduler.results import Switch
     from exporter_core.conformance.scheduler.tasks import Task
 
-__all__ = ["InOrder", "Policy", "Priorities", "Recorded"]
-
 
 class Policy(Protocol):
     """Decides at the points that the schedule asks about. ``runnable`` is never empty, and in the order of starting."""

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from exporter_core.conformance.scheduler.instructions import Site
 
-__all__ = ["Abandoned", "Deadlock", "DeadlockError", "Outcome", "Result", "ScheduleError", "Switch", "Waiting"]
-
 
 class ScheduleError(RuntimeError):
     """The scheduler is used wrongly, or a schedule ended without a result."""

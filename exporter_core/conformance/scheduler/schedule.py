@@ -25,17 +25,15 @@ from exporter_core.conformance.scheduler.results import (
     Switch,
 )
 from exporter_core.conformance.scheduler.shims import Shims
-from exporter_core.conformance.scheduler.strangers import UNSEEN_SOCKETS, sockets, unseen_threads
 from exporter_core.conformance.scheduler.subjects import Interruptible
 from exporter_core.conformance.scheduler.tasks import Awaited, State, Task, place_of
+from exporter_core.conformance.scheduler.unscheduled import UNSEEN_SOCKETS, sockets, unseen_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from exporter_core.conformance.scheduler.subjects import Subject
-
-__all__ = ["Schedule"]
 
 FAIR_STEPS: Final = 5000
 """Instructions that one thread executes without blocking before the others get a turn."""

@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.clock import MONOTONIC, _TimerThread
 from exporter_core.conformance.scheduler.results import ScheduleError
-from exporter_core.conformance.scheduler.strangers import UNSEEN_SOCKETS
 from exporter_core.conformance.scheduler.tasks import Awaited, State, Task, is_machinery, place_of
+from exporter_core.conformance.scheduler.unscheduled import UNSEEN_SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from exporter_core.conformance.scheduler.schedule import Schedule
-
-__all__ = ["CooperativeLock", "Shims"]
 
 _FOREVER: Final = 10 * 365 * 86400.0
 """Seconds from which a time-out counts as none; ``threading.TIMEOUT_MAX`` is 292 years."""

@@ -14,8 +14,6 @@ from exporter_core.conformance.scheduler.tasks import is_machinery
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CodePredicate", "Interruptible", "Predicate", "Subject"]
-
 CodePredicate: TypeAlias = Callable[[CodeType], bool]
 
 

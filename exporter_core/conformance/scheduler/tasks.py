@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import threading
     from types import FrameType
 
-__all__ = ["Awaited", "State", "Task", "is_machinery", "place_of"]
-
 _STANDARD = frozenset(
     sys.modules[name].__file__ for name in ("threading", "queue") if name in sys.modules
 )  # what builds on locks there is one operation for a reader

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from exporter_core.errors import ExporterCoreError
 
-__all__ = ["SinkError", "SinkPortTakenError", "SinkStartError", "SinkTimeoutError"]
-
 
 class SinkError(ExporterCoreError):
     """A sink cannot do what it was asked for, for instance because its process was killed."""

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["Fault", "parse"]
-
 DRIP_SECONDS: Final = 0.05
 """How long a dripping sink waits between two bytes, unless its script says otherwise."""
 

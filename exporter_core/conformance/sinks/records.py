@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-__all__ = ["Connection", "Line", "Point", "Request", "Stamp", "stamp"]
-
 
 class Stamp(NamedTuple):
     """When something happened, in an order that holds across processes of one machine.

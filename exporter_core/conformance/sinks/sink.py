@@ -7,29 +7,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVarTuple, cast
 
-from exporter_core.conformance.sinks._process import SinkProcess
 from exporter_core.conformance.sinks.errors import SinkError
 from exporter_core.conformance.sinks.faults import parse_script
+from exporter_core.conformance.sinks.process import SinkProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from exporter_core.conformance.sinks.records import Connection, Line, Point, Request, Stamp
-
-__all__ = [
-    "FileSink",
-    "Gate",
-    "HttpSink",
-    "OtlpGrpcSink",
-    "OtlpHttpSink",
-    "RemoteWriteSink",
-    "Sink",
-    "SinkHost",
-    "StdoutSink",
-    "TcpSink",
-    "start_sinks",
-]
 
 AWAITED: Final = 30.0
 """Seconds that what is awaited of a sink may take: it ends failing runs and decides nothing."""

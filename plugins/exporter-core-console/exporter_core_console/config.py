@@ -12,8 +12,6 @@ from pydantic import Field
 from exporter_core import ExporterConfig
 from exporter_core.preferences import HistogramAggregation, TemporalityPreference  # noqa: TC001 - pydantic reads the annotations
 
-__all__ = ["ConsoleConfig"]
-
 
 class ConsoleConfig(ExporterConfig):
     """What to show, how, and where."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from exporter_core import Context, InstrumentKind
 
-__all__ = ["ConsoleExporter"]
-
 
 class ConsoleExporter(Exporter[ConsoleConfig]):
     """Show metrics on the console: a readable table on a terminal, JSON Lines otherwise.

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance import Point
 
-__all__ = ["ConsoleHarness"]
-
 _FULL = b"\n" * 65536
 
 

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from exporter_core import Context
 
-__all__ = ["json_lines"]
-
 _KINDS: dict[type, str] = {
     Gauge: "gauge",
     Sum: "sum",

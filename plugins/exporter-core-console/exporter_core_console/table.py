@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core.streams import Style
 
-__all__ = ["table"]
-
 _ATTRIBUTE_COLUMNS = 24
 """What attributes need at least for a table to be more readable than a list; longer ones wrap."""
 

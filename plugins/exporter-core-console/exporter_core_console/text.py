@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint
     from opentelemetry.util.types import AnyValue, Attributes
 
-__all__ = [
-    "attributes_text",
-    "clock_text",
-    "exponential_counts",
-    "has_decimal_text",
-    "number_text",
-    "printable",
-    "sparkline",
-]
-
 _SIGNIFICANT_DIGITS = 6
 _TINY = 1e-4
 _HUGE = 1e15

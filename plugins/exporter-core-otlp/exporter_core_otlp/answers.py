@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = [
-    "LONGEST_ANSWER",
-    "Answer",
-    "MalformedAnswerError",
-    "answer_in",
-    "first_of_each",
-    "on_one_line",
-    "retry_delay",
-    "status_in",
-    "too_long",
-]
-
 LONGEST_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of a message that is received."""
 _SHOWN: Final = 500  # characters of what a server says

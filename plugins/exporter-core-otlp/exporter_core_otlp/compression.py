@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from isal import igzip_lib
 
-__all__ = ["gzipped"]
-
 
 def gzipped(data: bytes) -> bytes:
     """The data as a gzip stream."""

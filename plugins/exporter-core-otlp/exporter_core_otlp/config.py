@@ -17,8 +17,6 @@ from exporter_core_otlp.headers import HeaderEntry, listed_headers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["NetworkConfig", "OtlpConfig", "RetryConfig", "Tls", "TlsChoice"]
-
 _LONGEST: Final = 9_223_372_036_000  # milliseconds that a thread can wait at most
 Milliseconds = Annotated[int, Field(strict=True, ge=0, le=_LONGEST)]
 Interval = Annotated[int, Field(strict=True, gt=0, le=_LONGEST)]

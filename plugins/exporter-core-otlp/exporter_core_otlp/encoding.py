@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from exporter_core_otlp.config import NetworkConfig
 
-__all__ = ["Batch", "Request", "RequestEncoder"]
-
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -6,8 +6,6 @@ import os
 from typing import Protocol
 from weakref import WeakSet
 
-__all__ = ["ResetsAfterFork", "reset_after_fork"]
-
 
 class ResetsAfterFork(Protocol):
     """Something that must begin anew in a forked child."""

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["OtlpFileHarness", "OtlpGrpcHarness", "OtlpHttpHarness"]
-
 _SECRET: Final = "canary-5f3a9e"  # noqa: S105 - what must not appear in errors
 
 

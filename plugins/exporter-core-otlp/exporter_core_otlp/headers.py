@@ -10,8 +10,6 @@ from pydantic import SecretStr, field_validator
 
 from exporter_core import ExporterConfig
 
-__all__ = ["HeaderEntry", "listed_headers"]
-
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_A_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

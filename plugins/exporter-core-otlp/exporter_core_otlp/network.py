@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from exporter_core_otlp.transport.link import Connection
     from exporter_core_otlp.transport.waiting import Waiter
 
-__all__ = ["USER_AGENT", "NetworkExporter"]
-
 USER_AGENT: Final = "exporter-core-otlp/1.0.0"
 
 NetworkConfigT = TypeVar("NetworkConfigT", bound=NetworkConfig)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from exporter_core import InstrumentKind
 
-__all__ = ["OtlpExporter"]
-
 _logger: Final = logging.getLogger(__name__)
 
 OtlpConfigT = TypeVar("OtlpConfigT", bound=OtlpConfig)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core_otlp.config import RetryConfig
 
-__all__ = ["GivenUpError", "RetryableError", "Retrying", "retry_after_seconds"]
-
 _GROWTH: Final = 1.5
 _JITTER: Final = 0.5
 _SECONDS: Final = re.compile(r"\d{1,15}(\.\d+)?")

@@ -10,8 +10,6 @@ from exporter_core import ExporterError
 if TYPE_CHECKING:
     from exporter_core_otlp.config import Tls
 
-__all__ = ["reason", "tls_context"]
-
 
 def tls_context(tls: Tls, *protocols: str) -> ssl.SSLContext:
     """What the options say about TLS. ExporterError for files that cannot be used.

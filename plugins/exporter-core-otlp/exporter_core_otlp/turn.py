@@ -12,8 +12,6 @@ from exporter_core import Context, ContextCancelledError, DeadlineExceededError,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Turn"]
-
 
 class Turn:
     """Whose turn it is to use what an exporter holds, until it is shut down.

@@ -27,7 +27,7 @@ from exporter_core import (
 from exporter_core.cli import main
 from exporter_core.config import load_config
 from exporter_core.conformance import flatten
-from exporter_core.conformance.tokens import Tokens
+from exporter_core.conformance.observe.tokens import Tokens
 from exporter_core.otlp import decode_json, encode
 
 NAMES = ["otlp_file", "otlp_file/development"]

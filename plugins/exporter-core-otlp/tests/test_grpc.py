@@ -21,8 +21,8 @@ from exporter_core import (
     PartialSuccessError,
 )
 from exporter_core.conformance import flatten
+from exporter_core.conformance.observe.tokens import Tokens
 from exporter_core.conformance.sinks import OtlpGrpcSink
-from exporter_core.conformance.tokens import Tokens
 from exporter_core.otlp import decode
 
 RETRYABLE = {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
@@ -233,7 +233,7 @@ def test_ctrl_c_ends_a_call_and_the_next_export_is_none_the_worse(sink):
     program = f"""if True:
         import os, signal, threading
         from exporter_core import Context
-        from exporter_core.conformance.tokens import Tokens
+        from exporter_core.conformance.observe.tokens import Tokens
         from exporter_core_otlp import OtlpGrpcConfig, OtlpGrpcExporter
         exporter, tokens = OtlpGrpcExporter(OtlpGrpcConfig(endpoint={sink.endpoint!r})), Tokens("interrupted")
         exporter.export(Context.with_timeout(60), tokens.batch(1).metrics)
@@ -286,7 +286,7 @@ def test_an_export_can_be_made_while_the_interpreter_exits(sink):
     program = f"""if True:
         import atexit
         from exporter_core import Context
-        from exporter_core.conformance.tokens import Tokens
+        from exporter_core.conformance.observe.tokens import Tokens
         from exporter_core_otlp import OtlpGrpcConfig, OtlpGrpcExporter
         exporter = OtlpGrpcExporter(OtlpGrpcConfig(endpoint={sink.endpoint!r}))
         @atexit.register

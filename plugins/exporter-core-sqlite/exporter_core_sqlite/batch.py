@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core_sqlite.series import Described, RowIds, SeriesIds
 
-__all__ = ["Batch"]
-
 _Row: TypeAlias = tuple[object, ...]
 _DataPoint: TypeAlias = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint
 

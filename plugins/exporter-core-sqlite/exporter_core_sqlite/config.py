@@ -11,8 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from exporter_core import ExporterConfig
 from exporter_core.preferences import HistogramAggregation, TemporalityPreference  # noqa: TC001 - pydantic reads the annotations
 
-__all__ = ["SqliteConfig"]
-
 
 def _absolute(path: Path) -> Path:
     """The path with ``~`` expanded and made absolute, so that a later change of directory does not move it."""

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core_sqlite.config import SqliteConfig
 
-__all__ = ["Database", "connect_to_read"]
-
 _logger: Final = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 0.001

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from exporter_core import InstrumentKind
 
-__all__ = ["SqliteExporter"]
-
 
 class SqliteExporter(Exporter[SqliteConfig]):
     """Write metrics to a SQLite file."""

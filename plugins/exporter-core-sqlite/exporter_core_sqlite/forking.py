@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from exporter_core_sqlite.exporter import SqliteExporter
 
-__all__ = ["cannot_be_opened", "close_before_fork"]
-
 _WAIT_SECONDS = 1.0  # for statements that are running when the process forks; they usually take some hundredths
 
 _living: WeakSet[SqliteExporter] = WeakSet()

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance import Point
 
-__all__ = ["SqliteHarness"]
-
 _GATEKEEPER = """
 import sqlite3, sys
 gate = None

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import DataT
 
-__all__ = ["read"]
-
 # sqlite3.Row gives values as Any: their types are the schema's.
 
 _POINTS = """

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from exporter_core_sqlite.config import SqliteConfig
 
-__all__ = ["Retention"]
-
 _POINTS_AT_LEAST = 10_000  # that may be deleted by one export; a tenth of a second
 _POINTS_A_STEP = 1_000  # at most, between two looks at the size
 _PAGES_AT_ONCE = 2_000  # given back to the file system by one export

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["APPLICATION_ID", "MIGRATING", "SCHEMA_VERSION", "add_triggers", "create", "has_triggers", "migrate"]
-
 APPLICATION_ID: Final = int.from_bytes(b"OTMx", "big")
 """``PRAGMA application_id`` of the files of this exporter."""
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.util.types import Attributes
 
-__all__ = ["Described", "RowIds"]
-
 Described: TypeAlias = tuple[object, ...]
 """A row that describes points: the name of its table and its values, where a row that it refers to is one of these.
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter_core import Context
 
-__all__ = ["Turn"]
-
 
 class Turn:
     """A lock whose waiters give up when their context is done, cancellation included."""

@@ -18,18 +18,6 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "UnstorableError",
-    "integer",
-    "json_of",
-    "number",
-    "optional_integer",
-    "optional_text",
-    "text",
-    "text_from",
-    "value_of",
-]
-
 _T = TypeVar("_T")
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode

@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from exporter_core.conformance.clause import in_order
-from exporter_core.conformance.engine import Report
 from exporter_core.conformance.report.html import as_html
-from exporter_core.conformance.verdicts import Verdict
+from exporter_core.conformance.run.engine import Report
+from exporter_core.conformance.run.verdicts import Verdict
 
 ROOT = Path(__file__).parents[3]
 FLAGS = [

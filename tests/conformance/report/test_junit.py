@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 import junitparser
 import pytest
 
-from exporter_core.conformance.engine import Report
 from exporter_core.conformance.report import as_junit
+from exporter_core.conformance.run.engine import Report
 
 
 @pytest.fixture

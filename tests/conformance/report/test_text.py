@@ -7,9 +7,9 @@ import re
 import pytest
 
 from exporter_core.conformance.clause import TECHNIQUES, in_order, select
-from exporter_core.conformance.engine import Report
 from exporter_core.conformance.report import as_text
 from exporter_core.conformance.report.text import explained, listed
+from exporter_core.conformance.run.engine import Report
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -24,8 +24,8 @@ from exporter_core.conformance.sinks import (
     TcpSink,
     start_sinks,
 )
-from exporter_core.conformance.sinks._server.core import Core
-from exporter_core.conformance.sinks._server.listener import Listener
+from exporter_core.conformance.sinks.server.core import Core
+from exporter_core.conformance.sinks.server.listener import Listener
 from exporter_core.errors import ExporterCoreError
 
 

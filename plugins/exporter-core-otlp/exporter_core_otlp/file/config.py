@@ -10,8 +10,6 @@ from pydantic import Field, field_validator, model_validator
 
 from exporter_core_otlp.config import OtlpConfig
 
-__all__ = ["OtlpFileConfig"]
-
 _EXPECTED: Final = "expected stdout, or file:///absolute/path/to/file.jsonl"
 _FILE_ONLY: Final = ("max_file_bytes", "max_old_files", "fsync")
 

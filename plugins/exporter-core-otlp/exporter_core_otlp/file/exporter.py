@@ -17,8 +17,6 @@ from exporter_core_otlp.turn import Turn
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-__all__ = ["OtlpFileExporter"]
-
 BEGINS: Final = b'{"resourceMetrics":'
 """What every line begins with."""
 

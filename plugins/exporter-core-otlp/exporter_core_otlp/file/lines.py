@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from exporter_core import Context
 
-__all__ = ["LineFile"]
-
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 """Seconds between two looks at a lock that another process has. A blocking flock could not be given up."""

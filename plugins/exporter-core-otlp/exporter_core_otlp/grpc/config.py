@@ -13,8 +13,6 @@ from exporter_core_otlp.grpc.endpoint import Endpoint, parse_endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["OtlpGrpcConfig"]
-
 _KEY: Final = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
 
 

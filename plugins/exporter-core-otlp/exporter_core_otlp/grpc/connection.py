@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core_otlp.transport.wire import Wire
 
-__all__ = ["CallEnd", "GrpcConnection"]
-
 _LONGEST_TIMEOUT: Final = 99_999_999  # of any unit: it has eight digits
 _LATER: Final = 0.1  # seconds by which a call may outlast its deadline at the server, so that it passes here first
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}")

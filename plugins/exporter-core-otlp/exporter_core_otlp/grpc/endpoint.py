@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 from exporter_core_otlp.transport.address import ascii_host, joined
 
-__all__ = ["Endpoint", "parse_endpoint"]
-
 _PORTS: Final = {"http": 80, "https": 443}
 _EXPECTED: Final = "expected http://host:4317, https://host:4317, host:4317 or unix:///path"
 

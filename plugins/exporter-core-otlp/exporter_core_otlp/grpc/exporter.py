@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.transport.waiting import Waiter
 
-__all__ = ["OtlpGrpcExporter"]
-
 _METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 
 

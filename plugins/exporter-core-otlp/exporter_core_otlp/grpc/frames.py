@@ -12,8 +12,6 @@ from h2.errors import ErrorCodes
 
 from exporter_core import ExporterError
 
-__all__ = ["Farewell", "Frames", "error_name"]
-
 _HEAD: Final = 9  # bytes before a frame's payload: its length in 3, type, flags, stream in 4 (RFC 9113, section 4.1)
 _GOAWAY: Final = 7
 _LONGEST: Final = 16384  # bytes of a payload, while nothing else was agreed

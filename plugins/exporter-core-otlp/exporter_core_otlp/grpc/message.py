@@ -8,8 +8,6 @@ from typing import Final
 
 from exporter_core_otlp.answers import LONGEST_ANSWER, MalformedAnswerError
 
-__all__ = ["PREFIX", "framed", "message_in"]
-
 _PREFIX: Final = struct.Struct("!BI")
 PREFIX: Final = _PREFIX.size
 """Bytes before a message."""

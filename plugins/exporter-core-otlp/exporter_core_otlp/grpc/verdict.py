@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.grpc.connection import CallEnd
 
-__all__ = ["judged"]
-
 _RETRYABLE: Final = frozenset(
     {Code.CANCELLED, Code.DEADLINE_EXCEEDED, Code.ABORTED, Code.OUT_OF_RANGE, Code.UNAVAILABLE, Code.DATA_LOSS}
 )

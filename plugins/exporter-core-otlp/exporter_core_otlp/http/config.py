@@ -9,8 +9,6 @@ from pydantic import AfterValidator, model_validator
 from exporter_core_otlp.config import NetworkConfig, Tls
 from exporter_core_otlp.transport.address import parse_url
 
-__all__ = ["OtlpHttpConfig"]
-
 
 def _is_a_url(text: str) -> str:
     parse_url(text)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core_otlp.transport.wire import Wire
 
-__all__ = ["HttpAnswer", "HttpConnection"]
-
 _OK: Final = range(200, 300)
 _SETTINGS: Final = b"\x04"  # the type of the frame that an HTTP/2 server begins with
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.transport.waiting import Waiter
 
-__all__ = ["OtlpHttpExporter"]
-
 _CONTENT_TYPES: Final = {"protobuf": "application/x-protobuf", "json": "application/json"}
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from exporter_core.masking import Masker
     from exporter_core_otlp.http.connection import HttpAnswer
 
-__all__ = ["judged"]
-
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"

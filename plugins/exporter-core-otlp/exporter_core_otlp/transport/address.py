@@ -11,8 +11,6 @@ from urllib.request import getproxies, proxy_bypass, proxy_bypass_environment  #
 
 from exporter_core import ExporterError
 
-__all__ = ["Url", "ascii_host", "joined", "parse_url", "proxy_for"]
-
 _PORTS: Final = {"http": 80, "https": 443}
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from exporter_core_otlp.transport.resolving import Address
     from exporter_core_otlp.transport.waiting import Waiter
 
-__all__ = ["Route", "connect"]
-
 _HEAD_START: Final = 0.25  # seconds before a further address is tried beside one that does not answer (RFC 8305)
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from exporter_core.masking import Masker
     from exporter_core_otlp.transport.wire import Wire
 
-__all__ = ["ClosedError", "Connection", "Link"]
-
 AnswerT = TypeVar("AnswerT")
 
 

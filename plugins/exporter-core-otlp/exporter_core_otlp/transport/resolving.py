@@ -18,8 +18,6 @@ from exporter_core_otlp.forking import reset_after_fork
 if TYPE_CHECKING:
     from exporter_core import Context
 
-__all__ = ["Address", "in_turn", "resolve"]
-
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # family and what connect() takes for it
 
 

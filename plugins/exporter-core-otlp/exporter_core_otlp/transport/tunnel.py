@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from exporter_core_otlp.transport.address import Url
     from exporter_core_otlp.transport.waiting import Waiter
 
-__all__ = ["tunnel"]
-
 _BUSY: Final = frozenset({429, 502, 503, 504})
 
 

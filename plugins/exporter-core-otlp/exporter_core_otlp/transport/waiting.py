@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from exporter_core import Context
 
-__all__ = ["READ", "WRITE", "Waiter"]
-
 _LONGEST: Final = 1.0  # seconds: a signal that comes just before poll() does not end it, and Ctrl-C is not to be lost
 READ: Final = select.POLLIN
 WRITE: Final = select.POLLOUT

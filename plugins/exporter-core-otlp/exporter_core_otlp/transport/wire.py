@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core_otlp.transport.waiting import Waiter
 
-__all__ = ["Wire"]
-
 _RECEIVED: Final = 65536  # bytes at a time
 _PIECES: Final = 64  # sent at a time; systems take no more than 1024
 

@@ -1,0 +1,51 @@
+"""CON: what the contract asks of nobody, and what an exporter's author may want to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.canaries.racing import LosesUpdate
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.conformance.scheduled import exercised
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.scheduled import Round
+
+
+@clause(
+    "CON-01",
+    "INFO",
+    "two exports at once",
+    words="Called by one caller at a time.",
+    technique="P",
+    check="nothing, unless it is to be used without a guard by several callers: then export under a lock",
+    canary=LosesUpdate,
+    after=("EXP-01", "EXP-03", "SHD-01"),
+    needs=("read_back",),
+)
+def two_exports(case: Case) -> None:
+    """Two exports beside each other, then a flush and a shutdown: whether both arrive, once."""
+
+    def scenario(one: Round) -> None:
+        exporter = one.exporter()
+        batches = [case.batch(1) for _ in range(2)]
+        exports = [one.export(exporter, batch) for batch in batches]
+        one.beside(*([export] for export in exports))
+        one.alone(one.flush(exporter), one.shutdown(exporter))
+        for export in exports:
+            case.succeeded(export)
+        one.delivered(*batches, expected="both arrive once")
+
+    try:
+        exercised(case, scenario, "two exports at once both arrived")
+    except Failed as error:
+        if case.canary is not None:
+            raise
+        # The contract has one caller at a time: this is no failure.
+        raise VerdictError(
+            Verdict.NOT_APPLICABLE,
+            f"the contract has one export at a time; of two at once: {error.seen}",
+            error.expected,
+        ) from error

@@ -1,0 +1,136 @@
+"""DAT: the data belongs to the caller."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exporter_core.conformance.canaries.data import Annotates, HoldsReference
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.observe.tokens import compare, flatten, metrics_in, plain
+from exporter_core.conformance.run.verdicts import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.subject import Driven
+
+_WORDS = "The metrics may be reused once this returns: what is kept is copied. They are never changed."
+
+
+@clause(
+    "DAT-01",
+    "MUST",
+    "data may be reused after return, and during a retry the first attempt's data is sent",
+    words=_WORDS,
+    technique="S",
+    check="what is kept beyond export is a copy, attributes included; a batch is encoded before its first attempt",
+    canary=HoldsReference,
+    after=("EXP-02",),
+    needs=("read_back",),
+)
+def reused(case: Case) -> None:
+    """Spoil a batch when export has returned, flush, and look at what arrived; then one between two attempts."""
+    exporter = case.exporter()
+    batch = case.batch()
+    case.accepted(exporter, batch)
+    _poison(batch.metrics)
+    case.succeeded(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
+    case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
+    if case.harness.gated and "status" in case.harness.faults:
+        _between_attempts(case, exporter)
+
+
+def _between_attempts(case: Case, exporter: Driven) -> None:
+    """Spoil a batch while its first attempt stands before the gate, to be refused with 503 when that opens."""
+    case.harness.fault("status:503", "ok")
+    case.shut()
+    batch = case.batch()
+    call = case.send(exporter, batch)
+    case.await_entry(call)
+    _poison(batch.metrics)
+    case.open()
+    case.ends(call, "export ends once the gate is open")
+    if call.error is None:  # else it does not try again, which is for EXP-13 to say
+        case.delivered(batch, expected="a further attempt sends what the first one did", whole=True)
+
+
+def _poison(metrics: MetricsData) -> None:
+    for metric in metrics_in(metrics):
+        for point in metric.data.data_points:
+            attributes: Any = point.attributes
+            attributes.clear()
+            attributes["poisoned"] = True
+        points: Any = metric.data.data_points
+        points.clear()
+
+
+@clause(
+    "DAT-02",
+    "MUST",
+    "input is unmodified",
+    words=_WORDS,
+    technique="S",
+    check="nothing is added to attributes or lists, no field is set, and no list is sorted in place",
+    canary=Annotates,
+    derived=True,
+)
+def unmodified(case: Case) -> None:
+    """Compare a batch before and after its export."""
+    exporter = case.exporter()
+    batch = case.tokens.rich()
+    before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
+    case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+    after = list(flatten(batch.metrics))
+    found = compare(before, after)
+    if found.describe():
+        raise Failed("the batch is as it was", found.corrupted[0] if found.corrupted else found.describe())
+    if [point.token for point in after] != [point.token for point in before]:
+        raise Failed("the batch is as it was", "its points are in another order")
+    changed = _difference(frame, list(_frame(batch.metrics)))
+    if changed:
+        raise Failed("the batch is as it was", changed)
+    case.observe("the batch is as it was")
+
+
+class _Part(NamedTuple):
+    """A resource, a scope or a metric without what it holds."""
+
+    kind: str
+    fields: Mapping[str, object]
+
+
+def _frame(metrics: MetricsData) -> Iterator[_Part]:
+    """What stands around the points, and is there without any as well, in order."""
+    for of_resource in metrics.resource_metrics:
+        yield _part("resource", of_resource.resource, "attributes schema_url")
+        yield _part("resource", of_resource, "schema_url")
+        for of_scope in of_resource.scope_metrics:
+            yield _part("scope", of_scope.scope, "name version schema_url attributes")
+            yield _part("scope", of_scope, "schema_url")
+            for metric in of_scope.metrics:
+                yield _part("metric", metric, "name description unit")
+                yield _part("metric", metric.data, "__class__ aggregation_temporality is_monotonic")
+
+
+def _part(kind: str, of: object, names: str) -> _Part:
+    return _Part(kind, {name: plain(getattr(of, name, None)) for name in names.split()})
+
+
+def _difference(before: Sequence[_Part], after: Sequence[_Part]) -> str:
+    """How the one frame differs from the other, in words; empty if it does not."""
+    for kind in ("resource", "scope", "metric"):
+        more = sum(part.kind == kind for part in after) - sum(part.kind == kind for part in before)
+        if more:
+            return f"a {kind} was {'added' if more > 0 else 'taken away'}"
+    for was, now in zip(before, after, strict=True):
+        if was.kind != now.kind:
+            return f"a {now.kind} stands in another place"
+        for name, value in was.fields.items():
+            if now.fields[name] != value:
+                return f"{name} of a {now.kind} is {now.fields[name]!r}, was {value!r}"
+    return ""

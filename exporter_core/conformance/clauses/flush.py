@@ -1,0 +1,195 @@
+"""FLU: what force_flush promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.canaries.export import IgnoresContext
+from exporter_core.conformance.canaries.flush import FlushesEarly, FlushWaits
+from exporter_core.conformance.canaries.racing import UnlockedSwap
+from exporter_core.conformance.canaries.retrying import Swallows
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.conformance.scheduled import exercised
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.journal import Call
+    from exporter_core.conformance.observe.tokens import Batch
+    from exporter_core.conformance.scheduled import Round, Step
+    from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
+
+_WORDS = "Return when everything accepted before is delivered, or raise."
+_HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
+
+
+@clause(
+    "FLU-01",
+    "MUST",
+    "on return all accepted data is readable at the backend",
+    words=_WORDS,
+    technique="G",
+    check="force_flush waits for the delivery, not for its beginning",
+    canary=FlushesEarly,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def readable(case: Case) -> None:
+    """Read back the moment the flush returns; for what holds data, with the gate shut until the flush stands there.
+
+    What delivers early, on a thread of its own say, may have nothing left to deliver when the gate is shut.
+    """
+    exporter = case.exporter()
+    batches = [case.batch(), case.batch()]
+    for batch in batches:
+        case.accepted(exporter, batch)
+    gated = case.capabilities.holds and case.harness.gated
+    if gated:
+        case.shut()
+    flush = case.start("force_flush", lambda: exporter.force_flush(case.calm()))
+    if gated:
+        try:
+            case.await_entry(flush)
+        except VerdictError:
+            if not flush.succeeded:
+                raise
+        if flush.ends_unasked() and not (flush.succeeded and case.has_arrived(*batches)):
+            raise Failed("force_flush returns when its data is delivered", f"{told(flush)} while the gate was shut")
+        case.open()
+    case.ends(flush, "force_flush ends")
+    case.succeeded(flush)
+    case.delivered(*batches, expected="every accepted point is readable when force_flush returns")
+
+
+@clause(
+    "FLU-02",
+    "MUST",
+    "a context that is already done: an error",
+    words=_HONOURS,
+    technique="X",
+    check="context.raise_if_done() in force_flush, also where nothing is held",
+    canary=IgnoresContext,
+)
+def done_before(case: Case) -> None:
+    """Flush with an expired context, then with a cancelled one."""
+    exporter = case.exporter()
+    for name, context in case.done_contexts():
+        call = case.do("force_flush", lambda c=context: exporter.force_flush(c))  # type: ignore[misc]  # binds the loop's value
+        case.raised(call, when=f"with {name}")
+
+
+@clause(
+    "FLU-03",
+    "MUST",
+    "deadline and cancellation on a hung backend",
+    words=_HONOURS,
+    technique="G",
+    check="whatever force_flush waits for, the export's lock included, ends with its context",
+    canary=FlushWaits,
+    needs=("gate", "deadline"),
+)
+def hung(case: Case) -> None:
+    """Flush beside a delivery that stands before the shut gate, with a deadline, then cancelled."""
+    exporter = case.exporter()
+    case.shut()
+    parked = case.send(exporter, case.batch())
+    case.await_entry(parked)
+    _flushed(case, exporter, case.short(), "at its deadline")
+    if case.cancellable:
+        _flushed(case, exporter, case.background(), "when it is cancelled")
+    if parked.over:
+        raise VerdictError(Verdict.INCONCLUSIVE, "the delivery that was parked has ended")
+
+
+def _flushed(case: Case, exporter: Driven, context: Context, when: str) -> None:
+    def begun(context: Context) -> Call:
+        return case.started("force_flush", lambda: exporter.force_flush(context), context)
+
+    flush = begun(context)
+    if when == "when it is cancelled":
+        flush.cancel()
+    case.ends_with_context(flush, f"force_flush ends {when}", begun)
+    if case.capabilities.holds:  # the batch that is parked was accepted before, and is not delivered
+        case.raised(flush, when=f"{when}, while the gate was shut")
+    else:
+        case.observe(f"force_flush ended {when}, while the gate was shut{flush.late}")
+
+
+@clause(
+    "FLU-04",
+    "MUST",
+    "a failed flush is reported",
+    words=_WORDS,
+    technique="F",
+    check="force_flush raises what its delivery raised",
+    canary=Swallows,
+    needs=("read_back",),
+)
+def reported(case: Case) -> None:
+    """Export and flush to a backend that refuses for good: what delivers early may tell it from the export."""
+    if not case.capabilities.holds:
+        raise VerdictError(Verdict.NOT_APPLICABLE, "it holds nothing, so that no flush delivers anything")
+    if "status" not in case.harness.faults:
+        raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot do the fault status")
+    exporter, batch = case.exporter(), case.batch()
+    case.harness.fault("status:400")
+    call = case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    if call.error is None:
+        call = case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+    case.raised(call, when="with status 400")
+
+
+@clause(
+    "FLU-05",
+    "MUST",
+    "concurrent with itself, export, shutdown",
+    words=_HONOURS,
+    technique="P",
+    check="take out what is held and replace it in one step, under the lock of export; take locks in one order",
+    canary=UnlockedSwap,
+    after=("EXP-01", "EXP-03", "SHD-01"),
+    needs=("read_back",),
+)
+def concurrent(case: Case) -> None:
+    """Two flushes beside exports, then one beside a shutdown: what was accepted before arrives, and once."""
+
+    def held(batch: Batch) -> tuple[Batch, ...]:
+        """What a flush is to have delivered: where nothing is held, it has arrived before."""
+        return (batch,) if case.capabilities.holds else ()
+
+    def beside_exports(one: Round) -> None:
+        exporter = one.exporter()
+        before, *batches = (case.batch(1) for _ in range(3))
+        one.accepted(exporter, before)
+        exports = [one.export(exporter, batch) for batch in batches]
+        flushes = [one.flush(exporter, *held(before)) for _ in range(2)]
+        one.beside(exports, *([flush] for flush in flushes))
+        last = one.flush(exporter)
+        one.alone(last, one.shutdown(exporter))
+        for step in (*exports, *flushes, last):
+            case.succeeded(step)
+        _complete(*flushes)
+        one.delivered(before, *batches, expected="every accepted point arrives once, with flushes beside exports")
+
+    def beside_shutdown(one: Round) -> None:
+        exporter = one.exporter()
+        before = case.batch(1)
+        one.accepted(exporter, before)
+        flush, stopping = one.flush(exporter), one.shutdown(exporter)
+        one.beside([flush], [stopping])
+        case.succeeded(stopping)
+        one.delivered(before, expected="every accepted point arrives once, with a flush beside shutdown")
+
+    exercised(case, beside_exports, "flushes beside exports lost nothing")
+    exercised(case, beside_shutdown, "a flush beside shutdown lost nothing")
+
+
+def _complete(*flushes: Step) -> None:
+    for flush in flushes:
+        if isinstance(flush.result, set) and flush.result:
+            raise Failed(
+                "what was accepted before has arrived when force_flush returns",
+                f"{', '.join(sorted(flush.result))} had not arrived",
+            )

@@ -1,0 +1,140 @@
+"""HND: what becomes of an exporter's errors, and what they say."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from exporter_core.conformance.canaries.handling import TellsSecret
+from exporter_core.conformance.canaries.retrying import Swallows
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.errors import ExporterCoreError, ExporterError
+from exporter_core.guard import GuardedExporter
+from exporter_core.reader import PeriodicReader
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
+    from opentelemetry.sdk.metrics.view import Aggregation
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
+    from exporter_core.contract import InstrumentKind
+
+_INTERVAL = 0.01  # seconds
+_TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
+_LEAVE = 60.0  # seconds that the reader may take to shut down
+
+
+class _Numbered:
+    """Passes on to an exporter, and gives each error of its exports a number."""
+
+    def __init__(self, inner: Driven) -> None:
+        self._inner = inner
+        self.attempts = 0
+        self.failed: list[str] = []
+        """The words that each failed export was raised with."""
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        return self._inner.temporality(instrument_kind)
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
+        return self._inner.aggregation(instrument_kind)
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        self.attempts += 1
+        try:
+            self._inner.export(context, metrics)
+        except Exception as error:
+            words = f"scheduled export {self.attempts} failed."
+            self.failed.append(words)
+            raise ExporterError(words) from error
+
+    def force_flush(self, context: Context) -> None:
+        self._inner.force_flush(context)
+
+    def shutdown(self, context: Context) -> None:
+        """Return: the exporter has been shut down, which is why its exports fail."""
+
+
+@clause(
+    "HND-01",
+    "MUST",
+    "an export error reaches the error handler exactly once",
+    words="Every failure of a scheduled export is reported, once.",
+    technique="S",
+    check="the exporter raises when it fails, so that the reader can report it",
+    canary=Swallows,
+    after=("KND-01", "SHD-06"),
+)
+def handled(case: Case) -> None:
+    """A reader with an exporter that was shut down: each of its exports is reported once, by its number."""
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - this clause alone needs it
+
+    exporter = case.exporter()
+    case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    numbered = _Numbered(exporter)
+    reported: list[Exception] = []
+    guarded = GuardedExporter(numbered, name=case.subject.target)
+    reader = PeriodicReader(guarded, interval=_INTERVAL, error_handler=reported.append)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("conformance").create_counter("conformance.counter").add(1)
+    try:
+        came = case.until(lambda: numbered.attempts > 1)
+    finally:
+        stopped = case.do("reader shutdown", lambda: reader.shutdown(_LEAVE * 1000))
+    if not came:
+        raise VerdictError(Verdict.INCONCLUSIVE, f"{numbered.attempts} scheduled exports in {case.patience:g} s")
+    if not numbered.failed:
+        raise Failed("an export after shutdown fails, and is reported", f"{numbered.attempts} exports, not one report")
+    # The last export is that of the reader's shutdown, which raises its error.
+    texts = [_chain(error) for error in (*reported, stopped.error) if error is not None]
+    for words in numbered.failed:
+        times = sum(words in text for text in texts)
+        if times != 1:
+            raise Failed(
+                "each failed export is reported once", f"{words.removesuffix('.')}, and was reported {times} times"
+            )
+    case.observe(f"{len(numbered.failed)} of {numbered.attempts} exports failed, and each was reported once")
+
+
+def _chain(error: BaseException) -> str:
+    """What logging shows of an error: its words, and those of the errors that it chains or groups."""
+    return "".join(traceback.TracebackException.from_exception(error, limit=0).format())
+
+
+@clause(
+    "HND-02",
+    "SHOULD",
+    "errors are typed, chain their cause, carry no secret",
+    words="Plugins raise ExporterError (or anything else: the guard wraps what they raise), without secrets.",
+    technique="S",
+    check="raise ExporterError(...) from error, with a message that holds no URL, header or body",
+    canary=TellsSecret,
+    hygiene=True,
+    after=("EXP-05", "EXP-14"),
+)
+def errors(case: Case) -> None:
+    """Look at the errors of a cancelled export, a refused one and one whose connection was reset."""
+    exporter = case.exporter()
+    context = case.done_contexts()[1][1]
+    _look(case, case.raised(case.do("export", lambda: exporter.export(context, case.batch().metrics))))
+    if not case.has_harness:
+        return
+    for step in ("status:401", "reset"):
+        if step.partition(":")[0] in case.harness.faults:
+            case.harness.fault(step)
+            call = case.sent(case.exporter(), case.batch(), case.short(_TRYING))
+            error = case.raised(call, when=f"with {step}")
+            _look(case, error)
+            if step == "reset" and error.__cause__ is None and not call.overrun:
+                raise Failed("the cause is chained", f"{type(error).__name__} has no __cause__")
+
+
+def _look(case: Case, error: BaseException) -> None:
+    if not isinstance(error, ExporterCoreError):
+        raise Failed("an error of exporter_core.errors", f"{type(error).__module__}.{type(error).__qualname__}")
+    secret: Any = case.harness.secret if case.has_harness else None
+    if secret and (secret in repr(error) or secret in _chain(error)):
+        raise Failed("no secret in the error", "the secret of the options is in its text, or in that of what it chains")

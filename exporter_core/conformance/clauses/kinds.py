@@ -1,0 +1,218 @@
+"""KND: what an exporter answers about instrument kinds."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.view import Aggregation
+
+from exporter_core.conformance.canaries.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
+from exporter_core.conformance.canaries.racing import HalfBuiltCache
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.observe.journal import words_of
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.conformance.scheduled import exercised
+from exporter_core.contract import InstrumentKind
+from exporter_core.errors import ContractError, PluginLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.scheduled import Round
+    from exporter_core.conformance.subject import Driven
+
+_WORDS = (
+    "Never None. Safe beside every other operation and itself, and never blocked by one, also after shutdown. "
+    "A plain function, never async."
+)
+
+
+def _answers(
+    exporter: Driven, kinds: Iterable[InstrumentKind] = InstrumentKind
+) -> dict[InstrumentKind, tuple[object, ...]]:
+    return {kind: (exporter.temporality(kind), *_described(exporter.aggregation(kind))) for kind in kinds}
+
+
+def _answer(case: Case, name: str, ask: Callable[[], object], when: str = "") -> Any:  # Any: what a wrong exporter says
+    """What is answered; fails the clause if it is an error, or never comes."""
+    call = case.do(name, ask)
+    if call.error is not None:
+        raise Failed(f"an answer of {name}{when and ' '}{when}", told(call)) from call.error
+    return call.result
+
+
+def _described(aggregation: object) -> tuple[object, ...]:
+    """The type of an aggregation, and those of its options that can be compared."""
+    options = vars(aggregation) if hasattr(aggregation, "__dict__") else {}
+    plain = {name: value for name, value in options.items() if isinstance(value, bool | int | float | str | tuple)}
+    return type(aggregation), plain
+
+
+@clause(
+    "KND-01",
+    "MUST",
+    "a valid temporality and aggregation for every kind",
+    words=_WORDS,
+    technique="S",
+    check="every branch of temporality and aggregation returns a value",
+    canary=NoneForGauge,
+)
+def valid(case: Case) -> None:
+    """Each of the seven kinds has both answers; where the guard takes none of them, the exporter itself is asked."""
+    try:
+        exporter = case.exporter()
+    except (ContractError, PluginLoadError) as error:
+        _have_both(case, case.unguarded())
+        raise VerdictError(Verdict.INCONCLUSIVE, f"the exporter cannot be built: {words_of(error)}") from error
+    _have_both(case, exporter)
+    case.observe("both answers are valid for every kind")
+
+
+def _have_both(case: Case, exporter: Driven) -> None:
+    for kind in InstrumentKind:
+        temporality = _answer(case, f"temporality({kind})", partial(exporter.temporality, kind))
+        aggregation = _answer(case, f"aggregation({kind})", partial(exporter.aggregation, kind))
+        if not isinstance(temporality, AggregationTemporality) or temporality == AggregationTemporality.UNSPECIFIED:
+            raise Failed(f"temporality({kind}) is CUMULATIVE or DELTA", f"it is {temporality!r}")
+        if not isinstance(aggregation, Aggregation):
+            raise Failed(f"aggregation({kind}) is an Aggregation", f"it is {aggregation!r}")
+
+
+@clause(
+    "KND-02",
+    "SHOULD",
+    "the same answer before and after export and shutdown",
+    words=_WORDS,
+    technique="S",
+    check="answers depend on the options alone",
+    canary=Flips,
+    derived=True,
+    after=("KND-01",),
+)
+def stable(case: Case) -> None:
+    """Ask, export, ask, shut down, ask."""
+    exporter = case.exporter()
+
+    def answers_now(when: str) -> dict[InstrumentKind, tuple[object, ...]]:
+        answers: dict[InstrumentKind, tuple[object, ...]] = _answer(
+            case, "temporality and aggregation", partial(_answers, exporter), when
+        )
+        return answers
+
+    before = answers_now("before an export")
+    case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    exported = answers_now("after an export")
+    case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    for when, answers in (("an export", exported), ("shutdown", answers_now("after shutdown"))):
+        for kind, answer in answers.items():
+            if answer != before[kind]:
+                raise Failed(f"the same answer for {kind} after {when}", f"it was {before[kind]}, and is {answer}")
+    case.observe("the answers stayed the same")
+
+
+@clause(
+    "KND-03",
+    "SHOULD",
+    "the answer is not shared mutable state",
+    words=_WORDS,
+    technique="S",
+    check="hand out a new object, or one that holds nothing that can be changed",
+    canary=SharesAnswer,
+    derived=True,
+    after=("KND-01",),
+)
+def unshared(case: Case) -> None:
+    """Change what an answer holds, and ask again."""
+    exporter = case.exporter()
+    for kind in InstrumentKind:
+        name, ask = f"aggregation({kind})", partial(exporter.aggregation, kind)
+        for held in _containers(_answer(case, name, ask)):
+            _spoil(held)
+        for held in _containers(_answer(case, name, ask, "once more")):
+            if _SPOILT in held:
+                raise Failed(f"another aggregation({kind}) for every caller", "a change of one answer is in the next")
+    case.observe("a change of one answer is not in the next")
+
+
+_SPOILT = "conformance.spoilt"
+
+
+def _containers(answer: object) -> list[Any]:
+    return [value for value in getattr(answer, "__dict__", {}).values() if isinstance(value, dict | list | set)]
+
+
+def _spoil(held: Any) -> None:  # Any: a dictionary, a list or a set
+    if isinstance(held, dict):
+        held[_SPOILT] = True
+    elif isinstance(held, list):
+        held.append(_SPOILT)
+    else:
+        held.add(_SPOILT)
+
+
+@clause(
+    "KND-04",
+    "MUST",
+    "concurrent with itself",
+    words=_WORDS,
+    technique="P",
+    check="build a cache of answers completely before others can see it",
+    canary=HalfBuiltCache,
+    after=("KND-01",),
+)
+def concurrent(case: Case) -> None:
+    """Three threads ask for every kind, one of them in the opposite order: they hear what a lone caller hears."""
+    kinds = list(InstrumentKind)
+
+    def scenario(one: Round) -> None:
+        exporter = one.exporter()
+        orders = (kinds, kinds[::-1], kinds)
+        askers = [one.step("temporality", lambda o=order: _answers(exporter, o)) for order in orders]  # type: ignore[misc]  # binds
+        one.beside(*([asker] for asker in askers))
+        lone = one.step("temporality", lambda: _answers(exporter))
+        one.alone(lone)
+        for asker in (lone, *askers):
+            if asker.error is not None:
+                raise Failed("temporality and aggregation answer beside themselves", told(asker))
+            if asker.result != lone.result:
+                raise Failed(f"the answers {lone.result} beside themselves", f"they were {asker.result}")
+
+    exercised(case, scenario, "temporality and aggregation answered alike beside themselves", reaching=False)
+
+
+@clause(
+    "KND-05",
+    "MUST",
+    "never blocked by a parked export, flush or shutdown",
+    words=_WORDS,
+    technique="G",
+    check="temporality and aggregation take no lock that an export holds",
+    canary=LocksAnswers,
+    after=("KND-01",),
+    needs=("gate",),
+)
+def unblocked(case: Case) -> None:
+    """Ask while an export stands before the shut gate, and a flush and a shutdown wait as well."""
+    exporter = case.exporter()
+    case.shut()
+    parked = case.send(exporter, case.batch())
+    case.await_entry(parked)
+    _asked(case, exporter, "an export stood before the gate")
+    if parked.over:
+        raise VerdictError(Verdict.INCONCLUSIVE, "the export that was parked has ended")
+    flush = case.started("force_flush", lambda: exporter.force_flush(case.calm()))
+    _asked(case, exporter, "a flush was called beside it")
+    stopping = case.started("shutdown", lambda: exporter.shutdown(case.calm()))
+    _asked(case, exporter, "a shutdown was called beside it")
+    case.open()
+    case.ends(stopping, "shutdown ends once the gate is open")
+    case.ends(flush, "force_flush ends once the gate is open")
+
+
+def _asked(case: Case, exporter: Driven, when: str) -> None:
+    case.succeeded(case.do("temporality", lambda: _answers(exporter)))
+    case.observe(f"answers came while {when}")

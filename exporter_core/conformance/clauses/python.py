@@ -1,0 +1,211 @@
+"""PY: what a Python process expects of any library. These clauses never decide about conformance."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import select
+import signal
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from exporter_core.conformance.canaries.python import InheritsLock, NonDaemonThread
+from exporter_core.conformance.canaries.shutdown import Leaks
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.observe.journal import words_of
+from exporter_core.conformance.observe.tokens import compare
+from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.subject import Driven
+
+_CYCLES = 8
+_BOUNDS = 3  # how many times a child's own patience its parent has
+
+
+@clause(
+    "PY-01",
+    "SHOULD",
+    "fork, idle and in mid-export: the child exports and the parent is intact",
+    words="Python hygiene: os.fork copies locks in the state in which they are, and no thread.",
+    technique="C",
+    check="os.register_at_fork(after_in_child=...) renews locks and connections",
+    canary=InheritsLock,
+    hygiene=True,
+    after=("EXP-01", "EXP-03", "EXP-04", "FLU-01"),
+    needs=("read_back", "gate"),
+)
+def forks(case: Case) -> None:
+    """Fork while idle and while an export stands before the gate; the child exports, then the parent does."""
+    exporter = case.exporter()
+    case.succeeded(case.sent(exporter, case.batch()))
+    _child_exports(case, exporter, "idle")
+    case.shut()
+    first, second = case.batch(), case.batch()
+    parked = case.send(exporter, first)
+    case.await_entry(parked)
+    try:
+        _child_exports(case, exporter, "in mid-export", inherited=True)
+    finally:
+        case.open()
+    case.ends(parked, "the parent's export ends once the gate is open")
+    case.succeeded(parked)
+    case.succeeded(case.sent(exporter, second))
+    case.delivered(first, second, expected="the parent's exports go on, and the child sends none of them", once=True)
+
+
+def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool = False) -> None:
+    batch = case.batch()
+
+    def child() -> str:
+        case.harness.after_fork()
+        call = case.sent(exporter, batch)
+        if call.error is not None:
+            return told(call)
+        lost = compare(batch.points, case.read_back()).lost
+        return f"{len(lost)} points lost" if lost else ""
+
+    # Where the gate is outside this process, a child cannot open its own copy; the parent's opens for both.
+    shared = inherited and case.harness.entered() is None
+    seen = _in_child(case, child, case.open if shared else None)
+    if seen:
+        raise Failed(f"a child that was forked {when} exports", seen)
+    case.observe(f"a child that was forked {when} exported")
+
+
+@clause(
+    "PY-02",
+    "SHOULD",
+    "interpreter exit is bounded with an export in flight",
+    words="Python hygiene: a thread that is not a daemon holds up the interpreter's exit.",
+    technique="C",
+    check="threads are daemons, or are ended by shutdown; no concurrent.futures executor with work that never ends",
+    canary=NonDaemonThread,
+    hygiene=True,
+    needs=("gate",),
+)
+def exits(case: Case) -> None:
+    """In a child, start an export that never ends, and leave as the interpreter does."""
+
+    def child() -> str:
+        exporter = case.exporter()
+        case.shut()
+        parked = case.send(exporter, case.batch())
+        case.await_entry(parked)
+        leave: Callable[[], object] = threading._shutdown  # type: ignore[attr-defined]  # what the interpreter's exit calls first
+        leave()
+        atexit._run_exitfuncs()
+        return ""
+
+    case.harness.config()
+    seen = _in_child(case, child)
+    if seen:
+        raise Failed("the interpreter exits although an export is in flight", seen)
+    case.observe("the interpreter exited although an export was in flight")
+
+
+@clause(
+    "PY-03",
+    "SHOULD",
+    "no growth over create, export, shutdown cycles, nor when never shut down",
+    words="Python hygiene: what is made again and again must not pile up.",
+    technique="Q",
+    check="no thread or descriptor for each export or each exporter",
+    canary=Leaks,
+    hygiene=True,
+    after=("SHD-02",),
+)
+def growth(case: Case) -> None:
+    """Make, use and shut down some exporters; then let some go without a shutdown."""
+
+    def cycle(*, shut_down: bool) -> None:
+        exporter = case.exporter()
+        for _ in range(2):
+            case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+        if shut_down:
+            case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+
+    cycle(shut_down=True)
+    case.forget()
+    before = Resources.now()
+    for number in range(_CYCLES):
+        cycle(shut_down=number % 2 == 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # that it was never shut down is what is tried
+        case.forget()
+        gc.collect()  # exporters may refer to themselves
+        if not case.until(lambda: len(before.added()) < _CYCLES // 2, fault="is_leaking"):
+            left = before.added()
+            raise Failed(f"as much after {_CYCLES} exporters as before", f"{len(left)} more: {', '.join(left[:4])}")
+    case.observe(f"nothing grew over {_CYCLES} exporters")
+
+
+def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
+    """Call in a forked child; what it returned, or how it failed. A child that does not end is killed.
+
+    ``forked`` is called in the parent once the child is there.
+    """
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12: forking a process with threads is the point
+        number = os.fork()
+    if number == 0:
+        os.close(reading)
+        _Child(case, writing).run(function)
+    os.close(writing)
+    if forked is not None:
+        forked()
+    case.journal.stamp("note", f"forked child {number}")
+    try:
+        # The child gives up by itself; longer waits are for one that cannot.
+        if not select.select([reading], [], [], _BOUNDS * case.patience)[0]:
+            os.kill(number, signal.SIGKILL)
+        data = os.read(reading, 65536)
+        os.waitpid(number, 0)
+    finally:
+        os.close(reading)
+    if not data:
+        return "the child died, or did nothing any more"
+    answer: dict[str, Any] = json.loads(data)
+    if answer["inconclusive"]:
+        raise VerdictError(Verdict.INCONCLUSIVE, answer["seen"])
+    return str(answer["seen"])
+
+
+class _Child:
+    """A forked child, which ends with its answer, without cleaning up what is the parent's."""
+
+    def __init__(self, case: Case, writing: int) -> None:
+        self._case = case
+        self._writing = writing
+        self._answers = threading.Lock()
+
+    def run(self, function: Callable[[], str]) -> NoReturn:
+        threading.Thread(target=self._give_up, daemon=True).start()
+        inconclusive = False
+        try:
+            seen = function()
+        except VerdictError as error:
+            seen, inconclusive = error.seen, error.verdict is Verdict.INCONCLUSIVE
+        except BaseException as error:  # noqa: BLE001 - it is told
+            seen = words_of(error)
+        self._answer(seen, inconclusive=inconclusive)
+
+    def _give_up(self) -> None:
+        self._case.until(lambda: False)
+        self._answer(f"the child had not ended {self._case.waited}")
+
+    def _answer(self, seen: str, *, inconclusive: bool = False) -> NoReturn:
+        self._answers.acquire()  # for good: there is one answer
+        try:
+            os.write(self._writing, json.dumps({"seen": seen, "inconclusive": inconclusive}).encode())
+        finally:
+            os._exit(0)

@@ -1,0 +1,230 @@
+"""EXP-13 to EXP-18: what an export makes of a backend's failures, refusals and nonsense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.canaries.retrying import GivesUp, Poisoned, Retries, Swallows
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.errors import ExporterBusyError, PartialSuccessError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.journal import Call
+    from exporter_core.conformance.subject import Driven
+
+_FINAL = "An error is final: whatever retrying there is has already happened inside."
+_FINAL_REFUSAL = "status:400"
+_BUSY = "status:503"  # which gets better with time, as far as anybody knows: it is tried again
+_REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
+_NONSENSE = ("redirect", "garbage", "truncate")
+_TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
+_STORM = 60  # attempts within that time
+
+
+@clause(
+    "EXP-13",
+    "SHOULD",
+    "transient failures are retried inside",
+    words=_FINAL,
+    technique="F",
+    check="503 and a reset connection are tried again while the context lasts",
+    canary=GivesUp,
+    after=("EXP-01", "EXP-03"),
+    faults=("status", "reset"),
+    needs=("read_back",),
+)
+def transient(case: Case) -> None:
+    """A backend that fails once, each in another way, has the batch in the end; once, if it said that it took none."""
+    exporter = case.exporter()
+    batches = []
+    for step in (_BUSY, "reset"):  # before a reset a batch may be stored, and arrive twice: nobody is told
+        batch = case.batch()
+        case.harness.fault(step, "ok")
+        call = case.sent(exporter, batch)
+        if call.error is not None:
+            raise Failed(f"a retry after {step}", told(call)) from call.error
+        batches.append(batch)
+        if step == _BUSY:
+            case.delivered(batch, expected="what was not taken at first arrives once", once=True)
+    case.delivered(*batches, expected="what failed once arrives")
+
+
+@clause(
+    "EXP-14",
+    "MUST",
+    "a failure that remains is raised",
+    words="Returning means done; every failure is an exception.",
+    technique="F",
+    check="no except clause that ends in return",
+    canary=Swallows,
+    needs=("read_back",),
+)
+def remains(case: Case) -> None:
+    """A backend that refuses for good, in each way that the harness can do; one that stays busy, until it gives up."""
+    can = [step for step in _REFUSALS if step.partition(":")[0] in case.harness.faults]
+    if not can:
+        raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail")
+    came_to_an_end = False
+    for step in can:
+        case.harness.fault(step)
+        # What is refused for good need not be tried again: the time is for a slow answer alone. With a busy backend it
+        # is for every attempt and the pauses between them; who goes on to the deadline raises an error there.
+        seconds = case.patience / 2 if step in (_FINAL_REFUSAL, _BUSY) else _TRYING
+        call = case.send(case.exporter(), case.batch(), case.short(seconds))
+        if not case.until(lambda: call.over):  # noqa: B023 - awaited here
+            case.journal.stamp("note", f"with {step} it never ended, which is another clause's business")
+            break
+        case.raised(call, when=f"with {step}")
+        came_to_an_end |= not call.overrun
+    if not came_to_an_end:
+        raise VerdictError(Verdict.INCONCLUSIVE, "it was still trying at its deadline, whatever the failure was")
+
+
+@clause(
+    "EXP-15",
+    "SHOULD",
+    "permanent failures are not retried; attempts are bounded and spaced",
+    words=_FINAL,
+    technique="F",
+    check="400 is final; Retry-After: 0 does not mean at once and for ever",
+    canary=Retries,
+    faults=("status", "retry-after"),
+    after=("EXP-14",),
+)
+def permanent(case: Case) -> None:
+    """Count the attempts."""
+    case.harness.fault(_FINAL_REFUSAL)
+    case.raised(case.sent(case.exporter(), case.batch(), case.short(case.patience / 2)), when="with status 400")
+    if case.harness.requests() != 1:
+        raise Failed("one attempt for status 400", f"{case.harness.requests()} attempts")
+    other, before = case.exporter(), case.harness.requests()
+    case.harness.fault("retry-after:0")
+    call = case.send(other, case.batch(), case.short(_TRYING))
+    case.until(lambda: call.over or case.harness.requests() - before > _STORM)
+    attempts = case.harness.requests() - before
+    if attempts > _STORM:
+        raise Failed("attempts are spaced", f"{attempts} attempts in {_TRYING:g} s")
+    case.ends(call, "export ends at its deadline")
+    case.raised(call, when="with Retry-After: 0")
+    case.observe(f"1 attempt for status 400, {attempts} with Retry-After: 0")
+
+
+@clause(
+    "EXP-16",
+    "SHOULD",
+    "partial success is surfaced, with the count",
+    words="The backend took the batch but refused some of its points: PartialSuccessError, rejected_points.",
+    technique="F",
+    check="read the backend's partial success, and raise PartialSuccessError",
+    canary=Swallows,
+    after=("EXP-14",),
+    faults=("partial",),
+    needs=("partial_success",),
+)
+def partial(case: Case) -> None:
+    """A backend that refuses two of five points."""
+    exporter = case.exporter()
+    case.harness.fault("partial:2")
+    error = case.raised(case.sent(exporter, case.batch(5)), PartialSuccessError, when="with 2 points refused")
+    rejected = getattr(error, "rejected_points", None)
+    if rejected != 2:  # noqa: PLR2004 - as the script says
+        raise Failed("rejected_points is 2", f"it is {rejected}")
+
+
+@clause(
+    "EXP-17",
+    "MUST",
+    "usable after a failure; an empty batch is fine",
+    words=_FINAL,
+    technique="F",
+    check="no state of a failed export is left behind",
+    canary=Poisoned,
+    derived=True,
+    after=("EXP-01", "EXP-05", "EXP-14", "EXP-15"),
+    needs=("read_back",),
+)
+def usable(case: Case) -> None:
+    """Fail, export, export nothing; let an export end at its deadline, then when it is cancelled, and export again."""
+    exporter = case.exporter()
+    name, context = case.done_contexts()[1]
+    case.raised(case.do("export", lambda: exporter.export(context, case.batch().metrics)), when=f"with {name}")
+    if "status" in case.harness.faults:
+        case.harness.fault("status:400", "ok")
+        case.raised(case.sent(exporter, case.batch()), when="with status 400")
+    batch = case.batch()
+    case.succeeded(case.sent(exporter, batch))
+    case.succeeded(case.sent(exporter, case.tokens.empty()))
+    case.delivered(batch, expected="an export after a failure is delivered")
+    if case.harness.gated:
+        _usable_after(case, "at its deadline", case.parked)
+        if case.cancellable:
+            _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
+
+
+def _cancelled(case: Case) -> tuple[Driven, Call]:
+    exporter, context = case.exporter(), case.background()
+    call = case.send(exporter, case.batch(), context)
+    case.await_entry(call)
+    call.cancel()
+    return exporter, call
+
+
+def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Call]]) -> None:
+    """Export again once an export that stood before the shut gate has been given up, and the gate is open."""
+    case.shut()
+    attempted = case.attempted(given_up)
+    if attempted is None:
+        return
+    exporter, call = attempted
+    ended = case.until(lambda: call.over, seconds=_TRYING)
+    case.open()
+    # Raw, an async def export may still be cleaning up; behind the guard, one that ignores its context still runs.
+    if not ended or call.error is None or not case.until(lambda: case.journal.is_idle):
+        case.journal.stamp("note", f"it did not end {when}, which is another clause's business")
+        return
+    batch, calls = case.batch(), []
+
+    def let_in() -> bool:
+        """Whether the guard has noticed that what it gave up has ended."""
+        calls.append(case.sent(exporter, batch))
+        return not isinstance(calls[-1].error, ExporterBusyError)
+
+    case.until(let_in)
+    again = calls[-1]
+    if again.error is not None:
+        raise Failed(f"export succeeds after one that ended {when}", told(again)) from again.error
+    case.delivered(batch, expected=f"an export after one that ended {when} is delivered")
+
+
+@clause(
+    "EXP-18",
+    "MUST",
+    "a redirect, a non-protocol answer or a truncated answer is not mistaken for success",
+    words="Returning means done; every failure is an exception.",
+    technique="F",
+    check="accept the protocol's own success and nothing else",
+    canary=Swallows,
+    derived=True,
+    needs=("read_back",),
+)
+def nonsense(case: Case) -> None:
+    """Each kind of nonsense that the protocol has, for as long as the export likes to try."""
+    can = [step for step in _NONSENSE if step in case.harness.faults]
+    if not can:
+        raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot answer with nonsense")
+    for step in can:
+        case.harness.fault(step)
+        before = case.harness.requests()
+        for seconds in (_TRYING, case.patience / 2):
+            call = case.sent(case.exporter(), case.batch(), case.short(seconds))
+            case.raised(call, when=f"with {step}")
+            # An error that came before any request, or instead of the first one's answer, says nothing of the answer.
+            if case.harness.requests() > before + call.overrun:
+                break
+        if case.harness.requests() == before:
+            raise VerdictError(Verdict.INCONCLUSIVE, f"no request arrived with {step}")

@@ -1,0 +1,327 @@
+"""SHD: shutting down, once and for good."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.canaries.racing import CheckThenSet, FlagAfterDrain
+from exporter_core.conformance.canaries.shutdown import (
+    DropsBuffer,
+    Leaks,
+    Resurrects,
+    ReturnsAfterShutdown,
+    SecondShutdownReturns,
+    ShutdownJoins,
+    ShutdownLeavesEarly,
+    StillSends,
+)
+from exporter_core.conformance.case import told
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.conformance.scheduled import exercised
+from exporter_core.errors import ExporterShutdownError
+
+if TYPE_CHECKING:
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.journal import Call
+    from exporter_core.conformance.scheduled import Round
+    from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
+
+_QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
+_HELD = 5  # batches: more than a shutdown that drops some might leave alone
+_RELEASES = "Flush what is held, release every resource, and return; also release when the context is already done."
+_HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
+_AFTERWARDS = "Afterwards export does nothing and raises ExporterShutdownError, and so does a second shutdown."
+
+
+def _shut_down(case: Case, exporter: Driven) -> None:
+    case.succeeded(case.do("shutdown", lambda: exporter.shutdown(case.calm())))
+
+
+@clause(
+    "SHD-01",
+    "MUST",
+    "flushes what is held",
+    words=_RELEASES,
+    technique="S",
+    check="shutdown delivers before it releases",
+    canary=DropsBuffer,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def flushes(case: Case) -> None:
+    """Export some batches, shut down, read back."""
+    exporter = case.exporter()
+    batches = [case.batch() for _ in range(_HELD)]
+    for batch in batches:
+        case.accepted(exporter, batch)
+    _shut_down(case, exporter)
+    case.delivered(*batches, expected="every accepted point has arrived when shutdown returns")
+
+
+@clause(
+    "SHD-02",
+    "MUST",
+    "releases threads, descriptors, sockets, children",
+    words=_RELEASES,
+    technique="Q",
+    check="join what was started, close what was opened",
+    canary=Leaks,
+)
+def releases(case: Case) -> None:
+    """Count what the process has before the exporter is made and after it was shut down."""
+    before = _before(case)
+    exporter = case.exporter()
+    call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    if call.error is not None and case.has_harness:
+        raise VerdictError(Verdict.INCONCLUSIVE, f"it may have opened nothing: export, {told(call)}")
+    _shut_down(case, exporter)
+    _released(case, before)
+    case.observe(f"nothing remains (export: {told(call)})")
+
+
+def _released(case: Case, before: Resources) -> None:
+    """Fail unless the process gets back to what it had, and the backend sees every connection close."""
+    if not case.until(lambda: not before.added(), fault="is_leaking"):
+        raise Failed("nothing remains after shutdown", ", ".join(before.added()))
+    if case.has_harness and not case.until(lambda: not case.harness.connections()):
+        raise Failed("the backend saw every connection close", f"{case.harness.connections()} are open")
+
+
+def _before(case: Case) -> Resources:
+    """What there is before an exporter is made, with the harness set up, so that what it has is not counted."""
+    if case.has_harness:
+        case.harness.config()
+        case.read_back()
+    gc.collect()
+    return Resources.now()
+
+
+@clause(
+    "SHD-03",
+    "MUST",
+    "a context that is already done: an error, and still released",
+    words=_RELEASES,
+    technique="X",
+    check="release first, then context.raise_if_done()",
+    canary=ShutdownLeavesEarly,
+    after=("SHD-02", "SHD-06"),
+)
+def done_before(case: Case) -> None:
+    """Shut down with an expired context, then with a cancelled one: an error, and nothing remains all the same."""
+    for name, context in case.done_contexts():
+        before = _before(case)
+        exporter = case.exporter()
+        case.do("export", lambda e=exporter: e.export(case.calm(), case.batch().metrics))  # type: ignore[misc]  # binds
+        call = case.do("shutdown", lambda e=exporter, c=context: e.shutdown(c))  # type: ignore[misc]  # binds
+        case.raised(call, when=f"with {name}")
+        after = case.do("export", lambda e=exporter: e.export(case.calm(), case.batch().metrics))  # type: ignore[misc]  # binds
+        if not isinstance(after.error, ExporterShutdownError):
+            raise Failed(f"shut down, although with {name}", f"export afterwards: {told(after)}")
+        _released(case, before)
+
+
+@clause(
+    "SHD-04",
+    "MUST",
+    "deadline and cancellation with an export hung in flight",
+    words=_HONOURS,
+    technique="G",
+    check="the wait for a running export ends with shutdown's context",
+    canary=ShutdownJoins,
+    needs=("gate", "deadline"),
+)
+def hung(case: Case) -> None:
+    """Shut down beside an export that stands before the shut gate, with a deadline; another one cancelled."""
+    _stopped(case, "at its deadline")
+    if case.cancellable:
+        _stopped(case, "when it is cancelled")
+
+
+def _stopped(case: Case, how: str) -> None:
+    parked: list[Call] = []
+
+    def set_free() -> None:
+        if parked:
+            case.open()
+            case.ends(parked.pop(), "the export ends once the gate is open")
+
+    def begun(own: Context | None = None) -> Call:
+        set_free()
+        exporter = case.exporter()
+        case.shut()
+        parked.append(case.send(exporter, case.batch()))
+        case.await_entry(parked[0])
+        context = own or (case.short() if how == "at its deadline" else case.background())
+        return case.started("shutdown", lambda: exporter.shutdown(context), context)
+
+    stopping = begun()
+    if how == "when it is cancelled":
+        stopping.cancel()
+    case.ends_with_context(stopping, f"shutdown ends {how}", begun)
+    case.observe(f"shutdown ended {how}, while the gate was shut{stopping.late}")
+    set_free()
+
+
+@clause(
+    "SHD-05",
+    "MUST",
+    "export after shutdown: nothing is sent",
+    words=_AFTERWARDS,
+    technique="S",
+    check="the flag is looked at before anything is sent",
+    canary=StillSends,
+    needs=("read_back",),
+)
+def nothing_sent(case: Case) -> None:
+    """Export after shutdown, flush, and read back once no thread or connection is left that could still send."""
+    before = _before(case)
+    exporter = case.exporter()
+    _shut_down(case, exporter)
+    batch = case.batch()
+    case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+    quiet = case.until(lambda: not before.added() and not case.harness.connections(), seconds=_QUIET)
+    if not quiet:
+        case.journal.stamp("note", f"not quiet: {', '.join(before.added()) or 'a connection is open'}")
+    case.nothing_of(batch, expected="nothing of an export after shutdown arrives")
+
+
+@clause(
+    "SHD-06",
+    "MUST",
+    "export after shutdown: the shutdown error",
+    words=_AFTERWARDS,
+    technique="S",
+    check="raise ExporterShutdownError in export once shutdown was called",
+    canary=ReturnsAfterShutdown,
+)
+def export_after(case: Case) -> None:
+    """Export after shutdown, also with a context that is done; a flush returns."""
+    exporter = case.exporter()
+    _shut_down(case, exporter)
+    # A raw async def export may be cancelled by a context that is done before its first line is run.
+    is_cancelled = case.mode == "raw" and inspect.iscoroutinefunction(case.subject.exporter_class.export)
+    for name, context in (("time left", case.calm()), *(() if is_cancelled else case.done_contexts())):
+        call = case.do("export", lambda c=context: exporter.export(c, case.batch().metrics))  # type: ignore[misc]  # binds
+        case.raised(call, ExporterShutdownError, when=f"after shutdown, with {name}")
+    case.succeeded(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
+
+
+@clause(
+    "SHD-07",
+    "MUST",
+    "a second shutdown: the shutdown error",
+    words=_AFTERWARDS,
+    technique="S",
+    check="raise ExporterShutdownError in every shutdown but the first",
+    canary=SecondShutdownReturns,
+)
+def second(case: Case) -> None:
+    """Shut down twice."""
+    exporter = case.exporter()
+    _shut_down(case, exporter)
+    call = case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    case.raised(call, ExporterShutdownError, when="the second time")
+
+
+@clause(
+    "SHD-08",
+    "MUST",
+    "N concurrent shutdowns: one winner, one release",
+    words=_AFTERWARDS,
+    technique="P",
+    check="look at the flag and set it in one step, under a lock",
+    canary=CheckThenSet,
+    after=("EXP-01", "EXP-03", "SHD-01", "SHD-07"),
+)
+def one_winner(case: Case) -> None:
+    """Three shutdowns beside each other: one returns, the others raise the shutdown error; held data arrives once."""
+
+    def scenario(one: Round) -> None:
+        exporter = one.exporter()
+        batch = case.batch(1)
+        if case.has_harness:
+            one.accepted(exporter, batch)
+        shutdowns = [one.shutdown(exporter) for _ in range(3)]
+        one.beside(*([step] for step in shutdowns))
+        expected = "one of three shutdowns returns, and the others raise ExporterShutdownError"
+        for step in shutdowns:
+            if step.error is not None and not isinstance(step.error, ExporterShutdownError):
+                raise Failed(expected, told(step))
+        winners = sum(step.error is None for step in shutdowns)
+        if winners != 1:
+            raise Failed(expected, f"{winners} of 3 returned")
+        if case.has_harness:
+            one.delivered(batch, expected="what is held arrives once")
+            one.closed_once()
+
+    exercised(case, scenario, "one of three shutdowns won")
+
+
+@clause(
+    "SHD-09",
+    "MUST",
+    "export beside shutdown: never both success and lost",
+    words=_AFTERWARDS,
+    technique="P",
+    check="refuse exports before the last delivery begins, under the lock that export accepts under",
+    canary=FlagAfterDrain,
+    derived=True,
+    after=("EXP-03", "SHD-01", "SHD-06"),
+    needs=("read_back",),
+)
+def accepted_or_refused(case: Case) -> None:
+    """Three exports of one caller beside a shutdown: what a returned one was handed arrives; one begun later raises."""
+
+    def scenario(one: Round) -> None:
+        exporter = one.exporter()
+        batches = [case.batch(1) for _ in range(3)]
+        exports = [one.export(exporter, batch) for batch in batches]
+        stopping = one.shutdown(exporter)
+        one.beside(exports, [stopping])
+        case.succeeded(stopping)
+        for export in exports:
+            if export.begun > stopping.ended and not isinstance(export.error, ExporterShutdownError):
+                raise Failed(
+                    "an export that begins when shutdown has returned raises ExporterShutdownError", told(export)
+                )
+        successes = [batch for batch, export in zip(batches, exports, strict=True) if export.error is None]
+        one.delivered(
+            *successes, expected="what an export accepted has arrived, once, when both it and shutdown returned"
+        )
+
+    exercised(case, scenario, "no export beside shutdown both succeeded and was lost")
+
+
+@clause(
+    "SHD-10",
+    "SHOULD",
+    "a shutdown that timed out is final",
+    words=_AFTERWARDS,
+    technique="G",
+    check="the state changes before the wait, and is not changed back",
+    canary=Resurrects,
+    derived=True,
+    after=("SHD-04", "SHD-06"),
+    needs=("gate", "deadline"),
+)
+def final(case: Case) -> None:
+    """Let a shutdown time out beside a hung export, open the gate, and export again."""
+    exporter = case.exporter()
+    case.shut()
+    parked = case.send(exporter, case.batch())
+    case.await_entry(parked)
+    stopping = case.start("shutdown", lambda: exporter.shutdown(case.short()))
+    case.ends(stopping, "shutdown ends at its deadline")
+    case.open()
+    case.ends(parked, "the export ends once the gate is open")
+    batch = case.batch()
+    call = case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    case.raised(call, ExporterShutdownError, when="after a shutdown that timed out")
+    again = case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    case.raised(again, ExporterShutdownError, when="after one that timed out")

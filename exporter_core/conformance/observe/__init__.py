@@ -1,0 +1,1 @@
+"""Observing an exporter: harnesses, sinks as harnesses, tokens, and the journal of what happened."""

@@ -1,0 +1,176 @@
+"""What an exporter's author supplies so that the checker can see what was delivered, and make the backend misbehave.
+
+A harness is registered in the entry-point group ``exporter_core.harnesses.v1`` under its exporter's name. It is made
+anew for every run of a clause.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import ismethod
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
+
+from exporter_core.conformance.observe.journal import words_of
+from exporter_core.conformance.run.verdicts import Verdict, VerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from exporter_core.conformance.observe.journal import Exchange
+    from exporter_core.conformance.observe.tokens import Point
+
+FAULTS = (
+    "ok",
+    "status",
+    "retry-after",
+    "hang",
+    "refuse",
+    "blackhole",
+    "reset",
+    "drip",
+    "truncate",
+    "partial",
+    "redirect",
+    "garbage",
+)
+"""The steps of a fault script; ``status``, ``retry-after`` and ``partial`` take a number: ``"status:503"``."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the exporter is, as far as the clauses need to know. A claim that is wrong is found out."""
+
+    holds: bool = False
+    """Whether a successful export may hold data until the next flush or shutdown."""
+    not_carried: frozenset[str] = frozenset()
+    """The fields of :class:`~exporter_core.conformance.observe.tokens.Point` that its format does not carry."""
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
+    """Patterns of clause identifiers that have no meaning for it, each with the reason."""
+
+    @classmethod
+    def without_answers(cls, backend: str) -> Capabilities:
+        """Of an exporter that holds nothing, to a backend (``"a file"``) that is only written to."""
+        absent = {
+            "EXP-07": "incomplete",
+            "EXP-09": "a Retry-After",
+            "EXP-11": "a Retry-After",
+            "EXP-13": "a transient status",
+            "EXP-15": "a permanent status",
+            "EXP-16": "a partial success",
+            "EXP-18": "a redirect",
+        }
+        return cls(
+            not_applicable={
+                **{clause: f"{backend} gives no answer that could be {what}" for clause, what in absent.items()},
+                "EXP-08": f"{backend} is not connected to",
+                "FLU-04": "it holds nothing, so that no flush delivers anything",
+            }
+        )
+
+
+class Harness(ABC):
+    """Points one exporter at a backend, and looks into that backend.
+
+    :meth:`config` and :meth:`read_back` are enough; a harness that can do more lets more clauses be checked.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    faults: ClassVar[frozenset[str]] = frozenset()
+    """The steps of :data:`FAULTS` that :meth:`fault` can do."""
+    gated: ClassVar[bool] = False
+    """Whether :meth:`shut` and :meth:`open` work."""
+    real: ClassVar[bool] = False
+    """Whether the backend is a real one, whose data a broken exporter would spoil."""
+    sockets: ClassVar[bool] = False
+    """Whether the backend is reached over sockets: who waits for one, the deterministic scheduler does not see."""
+    tier: ClassVar[Literal["wire", "probe"]] = "probe"
+    """How deliveries are seen: by a sink of the kit's, or by the harness's own look into its backend."""
+    secret: ClassVar[str | None] = None
+    """A secret in :meth:`config` that must not appear in any error."""
+
+    def setup(self, directory: Path, stamp: Callable[..., object]) -> None:  # noqa: B027 - a hook
+        """Start what is needed.
+
+        Args:
+            directory: an empty folder of this run's own.
+            stamp: adds to the timeline: ``stamp("wire", "request 1")``, with the monotonic seconds as a third argument
+                for what happened earlier. Optional to use.
+        """
+
+    @abstractmethod
+    def config(self) -> Mapping[str, Any]:
+        """The exporter's options."""
+
+    @abstractmethod
+    def read_back(self) -> Iterable[Point]:
+        """Every point that has arrived at the backend, in order, duplicates included; see ``tokens.flatten``."""
+
+    def fault(self, *steps: str) -> None:
+        """Let the backend answer the coming requests with these steps, one each; the last one goes on for ever."""
+        raise NotImplementedError
+
+    def requests(self) -> int:
+        """How many requests have arrived; needed by clauses that count attempts."""
+        raise NotImplementedError
+
+    def shut(self) -> None:
+        """Let no delivery end until :meth:`open`."""
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Let the deliveries end that :meth:`shut` holds up."""
+        raise NotImplementedError
+
+    def entered(self) -> bool | None:
+        """Whether a delivery stands before the shut gate; None where the backend cannot tell."""
+        return None
+
+    def connections(self) -> int | None:
+        """How many connections the backend has open; None where there are none to count."""
+        return None
+
+    def wire_log(self) -> Iterable[Exchange]:
+        """The requests that the backend got, for the report; asked for once, when the clause is over."""
+        return ()
+
+    def after_fork(self) -> None:  # noqa: B027 - a hook
+        """Called in a forked child, before the exporter is used there: renew locks, open the gate."""
+
+    def teardown(self) -> None:  # noqa: B027 - a hook
+        """Release what :meth:`setup` started; called also when a clause failed."""
+
+
+def watched(harness: Harness) -> Harness:
+    """The harness, whose failures are the verdict KIT_ERROR with the method that failed."""
+    return cast("Harness", _Watched(harness))
+
+
+HARNESS_ERRORS: Final = (Exception, SystemExit)
+"""What a harness may raise that is its own failure, and not the end of the process."""
+
+
+def failed_in(method: str, error: BaseException) -> VerdictError:
+    """The verdict on a harness's own failure."""
+    return VerdictError(Verdict.KIT_ERROR, f"the harness failed in {method}: {words_of(error)}")
+
+
+class _Watched:
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the harness has
+        value = getattr(self._harness, name)
+        if not ismethod(value):
+            return value
+
+        @wraps(value)
+        def call(*arguments: object) -> object:
+            try:
+                return value(*arguments)
+            except HARNESS_ERRORS as error:
+                raise failed_in(name, error) from error
+
+        return call

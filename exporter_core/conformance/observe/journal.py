@@ -1,0 +1,183 @@
+"""The timeline of a clause, and calls on threads of their own that a clause can look at while they run."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter_core.masking import Told, name_of_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.context import Context
+
+_LOOK = 0.01  # seconds
+_LOOKS = 10
+
+
+class Event(NamedTuple):
+    """Something that happened, in the order in which it did."""
+
+    seconds: float
+    """On the monotonic clock."""
+    kind: str
+    """``call``, ``enter``, ``leave``, ``return``, ``wire``, ``gate`` or ``note``."""
+    text: str
+
+
+class Exchange(NamedTuple):
+    """One request to the backend and its answer, as a wire log shows them. Seconds are on the monotonic clock."""
+
+    seconds: float
+    """When it had arrived."""
+    request: str
+    """Such as ``"POST /v1/metrics"``."""
+    headers: tuple[tuple[str, str], ...] = ()
+    size: int = 0
+    """Bytes of the body, as they were sent."""
+    points: int = 0
+    """Data points in it."""
+    connection: int | None = None
+    """The number of the connection that it came on."""
+    fault: str = "ok"
+    """The step of the fault script that it met."""
+    stored: float | None = None
+    """When the backend had its data; None if it took none."""
+    answered: float | None = None
+    """When the answer was complete; None if it never was."""
+    answer: str | None = None
+    """The status that was sent."""
+    problems: tuple[str, ...] = ()
+    """Where it breaks the rules of its protocol."""
+
+
+class Journal:
+    """What happened, in order. Appending takes no lock, so that a fork can never leave it locked."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def stamp(self, kind: str, text: str, seconds: float | None = None) -> int:
+        """Add an event of this moment, or of an earlier one that is told late; how many there are."""
+        self.events.append(Event(monotonic() if seconds is None else seconds, kind, text))
+        return len(self.events)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every operation that was entered has been left, also where its caller had given it up."""
+        kinds = [event.kind for event in self.events]
+        return kinds.count("enter") == kinds.count("leave")
+
+
+class Call:
+    """A call that runs on a daemon thread of its own.
+
+    Args:
+        function: what is called.
+        name: how the timeline calls it.
+        journal: told of its beginning and end.
+        context: what it was handed, if it is to be told how late it ends.
+    """
+
+    def __init__(
+        self, function: Callable[[], object], name: str, journal: Journal, context: Context | None = None
+    ) -> None:
+        self.name = name
+        self.result: object = None
+        self.error: BaseException | None = None
+        self._context = context
+        self._cancelled: float | None = None
+        self._ended = 0.0
+        self._function = function
+        self._journal = journal
+        self._over = threading.Event()
+        journal.stamp("call", name)
+        self._began = monotonic()
+        self.thread = threading.Thread(target=self._run, name=f"conformance-{name}", daemon=True)
+        self.thread.start()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._over.is_set()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended, without an error."""
+        return self.over and self.error is None
+
+    @property
+    def due(self) -> bool:
+        """Whether its context is done, so that it ought to end."""
+        return self._context is not None and self._context.done
+
+    @property
+    def overrun(self) -> bool:
+        """Whether it ended with an error because its context did."""
+        return self.error is not None and self.due
+
+    def cancel(self) -> None:
+        """Cancel its context."""
+        assert self._context is not None  # noqa: S101 - who cancels a call has handed it a context
+        self._cancelled = monotonic()
+        self._context.cancel("by the clause")
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._cancelled is not None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self._ended - self._began
+
+    @property
+    def lateness(self) -> float:
+        """Seconds from its cancellation or its deadline to its end; 0 if it ended before, or has none."""
+        end = self._cancelled
+        if end is None and self._context is not None:
+            end = self._context.deadline
+        return 0.0 if end is None else max(0.0, self._ended - end)
+
+    @property
+    def late(self) -> str:
+        """How long after its cancellation or its deadline it ended, in words; empty if it ended before, or has none."""
+        if not self.lateness:
+            return ""
+        return f", {self.lateness * 1000:.0f} ms after its {'cancellation' if self.was_cancelled else 'deadline'}"
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end; whether it has ended."""
+        if self._over.wait(seconds):
+            self.thread.join(seconds)
+            return True
+        return False
+
+    def ends_unasked(self) -> bool:
+        """Give a call that ought to wait a chance to be caught ending, which decides nothing else.
+
+        Many short looks, each of which gives way: a busy machine takes longer for them.
+        """
+        return any(self.wait(_LOOK) for _ in range(_LOOKS))
+
+    def _run(self) -> None:
+        try:
+            self.result = self._function()
+        except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
+            self.error = error
+        self._ended = monotonic()
+        outcome = "returned" if self.error is None else f"raised {name_of_type(self.error)}"
+        self._journal.stamp("return", f"{self.name} {outcome}")
+        self._over.set()
+
+
+def words_of(error: BaseException) -> str:
+    """Its type and message, whatever its own ``__str__`` does.
+
+    White space stays as it is, and nothing is cut off that a secret could end in: that is for those who have masked it.
+    """
+    name, text = name_of_type(error), Told.of(error).text
+    return f"{name}: {text}" if text.strip() else name

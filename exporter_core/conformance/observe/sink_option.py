@@ -1,0 +1,150 @@
+"""``--sink``: a harness for an exporter that has none, made from the options that point it at a sink of the kit's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from exporter_core.conformance.observe.sink_harness import FileSinkHarness, SinkHarness, StdoutSinkHarness
+from exporter_core.conformance.observe.tokens import Point
+from exporter_core.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from exporter_core.conformance.observe.harness import Harness
+
+SINKS: Final = ("otlp_http", "otlp_grpc", "remote_write", "http", "tcp", "file", "stdout")
+"""The kinds of sink."""
+
+PLACEHOLDERS: Final = ("endpoint", "address", "host", "port", "path")
+"""What options may have in braces: the sink's URL, its ``host:port`` and the parts of that, the file of a file sink."""
+
+_PLACEHOLDER: Final = re.compile("{(" + "|".join(PLACEHOLDERS) + ")}")
+_TOKEN: Final = re.compile(rb"[A-Z]+-\d\d-(?:raw|guarded)-\d+")
+_LARGEST_PORT: Final = 65535
+
+
+def port_of(sink: str) -> int:
+    """The port in ``KIND:PORT``, 0 if none is given. Raises SetupError if that is no sink."""
+    return _read(sink)[1]
+
+
+def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # Any: the exporter's options
+    """A harness class over a sink.
+
+    Points are read where the sink understands what it gets; elsewhere the identities of points are looked for in the
+    bytes, so that their arrival can be seen and their content cannot.
+
+    Args:
+        sink: its kind, or ``KIND:PORT``.
+        options: the exporter's options, with placeholders; without them, ``endpoint`` for a network sink and ``path``
+            for a file.
+
+    Raises:
+        SetupError: there is no such sink, or nothing in the options can point at it.
+    """
+    kind, port = _read(sink)
+    if options is not None and kind != "stdout" and not port:
+        _check_points_somewhere(kind, options)
+    bases: dict[str, tuple[type, ...]] = {
+        "file": (_Pointed, _SearchedWhereUnknown, FileSinkHarness),
+        "stdout": (_Pointed, _SearchedWhereUnknown, StdoutSinkHarness),
+        "http": (_Pointed, _Searched, SinkHarness),
+        "tcp": (_Pointed, _Searched, SinkHarness),
+    }
+    made: type[Harness] = type(
+        "PointedHarness",
+        bases.get(kind, (_Pointed, SinkHarness)),
+        {"kind": kind, "port": port, "options": options, "__module__": __name__},
+    )
+    return made
+
+
+def _check_points_somewhere(kind: str, options: Mapping[str, Any]) -> None:  # Any: the exporter's options
+    """Raise SetupError if no option has a placeholder: the sink's place is another one in each run."""
+    found: list[str] = []
+
+    def look(text: str) -> str:
+        found.extend(_PLACEHOLDER.findall(text))
+        return text
+
+    in_texts(options, look)
+    if not found:
+        where = "{path}" if kind == "file" else "{endpoint}, {address} or {port}"
+        raise SetupError(f"--sink {kind}: nothing in --config points at it; write {where} where it belongs")
+
+
+class _Pointed:
+    """Options with the sink's address in them."""
+
+    options: ClassVar[Mapping[str, Any] | None]  # Any: the exporter's options
+
+    def config(self) -> Mapping[str, Any]:  # Any: as above
+        values = _values(self)
+        if self.options is None:
+            return {name: values[name] for name in ("endpoint", "path") if name in values}
+        filled: Mapping[str, Any] = in_texts(self.options, lambda text: _filled(text, values))  # Any: as above
+        return filled
+
+
+class _Searched:
+    """A sink that does not understand what it gets."""
+
+    def decode(self, content: bytes) -> Iterable[Point]:
+        return _searched(content)
+
+
+class _SearchedWhereUnknown:
+    """A sink of text in a format that it may not know."""
+
+    def read_back(self) -> Iterable[Point]:
+        harness: Any = super()  # of the class that stands after this one
+        found = list(harness.read_back())
+        return found or [point for content in harness._contents() for point in _searched(content)]
+
+
+def _searched(content: bytes) -> list[Point]:
+    return [Point(token.decode(), {}) for token in _TOKEN.findall(content)]
+
+
+def _read(sink: str) -> tuple[str, int]:
+    kind, _, port = sink.partition(":")
+    kind = kind.replace("-", "_")
+    if kind not in SINKS:
+        raise SetupError(
+            f"--sink {sink}: expected one of {', '.join(SINKS)}, with a network sink's port after a colon if need be"
+        )
+    if not port:
+        return kind, 0
+    if kind in ("file", "stdout") or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
+        raise SetupError(f"--sink {sink}: expected a port from 1 to {_LARGEST_PORT} after a network sink")
+    return kind, int(port)
+
+
+def _values(harness: object) -> dict[str, str]:
+    if isinstance(harness, SinkHarness):
+        host, _, port = harness.address.partition(":")
+        return {"endpoint": harness.endpoint, "address": harness.address, "host": host, "port": port}
+    return {"path": str(harness.path)} if isinstance(harness, FileSinkHarness) else {}
+
+
+def in_texts(value: Any, change: Callable[[str], str]) -> Any:  # Any: options, or a part of them
+    """The value with every text in it changed, keys left as they are."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: in_texts(item, change) for key, item in value.items()}
+    return [in_texts(item, change) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: _value(match, values), text)
+
+
+def _value(match: re.Match[str], values: Mapping[str, str]) -> str:
+    if match[1] not in values:
+        known = ", ".join(f"{{{name}}}" for name in values) or "none"
+        raise SetupError(f"--config: {match[0]} is not known for this sink; it has {known}")
+    return values[match[1]]

@@ -1,0 +1,238 @@
+"""Metrics data in which every point carries an identity, and the comparison of what was sent with what arrived.
+
+Loss, duplication and corruption are told apart by identity, never by counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics import Exemplar
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    Gauge,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from exporter_core.conformance.examples import every_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
+"""The attribute that holds a point's identity."""
+
+_START = 1_700_000_000_000_000_000
+_NOW = 1_700_000_060_000_000_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One data point on its own: its identity, and everything that can be said of it, by name; nothing where all that
+    is known is that it arrived.
+
+    The names are ``resource``, ``resource_schema_url``, ``scope``, ``scope_version``, ``scope_schema_url``,
+    ``scope_attributes``, ``name``, ``unit``, ``description``, ``type``, ``temporality``, ``monotonic`` and the fields
+    of the SDK's data points.
+    """
+
+    token: str
+    fields: Mapping[str, object] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Metrics data, and its points as they were when it was made."""
+
+    metrics: MetricsData
+    points: tuple[Point, ...]
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The identities of its points."""
+        return tuple(point.token for point in self.points)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of the points that were sent."""
+
+    lost: tuple[str, ...]
+    duplicated: tuple[str, ...]
+    corrupted: tuple[str, ...]
+    """What differs, a line for each point."""
+    foreign: tuple[str, ...]
+    """Identities that arrived and were not sent."""
+
+    def describe(self) -> str:
+        """What is wrong, in one line; empty if nothing is."""
+        parts = [
+            f"{len(those)} {what} ({', '.join(those[:3])}{', ...' if len(those) > 3 else ''})"  # noqa: PLR2004 - enough to see
+            for what, those in (
+                ("lost", self.lost),
+                ("duplicated", self.duplicated),
+                ("corrupted", self.corrupted),
+                ("never sent", self.foreign),
+            )
+            if those
+        ]
+        return "; ".join(parts)
+
+
+def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable[str] = ()) -> Comparison:
+    """Compare by identity.
+
+    Args:
+        sent: the points handed over.
+        arrived: the points read back.
+        ignore: the names of fields that the format does not carry.
+    """
+    ignored = set(ignore)
+    expected = {point.token: point for point in sent}
+    found = list(arrived)
+    counts = Counter(point.token for point in found)
+    wrong = []
+    for point in found:
+        original = expected.get(point.token)
+        if original is None or not point.fields:
+            continue
+        for name, value in original.fields.items():
+            if name not in ignored and point.fields.get(name) != value:
+                wrong.append(f"{point.token}: {name} is {point.fields.get(name)!r}, was {value!r}")
+                break
+    return Comparison(
+        lost=tuple(token for token in expected if not counts[token]),
+        duplicated=tuple(token for token, number in counts.items() if number > 1 and token in expected),
+        corrupted=tuple(wrong),
+        foreign=tuple(token for token in counts if token not in expected),
+    )
+
+
+def flatten(metrics: MetricsData) -> Iterator[Point]:
+    """The points of metrics data, each on its own, with values that compare: NaN equals NaN, 1 is not 1.0.
+
+    A gauge has no start time: the SDK gives it none, and OTLP does not use one.
+    """
+    for of_resource in metrics.resource_metrics:
+        resource = {
+            "resource": plain(of_resource.resource.attributes),
+            "resource_schema_url": of_resource.schema_url or "",
+        }
+        for of_scope in of_resource.scope_metrics:
+            scope = {
+                "scope": of_scope.scope.name,
+                "scope_version": of_scope.scope.version or "",
+                "scope_schema_url": of_scope.schema_url or "",
+                "scope_attributes": plain(of_scope.scope.attributes or {}),
+            }
+            for metric in of_scope.metrics:
+                data = metric.data
+                about = {
+                    "name": metric.name,
+                    "unit": metric.unit or "",
+                    "description": metric.description or "",
+                    "type": type(data).__name__,
+                    "temporality": _temporality(data),
+                    "monotonic": getattr(data, "is_monotonic", None),
+                }
+                for point in data.data_points:
+                    values = {name: plain(real(name, value)) for name, value in vars(point).items()}
+                    if isinstance(data, Gauge):
+                        del values["start_time_unix_nano"]
+                    token = str((point.attributes or {}).get(TOKEN, ""))
+                    yield Point(token, {**resource, **scope, **about, **values})
+
+
+def metrics_in(metrics: MetricsData) -> Iterator[Metric]:
+    """The metrics of every scope of every resource."""
+    for of_resource in metrics.resource_metrics:
+        for of_scope in of_resource.scope_metrics:
+            yield from of_scope.metrics
+
+
+def real(name: str, value: Any) -> Any:  # Any: whatever points hold
+    """The value; what the data model has as a real number, and the SDK as an integer where it can, as a real number."""
+    if name in ("sum", "min", "max"):
+        return float(value)
+    return [float(bound) for bound in value] if name == "explicit_bounds" else value
+
+
+def _temporality(data: object) -> str | None:
+    temporality = getattr(data, "aggregation_temporality", None)
+    return None if temporality is None else AggregationTemporality(temporality).name
+
+
+def plain(value: Any) -> object:  # noqa: PLR0911 - one answer a type. Any: whatever attributes and points hold
+    """A value that compares by type and content, and with which NaN equals itself."""
+    if isinstance(value, bool) or value is None or isinstance(value, str | bytes):
+        return value
+    if isinstance(value, int):
+        return ("int", value)
+    if isinstance(value, float):
+        return ("float", "NaN" if math.isnan(value) else repr(value))
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(key), plain(item)) for key, item in value.items()))
+    if isinstance(value, Exemplar | Buckets):
+        return tuple((name, plain(item)) for name, item in vars(value).items())
+    if isinstance(value, Sequence):
+        return tuple(plain(item) for item in value)
+    return repr(value)
+
+
+class Tokens:
+    """Makes batches; every point of every batch has another identity.
+
+    Args:
+        prefix: what the identities start with.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._numbers = count(1)
+
+    def batch(self, points: int = 3) -> Batch:
+        """A plain batch: a gauge with so many points."""
+        data = [self._number(float(index)) for index in range(points)]
+        return _batch([Metric("conformance.plain", "", "1", Gauge(data))])
+
+    def empty(self) -> Batch:
+        """A batch without anything."""
+        return Batch(MetricsData([]), ())
+
+    def rich(self) -> Batch:
+        """Every kind of point, with the values at the edges of what each can hold."""
+        data = every_kind(self._attributes)
+        return Batch(data, tuple(flatten(data)))
+
+    def of(self, metrics: list[Metric]) -> Batch:
+        """A batch of these metrics, whose points have identities already."""
+        return _batch(metrics)
+
+    def identified(self, **more: object) -> dict[str, Any]:
+        """Attributes with an identity of their own."""
+        return {TOKEN: f"{self._prefix}-{next(self._numbers)}", **more}
+
+    def _attributes(self, **more: object) -> dict[str, Any]:
+        return self.identified(**{"text": "naïve ⚙ ☃", **more})
+
+    def _number(self, value: float, **more: object) -> NumberDataPoint:
+        return NumberDataPoint(self._attributes(**more), _START, _NOW, value)
+
+
+def _batch(metrics: list[Metric]) -> Batch:
+    scope = InstrumentationScope("conformance", "1.0", "", {"scope.attribute": "kept"})
+    resource = Resource({"service.name": "conformance", "resource.number": 3})
+    data = MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
+    return Batch(data, tuple(flatten(data)))

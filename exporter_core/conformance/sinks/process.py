@@ -1,0 +1,142 @@
+"""The parent's end of a sinks' process: starts it, calls it, ends it. Holds no thread.
+
+Each call passes one end of a fresh socket pair to the process, so that calls of several threads, and of forked
+children, never wait for each other.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from exporter_core.conformance.sinks.errors import SinkError, SinkPortTakenError, SinkStartError, SinkTimeoutError
+from exporter_core.conformance.sinks.messages import encode, receive
+
+_START_SECONDS: Final = 30.0
+_ANSWER_SECONDS: Final = 30.0
+_END_SECONDS: Final = 5.0
+
+_ERRORS: Final = {"late": SinkTimeoutError, "taken": SinkPortTakenError, "start": SinkStartError, "error": SinkError}
+
+# The interpreter gets the parent's own import path, so that it finds the same packages, and nothing from the folder
+# that it happens to start in.
+_PROGRAM: Final = """
+import os, sys
+sys.path[:] = sys.argv[3].split(os.pathsep)
+from exporter_core.conformance.sinks.server.process import main
+main(int(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+class SinkProcess:
+    """A running process that sinks can be started in."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._channel, theirs = socket.socketpair()
+        self._channel.settimeout(_ANSWER_SECONDS)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - kept as long as the process
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        try:
+            with theirs:
+                arguments = [str(theirs.fileno()), str(os.getpid()), path]
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    [sys.executable, "-P", "-W", "default", "-c", _PROGRAM, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._log,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C at a terminal is for the parent, which reads results afterwards
+                )
+        except BaseException:
+            self._channel.close()
+            self._log.close()
+            raise
+
+    def start(
+        self, sinks: list[tuple[str, dict[str, Any]]], descriptors: tuple[int, ...] = ()
+    ) -> list[tuple[int, int]]:
+        """Start sinks, described by ``(kind, options)`` pairs; the index and the port of each.
+
+        Raises SinkStartError, or SinkPortTakenError, if one of them does not start.
+        """
+        try:
+            started: list[tuple[int, int]] = self.call(
+                0, "start", *sinks, descriptors=descriptors, seconds=_START_SECONDS
+            )
+        except SinkStartError:
+            raise
+        except SinkError as error:
+            raise SinkStartError(f"the sinks' process did not start: {error}") from None
+        return started
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether sinks can be started in it: a forked child cannot tell, and has its parent's."""
+        return not self._log.closed and (os.getpid() != self._owner or self._process.poll() is None)
+
+    def call(
+        self,
+        index: int,
+        operation: str,
+        *arguments: object,
+        descriptors: tuple[int, ...] = (),
+        seconds: float = 0.0,
+    ) -> Any:  # as the operation says
+        """Have a sink do something that takes at most ``seconds``; raises what it failed with."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            try:
+                with theirs:
+                    socket.send_fds(self._channel, [b"c"], [theirs.fileno(), *descriptors])
+                ours.settimeout(seconds + _ANSWER_SECONDS)
+                ours.sendall(encode((index, operation, arguments)))
+                result, value = receive(ours)
+            except TimeoutError:
+                raise SinkError(f"the sinks' process {self.pid} does not answer") from None
+            except (EOFError, OSError):
+                raise SinkError(self._obituary()) from None
+        if result != "ok":
+            raise _ERRORS[result](value)
+        return value
+
+    def _obituary(self) -> str:
+        if self._log.closed:
+            return "the sink is closed: read what it recorded before its with block ends"
+        try:
+            status = str(self._process.wait(1.0)) if os.getpid() == self._owner else "unknown"
+        except subprocess.TimeoutExpired:
+            status = "unknown"
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - 4096))
+        said = self._log.read().decode(errors="replace").strip().splitlines()
+        return f"the sinks' process {self.pid} has ended (status {status})" + (f": {said[-1]}" if said else "")
+
+    def close(self) -> None:
+        """End the process and wait for its end; a second call, or one in a forked child, does no harm."""
+        if self._log.closed:
+            return
+        if os.getpid() == self._owner:
+            try:
+                # A forked child may hold a copy of the channel, so that closing this one is not enough.
+                self._channel.send(b"q")
+            except OSError:
+                pass  # the process has ended already
+        self._channel.close()
+        if os.getpid() == self._owner:
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._log.close()

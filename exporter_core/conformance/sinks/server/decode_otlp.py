@@ -1,0 +1,161 @@
+"""OTLP metrics to points: from protobuf, from OTLP's JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Final
+
+from exporter_core.conformance.sinks.records import Point
+from exporter_core.conformance.sinks.server.extras import extra
+
+# Protobuf messages are Any here: their classes come from an import that may fail.
+_service: Any = extra("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")
+_decode_error: type[Exception] = extra("google.protobuf.message").DecodeError
+_json_format: Any = extra("google.protobuf.json_format")
+
+_TEMPORALITY: Final = {0: "", 1: "delta", 2: "cumulative"}
+
+
+def parse_protobuf(body: bytes) -> Any:  # a message
+    """An ExportMetricsServiceRequest; ValueError if the body is none."""
+    try:
+        return _service.ExportMetricsServiceRequest.FromString(body)
+    except _decode_error as error:
+        raise ValueError(str(error)) from None
+
+
+def parse_json(body: bytes | str) -> Any:  # a message
+    """An ExportMetricsServiceRequest from OTLP's JSON; ValueError if the body is none."""
+    try:
+        return from_json(json.loads(body))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def from_json(value: Any) -> Any:  # JSON to a message
+    """The same from JSON that was read; changes it."""
+    if not isinstance(value, dict):
+        raise ValueError("expected an object")  # noqa: TRY004 - a body that cannot be decoded, like any other
+    _ids_to_base64(value)
+    try:
+        # The specification has receivers ignore unknown fields.
+        return _json_format.ParseDict(value, _service.ExportMetricsServiceRequest(), ignore_unknown_fields=True)
+    except _json_format.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def _ids_to_base64(value: Any) -> None:  # JSON
+    """OTLP's JSON has ids in hexadecimal, protobuf's own JSON mapping in base64."""
+    if isinstance(value, list):
+        for item in value:
+            _ids_to_base64(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in {"traceId", "spanId"} and isinstance(item, str):
+                value[key] = base64.b64encode(bytes.fromhex(item)).decode()
+            else:
+                _ids_to_base64(item)
+
+
+def response(rejected: int | None) -> Any:  # a message
+    """An ExportMetricsServiceResponse, with a partial success unless ``rejected`` is None."""
+    answer = _service.ExportMetricsServiceResponse()
+    if rejected is not None:
+        answer.partial_success.rejected_data_points = rejected
+        answer.partial_success.error_message = "scripted"
+    return answer
+
+
+def points(request: Any) -> list[Point]:
+    """Every data point of an ExportMetricsServiceRequest, in its order."""
+    found: list[Point] = []
+    for resource_metrics in request.resource_metrics:
+        of_resource = {
+            "resource": _attributes(resource_metrics.resource.attributes),
+            "resource_schema_url": resource_metrics.schema_url,
+        }
+        for scope_metrics in resource_metrics.scope_metrics:
+            of_scope = {
+                **of_resource,
+                "scope": scope_metrics.scope.name,
+                "scope_version": scope_metrics.scope.version,
+                "scope_attributes": _attributes(scope_metrics.scope.attributes),
+                "scope_schema_url": scope_metrics.schema_url,
+            }
+            for metric in scope_metrics.metrics:
+                found.extend(_points_of(metric, of_scope))
+    return found
+
+
+def _points_of(metric: Any, common: dict[str, Any]) -> list[Point]:
+    kind = metric.WhichOneof("data")
+    if kind is None:
+        return []
+    data = getattr(metric, kind)
+    return [
+        Point(
+            metric=metric.name,
+            kind=kind,
+            unit=metric.unit,
+            description=metric.description,
+            temporality=_TEMPORALITY.get(getattr(data, "aggregation_temporality", 0), "unknown"),
+            monotonic=data.is_monotonic if kind == "sum" else None,
+            value=_value(kind, point),
+            attributes=_attributes(point.attributes),
+            time_unix_nano=point.time_unix_nano,
+            start_time_unix_nano=point.start_time_unix_nano,
+            flags=point.flags,
+            exemplars=tuple(_exemplar(exemplar) for exemplar in getattr(point, "exemplars", ())),
+            **common,
+        )
+        for point in data.data_points
+    ]
+
+
+def _value(kind: str, point: Any) -> Any:
+    if kind in {"gauge", "sum"}:
+        return _number(point)
+    if kind == "summary":
+        quantiles = [[item.quantile, item.value] for item in point.quantile_values]
+        return {"count": point.count, "sum": point.sum, "quantiles": quantiles}
+    value = {"count": point.count}
+    value |= {name: getattr(point, name) if point.HasField(name) else None for name in ("sum", "min", "max")}
+    if kind == "histogram":
+        return value | {"bucket_counts": list(point.bucket_counts), "explicit_bounds": list(point.explicit_bounds)}
+    value |= {"scale": point.scale, "zero_count": point.zero_count, "zero_threshold": point.zero_threshold}
+    for name in ("positive", "negative"):
+        buckets = getattr(point, name)
+        value[name] = {"offset": buckets.offset, "bucket_counts": list(buckets.bucket_counts)}
+    return value
+
+
+def _number(point: Any) -> int | float | None:
+    kind = point.WhichOneof("value")
+    value: int | float | None = getattr(point, kind) if kind else None
+    return value
+
+
+def _exemplar(exemplar: Any) -> dict[str, Any]:
+    return {
+        "value": _number(exemplar),
+        "time_unix_nano": exemplar.time_unix_nano,
+        "filtered_attributes": _attributes(exemplar.filtered_attributes),
+        "trace_id": exemplar.trace_id.hex(),
+        "span_id": exemplar.span_id.hex(),
+    }
+
+
+def _attributes(pairs: Any) -> dict[str, Any]:
+    return {pair.key: _any_value(pair.value) for pair in pairs}
+
+
+def _any_value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "array_value":
+        return [_any_value(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    return getattr(value, kind)
