@@ -10,60 +10,24 @@ import heapq
 import itertools
 import logging
 import math
-import os
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from exporter_core import forking
 from exporter_core.log import log
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MONOTONIC", "TIMER_THREAD", "Clock", "MonotonicClock", "Signal", "TimerHandle"]
+__all__ = ["MONOTONIC", "TIMER_THREAD", "Clock", "MonotonicClock", "TimerHandle"]
 
 TIMER_THREAD: Final = "exporter-core-timer"
 """What the thread is called that makes calls at their times."""
 
 _logger = logging.getLogger(__name__)
-
-
-class Signal:
-    """A one-shot event: a tenth of the cost of ``threading.Event``, and safe to set from a signal handler.
-
-    A flag, and a raw lock that is born held: setting the flag releases the lock, and each waiter passes the release on.
-    """
-
-    __slots__ = ("_flag", "_lock")
-
-    def __init__(self) -> None:
-        self._flag = False
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def set(self) -> None:
-        """Wake every present and future waiter. Setting it twice is fine."""
-        self._flag = True
-        try:
-            self._lock.release()
-        except RuntimeError:
-            pass  # released already; a check before the release would race
-
-    def is_set(self) -> bool:
-        """Whether it has been set."""
-        return self._flag
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most ``timeout`` seconds (None: without limit); whether it is set."""
-        # The longest wait a lock takes is some 292 years; a float from a config file may be more.
-        limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
-        try:
-            self._lock.acquire(timeout=limit)
-        finally:
-            if self._flag:
-                self.set()  # also when Ctrl-C arrives just here: the other waiters depend on it
-        return self._flag
 
 
 class TimerHandle:
@@ -215,5 +179,4 @@ def _fire(handle: TimerHandle) -> None:
 
 MONOTONIC: Final = MonotonicClock()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=MONOTONIC._timer.reset_after_fork)
+forking.call_after_fork(MONOTONIC._timer.reset_after_fork)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core.clock import MONOTONIC, Clock, Signal, TimerHandle
+from exporter_core.clock import MONOTONIC, Clock, TimerHandle
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError
+from exporter_core.forking import call_after_fork
 from exporter_core.log import log
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,8 +40,7 @@ def _renew_lock_after_fork() -> None:
     _cancelling = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock_after_fork)
+call_after_fork(_renew_lock_after_fork)
 
 
 class Context:

@@ -10,11 +10,12 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar, cast, final
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote, quote_plus, unquote
 
-from exporter_core.errors import ExporterCoreError, MaskedCauseError, PartialSuccessError
+from exporter_core.errors import ExporterCoreError, MaskedCauseError
+from exporter_core.untrusted import ErrorSnapshot, is_a, message_of, name_of_type
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -22,17 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "MASK",
     "Masker",
-    "Told",
     "cause_of",
     "describe",
-    "exact_text",
-    "is_a",
     "masker_for",
-    "name_of_type",
     "secrets_of",
 ]
-
-_T = TypeVar("_T")
 
 MASK: Final = "***"
 """What stands in the place of a secret."""
@@ -130,39 +125,13 @@ def secrets_of(config: BaseModel | Mapping[str, object] | None) -> set[str]:
     return set() if config is None else set(_secrets_in(config, name=""))
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An error with what it says, taken down where it was raised.
-
-    An exception's ``__str__`` is the code of whoever raised it, and may do anything, not return for instance. So it is
-    called on the thread that ran that code, where nobody waits longer than a deadline.
-    """
-
-    error: BaseException
-    text: str
-    """Its message; not masked yet."""
-    printed: tuple[str, ...] | None
-    """All texts that its traceback would print: its own, and those of causes, contexts, notes and groups.
-
-    None where they are too many or too long to be searched for secrets, or cannot be had.
-    """
-    rejected_points: int | None = None
-    """A :class:`PartialSuccessError`'s count, as that class keeps it; None where it is none, or makes no sense."""
-
-    @classmethod
-    def of(cls, error: BaseException) -> Told:
-        """Take the words down. Never raises for what the error's own methods do."""
-        return cls(error, _message_of(error), _printed(error), _rejected_points(error))
-
-
-def describe(error: BaseException | Told, masker: Masker) -> str:
+def describe(error: BaseException | ErrorSnapshot, masker: Masker) -> str:
     """An error in one line that may be shown: its type and message, secrets masked, causes left out.
 
     Errors of this package go without their type, because their messages are written for people. Never raises for what
     the error's own ``__str__`` does.
     """
-    error, text = (error.error, error.text) if type(error) is Told else (error, _message_of(error))
+    error, text = (error.error, error.text) if type(error) is ErrorSnapshot else (error, message_of(error))
     text = " ".join(masker(text).split())  # in this order: a secret may have two spaces in a row
     if not is_a(error, ExporterCoreError) or not text:
         name = name_of_type(error)
@@ -170,93 +139,17 @@ def describe(error: BaseException | Told, masker: Masker) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def cause_of(error: BaseException | Told, masker: Masker) -> BaseException:
+def cause_of(error: BaseException | ErrorSnapshot, masker: Masker) -> BaseException:
     """What may stand as the cause of an error of ours: the error itself, or a stand-in where its text tells a secret.
 
     The whole chain counts, since a traceback prints the whole of it: causes, contexts, notes, members of groups. One
     that is too long to be searched is stood in for, too.
     """
-    told = error if type(error) is Told else Told.of(error)
-    if told.printed is not None and all(masker(text) == text for text in told.printed):
-        return told.error
-    stand_in = MaskedCauseError(describe(told, masker))
-    return stand_in.with_traceback(_TRACEBACK.__get__(told.error))  # source lines, which hold no values
-
-
-def is_a(value: object, *kinds: type[_T]) -> TypeGuard[_T]:
-    """What isinstance() says of a value of a plugin's, without asking the value itself, whose code that would run."""
-    return issubclass(type(value), kinds)
-
-
-def name_of_type(value: object) -> str:
-    """The name of a value's type, without asking a metaclass of a plugin's."""
-    return _exactly(_NAME.__get__(type(value)))
-
-
-def exact_text(value: object) -> str:
-    """``str(value)``, by way of the value's own code, as a plain ``str``.
-
-    What a ``__str__`` returns may be of a subclass, whose methods would run later, and wherever the text is used.
-    """
-    return _exactly(str(value))
-
-
-def _message_of(error: BaseException) -> str:
-    try:
-        return exact_text(error)[:_SEARCHED]
-    except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
-        return "(its message cannot be shown)"
-
-
-def _rejected_points(error: BaseException) -> int | None:
-    """See :attr:`Told.rejected_points`."""
-    if not is_a(error, PartialSuccessError):
-        return None
-    try:
-        count = dict.get(_ATTRIBUTES.__get__(error), "rejected_points")
-    except BaseException:  # noqa: BLE001 - a name beside it whose __eq__ fails, say
-        return None
-    return count if type(count) is int and count >= 0 else None
-
-
-def _printed(error: BaseException) -> tuple[str, ...] | None:
-    """See :attr:`Told.printed`."""
-    found: list[str] = []
-    left = _SEARCHED
-    try:
-        for number, one in enumerate(_chain(error), 1):
-            texts = [_shown(text) for text in (one, *getattr(one, "__notes__", ()))]
-            if is_a(one, SyntaxError):
-                texts.append(_shown(one.text))  # the faulty line of source
-            left -= sum(map(len, texts))
-            if left < 0 or number > _CHAIN:
-                return None
-            found += texts
-    except BaseException:  # noqa: BLE001 - notes that are no sequence, say, which a traceback prints all the same
-        return None
-    return tuple(found)
-
-
-def _shown(value: object) -> str:
-    try:
-        return exact_text(value)
-    except BaseException:  # noqa: BLE001 - what cannot be shown shows no secret
-        return ""
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that its traceback would print."""
-    found: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in found:
-            continue
-        found.add(id(one))
-        yield one
-        waiting += [one.__cause__, None if one.__suppress_context__ else one.__context__]
-        if is_a(one, BaseExceptionGroup):
-            waiting += one.exceptions
+    snapshot = error if type(error) is ErrorSnapshot else ErrorSnapshot.of(error)
+    if snapshot.printed is not None and all(masker(text) == text for text in snapshot.printed):
+        return snapshot.error
+    stand_in = MaskedCauseError(describe(snapshot, masker))
+    return stand_in.with_traceback(_TRACEBACK.__get__(snapshot.error))  # source lines, which hold no values
 
 
 def _replace(text: str, spans: list[tuple[int, int]]) -> str:

@@ -8,7 +8,6 @@ it could not be told is counted.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from exporter_core.clock import Signal
 from exporter_core.contract import PROJECT_NAME, hookspec
 from exporter_core.errors import ContractError
+from exporter_core.forking import renew_after_fork
 from exporter_core.log import log
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,7 +86,7 @@ class Observers:
         self._closed = False
         self._renew()
         self._start()  # at once: from Python 3.12 none can be started at interpreter exit
-        _living.add(self)
+        renew_after_fork(self)
 
     @property
     def dropped(self) -> int:
@@ -166,15 +166,3 @@ def _work(queue: SimpleQueue[Observation | None], observers: Sequence[pluggy.Hoo
                         failed.add((number, hook.name))
                         log(_logger, logging.WARNING, "an observer failed in %s: %s", hook.name, type(error).__name__)
     heard_all.set()
-
-
-_living: weakref.WeakSet[Observers] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for observers in list(_living):
-        observers._renew_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

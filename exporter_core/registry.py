@@ -16,8 +16,8 @@ from exporter_core.discovery import PluginEntry, PluginPolicy, installed, origin
 from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
-from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded, unbounded
-from exporter_core.masking import Masker, Told, cause_of, describe, is_a, masker_for
+from exporter_core.masking import Masker, cause_of, describe, masker_for
+from exporter_core.untrusted import CodeFailedError, ErrorSnapshot, TookTooLongError, call_here, call_within, is_a
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
@@ -234,14 +234,14 @@ def _bounded(
     """
     masker = masker or Masker()
     try:
-        return unbounded(function) if _importing() else bounded(function, timeout)
+        return call_here(function) if _importing() else call_within(function, timeout)
     except TookTooLongError:
         raise PluginLoadError(f"{title} cannot be loaded: it did not end within {timeout:g} s") from None
     except CodeFailedError as failed:
-        raise _failed(title, failed.told, masker) from cause_of(failed.told, masker)
+        raise _failed(title, failed.snapshot, masker) from cause_of(failed.snapshot, masker)
 
 
-def _failed(title: str, told: Told, masker: Masker) -> SetupError:
+def _failed(title: str, told: ErrorSnapshot, masker: Masker) -> SetupError:
     if is_a(told.error, ContractError):
         problems = masker(told.text).splitlines()
         return ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))

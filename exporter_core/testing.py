@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core.clock import Signal, TimerHandle
+from exporter_core.clock import TimerHandle
 from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError
 from exporter_core.exporter import Exporter, ExporterConfig
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.view import Aggregation
 
     from exporter_core.contract import InstrumentKind
+    from exporter_core.sync import Signal
 
 __all__ = ["FakeClock", "FakeExporter"]
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter_core.clock import MonotonicClock, Signal, TimerHandle
+from exporter_core.clock import MonotonicClock, TimerHandle
+from exporter_core.sync import Signal
 
 BOUND = 30.0  # seconds; ends a failing run, never decides a passing one
 
@@ -231,7 +232,8 @@ def test_a_forked_child_makes_its_own_calls_and_none_of_its_parent(run_python) -
     printed = run_python(
         """
 import os, threading, time
-from exporter_core.clock import MONOTONIC, Signal
+from exporter_core.clock import MONOTONIC
+from exporter_core.sync import Signal
 
 inherited, started = Signal(), Signal()
 MONOTONIC.call_at(MONOTONIC.monotonic(), started.set)

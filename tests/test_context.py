@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from exporter_core.clock import MONOTONIC, Signal, TimerHandle
+from exporter_core.clock import MONOTONIC, TimerHandle
 from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PostgresDsn, RootMode
 
 from exporter_core.errors import MaskedCauseError
 from exporter_core.exporter import ExporterConfig
-from exporter_core.masking import MASK, Masker, Told, cause_of, describe, masker_for
+from exporter_core.masking import MASK, Masker, cause_of, describe, masker_for
+from exporter_core.untrusted import ErrorSnapshot
 
 CANARY = "s3cr3t-Canary/+&"
 
@@ -320,7 +321,7 @@ def test_a_text_that_an_error_gives_is_a_plain_one_from_there_on():
     ActingError.__name__ = Acting("ActingError")
     error = ActingError()
     error.add_note(Acting("in a note"))
-    told = Told.of(error)
+    told = ErrorSnapshot.of(error)
     assert [type(text) for text in (told.text, *(told.printed or ()))] == [str, str, str]
     assert describe(told, Masker(["secret"])) == "ActingError: no route"
     assert cause_of(told, Masker(["secret"])) is error

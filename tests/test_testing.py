@@ -9,11 +9,11 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 from opentelemetry.sdk.metrics.view import SumAggregation
 from opentelemetry.sdk.resources import Resource
 
-from exporter_core.clock import Signal
 from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterShutdownError
 from exporter_core.guard import verify
+from exporter_core.sync import Signal
 from exporter_core.testing import FakeClock, FakeExporter
 
 PATIENCE = 30.0

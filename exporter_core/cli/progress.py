@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Told of what begins and of what ended, from any thread; shows nothing by itself."""
+    """ErrorSnapshot of what begins and of what ended, from any thread; shows nothing by itself."""
 
     def __init__(self, show: Callable[[int, str], object] = lambda _done, _now: None) -> None:
         self._show = show

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from exporter_core.cli import output
-from exporter_core.clock import MONOTONIC, Signal
+from exporter_core.clock import MONOTONIC
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from exporter_core.config.settings import ReaderSettings
 from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry, PluginPolicy
 from exporter_core.errors import SetupError
-from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded
 from exporter_core.masking import Masker, describe
+from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
@@ -162,11 +162,11 @@ def _validated(
             return problems_of(error, model, path=path)
 
     try:
-        validated = bounded(validate, _CHECK_SECONDS)
+        validated = call_within(validate, _CHECK_SECONDS)
     except TookTooLongError:
         cause = f"it took longer than {_CHECK_SECONDS:g} s"
     except CodeFailedError as failed:
-        cause = describe(failed.told, Masker(texts_in(options)))
+        cause = describe(failed.snapshot, Masker(texts_in(options)))
     else:
         if not isinstance(validated, list):
             return validated

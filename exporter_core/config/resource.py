@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 from exporter_core.config.settings import AttributeValue, ResourceSettings
 from exporter_core.errors import SetupError
-from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded
 from exporter_core.masking import Masker, cause_of, describe
+from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
 from exporter_core.validation import unknown
 
 if TYPE_CHECKING:
@@ -127,12 +127,12 @@ def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str,
     attributes: dict[str, Any] = {}
     for name in detectors:
         try:
-            attributes.update(bounded(partial(detect, name), _DETECTION_SECONDS))
+            attributes.update(call_within(partial(detect, name), _DETECTION_SECONDS))
         except TookTooLongError:
             raise SetupError(f"the resource detector '{name}' took longer than {_DETECTION_SECONDS:g} s") from None
         except CodeFailedError as failed:
-            text = f"the resource detector '{name}' failed: {describe(failed.told, Masker())}"
-            raise SetupError(text) from cause_of(failed.told, Masker())
+            text = f"the resource detector '{name}' failed: {describe(failed.snapshot, Masker())}"
+            raise SetupError(text) from cause_of(failed.snapshot, Masker())
         if name == "service" and environ.get("OTEL_SERVICE_NAME"):
             attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
     return attributes

@@ -8,9 +8,9 @@ from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
 from exporter_core.config.readers import Models
 from exporter_core.errors import PluginLoadError, SetupError
-from exporter_core.guard.bounded import CodeFailedError, TookTooLongError, bounded
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.option_schema import options_schema
+from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,13 +90,13 @@ def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any
     """
     template = f"#/$defs/{_escaped(_definition(name))}.{{model}}"
     try:
-        schema = bounded(lambda: options_schema(model, ref_template=template), _SCHEMA_SECONDS)
+        schema = call_within(lambda: options_schema(model, ref_template=template), _SCHEMA_SECONDS)
     except TookTooLongError:
         text = f"exporter {name!r}: the JSON Schema of its options took longer than {_SCHEMA_SECONDS:g} s"
         raise PluginLoadError(text) from None
     except CodeFailedError as failed:
-        text = f"exporter {name!r}: its options have no JSON Schema: {describe(failed.told, Masker())}"
-        raise PluginLoadError(text) from cause_of(failed.told, Masker())
+        text = f"exporter {name!r}: its options have no JSON Schema: {describe(failed.snapshot, Masker())}"
+        raise PluginLoadError(text) from cause_of(failed.snapshot, Masker())
     inner = schema.pop("$defs", {})
     return {**schema, "$defs": {f"{_definition(name)}.{key}": value for key, value in inner.items()}}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError, SetupError
@@ -18,10 +18,10 @@ from exporter_core.guard.hooks import bind
 from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
 from exporter_core.guard.outcomes import is_hosts_own
 from exporter_core.guard.verifier import asynchronous_operations, verify
-from exporter_core.masking import Told, exact_text, is_a
+from exporter_core.untrusted import ErrorSnapshot, blocking_threads, exact_text, is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -31,28 +31,25 @@ if TYPE_CHECKING:
     from exporter_core.guard.loop import LoopThread
     from exporter_core.guard.outcomes import Reporter
 
-# As threading has it, whatever a plugin's subclass says.
-_DAEMON: Final = threading.Thread.__dict__["daemon"]
-
 
 class _PluginError(Exception):
     """Carries an error of the plugin's own that would be taken for one of the guard's."""
 
-    def __init__(self, told: Told) -> None:
-        super().__init__(told.text)
-        self.told = told
+    def __init__(self, snapshot: ErrorSnapshot) -> None:
+        super().__init__(snapshot.text)
+        self.snapshot = snapshot
 
 
 class Instance:
     """An exporter that has been built and has answered what it is asked once. Everything here ran plugin code."""
 
     def __init__(self, factory: Callable[[], object]) -> None:
-        before = _threads_that_hold_up_exit()
+        before = blocking_threads()
         try:
             self.exporter = factory()
         except SetupError as error:
-            raise _PluginError(Told.of(error)) from error
-        self._threads = [(weakref.ref(thread), _name_of(thread)) for thread in _threads_that_hold_up_exit(but=before)]
+            raise _PluginError(ErrorSnapshot.of(error)) from error
+        self._threads = [(weakref.ref(thread), _name_of(thread)) for thread in blocking_threads(but=before)]
         exporter_class = verify(type(self.exporter))
         self.asynchronous = asynchronous_operations(exporter_class)
         self.hooks: HookRelay = bind(self.exporter)
@@ -170,27 +167,21 @@ def _build(
     call = cast("Call", lane.perform(Instance, context, {"factory": factory}))  # it has a result, so there is a call
     if call.outcome is not Outcome.ENDED:
         raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
-    if call.told is not None:
-        error, told = call.told.error, call.told
+    if call.snapshot is not None:
+        error, snapshot = call.snapshot.error, call.snapshot
         if type(error) is _PluginError:
-            told = error.told
+            snapshot = error.snapshot
         elif is_hosts_own(error, inline=inline):
             raise error
         elif is_a(error, ContractError):
-            lines = [reporter.describe(ContractError(line)) for line in told.text.splitlines()]
+            lines = [reporter.describe(ContractError(line)) for line in snapshot.text.splitlines()]
             raise ContractError("\n".join(f"{title} does not fit the contract: {line}" for line in lines)) from None
-        raise PluginLoadError(f"{title} cannot be built: {reporter.describe(told)}") from reporter.cause(told)
+        raise PluginLoadError(f"{title} cannot be built: {reporter.describe(snapshot)}") from reporter.cause(snapshot)
     instance = cast("Instance", call.result)
     if inline and instance.asynchronous:
         operations = ", ".join(sorted(instance.asynchronous))
         raise ContractError(f"{title}: {operations} is async, which the inline runner cannot run; use runner 'thread'")
     return instance
-
-
-def _threads_that_hold_up_exit(*, but: Sequence[threading.Thread] = ()) -> list[threading.Thread]:
-    """The interpreter waits for these when it exits, for as long as they take."""
-    known = set(map(id, but))  # not the threads themselves, whose __hash__ would be asked
-    return [one for one in threading.enumerate() if id(one) not in known and not _DAEMON.__get__(one)]
 
 
 def _name_of(thread: threading.Thread) -> str:

@@ -12,9 +12,9 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter_core.clock import Signal
 from exporter_core.log import log
-from exporter_core.masking import Told
+from exporter_core.sync import Signal
+from exporter_core.untrusted import ErrorSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ class Call:
         function: what is called; with its arguments it is let go of when the call is over.
         context: the context that the exporter is given, a child of the caller's.
         arguments: what ``function`` is called with, by name.
-        on_late: told of the call when it ends after its caller has abandoned it.
+        on_late: snapshot of the call when it ends after its caller has abandoned it.
         points: how many data points it hands over.
         certain: whether it is made even if its context is done, or its lane refuses calls, before its turn comes.
     """
@@ -64,8 +64,8 @@ class Call:
         "over",
         "points",
         "result",
+        "snapshot",
         "started",
-        "told",
         "wake",
     )
 
@@ -89,7 +89,7 @@ class Call:
         self.outcome = Outcome.ENDED
         self.result: object = None
         self.error: BaseException | None = None
-        self.told: Told | None = None
+        self.snapshot: ErrorSnapshot | None = None
         """The error's words, taken down by the lane."""
         self.over = False
         self.wake = Signal()
@@ -112,7 +112,8 @@ class Call:
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         """Record how the call came out, and tell whoever is concerned."""
-        self.told = None if error is None else Told.of(error)  # before the end: this runs code of the exporter's too
+        # Before the end, since it runs code of the exporter's too.
+        self.snapshot = None if error is None else ErrorSnapshot.of(error)
         self._let_go()  # the exporter owned the data until here
         if self.context._watchers:
             self.context._call_ended()  # here, as letting go of the exporter's callbacks may run code of its own
@@ -127,8 +128,8 @@ class Call:
             if on_late is not None:
                 on_late(self)
         except BaseException as failure:  # noqa: BLE001 - the lane has to go on
-            log(_logger, logging.ERROR, "a late end could not be told of: %s", type(failure).__qualname__)
-        self.result = self.error = self.told = None  # nobody asks any more, and a traceback keeps the data alive
+            log(_logger, logging.ERROR, "a late end could not be snapshot of: %s", type(failure).__qualname__)
+        self.result = self.error = self.snapshot = None  # nobody asks any more, and a traceback keeps the data alive
 
     def make(self) -> object:
         """Make the call, which has begun."""
@@ -186,33 +187,3 @@ class Call:
     def _let_go(self) -> None:
         self._function = None
         self._arguments = _NOTHING
-
-
-class Latch:
-    """Something that happens once, and that any number of threads can wait for, each as long as its context lasts."""
-
-    def __init__(self) -> None:
-        self._open = False
-        self._waiting: dict[Signal, None] = {}
-
-    def open(self) -> None:
-        """Let everyone through, from here on."""
-        self._open = True
-        # A waiter registers first and looks second, this sets first and looks second: one of the two sees the other.
-        for signal in list(self._waiting):
-            signal.set()
-
-    def wait(self, context: Context) -> bool:
-        """Wait until it is open; False if the context was done before."""
-        signal = Signal()
-        self._waiting[signal] = None
-        stop_watching = context._watch(signal.set)
-        try:
-            while not self._open:
-                if context.done:
-                    return False
-                context._clock.wait(signal, context.remaining())
-        finally:
-            stop_watching()
-            self._waiting.pop(signal, None)
-        return True

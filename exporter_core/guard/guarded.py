@@ -17,6 +17,7 @@ from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Literal, Self
 
+from exporter_core import forking
 from exporter_core.context import CallContext, Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import (
@@ -28,14 +29,14 @@ from exporter_core.errors import (
     PartialSuccessError,
     SetupError,
 )
-from exporter_core.guard import forking
 from exporter_core.guard.assembly import Assembly, assemble
-from exporter_core.guard.calls import Call, Latch, Outcome
+from exporter_core.guard.calls import Call, Outcome
 from exporter_core.guard.copying import copy_metrics
 from exporter_core.guard.outcomes import Reporter, is_hosts_own
 from exporter_core.guard.reentrancy import inside, owners
 from exporter_core.guard.stats import ExporterStats, GuardState, Tally, count_points
 from exporter_core.masking import Masker
+from exporter_core.sync import Latch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ class GuardedExporter:
         self._temporalities = instance.temporalities
         self._aggregations = instance.aggregations
         self._destination = self._reporter.destination(instance.destination)
-        forking.register(self)
+        forking.renew_after_fork(self)
 
     # --- the contract --------------------------------------------------------------------------------------------
 

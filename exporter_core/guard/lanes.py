@@ -13,11 +13,11 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-from exporter_core.clock import Signal
+from exporter_core import forking
 from exporter_core.errors import ContextCancelledError
-from exporter_core.guard import forking
 from exporter_core.guard.calls import Call, Outcome
 from exporter_core.guard.reentrancy import context_inside, enter_for_good
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     import asyncio

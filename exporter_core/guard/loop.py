@@ -13,10 +13,10 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from exporter_core.clock import Signal
-from exporter_core.guard import forking
+from exporter_core import forking
 from exporter_core.guard.reentrancy import context_inside, enter_for_good
 from exporter_core.log import log
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Putting into words how a call came out: which error its caller gets, and what observers and counts are told.
+"""Putting into words how a call came out: which error its caller gets, and what observers and counts are snapshot.
 
 A plugin's own word counts for its failures alone. That a deadline passed, that a call was cancelled or came after
 shutdown is believed only where the guard's own state agrees.
@@ -20,8 +20,9 @@ from exporter_core.errors import (
 )
 from exporter_core.exporter import Destination
 from exporter_core.guard.calls import Call, Outcome
-from exporter_core.masking import Told, cause_of, describe, is_a, name_of_type
+from exporter_core.masking import cause_of, describe
 from exporter_core.observing import Observation
+from exporter_core.untrusted import ErrorSnapshot, is_a, name_of_type
 
 if TYPE_CHECKING:
     from exporter_core.context import Context
@@ -46,7 +47,7 @@ class Reporter:
     Args:
         name: the exporter's name in the configuration.
         masker: masks the config's secrets in every text.
-        observers: told of every operation, where there are any.
+        observers: snapshot of every operation, where there are any.
     """
 
     def __init__(self, name: str, masker: Masker, observers: Observers | None) -> None:
@@ -72,11 +73,11 @@ class Reporter:
             return self.shut_down(operation) if over is None else self._again(operation, over, "did not get its turn")
         if outcome is Outcome.ABANDONED:
             return self._abandoned(operation, over, active=active)
-        if call.told is None:
+        if call.snapshot is None:
             kind = name_of_type(call.result)
             return self.error(ExporterError, operation, f"returned {kind}; it has to return None, or raise")
-        raised = self._error_raised(operation, call.told, call, over, active=active)
-        raised.__cause__ = self.cause(call.told)
+        raised = self._error_raised(operation, call.snapshot, call, over, active=active)
+        raised.__cause__ = self.cause(call.snapshot)
         return raised
 
     def late(self, operation: str) -> DeadlineExceededError:
@@ -92,10 +93,10 @@ class Reporter:
         return self.shut_down(operation, " while it was running; whether it was delivered is unknown")
 
     def _error_raised(
-        self, operation: str, told: Told, call: Call, over: ContextError | None, *, active: bool
+        self, operation: str, snapshot: ErrorSnapshot, call: Call, over: ContextError | None, *, active: bool
     ) -> BaseException:
         """What becomes of an error that the plugin raised."""
-        error = told.error
+        error = snapshot.error
         if is_a(error, DeadlineExceededError, ContextCancelledError, CancelledError):
             if over is not None:
                 return self._again(operation, over, "gave up")
@@ -103,9 +104,9 @@ class Reporter:
                 return self.shut_down(operation, " while it was running")
         if is_a(error, ExporterShutdownError) and operation == "export" and not active:
             return self.shut_down(operation)
-        text = self.describe(told)
+        text = self.describe(snapshot)
         if is_a(error, PartialSuccessError):
-            rejected = _rejected(told, call.points)
+            rejected = _rejected(snapshot, call.points)
             text = f"{text} ({rejected} data points were rejected)"
             return self.error(PartialSuccessError, operation, text, rejected_points=rejected)
         return self.error(ExporterError, operation, text, verb=" failed")
@@ -127,21 +128,21 @@ class Reporter:
 
     def late_error(self, call: Call) -> tuple[str | None, int]:
         """The failure of a call that ended after its caller had given it up, and how many points it delivered."""
-        points, told = call.points or 0, call.told
-        if told is not None:
-            accepted = points - _rejected(told, points) if is_a(told.error, PartialSuccessError) else 0
-            return self.describe(told), accepted
+        points, snapshot = call.points or 0, call.snapshot
+        if snapshot is not None:
+            accepted = points - _rejected(snapshot, points) if is_a(snapshot.error, PartialSuccessError) else 0
+            return self.describe(snapshot), accepted
         if call.result is not None:
             return f"returned {name_of_type(call.result)}; it has to return None, or raise", 0
         return None, points
 
     # --- for people and observers --------------------------------------------------------------------------------
 
-    def describe(self, error: BaseException | Told) -> str:
+    def describe(self, error: BaseException | ErrorSnapshot) -> str:
         """The error in one line, secrets masked; errors of our own without their type."""
         return describe(error, self._masker)
 
-    def cause(self, error: BaseException | Told) -> BaseException:
+    def cause(self, error: BaseException | ErrorSnapshot) -> BaseException:
         """What may be chained to an error of ours: the error, or a masked stand-in where it tells a secret."""
         return cause_of(error, self._masker)
 
@@ -159,9 +160,9 @@ class Reporter:
             self.observers.tell(Observation(self._name, operation, seconds, points, error, late))
 
 
-def _rejected(told: Told, points: int | None) -> int:
+def _rejected(snapshot: ErrorSnapshot, points: int | None) -> int:
     """How many points were rejected, as the plugin says it but within reason."""
-    rejected = told.rejected_points
+    rejected = snapshot.rejected_points
     if rejected is None:
         return points or 0
     return rejected if points is None else min(rejected, points)

@@ -14,11 +14,11 @@ from exporter_core.config import PipelineConfig, load_config, parse_config
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterReentrancyError
 from exporter_core.guard import GuardState
-from exporter_core.guard.calls import Latch
 from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
 from exporter_core.pipeline.reports import PipelineReport, ReaderReport, report_of
 from exporter_core.reader import Delivery, finish
 from exporter_core.registry import ExporterRegistry
+from exporter_core.sync import Latch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

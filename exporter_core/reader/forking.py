@@ -13,6 +13,8 @@ import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from exporter_core.forking import renew_after_fork
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,6 +40,7 @@ _fork = _Fork()
 def register(reader: PeriodicReader) -> None:
     """Keep forks out of this reader's collects, and have it told in every child, while it lives."""
     _living[id(reader)] = reader
+    renew_after_fork(reader)
 
 
 def _readers() -> Iterator[PeriodicReader]:
@@ -65,12 +68,10 @@ def _after_in_parent() -> None:
         reader._gate.release()
 
 
-def _after_in_child() -> None:
-    stuck, _fork.held, _fork.stuck = _fork.stuck, (), ()
-    for reader in _readers():
-        source = reader._source()
-        reader._renew_after_fork(stuck=any(source is one for one in stuck))
+def collecting_at_fork(source: object) -> bool:
+    """Return True in a child that was forked while this source was being collected from."""
+    return any(source is one for one in _fork.stuck)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from exporter_core.clock import Signal
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterShutdownError
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,25 +181,6 @@ def finish(jobs: Sequence[Job]) -> list[Delivery]:
             job.abandon()
         raise
     return [job.delivery() for job in jobs]
-
-
-class First:
-    """Which of several was the first to ask.
-
-    No lock: one who is interrupted (Ctrl-C) right after taking that could not know whether it has it.
-    """
-
-    def __init__(self) -> None:
-        self._first: dict[None, object] = {}
-
-    @property
-    def taken(self) -> bool:
-        """Whether anybody has asked."""
-        return bool(self._first)
-
-    def take(self, who: object) -> bool:
-        """Whether this was the first; it stays so however often it asks."""
-        return self._first.setdefault(None, who) is who
 
 
 def _until_release(context: Context) -> float | None:

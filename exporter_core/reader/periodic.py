@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opentelemetry.sdk.metrics import MetricsTimeoutError
 from opentelemetry.sdk.metrics.export import MetricReader
 
-from exporter_core.clock import MONOTONIC, Clock, Signal
+from exporter_core.clock import MONOTONIC, Clock
 from exporter_core.context import Context
 from exporter_core.errors import (
     DeadlineExceededError,
@@ -33,10 +33,11 @@ from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
 from exporter_core.reader.instruments import aggregations, temporalities
 from exporter_core.reader.instruments import cardinality_limits as sdk_cardinality_limits
-from exporter_core.reader.jobs import First, Job, Phase, finish
+from exporter_core.reader.jobs import Job, Phase, finish
 from exporter_core.reader.schedule import Schedule
 from exporter_core.reader.stats import ReaderStats
 from exporter_core.reader.worker import Worker
+from exporter_core.sync import Once, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,7 +85,7 @@ class PeriodicReader(MetricReader):
         ValueError: an argument is out of range.
     """
 
-    _closing: First  # taken by the first shutdown
+    _closing: Once  # taken by the first shutdown
     _batch: MetricsData | None
     _exporting: Context | None
     _export_ended: Signal  # of the export that runs, or ran last
@@ -406,7 +407,7 @@ class PeriodicReader(MetricReader):
 
     def _start(self, *, closed: bool, stuck: bool) -> None:
         """Begin, as a new reader or anew in a forked child."""
-        self._closing = First()
+        self._closing = Once()
         self._gate = threading.RLock()  # reentrant, since a callback may fork
         self._stuck = stuck
         self._batch = None
@@ -428,8 +429,8 @@ class PeriodicReader(MetricReader):
         """What it collects from, and shares the SDK's lock of with the other readers of its provider."""
         return getattr(self._collect, "__self__", self)
 
-    def _renew_after_fork(self, *, stuck: bool) -> None:
+    def _renew_after_fork(self) -> None:
         """Go on in a forked child, where the parent's threads are not."""
         self._worker.closed = True  # should it be this very thread that forked, in a callback
         self._finalizer.detach()
-        self._start(closed=self._closing.taken, stuck=stuck)
+        self._start(closed=self._closing.taken, stuck=forking.collecting_at_fork(self._source()))

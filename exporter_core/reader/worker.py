@@ -11,9 +11,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from exporter_core.clock import Signal
 from exporter_core.errors import ExporterShutdownError
 from exporter_core.log import log
+from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     import weakref

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from weakref import WeakValueDictionary
 
 from exporter_core.errors import ExporterError
+from exporter_core.forking import call_after_fork
 from exporter_core.streams.descriptor import SharedFile, write_all
 from exporter_core.streams.waiting import turn
 
@@ -163,5 +164,4 @@ def _forget_after_fork() -> None:
     _files_lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+call_after_fork(_forget_after_fork)

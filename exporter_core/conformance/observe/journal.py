@@ -6,7 +6,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter_core.masking import Told, name_of_type
+from exporter_core.untrusted import ErrorSnapshot, name_of_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,5 +179,5 @@ def words_of(error: BaseException) -> str:
 
     White space stays as it is, and nothing is cut off that a secret could end in: that is for those who have masked it.
     """
-    name, text = name_of_type(error), Told.of(error).text
+    name, text = name_of_type(error), ErrorSnapshot.of(error).text
     return f"{name}: {text}" if text.strip() else name

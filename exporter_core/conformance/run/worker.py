@@ -56,12 +56,12 @@ def _input() -> Iterator[str]:
 
 def _work(task: dict[str, Any], lines: Iterator[str], tell: Callable[..., None]) -> None:  # Any: JSON
     from exporter_core.conformance.run.verdicts import Verdict  # noqa: PLC0415 - after the signal handler is there
-    from exporter_core.masking import Told, name_of_type  # noqa: PLC0415 - as above
+    from exporter_core.untrusted import ErrorSnapshot, name_of_type  # noqa: PLC0415 - as above
 
     try:
         about, run_named = _of_reader(task) if task["readers"] else _of_exporter(task, tell)
     except BaseException as error:  # noqa: BLE001 - a plugin's import may raise anything
-        tell(error=Told.of(error).text.strip() or name_of_type(error))
+        tell(error=ErrorSnapshot.of(error).text.strip() or name_of_type(error))
         return
     tell(subject=about)
     gc.collect()

@@ -11,8 +11,9 @@ from exporter_core.conformance.scheduler import explore
 from exporter_core.context import Context
 from exporter_core.errors import ExporterCoreError, ExporterShutdownError
 from exporter_core.guard import GuardedExporter
-from exporter_core.guard.calls import Call, Latch, Outcome
+from exporter_core.guard.calls import Call, Outcome
 from exporter_core.guard.lanes import SerialInlineLane, ThreadLane
+from exporter_core.sync import Latch
 from exporter_core.testing import FakeExporter
 
 SUBJECT = ("exporter_core.guard", "exporter_core.clock", "exporter_core.context")

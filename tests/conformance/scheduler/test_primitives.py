@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter_core.clock import Signal
 from exporter_core.conformance.scheduler import DeadlockError, Schedule
 from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError
+from exporter_core.sync import Signal
 
 REAL = time.monotonic
 

@@ -1,0 +1,75 @@
+"""One registry of what begins anew in a forked child.
+
+What the parent's threads held at the moment of the fork (a lock, half an event loop, a connection shared with the
+parent) cannot be used in the child. Nor may it be finalised there: closing an inherited connection would say goodbye on
+the parent's behalf. So the owner of such things registers here, makes new ones in the child, and keeps the inherited
+ones untouched until the child ends. Things are told in the order in which they were registered, so what a thing is
+built on begins anew before it does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+from exporter_core.log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["RenewedAfterFork", "call_after_fork", "keep_untouched", "process", "renew_after_fork"]
+
+_logger = logging.getLogger(__name__)
+
+
+class RenewedAfterFork(Protocol):
+    """Something that begins anew in a forked child."""
+
+    def _renew_after_fork(self) -> None:
+        """Make anew what cannot be used in the child. Called there with no other thread alive; it must not block."""
+
+
+process = object()
+"""Another object in each process: code that calls what may fork compares it before and after."""
+
+_numbers = itertools.count()
+_things: weakref.WeakValueDictionary[int, RenewedAfterFork] = weakref.WeakValueDictionary()
+_functions: dict[int, Callable[[], object]] = {}
+_inherited: list[object] = []
+
+
+def renew_after_fork(thing: RenewedAfterFork) -> None:
+    """Call ``thing._renew_after_fork()`` in every child that is forked while the thing lives."""
+    _things[next(_numbers)] = thing
+
+
+def call_after_fork(function: Callable[[], object]) -> None:
+    """Call a module's function in every forked child."""
+    _functions[next(_numbers)] = function
+
+
+def keep_untouched(*inherited: object) -> None:
+    """Keep what belongs to the parent from being finalised in this child."""
+    _inherited.extend(inherited)
+
+
+def _in_child() -> None:
+    global process  # noqa: PLW0603 - what says that this is another process
+    process = object()
+    renewals: dict[int, Callable[[], object]] = dict(_functions)
+    for reference in _things.valuerefs():
+        thing = reference()
+        if thing is not None:
+            renewals[reference.key] = thing._renew_after_fork
+    for _, renew in sorted(renewals.items()):
+        try:
+            renew()
+        except BaseException as error:  # noqa: BLE001 - the others have to begin anew all the same
+            log(_logger, logging.ERROR, "could not begin anew in a forked child: %s", type(error).__qualname__)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
