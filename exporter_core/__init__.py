@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter_core.lazy import lazy_names
+
 if TYPE_CHECKING:
     from exporter_core.context import Context as Context
     from exporter_core.context import DoneHandle as DoneHandle
@@ -42,41 +44,6 @@ if TYPE_CHECKING:
     from exporter_core.registry import load_exporter as load_exporter
 
 __version__ = "1.0.0"
-
-_MODULE_OF = {
-    "Context": "context",
-    "DoneHandle": "context",
-    "PluginPolicy": "discovery",
-    "InstrumentKind": "contract",
-    "hookimpl": "contract",
-    "Destination": "exporter",
-    "Exporter": "exporter",
-    "ExporterConfig": "exporter",
-    "GuardedExporter": "guard",
-    "ExporterRegistry": "registry",
-    "load_exporter": "registry",
-    "PeriodicReader": "reader",
-    "Pipeline": "pipeline",
-    "ConfigError": "errors",
-    "ConfigProblem": "errors",
-    "ContextCancelledError": "errors",
-    "ContractError": "errors",
-    "DeadlineExceededError": "errors",
-    "ExporterBusyError": "errors",
-    "ExporterConflictError": "errors",
-    "ExporterCoreError": "errors",
-    "ExporterError": "errors",
-    "ExporterForkedError": "errors",
-    "ExporterNotFoundError": "errors",
-    "ExporterReentrancyError": "errors",
-    "ExporterShutdownError": "errors",
-    "MaskedCauseError": "errors",
-    "PartialSuccessError": "errors",
-    "PluginBlockedError": "errors",
-    "PluginLoadError": "errors",
-    "SetupError": "errors",
-    "UnsupportedContractError": "errors",
-}
 
 __all__ = [
     "ConfigError",
@@ -114,17 +81,39 @@ __all__ = [
     "load_exporter",
 ]
 
+_MODULE_OF = {
+    "Context": "context",
+    "DoneHandle": "context",
+    "PluginPolicy": "discovery",
+    "InstrumentKind": "contract",
+    "hookimpl": "contract",
+    "Destination": "exporter",
+    "Exporter": "exporter",
+    "ExporterConfig": "exporter",
+    "GuardedExporter": "guard",
+    "ExporterRegistry": "registry",
+    "load_exporter": "registry",
+    "PeriodicReader": "reader",
+    "Pipeline": "pipeline",
+    "ConfigError": "errors",
+    "ConfigProblem": "errors",
+    "ContextCancelledError": "errors",
+    "ContractError": "errors",
+    "DeadlineExceededError": "errors",
+    "ExporterBusyError": "errors",
+    "ExporterConflictError": "errors",
+    "ExporterCoreError": "errors",
+    "ExporterError": "errors",
+    "ExporterForkedError": "errors",
+    "ExporterNotFoundError": "errors",
+    "ExporterReentrancyError": "errors",
+    "ExporterShutdownError": "errors",
+    "MaskedCauseError": "errors",
+    "PartialSuccessError": "errors",
+    "PluginBlockedError": "errors",
+    "PluginLoadError": "errors",
+    "SetupError": "errors",
+    "UnsupportedContractError": "errors",
+}
 
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
-
-    value: object = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

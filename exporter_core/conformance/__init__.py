@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter_core.lazy import lazy_names
+
 if TYPE_CHECKING:
     from exporter_core.conformance.observe.harness import Capabilities as Capabilities
     from exporter_core.conformance.observe.harness import Harness as Harness
@@ -20,21 +22,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.run.engine import check_readers as check_readers
     from exporter_core.conformance.run.verdicts import Verdict as Verdict
     from exporter_core.conformance.suite import conformance_suite as conformance_suite
-
-_MODULE_OF = {
-    "Capabilities": "harness",
-    "FileSinkHarness": "sink_harness",
-    "Harness": "harness",
-    "Point": "tokens",
-    "Report": "engine",
-    "SinkHarness": "sink_harness",
-    "StdoutSinkHarness": "sink_harness",
-    "Verdict": "verdicts",
-    "check": "engine",
-    "check_readers": "engine",
-    "conformance_suite": "suite",
-    "flatten": "tokens",
-}
 
 __all__ = [
     "Capabilities",
@@ -51,13 +38,19 @@ __all__ = [
     "flatten",
 ]
 
+_MODULE_OF = {
+    "Capabilities": "observe.harness",
+    "FileSinkHarness": "observe.sink_harness",
+    "Harness": "observe.harness",
+    "Point": "observe.tokens",
+    "Report": "run.engine",
+    "SinkHarness": "observe.sink_harness",
+    "StdoutSinkHarness": "observe.sink_harness",
+    "Verdict": "run.verdicts",
+    "check": "run.engine",
+    "check_readers": "run.engine",
+    "conformance_suite": "suite",
+    "flatten": "observe.tokens",
+}
 
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
-
-    value: object = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
     package = Path(exporter_core.__file__).parent
     copy = tmp_path / "root" / "exporter_core"
     copy.mkdir(parents=True)
-    for module in ("__init__.py", "log.py", "sync.py", "forking.py", "clock.py", CONTRACT, CONTEXT, ERRORS):
+    for module in ("__init__.py", "lazy.py", "log.py", "sync.py", "forking.py", "clock.py", CONTRACT, CONTEXT, ERRORS):
         shutil.copy(package / module, copy / module)
     return copy.parent
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter_core.lazy import lazy_names
+
 if TYPE_CHECKING:
     from exporter_core_otlp.file import OtlpFileConfig as OtlpFileConfig
     from exporter_core_otlp.file import OtlpFileExporter as OtlpFileExporter
@@ -36,17 +38,4 @@ _MODULE_OF = {
     "OtlpHttpExporter": "http",
 }
 
-
-def __getattr__(name: str) -> object:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
-
-    value: object = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -104,13 +104,13 @@ def test_the_subject_is_a_class_a_function_or_a_predicate(subject):
 
 
 def test_the_subject_is_a_module_or_a_package_or_its_name():
-    from exporter_core import clock, guard
+    from exporter_core import guard, sync
 
-    with Schedule(1, subject=clock) as schedule:
-        assert schedule.run([clock.Signal().set]).steps > 0
+    with Schedule(1, subject=sync) as schedule:
+        assert schedule.run([sync.Signal().set]).steps > 0
     for subject in (guard, "exporter_core.guard"):
         with Schedule(1, subject=subject) as schedule:
-            assert schedule.run([guard.calls.Latch().open]).steps > 0
+            assert schedule.run([guard.stats.Tally().export_abandoned]).steps > 0
 
 
 # --- threads that do not end -----------------------------------------------------------------------------------------
