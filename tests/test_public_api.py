@@ -146,13 +146,11 @@ def imports_of(tree: ast.Module) -> typing.Iterator[tuple[int, str, str | None]]
 
 
 PUBLIC_PACKAGES = {
+    "exporter_core.authoring",
     "exporter_core.conformance",
     "exporter_core.conformance.sinks",
     "exporter_core.lazy",
-    "exporter_core.masking",
     "exporter_core.otlp",
-    "exporter_core.preferences",
-    "exporter_core.streams",
     "exporter_core.testing",
 }
 

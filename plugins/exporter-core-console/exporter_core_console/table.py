@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from exporter_core import Context
-    from exporter_core.streams import Style
+    from exporter_core.authoring import Style
 
 _ATTRIBUTE_COLUMNS = 24
 """What attributes need at least for a table to be more readable than a list; longer ones wrap."""

@@ -27,7 +27,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core import Context, ContextCancelledError
-from exporter_core.streams import Style
+from exporter_core.authoring import Style
 
 PLAIN = Style(color=False, unicode=True)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from exporter_core import ExporterConfig
-from exporter_core.preferences import HistogramAggregation, TemporalityPreference  # noqa: TC001 - pydantic reads the annotations
+from exporter_core.authoring import PreferenceOptions
 from exporter_core_otlp.headers import HeaderEntry, listed_headers
 
 if TYPE_CHECKING:
@@ -45,15 +45,8 @@ class _NullIsDefault(ExporterConfig):
         return {name: value for name, value in given.items() if value is not None or name in required}
 
 
-class OtlpConfig(_NullIsDefault):
+class OtlpConfig(PreferenceOptions, _NullIsDefault):
     """The options of every OTLP exporter."""
-
-    temporality_preference: TemporalityPreference = "cumulative"
-    """Temporality of the exported points. `delta`: counters and histograms. `low_memory`: the same without observable
-    counters."""
-
-    default_histogram_aggregation: HistogramAggregation = "explicit_bucket_histogram"
-    """How histograms are aggregated where no view says otherwise."""
 
 
 def _expanded(path: Path) -> Path:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from exporter_core import ExporterError, PartialSuccessError
-from exporter_core.masking import masker_for
+from exporter_core.authoring import masker_for
 from exporter_core_otlp.answers import on_one_line
 from exporter_core_otlp.compression import gzipped
 from exporter_core_otlp.config import NetworkConfig
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core import Context
-    from exporter_core.masking import Masker
+    from exporter_core.authoring import Masker
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.encoding import Batch, Request
     from exporter_core_otlp.transport.address import Url

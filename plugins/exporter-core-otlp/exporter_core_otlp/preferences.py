@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from exporter_core import Exporter
-from exporter_core.preferences import preferred_aggregation, preferred_temporality
 from exporter_core_otlp.config import OtlpConfig
 
 if TYPE_CHECKING:
@@ -27,11 +26,11 @@ class OtlpExporter(Exporter[OtlpConfigT]):
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """As the option ``temporality_preference`` says."""
-        return preferred_temporality(self.config.temporality_preference, instrument_kind)
+        return self.config.temporality_of(instrument_kind)
 
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
         """The SDK's default, for histograms as the option ``default_histogram_aggregation`` says."""
-        return preferred_aggregation(self.config.default_histogram_aggregation, instrument_kind)
+        return self.config.aggregation_of(instrument_kind)
 
     def advise(self, text: str) -> None:
         """Log what is no failure; the same once."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter_core import ExporterConfig
-from exporter_core.preferences import HistogramAggregation, TemporalityPreference  # noqa: TC001 - pydantic reads the annotations
+from exporter_core.authoring import PreferenceOptions
 
 
 def _absolute(path: Path) -> Path:
@@ -32,8 +32,8 @@ def _names_a_file(value: object) -> object:
     return value
 
 
-class SqliteConfig(ExporterConfig):
-    """Options of the ``sqlite`` exporter."""
+class _FileOptions(ExporterConfig):
+    """Where the database is, and how it is kept."""
 
     path: Annotated[Path, BeforeValidator(_names_a_file), AfterValidator(_absolute)]
     """The database file. It is created when it does not exist; its directory has to exist. `~` is expanded."""
@@ -53,9 +53,6 @@ class SqliteConfig(ExporterConfig):
     """How long one export waits while another process holds the database's write lock, in seconds; never beyond the
     export's own deadline."""
 
-    temporality_preference: TemporalityPreference = "cumulative"
-    """Temporality of the exported points, as in OpenTelemetry's configuration. `delta`: counters and histograms.
-    `low_memory`: the same without observable counters."""
 
-    default_histogram_aggregation: HistogramAggregation = "explicit_bucket_histogram"
-    """How histograms are aggregated where no view says otherwise, as in OpenTelemetry's configuration."""
+class SqliteConfig(PreferenceOptions, _FileOptions):
+    """Options of the ``sqlite`` exporter."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from exporter_core import DeadlineExceededError, ExporterError
-from exporter_core_sqlite.forking import cannot_be_opened
+from exporter_core_sqlite.forking import cannot_be_opened, close_before_fork, identity_of
 from exporter_core_sqlite.schema import (
     APPLICATION_ID,
     MIGRATING,
@@ -68,6 +68,9 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._context: Context | None = None
+        self.is_held = False
+        """True while the connection is closed for a fork."""
+        close_before_fork(self)
 
     @contextmanager
     def transaction(self, context: Context) -> Iterator[sqlite3.Connection]:
@@ -128,16 +131,18 @@ class Database:
         except sqlite3.Error:
             self._at_work.release()
             return False
+        self.is_held = True
         return True
 
     def let_go(self) -> None:
         """End what :meth:`close_and_hold` began."""
+        self.is_held = False
         self._at_work.release()
 
     # --- a transaction ---------------------------------------------------------------------------------------------
 
     def _begin(self, context: Context) -> sqlite3.Connection:
-        if self._connection is not None and self._file != _identity(self._path):
+        if self._connection is not None and self._file != identity_of(self._path):
             self._close()  # the file was removed or replaced: what goes into the open one would be lost
         give_up = time.monotonic() + self._busy_timeout
         pause = _FIRST_RETRY_SECONDS
@@ -145,7 +150,7 @@ class Database:
             try:
                 if self._connection is None:
                     self._connection = self._open()
-                    self._file = _identity(self._path)
+                    self._file = identity_of(self._path)
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if not _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -363,15 +368,6 @@ def _newer(path: Path, version: int) -> str:
         f"{path}: has schema version {version}, this exporter-core-sqlite knows versions up to {SCHEMA_VERSION}:"
         " upgrade it, or choose another path"
     )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells this file from another one at the same path; None if there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, on every export
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Keeps forks away from open connections, and lets a forked child begin anew.
+"""Keeps forks away from open connections.
 
 A forked child inherits SQLite's records of the locks that its parent holds, but not the locks. Whatever the child then
 opens of the same file believes in them, and overwrites what others write; see "Carrying an open database connection
@@ -16,54 +16,50 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter_core_sqlite.exporter import SqliteExporter
+    from exporter_core_sqlite.database import Database
 
 _WAIT_SECONDS = 1.0  # for statements that are running when the process forks; they usually take some hundredths
 
-_living: WeakSet[SqliteExporter] = WeakSet()
-_fork = threading.local()  # .held: whose connections the thread that forks has closed
-_inherited: list[object] = []  # kept for ever: a copied connection cannot be closed without harm either
-_spoilt: set[tuple[int, int]] = set()  # device and inode of their files
+_living: WeakSet[Database] = WeakSet()
+_fork = threading.local()  # .held: the databases that the thread that forks has closed
+_unusable: set[tuple[int, int]] = set()  # identities of the files that SQLite was at work on
 
 
-def close_before_fork(exporter: SqliteExporter) -> None:
-    """Close the exporter's connection before each fork, as long as it exists; in the child it begins anew."""
-    _living.add(exporter)
+def close_before_fork(database: Database) -> None:
+    """Close the connection before each fork, as long as the database object exists."""
+    _living.add(database)
 
 
 def cannot_be_opened(path: Path) -> bool:
-    """Whether this process was forked while SQLite was at work on this file."""
-    return bool(_spoilt) and _identity(path) in _spoilt
+    """Return True if this process was forked while SQLite was at work on the file."""
+    return bool(_unusable) and identity_of(path) in _unusable
 
 
-def _before() -> None:
-    until = time.monotonic() + _WAIT_SECONDS
-    _fork.held = [one for one in list(_living) if one._database.close_and_hold(until - time.monotonic())]
+def refuse_to_open(path: Path) -> None:
+    """Have :func:`cannot_be_opened` return True for this file."""
+    identity = identity_of(path)
+    if identity is not None:
+        _unusable.add(identity)
 
 
-def _after_in_parent() -> None:
-    while _fork.held:
-        _fork.held.pop()._database.let_go()
-
-
-def _after_in_child() -> None:
-    held, _fork.held = _fork.held, []
-    for exporter in list(_living):
-        if exporter not in held:
-            _inherited.append((exporter._database, exporter._ids))
-            identity = _identity(exporter.config.path)
-            if identity is not None:
-                _spoilt.add(identity)
-        exporter._begin_anew()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return device and inode, which tell the file from another one at the same path; None if there is none."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, on every export
     except OSError:
         return None
     return status.st_dev, status.st_ino
 
 
+def _before() -> None:
+    until = time.monotonic() + _WAIT_SECONDS
+    _fork.held = [database for database in list(_living) if database.close_and_hold(until - time.monotonic())]
+
+
+def _after_in_parent() -> None:
+    while _fork.held:
+        _fork.held.pop().let_go()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent)

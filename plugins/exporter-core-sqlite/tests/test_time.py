@@ -158,7 +158,7 @@ def test_shutdown_ends_a_running_export_that_outlasts_it_and_the_database_is_rel
         exporter.shutdown(Context.with_timeout(seconds))
     error = exported()
     assert isinstance(error, ExporterShutdownError)
-    assert str(error) == "shut down before the export was done; nothing was stored"
+    assert str(error) == "the exporter was shut down before the export was done"
     assert exporter._database._connection is None
     assert query("SELECT count(*) FROM points") == [(1,)]
 

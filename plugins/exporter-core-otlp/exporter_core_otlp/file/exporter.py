@@ -6,8 +6,8 @@ import shlex
 from typing import TYPE_CHECKING, Final, Protocol
 
 from exporter_core import Context, Destination, PartialSuccessError
+from exporter_core.authoring import Output
 from exporter_core.otlp import JsonEncoder
-from exporter_core.streams import Output
 from exporter_core_otlp.file.config import OtlpFileConfig
 from exporter_core_otlp.file.lines import LineFile
 from exporter_core_otlp.forking import reset_after_fork

@@ -21,7 +21,7 @@ from exporter_core_otlp.grpc.message import message_in
 from exporter_core_otlp.retry import RetryableError
 
 if TYPE_CHECKING:
-    from exporter_core.masking import Masker
+    from exporter_core.authoring import Masker
     from exporter_core_otlp.answers import Answer
     from exporter_core_otlp.grpc.connection import CallEnd
 

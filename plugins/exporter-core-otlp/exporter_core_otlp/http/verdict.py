@@ -19,7 +19,7 @@ from exporter_core_otlp.answers import (
 from exporter_core_otlp.retry import RetryableError, retry_after_seconds
 
 if TYPE_CHECKING:
-    from exporter_core.masking import Masker
+    from exporter_core.authoring import Masker
     from exporter_core_otlp.http.connection import HttpAnswer
 
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})

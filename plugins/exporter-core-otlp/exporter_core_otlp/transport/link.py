@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter_core import Context
-    from exporter_core.masking import Masker
+    from exporter_core.authoring import Masker
     from exporter_core_otlp.transport.wire import Wire
 
 AnswerT = TypeVar("AnswerT")

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 from weakref import WeakValueDictionary
 
+from exporter_core.authoring.descriptor import SharedFile, write_all
 from exporter_core.errors import ExporterError
 from exporter_core.forking import call_after_fork
-from exporter_core.streams.descriptor import SharedFile, write_all
-from exporter_core.streams.waiting import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -57,7 +56,7 @@ class Output:
             if text:
                 # Keeping the last one keeps alive what is remembered of that file.
                 self._shared = _shared_file(target.identity())
-                with turn(self._shared.lock, context):
+                with self._shared.turn.held(context):
                     target.write(context, text, self._shared)
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None:

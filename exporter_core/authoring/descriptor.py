@@ -15,7 +15,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core.streams.waiting import pause
+from exporter_core.sync import Turn
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 _FILE_CHUNK = 1 << 20
 _RETRY_SECONDS = 0.005
+_LONGEST_PAUSE = 0.05  # seconds after which a wait looks whether its context was cancelled
 
 
 class SharedFile:
-    """What all exporters of the process that write to one file share."""
+    """One file as all exporters of the process share it."""
 
-    __slots__ = ("__weakref__", "flusher", "lock", "mid_line")
+    __slots__ = ("__weakref__", "flusher", "mid_line", "turn")
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.turn = Turn()
         self.mid_line = False
-        """Whether the last line written was cut short; a line feed then goes before the next."""
+        """True when the last line was cut short: a line feed goes before the next."""
         self.flusher: threading.Thread | None = None
 
 
@@ -42,7 +43,7 @@ def write_all(context: Context, stream: TextIO, data: bytes, shared: SharedFile)
     """Write the data to the descriptor of the stream, after what the stream has buffered.
 
     Where it can wait, whole lines go in one write as far as a pipe takes them undivided, so that lines of other
-    processes do not fall in between. The caller holds ``shared.lock``.
+    processes do not fall in between. The caller holds ``shared.turn``.
 
     Raises DeadlineExceededError or ContextCancelledError when the context ends first, and OSError as the system does.
     """
@@ -90,7 +91,7 @@ def _wait_for_room(context: Context, descriptor: int) -> None:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     context.raise_if_done()
-    while not poll.poll(pause(context) * 1000):
+    while not poll.poll(_pause(context) * 1000):
         context.raise_if_done()
 
 
@@ -121,7 +122,7 @@ def _flush_in_time(context: Context, stream: TextIO, shared: SharedFile) -> None
 
 def _join(context: Context, thread: threading.Thread | None) -> None:
     while thread is not None and thread.is_alive():
-        thread.join(pause(context))
+        thread.join(_pause(context))
         if thread.is_alive():
             context.raise_if_done()
 
@@ -134,3 +135,9 @@ def _opened_again(descriptor: int, mode: int) -> int | None:
         return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return None
+
+
+def _pause(context: Context) -> float:
+    """Seconds to wait at most before looking at the context again."""
+    remaining = context.remaining()
+    return _LONGEST_PAUSE if remaining is None else min(_LONGEST_PAUSE, remaining)

@@ -1,0 +1,23 @@
+"""What exporters are built on: a base class that keeps the contract, common options, standard output, masking.
+
+The way from here to a plugin is docs/writing-an-exporter.md.
+"""
+
+from exporter_core.authoring.output import Output, Style, Target
+from exporter_core.authoring.preferences import HistogramAggregation, PreferenceOptions, TemporalityPreference
+from exporter_core.authoring.serial import SerialExporter
+from exporter_core.forking import keep_untouched
+from exporter_core.masking import Masker, masker_for
+
+__all__ = [
+    "HistogramAggregation",
+    "Masker",
+    "Output",
+    "PreferenceOptions",
+    "SerialExporter",
+    "Style",
+    "Target",
+    "TemporalityPreference",
+    "keep_untouched",
+    "masker_for",
+]
