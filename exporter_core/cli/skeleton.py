@@ -109,9 +109,9 @@ __all__ = ["${title}Config", "${title}Exporter"]
 \"\"\"The exporter `$name` and its options.\"\"\"
 
 from pathlib import Path
-from threading import Lock
 
-from exporter_core import Context, Exporter, ExporterConfig, ExporterShutdownError
+from exporter_core import Context, ExporterConfig
+from exporter_core.authoring import SerialExporter
 from opentelemetry.sdk.metrics.export import MetricsData
 
 __all__ = ["${title}Config", "${title}Exporter"]
@@ -124,35 +124,18 @@ class ${title}Config(ExporterConfig):
     \"\"\"The file to append to. It is made when it does not exist; its folder has to exist.\"\"\"
 
 
-class ${title}Exporter(Exporter[${title}Config]):
+class ${title}Exporter(SerialExporter[${title}Config]):
     \"\"\"Append metrics to a file, a line of JSON for each batch.\"\"\"
 
-    def __init__(self, config: ${title}Config) -> None:
-        super().__init__(config)
-        self._state = Lock()
-        self._is_shut_down = False
-
-    def export(self, context: Context, metrics: MetricsData) -> None:
-        \"\"\"Deliver the metrics before returning, or raise: there is no other way to say that it failed.\"\"\"
-        if self._is_shut_down:
-            raise ExporterShutdownError("$name has been shut down")
+    def deliver(self, context: Context, metrics: MetricsData) -> None:
+        \"\"\"Deliver the metrics before returning, or raise. Only one delivery runs at a time.\"\"\"
         text = metrics.to_json(indent=None) + "\\n"
         context.raise_if_done()  # ask before every step that takes time; context.remaining() is a time-out for it
         with self.config.path.open("a", encoding="utf-8") as file:
             file.write(text)
 
-    def force_flush(self, context: Context) -> None:
-        \"\"\"Deliver what is held: here nothing is.\"\"\"
-        if not self._is_shut_down:
-            context.raise_if_done()
-
-    def shutdown(self, context: Context) -> None:
-        \"\"\"Deliver what is held and release everything, also when the context is done; here is nothing.\"\"\"
-        with self._state:
-            if self._is_shut_down:
-                raise ExporterShutdownError("$name has been shut down already")
-            self._is_shut_down = True
-        context.raise_if_done()
+    def release(self, context: Context) -> None:
+        \"\"\"Close what the exporter keeps open between two exports. This one keeps nothing open.\"\"\"
 """,
     "$package/harness.py": """
 \"\"\"How the conformance checker sees what the exporter delivers.\"\"\"
