@@ -37,7 +37,7 @@ def save_files(document: Path, folder: Path) -> None:
 def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
         "PATH": path,
         "PYTHONPATH": str(folder),
         "HOME": str(folder),

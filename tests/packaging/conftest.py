@@ -21,8 +21,13 @@ class Build(Protocol):
 
 
 def run(*command: str | Path, cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run without anything of this process's own environment that would lead back to the source tree."""
-    environment = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    """Run without anything of this process's own environment that would lead back to the source tree, or to this run
+    of pytest: its workers share their reports."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"PYTHONPATH", "VIRTUAL_ENV"} and not key.startswith("PYTEST_")
+    }
     environment.setdefault("UV_CACHE_DIR", str(ROOT / ".tools" / "cache"))
     return subprocess.run(
         [str(part) for part in command],
