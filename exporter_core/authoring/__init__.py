@@ -1,6 +1,6 @@
-"""What exporters are built on: a base class that keeps the contract, common options, standard output, masking.
+"""Building blocks of exporters: a base class that keeps the contract, common options, standard output, masking.
 
-The way from here to a plugin is docs/writing-an-exporter.md.
+docs/writing-an-exporter.md leads from here to a plugin.
 """
 
 from exporter_core.authoring.output import Output, Style, Target
@@ -8,6 +8,7 @@ from exporter_core.authoring.preferences import HistogramAggregation, Preference
 from exporter_core.authoring.serial import SerialExporter
 from exporter_core.forking import keep_untouched
 from exporter_core.masking import Masker, masker_for
+from exporter_core.printable import printable
 
 __all__ = [
     "HistogramAggregation",
@@ -20,4 +21,5 @@ __all__ = [
     "TemporalityPreference",
     "keep_untouched",
     "masker_for",
+    "printable",
 ]

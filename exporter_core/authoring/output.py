@@ -1,7 +1,13 @@
-"""Where the text goes: one of the process's standard streams, looked up anew at every export.
+"""One of the process's standard streams, looked up anew at every write, and written to while the context lasts.
 
-An ordinary text file over a descriptor is written to by :mod:`.descriptor`, in time; anything else that stands in its
-place (a capture, a ``StringIO``, a notebook's stream) through its own ``write``.
+Only an ordinary text file over a descriptor is written to in time. Anything else in its place (a capture, a
+``StringIO``, a notebook's stream) is written to through its own ``write``.
+
+The descriptor is shared with other processes, so its O_NONBLOCK flag is not touched: that would break the shell that
+owns it. Pipes and terminals are opened a second time instead, which gives a description with flags of its own. Where
+that is refused (no /proc, another user's terminal) and for sockets, a write follows only when poll says that there is
+room, and is no longer than what a pipe takes whole; another process that fills that room in between can still hold
+such a write up. A write to a regular file takes as long as its disk takes.
 """
 
 from __future__ import annotations
@@ -9,15 +15,17 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
+import stat
 import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 from weakref import WeakValueDictionary
 
-from exporter_core.authoring.descriptor import SharedFile, write_all
 from exporter_core.errors import ExporterError
 from exporter_core.forking import call_after_fork
+from exporter_core.sync import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -26,11 +34,19 @@ if TYPE_CHECKING:
 
 _TERMINAL_COLUMNS = 80
 _FILE_COLUMNS = 120
+_FILE_CHUNK = 1 << 20
+_RETRY_SECONDS = 0.005
+_LONGEST_PAUSE = 0.05  # seconds after which a wait looks whether its context was cancelled
+_REASONS = {
+    errno.EPIPE: "the pipe's reader has closed it",
+    errno.EBADF: "its file descriptor is closed",
+    errno.EIO: "input/output error; the terminal may be gone",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What the other end can show."""
+    """The abilities of a terminal or file: colour, and characters beyond ASCII."""
 
     color: bool
     unicode: bool
@@ -41,10 +57,10 @@ class Output:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._shared: SharedFile | None = None
+        self._shared: _SharedFile | None = None
 
     def write(self, context: Context, render: Callable[[Target], str | bytes]) -> None:
-        """Write what ``render`` gives for the stream as it is at this moment; nothing for an empty text.
+        """Write what ``render`` returns for the stream as it is at this moment; an empty text writes nothing.
 
         Bytes are UTF-8 and go out as they are; a text goes out in the stream's encoding.
 
@@ -61,11 +77,12 @@ class Output:
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None:
                 raise  # the context's own; the system's have a number
-            raise ExporterError(f"cannot write to {self._name}: {_reason(error)}") from error
+            reason = _REASONS.get(error.errno or 0) or (error.strerror or type(error).__name__).lower()
+            raise ExporterError(f"cannot write to {self._name}: {reason}") from error
 
 
 class Target:
-    """What stands in the place of a standard stream at one moment."""
+    """The object in the place of a standard stream at one moment."""
 
     def __init__(self, name: str) -> None:
         stream: TextIO | None = getattr(sys, name)
@@ -78,12 +95,12 @@ class Target:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person is likely to read it."""
+        """True if a person is likely to read it."""
         isatty = getattr(self._stream, "isatty", None)
         return bool(isatty is not None and isatty())
 
     def width(self) -> int:
-        """Columns to fill: the COLUMNS variable, else the terminal's."""
+        """Return the columns to fill: the COLUMNS variable, else the terminal's."""
         columns = os.environ.get("COLUMNS", "")
         if columns.isdecimal() and int(columns) > 0:
             return int(columns)
@@ -95,23 +112,23 @@ class Target:
             return _TERMINAL_COLUMNS
 
     def style(self) -> Style:
-        """Colour on a terminal that can show it, unless NO_COLOR (no-color.org) is set to anything."""
+        """Return the abilities: colour only on a terminal that has it, while NO_COLOR (no-color.org) is not set."""
         dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
         color = self.is_terminal and not dumb and not os.environ.get("NO_COLOR")
         return Style(color=color, unicode=self._encoding.lower().replace("-", "").startswith("utf"))
 
     def identity(self) -> Hashable:
-        """Equal for two targets that are the same file."""
+        """Return a value that is equal for two targets of the same file."""
         if not self._is_plain:
             return id(self._stream)
         status = os.fstat(self._stream.fileno())
         return status.st_dev, status.st_ino
 
-    def write(self, context: Context, text: str | bytes, shared: SharedFile) -> None:
+    def write(self, context: Context, text: str | bytes, shared: _SharedFile) -> None:
         """Write the text whole, or raise."""
         data = text.encode(self._encoding, "backslashreplace") if isinstance(text, str) else text
         if self._is_plain:
-            write_all(context, self._stream, data, shared)
+            _write_all(context, self._stream, data, shared)
             return
         context.raise_if_done()
         self._stream.write(data.decode(self._encoding if isinstance(text, str) else "utf-8"))
@@ -126,7 +143,7 @@ class Target:
 
 
 def _is_plain(stream: TextIO) -> bool:
-    """Whether the stream is a text file over a descriptor and nothing more.
+    """Return True for a text file over a descriptor that is nothing more.
 
     A subclass, or another object between text and descriptor (a compressor, a tee), may do more than write.
     """
@@ -137,23 +154,134 @@ def _is_plain(stream: TextIO) -> bool:
     return type(raw) is io.FileIO
 
 
-def _reason(error: OSError) -> str:
-    if error.errno == errno.EPIPE:
-        return "the pipe's reader has closed it"
-    if error.errno == errno.EBADF:
-        return "its file descriptor is closed"
-    if error.errno == errno.EIO:
-        return "input/output error; the terminal may be gone"
-    return (error.strerror or type(error).__name__).lower()
+# --- writing in time -------------------------------------------------------------------------------------------------
 
 
-_files: WeakValueDictionary[Hashable, SharedFile] = WeakValueDictionary()
+class _SharedFile:
+    """One file as all exporters of the process share it."""
+
+    __slots__ = ("__weakref__", "flusher", "mid_line", "turn")
+
+    def __init__(self) -> None:
+        self.turn = Turn()
+        self.mid_line = False
+        """True when the last line was cut short: a line feed goes before the next."""
+        self.flusher: threading.Thread | None = None
+
+
+def _write_all(context: Context, stream: TextIO, data: bytes, shared: _SharedFile) -> None:
+    """Write the data to the descriptor of the stream, after what the stream has buffered.
+
+    Where it can wait, whole lines go in one write as far as a pipe takes them undivided, so that lines of other
+    processes do not fall in between. The caller holds ``shared.turn``.
+
+    Raises DeadlineExceededError or ContextCancelledError when the context ends first, and OSError as the system does.
+    """
+    descriptor = stream.fileno()
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        stream.flush()
+        _write(context, descriptor, data, shared, chunk=_FILE_CHUNK, may_block=False)
+        return
+    _wait_for_room(context, descriptor)
+    _flush_in_time(context, stream, shared)
+    own = _opened_again(descriptor, mode)
+    try:
+        _write(context, descriptor if own is None else own, data, shared, chunk=select.PIPE_BUF, may_block=True)
+    finally:
+        if own is not None:
+            os.close(own)
+
+
+def _write(context: Context, descriptor: int, data: bytes, shared: _SharedFile, *, chunk: int, may_block: bool) -> None:
+    if shared.mid_line:
+        data = b"\n" + data
+    view = memoryview(data)
+    at = 0
+    try:
+        while at < len(data):
+            if may_block:
+                _wait_for_room(context, descriptor)
+            else:
+                context.raise_if_done()
+            end = min(at + chunk, len(data))
+            if may_block:
+                end = data.rfind(b"\n", at, end) + 1 or end
+            try:
+                at += os.write(descriptor, view[at:end])
+            except BlockingIOError:
+                context.wait(_RETRY_SECONDS)  # another writer took the room that poll had seen
+    finally:
+        if at:
+            shared.mid_line = data[at - 1 : at] != b"\n"
+
+
+def _wait_for_room(context: Context, descriptor: int) -> None:
+    """Return when a write would do something: take data, or fail. Raises the context's error when it ends first."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    context.raise_if_done()
+    while not poll.poll(_pause(context) * 1000):
+        context.raise_if_done()
+
+
+def _flush_in_time(context: Context, stream: TextIO, shared: _SharedFile) -> None:
+    """Flush the stream on a thread that can be left behind, since a flush blocks for as long as nobody reads."""
+    _join(context, shared.flusher)
+    failures: list[OSError | ValueError] = []
+
+    def flush() -> None:
+        try:
+            stream.flush()
+        except (OSError, ValueError) as error:
+            failures.append(error)
+
+    flusher = threading.Thread(target=flush, name="exporter-core-stream-flush", daemon=True)
+    try:
+        flusher.start()
+    except RuntimeError:
+        # From Python 3.12 no thread starts while the interpreter exits. There is room for a page at least.
+        stream.flush()
+        return
+    shared.flusher = flusher
+    _join(context, flusher)
+    shared.flusher = None
+    if failures:
+        raise failures[0]
+
+
+def _join(context: Context, thread: threading.Thread | None) -> None:
+    while thread is not None and thread.is_alive():
+        thread.join(_pause(context))
+        if thread.is_alive():
+            context.raise_if_done()
+
+
+def _opened_again(descriptor: int, mode: int) -> int | None:
+    """A non-blocking descriptor of its own for the same pipe or terminal, or None where there cannot be one."""
+    if not (stat.S_ISFIFO(mode) or os.isatty(descriptor)):
+        return None
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return None
+
+
+def _pause(context: Context) -> float:
+    """Seconds to wait at most before looking at the context again."""
+    remaining = context.remaining()
+    return _LONGEST_PAUSE if remaining is None else min(_LONGEST_PAUSE, remaining)
+
+
+# --- what the exporters of a process share ---------------------------------------------------------------------------
+
+_files: WeakValueDictionary[Hashable, _SharedFile] = WeakValueDictionary()
 _files_lock = threading.Lock()
 
 
-def _shared_file(identity: Hashable) -> SharedFile:
+def _shared_file(identity: Hashable) -> _SharedFile:
     with _files_lock:
-        return _files.setdefault(identity, SharedFile())
+        return _files.setdefault(identity, _SharedFile())
 
 
 def _forget_after_fork() -> None:

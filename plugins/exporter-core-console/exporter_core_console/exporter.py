@@ -1,17 +1,30 @@
-"""The exporter: renders each batch as text and writes it before ``export`` returns."""
+"""The exporter renders each batch as text and writes it before ``export`` returns; and its options.
+
+Two options are those of OpenTelemetry's configuration schema.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from exporter_core.authoring import Output, SerialExporter, Target
-from exporter_core_console.config import ConsoleConfig
+from exporter_core.authoring import Output, PreferenceOptions, SerialExporter, Target
 from exporter_core_console.json_lines import json_lines
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core import Context
+
+
+class ConsoleConfig(PreferenceOptions):
+    """Options of the ``console`` exporter."""
+
+    format: Literal["auto", "table", "json"] = "auto"
+    """`table`: for people. `json`: JSON Lines, one object per data point, for programs. `auto`: a table on a terminal,
+    JSON Lines otherwise."""
+
+    stream: Literal["stdout", "stderr"] = "stdout"
+    """The standard stream to write to."""
 
 
 class ConsoleExporter(SerialExporter[ConsoleConfig]):

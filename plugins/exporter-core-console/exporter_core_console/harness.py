@@ -1,16 +1,10 @@
-"""How the conformance checker of exporter-core sees what the console exporter writes, and holds it up.
-
-Standard output is a file, or, while the gate is shut, a pipe that is full already and that nobody reads.
-"""
+"""The harness that shows the conformance checker what the console exporter writes."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -31,88 +25,29 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core.conformance import Capabilities, Harness, flatten
+from exporter_core.conformance import Capabilities, StdoutSinkHarness, flatten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from exporter_core.conformance import Point
 
-_FULL = b"\n" * 65536
 
-
-class ConsoleHarness(Harness):
+class ConsoleHarness(StdoutSinkHarness):
     """JSON Lines on a standard output of each run's own."""
 
     capabilities = Capabilities.without_answers("a stream")
-    gated = True
     faults = frozenset({"refuse"})
 
-    def setup(self, directory: Path, stamp: Callable[[str, str], object]) -> None:  # noqa: ARG002 - a stream tells nothing
-        """Put a file in the place of standard output."""
-        self._stdout = sys.stdout
-        self._path = directory / "stdout"
-        self._file: TextIO = self._path.open("w", encoding="utf-8")
-        self._pipe: tuple[int, TextIO] | None = None
-        sys.stdout = self._file
-
-    def config(self) -> Mapping[str, Any]:
-        """JSON Lines."""
+    def config(self) -> dict[str, Any]:
+        """Return the option for JSON Lines."""
         return {"format": "json"}
 
-    def read_back(self) -> Iterable[Point]:
-        """What has been written."""
-        self._drain()
-        self._file.flush()
-        for line in self._path.read_bytes().splitlines():
+    def decode(self, content: bytes) -> Iterator[Point]:
+        """Read the points of all lines."""
+        for line in content.splitlines():
             if line:
                 yield from flatten(_metrics_data(json.loads(line)))
-
-    def fault(self, *steps: str) -> None:
-        """Close standard output, for the one fault that it can do."""
-        if steps == ("refuse",):
-            closed = self._path.open("a", encoding="utf-8")
-            closed.close()
-            sys.stdout = closed
-
-    def after_fork(self) -> None:
-        """Put the file back: the parent's pipe is the parent's to read."""
-        sys.stdout = self._file
-
-    def shut(self) -> None:
-        """Put a full pipe in the place of standard output."""
-        reading, writing = os.pipe()
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, len(_FULL))
-        os.set_blocking(reading, False)
-        os.write(writing, _FULL)
-        self._pipe = reading, os.fdopen(writing, "w", encoding="utf-8")
-        sys.stdout = self._pipe[1]
-
-    def open(self) -> None:
-        """Make room in the pipe, and put the file back for what comes next."""
-        sys.stdout = self._file
-        self._drain()
-
-    def teardown(self) -> None:
-        """Put standard output back."""
-        sys.stdout = self._stdout
-        self._drain()
-        if self._pipe is not None:
-            self._pipe[1].close()
-            os.close(self._pipe[0])
-            self._pipe = None
-        self._file.close()
-
-    def _drain(self) -> None:
-        """Move what is in the pipe to the file."""
-        if self._pipe is None:
-            return
-        try:
-            while data := os.read(self._pipe[0], len(_FULL)):
-                self._file.write(data.decode().lstrip("\n"))
-        except BlockingIOError:
-            pass  # it is empty
 
 
 def _metrics_data(line: dict[str, Any]) -> MetricsData:

@@ -170,15 +170,12 @@ def _number(value: object) -> int | float | str | None:
     if isinstance(value, float):
         return _float(float(value))
     if isinstance(value, SupportsIndex):  # numpy's integers are no ints
-        return _integer(operator.index(value))
+        integer = operator.index(value)
+        # Python refuses to write larger integers in the decimal system.
+        return integer if has_decimal_text(integer) else hex(integer)
     if isinstance(value, SupportsFloat):  # nor are decimals and fractions floats
         return _float(float(value))
     return str(value)
-
-
-def _integer(value: int) -> int | str:
-    """An integer, or its hexadecimal text if it has more digits than Python writes in the decimal system."""
-    return value if has_decimal_text(value) else hex(value)
 
 
 def _float(value: float) -> float | str:

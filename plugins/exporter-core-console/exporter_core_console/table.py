@@ -25,14 +25,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from exporter_core_console.text import (
-    attributes_text,
-    clock_text,
-    exponential_counts,
-    number_text,
-    printable,
-    sparkline,
-)
+from exporter_core.authoring import printable
+from exporter_core_console.text import attributes_text, clock_text, exponential_counts, number_text, sparkline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,13 +38,9 @@ if TYPE_CHECKING:
     from exporter_core import Context
     from exporter_core.authoring import Style
 
-_ATTRIBUTE_COLUMNS = 24
-"""What attributes need at least for a table to be more readable than a list; longer ones wrap."""
-
+_ATTRIBUTE_COLUMNS = 24  # with fewer left for attributes, a list is more readable than a table; longer ones wrap
 _PAGE_ROWS = 50
-
-_LOOKED_UP = 256
-"""Points after which the context is looked at."""
+_POINTS_BETWEEN_CHECKS = 256
 
 ItemT = TypeVar("ItemT")
 
@@ -122,7 +112,7 @@ def _block(context: Context, metric: Metric, style: Style) -> _Block:
 def _within(context: Context, items: Sequence[ItemT]) -> Iterator[ItemT]:
     """The items, as long as the context is not done."""
     for number, item in enumerate(items):
-        if not number % _LOOKED_UP:
+        if not number % _POINTS_BETWEEN_CHECKS:
             context.raise_if_done()
         yield item
 
@@ -220,7 +210,7 @@ def _print_indented(console: Console, text: Text, columns: int) -> None:
 
 
 def _resource_text(attributes: Attributes) -> str:
-    """What the service is, before what it runs on and with."""
+    """The resource's attributes, those of the service first."""
     ordered = sorted((attributes or {}).items(), key=lambda item: not item[0].startswith("service."))
     return attributes_text(dict(ordered)) or "(no attributes)"
 
@@ -240,12 +230,9 @@ def _latest(scopes: list[ScopeMetrics]) -> str:
 def _kind(data: DataT) -> str:
     if isinstance(data, Gauge):
         return "gauge"
+    kind = "histogram" if isinstance(data, Histogram) else "exp. histogram"
     if isinstance(data, Sum):
         kind = "counter" if data.is_monotonic else "up-down counter"
-    elif isinstance(data, Histogram):
-        kind = "histogram"
-    else:
-        kind = "exp. histogram"
     return f"{kind}, delta" if data.aggregation_temporality == AggregationTemporality.DELTA else kind
 
 
@@ -255,7 +242,7 @@ def _value(point: DataPointT, style: Style) -> list[Text]:
     counts = point.bucket_counts if isinstance(point, HistogramDataPoint) else exponential_counts(point)
     lines = [[("count", number_text(point.count)), ("sum", _optional(point.sum))]]
     if point.count:
-        # Between the lowest and the highest value stands how the others are spread.
+        # The distribution stands between the lowest and the highest value.
         spread = ("", sparkline(counts, unicode=style.unicode))
         lines.append([("min", _optional(point.min)), spread, ("max", _optional(point.max))])
     return [_labelled(line) for line in lines]

@@ -1,6 +1,6 @@
 """Numbers, attributes, times and bucket counts as short text for people.
 
-What came from outside is shown so that it cannot act on the terminal: control characters appear as escapes.
+Text from outside cannot act on the terminal: control characters appear as escapes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from exporter_core.authoring import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,18 +29,8 @@ _ASCII_BLOCKS = ".:-=+*#%@"
 _SPARKLINE_COLUMNS = 20
 
 
-def printable(text: str) -> str:
-    r"""The text with control, formatting and other invisible characters as escapes (``\n``, ``\x1b``, ``\u202e``)."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in text
-    )
-
-
 def has_decimal_text(value: int) -> bool:
-    """Whether Python writes the integer in the decimal system."""
+    """Return True if Python writes the integer in the decimal system."""
     return abs(value) < _VAST
 
 

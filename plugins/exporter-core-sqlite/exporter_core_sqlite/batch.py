@@ -64,8 +64,8 @@ class Batch:
 
     Attributes:
         first_point_id: the id of the first point.
-        rejected: how many were not.
-        reason: why the first of those was not, with its metric's name.
+        rejected: the number of points that cannot be stored.
+        reason: why the first of those cannot, with its metric's name.
     """
 
     def __init__(self, connection: sqlite3.Connection, ids: RowIds, context: Context) -> None:
@@ -84,7 +84,7 @@ class Batch:
 
     @property
     def stored(self) -> int:
-        """How many points were stored, so far."""
+        """The number of points stored so far."""
         return self._next_id - self.first_point_id
 
     def write(self, metrics: MetricsData) -> int | None:
@@ -128,74 +128,39 @@ class Batch:
             self._write_metric(metric, described)
 
     def _write_metric(self, metric: Metric, described: Described) -> None:
-        data = metric.data
-        if isinstance(data, Gauge | Sum):
-            self._write_numbers(metric.name, described, data.data_points)
-        elif isinstance(data, Histogram):
-            self._write_histograms(metric.name, described, data.data_points)
-        else:
-            self._write_exponential(metric.name, described, data.data_points)
-
-    def _write_numbers(self, name: str, described: Described, points: Sequence[NumberDataPoint]) -> None:
-        series = self._ids.series_of(self._connection, described, None)
-        for position, point in enumerate(points):
-            if not position % _POINTS_BETWEEN_CHECKS:
-                self._pause()
-            try:
-                value = point.value
-                if type(value) is not float:
-                    value = number(value)
-                self._add(point, series, value)  # SQLite makes NULL of NaN
-            except UnstorableError as error:
-                self._reject(1, name, error)
-
-    def _write_histograms(self, name: str, described: Described, points: Sequence[HistogramDataPoint]) -> None:
+        points: Sequence[_DataPoint] = metric.data.data_points
         series: SeriesIds | None = None
         bounds: Sequence[float] | None = None
         for position, point in enumerate(points):
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()
             try:
-                # The SDK gives all points of a metric the same bounds object.
-                if series is None or point.explicit_bounds is not bounds:
-                    series = self._ids.series_of(self._connection, described, _bounds(point.explicit_bounds))
-                    bounds = point.explicit_bounds
-                row = (*_summary(point), _counts(point.bucket_counts))
-                self._histograms.append((self._add(point, series, None), *row))
+                # The SDK gives all points of a histogram the same bounds object.
+                given = point.explicit_bounds if isinstance(point, HistogramDataPoint) else None
+                if series is None or given is not bounds:
+                    text = _bounds(given) if isinstance(point, HistogramDataPoint) else None
+                    series, bounds = self._ids.series_of(self._connection, described, text), given
+                if isinstance(point, NumberDataPoint):
+                    value = point.value
+                    self._add(point, series, value if type(value) is float else number(value))
+                elif isinstance(point, HistogramDataPoint):
+                    row = (*_summary(point), _counts(point.bucket_counts))
+                    self._histograms.append((self._add(point, series, None), *row))
+                else:
+                    row = (*_summary(point), *_exponential(point))
+                    self._exponential.append((self._add(point, series, None), *row))
             except UnstorableError as error:
-                self._reject(1, name, error)
-
-    def _write_exponential(
-        self, name: str, described: Described, points: Sequence[ExponentialHistogramDataPoint]
-    ) -> None:
-        series = self._ids.series_of(self._connection, described, None)
-        for position, point in enumerate(points):
-            if not position % _POINTS_BETWEEN_CHECKS:
-                self._pause()
-            try:
-                row = (
-                    *_summary(point),
-                    integer(point.scale),
-                    integer(point.zero_count),
-                    integer(point.flags),
-                    *_side(point.positive),
-                    *_side(point.negative),
-                )
-                self._exponential.append((self._add(point, series, None), *row))
-            except UnstorableError as error:
-                self._reject(1, name, error)
+                self._reject(1, metric.name, error)
 
     def _add(self, point: _DataPoint, series: SeriesIds, value: float | None) -> int:
         """Take the point itself and its exemplars; its id. Raises UnstorableError, and has then taken nothing."""
         point_id = self._next_id
         at = integer(point.time_unix_nano)
         start = optional_integer(point.start_time_unix_nano)
-        if point.exemplars:
-            exemplars = [_exemplar_row(point_id, *pair) for pair in enumerate(point.exemplars)]
-            self._points.append((point_id, series.id_of(point.attributes), at, start, value))
-            self._exemplars.extend(exemplars)
-        else:
-            self._points.append((point_id, series.id_of(point.attributes), at, start, value))
+        exemplars = [_exemplar_row(point_id, *pair) for pair in enumerate(point.exemplars)] if point.exemplars else ()
+        # SQLite makes NULL of NaN.
+        self._points.append((point_id, series.id_of(point.attributes), at, start, value))
+        self._exemplars.extend(exemplars)
         self._next_id = point_id + 1
         return point_id
 
@@ -230,11 +195,14 @@ def _summary(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> _Row:
     """The columns count, sum, min, max and nan_fields, which tells NaN from absent."""
     given: tuple[object, ...] = (point.sum, point.min, point.max)
     fields = [None if field is None else number(field) for field in given]
-    nan_fields = 0
-    for bit, field in enumerate(fields):
-        if isinstance(field, float) and math.isnan(field):
-            nan_fields |= 1 << bit
+    nan_fields = sum(1 << bit for bit, field in enumerate(fields) if field is not None and math.isnan(field))
     return (integer(point.count), *fields, nan_fields)
+
+
+def _exponential(point: ExponentialHistogramDataPoint) -> _Row:
+    """The columns scale, zero_count, flags, and offset and counts of both sides."""
+    numbers = (integer(point.scale), integer(point.zero_count), integer(point.flags))
+    return (*numbers, *_side(point.positive), *_side(point.negative))
 
 
 def _side(buckets: Buckets | None) -> _Row:

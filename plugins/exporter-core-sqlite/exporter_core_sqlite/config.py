@@ -33,7 +33,7 @@ def _names_a_file(value: object) -> object:
 
 
 class _FileOptions(ExporterConfig):
-    """Where the database is, and how it is kept."""
+    """The options that concern the file."""
 
     path: Annotated[Path, BeforeValidator(_names_a_file), AfterValidator(_absolute)]
     """The database file. It is created when it does not exist; its directory has to exist. `~` is expanded."""
@@ -46,12 +46,12 @@ class _FileOptions(ExporterConfig):
     kept. Without it, size deletes nothing."""
 
     synchronous: Literal["off", "normal", "full"] = "normal"
-    """What a crash can cost. `full`: nothing. `normal`: a power failure can undo the last exports, a crash of the
+    """Durability. `full`: no crash loses an export. `normal`: a power failure can undo the last exports, a crash of the
     process cannot. `off`: a power failure can corrupt the database."""
 
     busy_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
-    """How long one export waits while another process holds the database's write lock, in seconds; never beyond the
-    export's own deadline."""
+    """Seconds that one export waits while another process holds the database's write lock; never beyond the export's
+    own deadline."""
 
 
 class SqliteConfig(PreferenceOptions, _FileOptions):

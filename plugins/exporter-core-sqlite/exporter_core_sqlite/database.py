@@ -1,6 +1,6 @@
-"""The database file: opened, recognised or refused, created or migrated, and used in transactions that end in time.
+"""The database file: opened or refused, created or migrated, and used in transactions that end with their context.
 
-No SQLite busy handler is used: it sleeps inside SQLite, deaf to a cancellation. Waits for another process's lock are
+SQLite's busy handler is not used, since a cancellation does not end its sleep. Waits for another process's lock are
 waits on the call's context, and a progress handler ends a statement when that context is done.
 """
 
@@ -67,7 +67,6 @@ class Database:
         self._at_work = threading.Lock()  # held while SQLite is; free while this waits for another process's lock
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._context: Context | None = None
         self.is_held = False
         """True while the connection is closed for a fork."""
         close_before_fork(self)
@@ -76,37 +75,32 @@ class Database:
     def transaction(self, context: Context) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed at the end of the block, rolled back on any exception.
 
-        Raises the context's error when it ends the transaction, and ExporterError for what SQLite refuses.
+        Raises the context's error when it is done before the end, and ExporterError for what SQLite refuses.
         """
-        with self._at_work:
-            self._context = context
+        with self._at_work, self._translated(context):
+            connection = self._begin(context)
             try:
-                with self._translated(context):
-                    connection = self._begin(context)
-                    try:
-                        yield connection
-                        connection.execute("COMMIT")
-                    finally:
-                        if connection.in_transaction:
-                            connection.execute("ROLLBACK")
+                yield connection
+                connection.execute("COMMIT")
             finally:
-                self._context = None
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def tidy(self, context: Context, steps: Callable[[sqlite3.Connection], Iterable[None]]) -> None:
-        """Take the steps, each in a write transaction, as long as there is time and nobody else writes.
+        """Take the steps, each in a write transaction, as long as the context lasts and nobody else writes.
 
-        Nothing is raised: what was committed before remains so, and what could not be done now is left to another call.
+        Raises nothing: the committed steps remain, and the others are left to another call.
         """
         with self._at_work:
             connection = self._connection
-            if connection is None or context.done:
+            if connection is None or context.error() is not None:
                 return
-            self._context = context
             try:
+                _end_with(connection, context)
                 connection.execute("BEGIN IMMEDIATE")
                 for _ in steps(connection):
                     connection.execute("COMMIT")
-                    if self._is_done():
+                    if context.done:
                         return
                     connection.execute("BEGIN IMMEDIATE")
                 connection.execute("COMMIT")
@@ -114,7 +108,6 @@ class Database:
                 if not _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT):
                     _logger.warning("%s: old points were not deleted: %s", self._path, _explanation(error))
             finally:
-                self._context = None
                 self._end(connection)
 
     def close(self) -> None:
@@ -123,7 +116,7 @@ class Database:
             self._close()
 
     def close_and_hold(self, seconds: float) -> bool:
-        """Close the connection, and let none be opened until :meth:`let_go`; whether that could be done in time."""
+        """Close the connection, and let none be opened until :meth:`let_go`; return False if there was not the time."""
         if not self._at_work.acquire(timeout=max(0.0, seconds)):
             return False
         try:
@@ -135,7 +128,7 @@ class Database:
         return True
 
     def let_go(self) -> None:
-        """End what :meth:`close_and_hold` began."""
+        """Let connections be opened again after :meth:`close_and_hold`."""
         self.is_held = False
         self._at_work.release()
 
@@ -149,8 +142,9 @@ class Database:
         while True:
             try:
                 if self._connection is None:
-                    self._connection = self._open()
+                    self._connection = self._open(context)
                     self._file = identity_of(self._path)
+                _end_with(self._connection, context)
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if not _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -194,6 +188,7 @@ class Database:
     def _close(self) -> None:
         connection, self._connection, self._file = self._connection, None, None
         if connection is not None:
+            _end_with(connection, None)  # closing takes as long as it takes
             connection.close()
 
     @contextmanager
@@ -212,14 +207,9 @@ class Database:
             self._close()
             raise ExporterError(f"{self._path}: {error.strerror or error}") from error
 
-    def _is_done(self) -> bool:
-        """Whether the running statement is to end."""
-        context = self._context
-        return context is not None and context.done
-
     # --- opening ---------------------------------------------------------------------------------------------------
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, context: Context) -> sqlite3.Connection:
         """A connection to our database of the current schema, which is made if there is none.
 
         Raises ExporterError if the file is something else, before anything of it is changed.
@@ -236,15 +226,15 @@ class Database:
         # It is used by one thread at a time, under the exporter's own lock.
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            connection.set_progress_handler(self._is_done, _STEPS_BETWEEN_CHECKS)
+            _end_with(connection, context)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
             if (
                 _pragma(connection, "application_id") != APPLICATION_ID
-                or _version(connection) != SCHEMA_VERSION
+                or _pragma(connection, "user_version") != SCHEMA_VERSION
                 or not has_triggers(connection)
             ):
-                self._build(connection)
+                self._build(connection, context)
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         except BaseException:
             connection.close()
@@ -254,16 +244,15 @@ class Database:
             raise ExporterError(f"{self._path}: the file system does not support write-ahead logging: choose another")
         return connection
 
-    def _build(self, connection: sqlite3.Connection) -> None:
+    def _build(self, connection: sqlite3.Connection, context: Context) -> None:
         """Create, migrate or complete the schema, unless another process was faster."""
         try:
             while not self._build_step(connection):
                 pass
         except sqlite3.Error as error:
-            done = None if self._context is None else self._context.error()
             if (
                 not _is(error, sqlite3.SQLITE_INTERRUPT)
-                or not isinstance(done, DeadlineExceededError)
+                or not isinstance(context.error(), DeadlineExceededError)
                 or _pragma(connection, "application_id") != APPLICATION_ID
             ):
                 raise
@@ -273,7 +262,7 @@ class Database:
             ) from error
 
     def _build_step(self, connection: sqlite3.Connection) -> bool:
-        """Take one step in a transaction; whether it was the last."""
+        """Take one step in a transaction; return True if it was the last."""
         # Before write-ahead logging: as soon as the file has a first page, that says it is ours.
         if _pragma(connection, "page_count") == 0:
             # Once there is a page it is too late to choose this. The statement takes the write lock as IMMEDIATE does.
@@ -290,12 +279,12 @@ class Database:
                     raise ExporterError(_foreign(self._path))
                 create(connection)
             else:
-                version = _version(connection)
+                version = _pragma(connection, "user_version")
                 if _is_newer(version):
                     raise ExporterError(_newer(self._path, version))
                 if version != SCHEMA_VERSION:
                     migrate(connection)
-            is_current = _version(connection) == SCHEMA_VERSION
+            is_current = _pragma(connection, "user_version") == SCHEMA_VERSION
             if is_current:
                 add_triggers(connection)
             connection.execute("COMMIT")
@@ -312,7 +301,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     _refuse_strange_file(path)
     connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, isolation_level=None)
     try:
-        version = _version(connection)
+        version = _pragma(connection, "user_version")
     except BaseException:
         connection.close()
         raise
@@ -333,7 +322,8 @@ def _refuse_strange_file(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(status.st_mode):
-        raise ExporterError(f"{path}: expected a file, not a {_kind(status.st_mode)}: change `path`")
+        kind = "directory" if stat.S_ISDIR(status.st_mode) else "device, pipe or socket"
+        raise ExporterError(f"{path}: expected a file, not a {kind}: change `path`")
     if status.st_size == 0:
         return
     # Through SQLite, since closing a descriptor of one's own would drop the locks that SQLite holds in this process.
@@ -351,10 +341,6 @@ def _refuse_strange_file(path: Path) -> None:
         connection.close()
 
 
-def _kind(mode: int) -> str:
-    return "directory" if stat.S_ISDIR(mode) else "device, pipe or socket"
-
-
 def _foreign(path: Path) -> str:
     return f"{path}: a SQLite database of another application; it was left as it is: choose another path"
 
@@ -370,17 +356,18 @@ def _newer(path: Path, version: int) -> str:
     )
 
 
+def _end_with(connection: sqlite3.Connection, context: Context | None) -> None:
+    """Have the connection's statements end when the context is done."""
+    connection.set_progress_handler(None if context is None else lambda: context.done, _STEPS_BETWEEN_CHECKS)
+
+
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
     return value
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    return _pragma(connection, "user_version")
-
-
 def _is(error: sqlite3.Error, *codes: int) -> bool:
-    """Whether the error has one of these primary result codes; Python's own sqlite3 errors have no code."""
+    """Return True if the error has one of these primary result codes; Python's own sqlite3 errors have no code."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 

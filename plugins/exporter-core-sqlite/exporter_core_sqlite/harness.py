@@ -1,15 +1,14 @@
-"""How the conformance checker of exporter-core sees what the SQLite exporter delivers, and holds it up.
+"""The harness that shows the conformance checker what the SQLite exporter delivers, and holds deliveries up.
 
-The gate is the database's write lock, taken by another process, as a connection of this one would cross every fork: no
-export can end while that has it.
+The gate is the database's write lock: no export can end while another process holds it. This process could not hold
+it, as its connection would cross every fork.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -25,43 +24,13 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance import Point
 
-_GATEKEEPER = """
+_HOLD_LOCK = """
 import sqlite3, sys
-gate = None
-for line in sys.stdin:
-    number, _, path = line.rstrip("\\n").partition(" ")
-    if gate is not None:
-        gate.rollback()
-        gate.close()
-        gate = None
-    if path:
-        gate = sqlite3.connect(path, timeout=60, isolation_level=None)
-        gate.execute("BEGIN IMMEDIATE")
-    print(number, flush=True)
+connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
 """
-
-
-class _Gatekeeper:
-    """The process that takes the write lock. It ends when its standard input does, with this process."""
-
-    def __init__(self) -> None:
-        program = [sys.executable, "-I", "-S", "-c", _GATEKEEPER]
-        self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)  # noqa: S603 - the line above
-        self._numbers = count()
-
-    def hold(self, path: str) -> None:
-        """Take the write lock of this database; give back that of another one."""
-        assert self._process.stdin is not None  # noqa: S101 - it is a pipe, as asked for
-        assert self._process.stdout is not None  # noqa: S101 - as above
-        number = next(self._numbers)
-        self._process.stdin.write(f"{number} {path}\n".encode())
-        while (line := self._process.stdout.readline()) != f"{number}\n".encode():
-            if not line:  # any other line is the answer to a forked child that was killed
-                raise ChildProcessError("the process that takes the write lock has ended")
-
-    def give_back(self) -> None:
-        """Give the write lock back, if one is held."""
-        self.hold("")
 
 
 class SqliteHarness(Harness):
@@ -70,13 +39,10 @@ class SqliteHarness(Harness):
     capabilities = Capabilities.without_answers("a file")
     gated = True
     faults = frozenset({"refuse"})
-    _gatekeeper: ClassVar[_Gatekeeper | None] = None
 
     def setup(self, directory: Path, stamp: Callable[[str, str], object]) -> None:  # noqa: ARG002 - the lock tells nothing
         """Create the file, so that the gate is the lock of one that is set up."""
-        if SqliteHarness._gatekeeper is None:
-            SqliteHarness._gatekeeper = _Gatekeeper()
-        self._gate = SqliteHarness._gatekeeper
+        self._gate: subprocess.Popen[bytes] | None = None
         self._path = directory / "metrics.db"
         exporter = SqliteExporter(SqliteConfig(path=self._path))
         exporter.export(Context.background(), MetricsData([]))
@@ -87,23 +53,28 @@ class SqliteHarness(Harness):
         return {"path": str(self._path), "busy_timeout_seconds": 3600.0}
 
     def read_back(self) -> Iterable[Point]:
-        """What another process would read."""
+        """Read the database, as another process would."""
         for metrics in read(self._path):
             yield from flatten(metrics)
 
     def fault(self, *steps: str) -> None:
-        """Put something that is no database in the place of the file, for the one fault that it can do."""
+        """Replace the database by a file that is none, for the fault ``refuse``."""
         if steps == ("refuse",):
             self._path.write_bytes(b"not a database, " * 512)
 
     def shut(self) -> None:
-        """Have the write lock taken."""
-        self._gate.hold(str(self._path))
+        """Start the process that takes the write lock."""
+        program = [sys.executable, "-I", "-S", "-c", _HOLD_LOCK, str(self._path)]
+        self._gate = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - the line above
+        assert self._gate.stdout is not None  # noqa: S101 - it is a pipe, as asked for
+        self._gate.stdout.readline()
 
     def open(self) -> None:
-        """Have the write lock given back."""
-        self._gate.give_back()
+        """End the process that holds the write lock, if there is one."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.communicate(b"\n")  # not only by closing the pipe: a forked child opens the gate, too
 
     def teardown(self) -> None:
-        """Have the write lock given back."""
-        self._gate.give_back()
+        """Open the gate."""
+        self.open()

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 # sqlite3.Row gives values as Any: their types are the schema's.
 
 _POINTS = """
-SELECT p.id, p.time_unix_nano, p.start_time_unix_nano, p.value, s.attributes, s.explicit_bounds, m.id AS metric_id
+SELECT p.id, p.time_unix_nano, p.start_time_unix_nano, p.value, s.attributes, s.explicit_bounds,
+    s.metric_id, m.scope_id, m.resource_id
 FROM points p JOIN series s ON s.id = p.series_id JOIN metrics m ON m.id = s.metric_id
 WHERE p.id BETWEEN ? AND ? ORDER BY p.id
 """
@@ -50,9 +51,9 @@ WHERE p.id BETWEEN ? AND ? ORDER BY p.id
 def read(path: str | os.PathLike[str]) -> Iterator[MetricsData]:
     """Yield what each export stored, the oldest first, without what retention has deleted.
 
-    Consecutive points of one resource, scope and metric come under one of each; what held no points is not there.
-    Absent attributes read as empty ones and sequences as tuples; everything else is as it was. Other processes may
-    write meanwhile.
+    Consecutive points of one resource, scope and metric come under one of each. A resource, scope or metric without
+    points is not there. Absent attributes read as empty ones and sequences as tuples; everything else is as it was.
+    Other processes may write meanwhile.
 
     Raises ExporterError for a file that is missing, not of this exporter, or of another schema version, and
     sqlite3.Error when reading it fails.
@@ -69,7 +70,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[MetricsData]:
 
 
 def _read_batch(connection: sqlite3.Connection, batch_id: int) -> MetricsData | None:
-    """What is left of the batch, None if nothing is: all in one read transaction, as retention may run meanwhile."""
+    """Read what retention has left of the batch, in one transaction, as it may be at work; None if nothing is left."""
     connection.execute("BEGIN")
     try:
         batch = connection.execute(
@@ -88,9 +89,8 @@ class _Batch:
     def __init__(self, connection: sqlite3.Connection, between: tuple[Any, ...]) -> None:
         self._points = connection.execute(_POINTS, between).fetchall()
         self._metrics = _by_id(connection, "metrics", {row["metric_id"] for row in self._points})
-        metrics = self._metrics.values()
-        self._scopes = _by_id(connection, "scopes", {row["scope_id"] for row in metrics})
-        self._resources = _by_id(connection, "resources", {row["resource_id"] for row in metrics})
+        self._scopes = _by_id(connection, "scopes", {row["scope_id"] for row in self._points})
+        self._resources = _by_id(connection, "resources", {row["resource_id"] for row in self._points})
         self._histograms = _of_points(connection, "histograms", between)
         self._exponential = _of_points(connection, "exponential_histograms", between)
         self._exemplars: defaultdict[int, list[Exemplar]] = defaultdict(list)
@@ -100,9 +100,9 @@ class _Batch:
 
     def metrics_data(self) -> MetricsData:
         resources = []
-        for resource_id, of_resource in groupby(self._points, self._resource_id):
+        for resource_id, of_resource in groupby(self._points, itemgetter("resource_id")):
             scopes = []
-            for scope_id, of_scope in groupby(of_resource, self._scope_id):
+            for scope_id, of_scope in groupby(of_resource, itemgetter("scope_id")):
                 metrics = [
                     self._metric(self._metrics[metric_id], list(of_metric))
                     for metric_id, of_metric in groupby(of_scope, itemgetter("metric_id"))
@@ -113,12 +113,6 @@ class _Batch:
             resource = Resource(value_of(row["attributes"]), text_from(row["schema_url"]))
             resources.append(ResourceMetrics(resource, scopes, text_from(row["metrics_schema_url"])))
         return MetricsData(resources)
-
-    def _resource_id(self, point: sqlite3.Row) -> Any:
-        return self._metrics[point["metric_id"]]["resource_id"]
-
-    def _scope_id(self, point: sqlite3.Row) -> Any:
-        return self._metrics[point["metric_id"]]["scope_id"]
 
     def _metric(self, row: sqlite3.Row, points: list[sqlite3.Row]) -> Metric:
         name, description, unit = text_from(row["name"]), _optional(row["description"]), _optional(row["unit"])

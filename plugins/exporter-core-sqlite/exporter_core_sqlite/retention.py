@@ -1,7 +1,7 @@
-"""Deletes the oldest points by age and by size, a bounded amount after each export and as long as that has time.
+"""Deletes the oldest points by age and by size: a bounded number after each export, while its context lasts.
 
-The unit is a part of an earlier batch. The batch of the export itself is never touched: what was handed over is
-stored, however small the limits. Size never takes the newest batch either, whichever export's it is.
+Each step deletes a part of an earlier batch. The batch of the export itself is never touched, however small the limits
+are. Nor does the size limit ever delete the newest batch, whichever export stored it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _OLDEST = """
 SELECT id, first_point_id, last_point_id, exported_unix_nano FROM batches WHERE id IS NOT ? AND id IS NOT ?
 ORDER BY exported_unix_nano, id LIMIT 1
 """
+
+_SIZES = "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 
 # Deletes the series that have points in the range and nowhere else.
 _DELETE_SERIES = """
@@ -52,15 +54,15 @@ class Retention:
         self._unused_left = False  # descriptions of series that were deleted
 
     def steps(self, connection: sqlite3.Connection, *, own_batch: int | None, stored: int) -> Iterator[None]:
-        """Delete, and make the file smaller; what was done is whole, and to be committed, at each yield.
+        """Delete points, and make the file smaller. At each yield the database is consistent: commit it.
 
-        At most twice the points that the export stored are deleted, or 10,000 if that is more: a file far beyond its
-        limits gets there over several exports. So it does if this is ended before its end.
+        One call deletes at most twice the points that the export stored, or 10,000 if that is more. A file far beyond
+        its limits is brought back to them over several exports, also when calls are ended early.
 
         Args:
             connection: in a write transaction, whenever this goes on.
             own_batch: the id of the export's own batch, if it has one.
-            stored: how many points that has.
+            stored: the number of points in that batch.
         """
         budget = max(_POINTS_AT_LEAST, 2 * stored)
         while budget > 0:
@@ -90,11 +92,15 @@ class Retention:
 def _to_delete(
     connection: sqlite3.Connection, config: SqliteConfig, own_batch: int | None
 ) -> tuple[int, int, int] | None:
-    """The oldest batch that the limits do not allow, and its first and its last point's ids."""
+    """Find the oldest batch that the limits do not allow: its id, and the ids of its first and its last point."""
     oldest = connection.execute(_OLDEST, (own_batch, own_batch)).fetchone()
-    if oldest is not None and _expired(oldest[3], config.retention_seconds):
+    if oldest is None:
+        return None
+    age_seconds = (time.time_ns() - oldest[3]) / 1e9
+    if config.retention_seconds is not None and age_seconds > config.retention_seconds:
         return oldest[0], oldest[1], oldest[2]
-    if not _too_large(connection, config.max_bytes):
+    pages, empty, page_bytes = _sizes(connection)
+    if config.max_bytes is None or (pages - empty) * page_bytes <= config.max_bytes:
         return None
     # An export that stores nothing has no batch; then the newest is still that of an earlier one.
     newest = connection.execute("SELECT max(id) FROM batches").fetchone()[0]
@@ -102,20 +108,8 @@ def _to_delete(
     return None if oldest is None else (oldest[0], oldest[1], oldest[2])
 
 
-def _expired(exported_unix_nano: int, retention_seconds: float | None) -> bool:
-    return retention_seconds is not None and (time.time_ns() - exported_unix_nano) / 1e9 > retention_seconds
-
-
-def _too_large(connection: sqlite3.Connection, max_bytes: int | None) -> bool:
-    """Whether the pages in use are more than allowed."""
-    if max_bytes is None:
-        return False
-    pages, empty, page_bytes = _sizes(connection)
-    return (pages - empty) * page_bytes > max_bytes
-
-
 def _delete_points(connection: sqlite3.Connection, first: int, last: int) -> bool:
-    """Delete the points of these ids and what belongs to them alone; whether series are among that."""
+    """Delete the points of these ids and what belongs to them alone; return True if that includes series."""
     between = (first, last)
     for table in ("exemplars", "histograms", "exponential_histograms"):
         connection.execute(f"DELETE FROM {table} WHERE point_id BETWEEN ? AND ?", between)  # noqa: S608 - names from the line above
@@ -138,8 +132,6 @@ def _shrink(connection: sqlite3.Connection, max_bytes: int | None) -> Iterator[N
 
 
 def _sizes(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """How many pages the file has, how many of them are empty, and how many bytes a page is."""
-    pages, empty, page_bytes = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return pages, empty, page_bytes
+    """Return the file's pages, how many of them are empty, and the bytes of a page."""
+    row: tuple[int, int, int] = connection.execute(_SIZES).fetchone()
+    return row

@@ -1,6 +1,6 @@
-"""The database's schema: what marks a file as ours, the tables and views, and the way up from older versions.
+"""The database's schema: its tables and views, and the migration from older versions.
 
-``PRAGMA application_id`` says that the file is ours and ``PRAGMA user_version`` which version of the schema it has.
+``PRAGMA application_id`` marks a file as this exporter's, and ``PRAGMA user_version`` is the version of its schema.
 """
 
 from __future__ import annotations
@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-APPLICATION_ID: Final = int.from_bytes(b"OTMx", "big")
-"""``PRAGMA application_id`` of the files of this exporter."""
-
-SCHEMA_VERSION: Final = 2
-"""``PRAGMA user_version`` of the schema below."""
-
+APPLICATION_ID: Final = int.from_bytes(b"OTMx", "big")  # PRAGMA application_id of the files of this exporter
+SCHEMA_VERSION: Final = 2  # PRAGMA user_version of the schema below
+# PRAGMA user_version of a file on its way from version 1: larger than any that an exporter of an old version accepts.
 MIGRATING: Final = 1_000_001
-"""``PRAGMA user_version`` of a file on its way from version 1; so large that who does not know it refuses the file."""
 
 # Columns that hold a number exactly as it was given have no type: a type would turn 1.0 into 1 or back.
 _HISTOGRAMS = """
@@ -244,7 +240,7 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def has_triggers(connection: sqlite3.Connection) -> bool:
-    """Whether the triggers are there: files of the current version can be older than they are."""
+    """Return True if the triggers exist: files of the current version can be older than they are."""
     triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
     return _TRIGGERS.keys() <= {name for (name,) in triggers}
 
@@ -257,8 +253,7 @@ def add_triggers(connection: sqlite3.Connection) -> None:
 def migrate(connection: sqlite3.Connection) -> None:
     """Take a step from an older version to the current one, in the caller's transaction.
 
-    Those that are left are taken by further calls, until the version is the current one. The triggers are left to
-    :func:`add_triggers`.
+    Call it until the version is the current one, then :func:`add_triggers`.
     """
     if connection.execute("PRAGMA user_version").fetchone()[0] != MIGRATING:
         _run(connection, _BEGIN_FROM_1)

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.util.types import Attributes
 
+# A row that describes points: the name of its table and its values, where a row that it refers to is one of these.
+# It is stored with the first point that it describes, as a metric may have none that can be stored.
 Described: TypeAlias = tuple[object, ...]
-"""A row that describes points: the name of its table and its values, where a row that it refers to is one of these.
-
-It is stored with the first point that it describes, as a metric may have none that can be stored.
-"""
 
 _COLUMNS = {
     "resources": ("attributes", "schema_url", "metrics_schema_url"),
