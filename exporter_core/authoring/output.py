@@ -26,6 +26,7 @@ from weakref import WeakValueDictionary
 from exporter_core.errors import ExporterError
 from exporter_core.forking import call_after_fork
 from exporter_core.sync import Turn
+from exporter_core.untrusted import CodeFailedError, DetachedCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -160,13 +161,13 @@ def _is_plain(stream: TextIO) -> bool:
 class _SharedFile:
     """One file as all exporters of the process share it."""
 
-    __slots__ = ("__weakref__", "flusher", "mid_line", "turn")
+    __slots__ = ("__weakref__", "flush", "mid_line", "turn")
 
     def __init__(self) -> None:
         self.turn = Turn()
         self.mid_line = False
         """True when the last line was cut short: a line feed goes before the next."""
-        self.flusher: threading.Thread | None = None
+        self.flush: DetachedCall[None] | None = None
 
 
 def _write_all(context: Context, stream: TextIO, data: bytes, shared: _SharedFile) -> None:
@@ -227,34 +228,24 @@ def _wait_for_room(context: Context, descriptor: int) -> None:
 
 def _flush_in_time(context: Context, stream: TextIO, shared: _SharedFile) -> None:
     """Flush the stream on a thread that can be left behind, since a flush blocks for as long as nobody reads."""
-    _join(context, shared.flusher)
-    failures: list[OSError | ValueError] = []
-
-    def flush() -> None:
-        try:
-            stream.flush()
-        except (OSError, ValueError) as error:
-            failures.append(error)
-
-    flusher = threading.Thread(target=flush, name="exporter-core-stream-flush", daemon=True)
+    _wait_for(context, shared.flush)
     try:
-        flusher.start()
+        shared.flush = flush = DetachedCall(stream.flush, "exporter-core-stream-flush")
     except RuntimeError:
         # From Python 3.12 no thread starts while the interpreter exits. There is room for a page at least.
         stream.flush()
         return
-    shared.flusher = flusher
-    _join(context, flusher)
-    shared.flusher = None
-    if failures:
-        raise failures[0]
+    _wait_for(context, flush)
+    shared.flush = None
+    try:
+        flush.result()
+    except CodeFailedError as error:
+        raise error.snapshot.error from None
 
 
-def _join(context: Context, thread: threading.Thread | None) -> None:
-    while thread is not None and thread.is_alive():
-        thread.join(_pause(context))
-        if thread.is_alive():
-            context.raise_if_done()
+def _wait_for(context: Context, flush: DetachedCall[None] | None) -> None:
+    while flush is not None and not flush.ended.wait(_pause(context)):
+        context.raise_if_done()
 
 
 def _opened_again(descriptor: int, mode: int) -> int | None:

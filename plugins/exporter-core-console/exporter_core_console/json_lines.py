@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from opentelemetry.sdk.metrics.export import (
     ExponentialHistogram,
-    ExponentialHistogramDataPoint,
     Gauge,
     Histogram,
     HistogramDataPoint,
@@ -25,7 +24,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from exporter_core import ExporterError
-from exporter_core_console.text import has_decimal_text
+from exporter_core_console.text import has_decimal_text, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,11 +122,8 @@ def _value(point: DataPointT) -> dict[str, Any]:
             "bounds": [_number(bound) for bound in point.explicit_bounds],
             "bucket_counts": list(point.bucket_counts),
         }
-    return {**summary, **_exponential_buckets(point)}
-
-
-def _exponential_buckets(point: ExponentialHistogramDataPoint) -> dict[str, Any]:
     return {
+        **summary,
         "scale": point.scale,
         "zero_count": point.zero_count,
         "positive": {"offset": point.positive.offset, "bucket_counts": list(point.positive.bucket_counts)},
@@ -167,23 +163,14 @@ def _number(value: object) -> int | float | str | None:
     """An integer in all its digits, a float as the shortest text that reads back as the same float."""
     if value is None:
         return None
-    if isinstance(value, float):
-        return _float(float(value))
-    if isinstance(value, SupportsIndex):  # numpy's integers are no ints
+    if not isinstance(value, float) and isinstance(value, SupportsIndex):  # numpy's integers are no ints
         integer = operator.index(value)
         # Python refuses to write larger integers in the decimal system.
         return integer if has_decimal_text(integer) else hex(integer)
-    if isinstance(value, SupportsFloat):  # nor are decimals and fractions floats
-        return _float(float(value))
+    if isinstance(value, float | SupportsFloat):  # nor are decimals and fractions floats
+        number = float(value)
+        return number if math.isfinite(number) else number_text(number)
     return str(value)
-
-
-def _float(value: float) -> float | str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 _NANOSECONDS = 10**9

@@ -280,7 +280,7 @@ class Database:
                 create(connection)
             else:
                 version = _pragma(connection, "user_version")
-                if _is_newer(version):
+                if SCHEMA_VERSION < version != MIGRATING:
                     raise ExporterError(_newer(self._path, version))
                 if version != SCHEMA_VERSION:
                     migrate(connection)
@@ -308,10 +308,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if version == SCHEMA_VERSION:
         return connection
     connection.close()
-    if _is_newer(version):
-        raise ExporterError(_newer(path, version))
     if version == MIGRATING:
         raise ExporterError(f"{path}: its migration has not ended: export into it until it has")
+    if version > SCHEMA_VERSION:
+        raise ExporterError(_newer(path, version))
     raise ExporterError(f"{path}: has schema version {version}: export into it once, which migrates it")
 
 
@@ -343,10 +343,6 @@ def _refuse_strange_file(path: Path) -> None:
 
 def _foreign(path: Path) -> str:
     return f"{path}: a SQLite database of another application; it was left as it is: choose another path"
-
-
-def _is_newer(version: int) -> bool:
-    return version > SCHEMA_VERSION and version != MIGRATING
 
 
 def _newer(path: Path, version: int) -> str:

@@ -97,8 +97,6 @@ def _converted(convert: Callable[[Any], _T], value: object) -> _T:
 
 
 def _is_unicode(value: str) -> bool:
-    if value.isascii():
-        return True
     try:
         value.encode()
     except UnicodeEncodeError:
