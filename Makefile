@@ -47,7 +47,7 @@ $(UV):
 $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
 	@$(need_python)test -x $(BIN)/python || $(UV) venv -q -p "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@$(UV) pip install -q --compile-bytecode -p $(BIN)/python -c constraints.txt \
-	    -e '.[cli,host,conformance]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin))) --group dev
+	    -e '.[cli,host,conformance,net]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin))) --group dev
 	@touch $@
 
 # The tests of the HTML report look at it in a real browser; a machine that has none gets Debian's, in .tools.

@@ -1,4 +1,4 @@
-"""Which gzip otlp_http uses, and at which level: isal, zlib-ng and the standard library's on requests as they are sent.
+"""The gzip of exporter_core.net, and its level: isal, zlib-ng and the standard library on requests as they are sent.
 
 CPU milliseconds, the shortest of the rounds, and how many times smaller the result is. What is used is held to the size
 and the time of zlib at its fastest.
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from _common import Row, arguments, report
 from _metrics import from_sdk
-from exporter_core_otlp.compression import gzipped
 from isal import igzip_lib
 from zlib_ng import zlib_ng
 
+from exporter_core.net import gzipped
 from exporter_core.otlp import Encoder
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ SLOWEST = 0.4
 
 
 def candidates() -> dict[str, Callable[[bytes], bytes]]:
-    found: dict[str, Callable[[bytes], bytes]] = {"what otlp_http uses": gzipped}
+    found: dict[str, Callable[[bytes], bytes]] = {"what exporter_core.net uses": gzipped}
     for level in (0, 1, 2, 3):
         found[f"isal, level {level}"] = lambda data, level=level: igzip_lib.compress(
             data, level=level, flag=igzip_lib.COMP_GZIP
@@ -63,7 +63,7 @@ def compared(what: str, request: bytes, rounds: int) -> list[Row]:
             if gzip.decompress(result) != request:
                 raise SystemExit(f"{name} does not give back what it was given")
     best = {name: min(values) for name, values in spent.items()}
-    used, zlib_1 = "what otlp_http uses", "zlib, level 1"
+    used, zlib_1 = "what exporter_core.net uses", "zlib, level 1"
     time_ratio, size_ratio = best[used] / best[zlib_1], sizes[used] / sizes[zlib_1]
     large = len(request) > 100_000  # below that, it is microseconds
     return [

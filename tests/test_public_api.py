@@ -150,6 +150,7 @@ PUBLIC_PACKAGES = {
     "exporter_core.conformance",
     "exporter_core.conformance.sinks",
     "exporter_core.lazy",
+    "exporter_core.net",
     "exporter_core.otlp",
     "exporter_core.testing",
 }

@@ -1,4 +1,4 @@
-"""How the conformance checker of exporter-core sees what the OTLP exporters deliver, and lets their backend fail."""
+"""Harnesses that show the conformance checker what the OTLP exporters deliver, and let their backend fail."""
 
 from __future__ import annotations
 

@@ -1,18 +1,12 @@
-"""Data to export, exporters that are shut down after the test, and servers that answer what a test says."""
+"""Data to export, and exporters that are shut down after the test; conftest.py at the top has the servers."""
 
 import contextlib
 import signal
-import socket
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
-from cryptography.hazmat.primitives import serialization
 from exporter_core_otlp import OtlpGrpcConfig, OtlpGrpcExporter, OtlpHttpConfig, OtlpHttpExporter
 from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberDataPoint, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import Resource
@@ -28,11 +22,8 @@ GENEROUS_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True)
-def no_proxy_of_the_machine(monkeypatch):
-    """What the machine's environment says about proxies is not part of any test."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "no_grpc_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+def _without_proxies(no_proxy_of_the_machine):
+    """No test here goes through the machine's proxy."""
 
 
 @pytest.fixture
@@ -104,187 +95,3 @@ def make_grpc_exporter() -> Iterator[Callable[..., OtlpGrpcExporter]]:
     for exporter in made:
         with contextlib.suppress(ExporterShutdownError):
             exporter.shutdown(Context.with_timeout(GENEROUS_SECONDS))
-
-
-class Server:
-    """Accepts connections and lets ``serve(connection, number)`` do with each what a test wants."""
-
-    def __init__(
-        self,
-        serve: Callable[[socket.socket, int], None],
-        wrap: Callable[[socket.socket], socket.socket],
-        host: str,
-    ):
-        self._serve, self._wrap = serve, wrap
-        self._listening = socket.create_server((host, 0))
-        self.port: int = self._listening.getsockname()[1]
-        self.connections = 0
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listening.accept()
-                self.connections += 1
-                self._open.append(connection)
-                threading.Thread(target=self._run, args=(connection, self.connections), daemon=True).start()
-
-    def _run(self, connection: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError):
-            connection = self._wrap(connection)
-            self._open.append(connection)
-            self._serve(connection, number)
-        with contextlib.suppress(OSError):
-            connection.close()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-
-
-def request_of(connection: socket.socket) -> bytes:
-    """Head and body of the next request on a connection; empty at its end."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        piece = connection.recv(65536)
-        if not piece:
-            return b""
-        received += piece
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = next(
-        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0
-    )
-    while len(body) < length:
-        piece = connection.recv(65536)
-        if not piece:
-            return b""
-        body += piece
-    return head + b"\r\n\r\n" + body
-
-
-@pytest.fixture
-def read_request() -> Callable[[socket.socket], bytes]:
-    return request_of
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers: ``serve(function)``, or ``serve(answers=[...])`` for an answer to each request."""
-    started: list[Server] = []
-
-    def start(
-        function: Callable[[socket.socket, int], None] | None = None,
-        answers: list[bytes] | None = None,
-        wrap: Callable[[socket.socket], socket.socket] = lambda connection: connection,
-        host: str = "127.0.0.1",
-    ) -> Server:
-        coming = iter(answers or [])
-
-        def answering(connection: socket.socket, number: int) -> None:
-            while request_of(connection):
-                answer = next(coming, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                connection.sendall(answer)
-                if b"connection: close" in answer.lower():
-                    return
-
-        started.append(Server(function or answering, wrap, host))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.close()
-
-
-@pytest.fixture
-def proxy(serve, read_request):
-    """A proxy that connects (``CONNECT``) and passes on (``POST http://...``); ``requests`` are what it was asked."""
-
-    def passing(connection, number):
-        while True:
-            request = read_request(connection)
-            if not request:
-                return None
-            requests.append(request)
-            method, target, _ = request.split(b"\r\n")[0].split(b" ")
-            if method == b"CONNECT":
-                return tunnel(connection, target)
-            host = target.split(b"/")[2]
-            with connect(host) as server:
-                server.sendall(request.replace(target, b"/" + target.split(b"/", 3)[3]))
-                connection.sendall(server.recv(65536))
-
-    def tunnel(connection, target):
-        with connect(target) as server:
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=copy, args=(server, connection))
-            back.start()
-            copy(connection, server)
-            back.join()
-
-    def connect(target):
-        host, _, port = target.decode().rpartition(":")
-        return socket.create_connection((host, int(port)))
-
-    def copy(source, destination):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                destination.sendall(piece)
-            destination.shutdown(socket.SHUT_WR)
-
-    requests = []
-    server = serve(passing)
-    server.requests = requests
-    return server
-
-
-class Certificates:
-    """A certificate authority with a server and a client."""
-
-    def __init__(self, directory: Path) -> None:
-        authority = trustme.CA()
-        server = authority.issue_cert("127.0.0.1", "localhost")
-        client = authority.issue_cert("client")
-        self.ca_file = str(directory / "ca.pem")
-        self.client_cert_file = str(directory / "client.pem")
-        self.client_key_file = str(directory / "client-key.pem")
-        self.encrypted_key_file = str(directory / "encrypted-key.pem")
-        authority.cert_pem.write_to_path(self.ca_file)
-        client.cert_chain_pems[0].write_to_path(self.client_cert_file)
-        client.private_key_pem.write_to_path(self.client_key_file)
-        key = serialization.load_pem_private_key(client.private_key_pem.bytes(), None)
-        encrypted = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"password"),
-        )
-        Path(self.encrypted_key_file).write_bytes(encrypted)
-        self.server_key = server.private_key_pem.bytes()
-        self.server_chain = b"".join(pem.bytes() for pem in server.cert_chain_pems)
-        self._plain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.configure_cert(self._plain)
-        self._mutual = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        server.configure_cert(self._mutual)
-        authority.configure_trust(self._mutual)
-        self._mutual.verify_mode = ssl.CERT_REQUIRED
-        self.seen: list[str] = []
-        """The names in the clients' certificates."""
-
-    def wrap(self, connection: socket.socket) -> socket.socket:
-        return self._plain.wrap_socket(connection, server_side=True)
-
-    def wrap_mutual(self, connection: socket.socket) -> socket.socket:
-        wrapped = self._mutual.wrap_socket(connection, server_side=True)
-        certificate = wrapped.getpeercert() or {}
-        self.seen += [str(name) for kind, name in certificate["subjectAltName"] if kind == "DNS"]  # type: ignore[misc]  # pairs
-        return wrapped
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from exporter_core_otlp.file import lines as lines_module
-from exporter_core_otlp.file.lines import LineFile
+from exporter_core_otlp import lines as lines_module
+from exporter_core_otlp.lines import LineFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,11 +149,11 @@ def test_whoever_waited_for_a_file_that_was_rotated_meanwhile_writes_to_the_new_
 
 def test_a_forked_child_does_not_go_on_holding_the_lock_of_a_parent_that_dies(path):
     program = f"""if True:
-        import os, pathlib, sys
+        import os, sys
         from exporter_core import Context
-        from exporter_core_otlp.file.lines import LineFile
-        file = LineFile(pathlib.Path({str(path)!r}), begins=b"", max_bytes=None, max_old_files=1, fsync=False)
-        with file._locked(Context.background()):
+        from exporter_core_otlp import OtlpFileConfig, OtlpFileExporter
+        exporter = OtlpFileExporter(OtlpFileConfig(output_stream={path.as_uri()!r}))
+        with exporter._file._locked(Context.background()):
             if os.fork() == 0:
                 print("child", flush=True)
                 sys.stdin.read()
@@ -257,7 +257,7 @@ def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(path):
     program = f"""if True:
         import pathlib, resource
         from exporter_core import Context, ExporterError
-        from exporter_core_otlp.file.lines import LineFile
+        from exporter_core_otlp.lines import LineFile
         file = LineFile(pathlib.Path({str(path)!r}), begins=b"x", max_bytes=None, max_old_files=1, fsync=False)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))
         file.append(Context.background(), b"x" * 5000 + b"\\n")
@@ -364,7 +364,7 @@ def test_a_disk_that_cannot_take_it_is_an_error(path, context, monkeypatch):
 WRITER = """if True:
     import json, pathlib, sys
     from exporter_core import Context
-    from exporter_core_otlp.file.lines import LineFile
+    from exporter_core_otlp.lines import LineFile
     path, writer, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     file = LineFile(pathlib.Path(path), begins=b'{"n":', max_bytes=600_000, max_old_files=1000, fsync=False)
     context = Context.background()

@@ -256,7 +256,7 @@ def test_an_answer_that_the_server_compresses_is_read(serve_grpc, make_grpc_expo
 def test_otlp_http_says_that_a_port_is_one_for_grpc(serve_grpc, make_exporter, context, data):
     endpoint = f"http://127.0.0.1:{serve_grpc()}/v1/metrics"
     message = failed(make_exporter(endpoint), context, data)
-    assert message == f"{endpoint}: the server speaks HTTP/2, not HTTP/1.1; is that the port for otlp_grpc?"
+    assert message == f"{endpoint}: the server speaks HTTP/2, not HTTP/1.1; is that a port for gRPC?"
 
 
 def test_a_server_without_the_service_is_an_error(serve_grpc, make_grpc_exporter, context, data):

@@ -1,4 +1,4 @@
-"""HTTP/2 by h2: one call at a time, and how it ended.
+"""HTTP/2 by h2: one call at a time, and its end.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
@@ -18,10 +18,8 @@ from h2.exceptions import NoAvailableStreamIDError, ProtocolError, TooManyStream
 from h2.settings import SettingCodes, Settings
 
 from exporter_core import ExporterError
-from exporter_core_otlp.answers import LONGEST_ANSWER, first_of_each, too_long
-from exporter_core_otlp.grpc.frames import Frames
-from exporter_core_otlp.grpc.message import PREFIX, framed
-from exporter_core_otlp.transport.link import ClosedError, Connection
+from exporter_core.net import MAX_ANSWER_BYTES, ClosedError, Connection, answer_too_long, first_of_each
+from exporter_core_otlp.grpc.frames import PREFIX, Frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from h2.events import Event
 
     from exporter_core import Context
-    from exporter_core_otlp.transport.wire import Wire
+    from exporter_core.net import Wire
 
 _LONGEST_TIMEOUT: Final = 99_999_999  # of any unit: it has eight digits
 _LATER: Final = 0.1  # seconds by which a call may outlast its deadline at the server, so that it passes here first
@@ -39,34 +37,32 @@ _READS_AT_REST: Final = 16  # of what a server sends between two calls: pings, s
 
 @dataclass(slots=True)
 class CallEnd:
-    """What the server said to one call until it ended."""
+    """All that the server said to one call."""
 
     status: int = 0
     """HTTP's."""
     headers: dict[str, str] = field(default_factory=dict)
-    """With the trailers, which go first."""
+    """With the trailers, which override them."""
     body: bytearray = field(default_factory=bytearray)
     """Messages, each with its prefix."""
     reset: int | None = None
-    """HTTP/2's error code, where the server broke off the call."""
+    """HTTP/2's error code, if the server broke off the call."""
     whole: bool = False
     premature: bool = False
-    """Whether it ended before the server had the whole request."""
+    """True if it ended before the server had the whole request."""
 
 
-class GrpcConnection(Connection[CallEnd]):
+class GrpcConnection(Connection[bytes, CallEnd]):
     """A connection to a gRPC server.
 
     Args:
         wire: what the bytes go over.
         headers: what every call has, besides its deadline.
-        compressed: whether the messages are.
     """
 
-    def __init__(self, wire: Wire, headers: Sequence[tuple[str, str]], *, compressed: bool) -> None:
+    def __init__(self, wire: Wire, headers: Sequence[tuple[str, str]]) -> None:
         super().__init__(wire)
         self._headers = headers
-        self._compressed = compressed
         self._frames = Frames()
         self._unsent: list[memoryview] = []
         self._h2 = H2Connection(H2Configuration(client_side=True))
@@ -74,10 +70,10 @@ class GrpcConnection(Connection[CallEnd]):
         self._h2.initiate_connection()
 
     def idle(self) -> bool:
-        """Whether the server takes another call; pings and settings that have come since the last one are answered."""
+        """Answer the pings and settings that have come; return True if the server takes another call."""
         try:
             for _ in range(_READS_AT_REST):
-                data = self._wire.read()
+                data = self.wire.read()
                 if data is None:
                     return self._write() and self.reusable
                 if not data:
@@ -87,10 +83,10 @@ class GrpcConnection(Connection[CallEnd]):
             pass
         return False
 
-    def exchange(self, context: Context, body: bytes) -> CallEnd:
-        """Make a call and read to its end, which ends the writing."""
+    def exchange(self, context: Context, request: bytes) -> CallEnd:
+        """Make a call with a framed message and read to its end, which ends the writing."""
         try:
-            return self._call(context, memoryview(framed(body, compressed=self._compressed)))
+            return self._call(context, memoryview(request))
         except (NoAvailableStreamIDError, TooManyStreamsError) as error:
             raise ClosedError("the server takes no more calls", unanswered=True) from error
         except ProtocolError as error:
@@ -106,14 +102,14 @@ class GrpcConnection(Connection[CallEnd]):
             closed = not self._write()
             end.premature = end.premature and bool(rest or self._unsent)
             if not closed:
-                self._wire.wait(context, writing=bool(self._unsent))
+                self.wire.wait(context, writing=bool(self._unsent))
             if self._take(context, stream, end, last=closed):
                 self.reusable = self.reusable and end.reset is None and not end.premature
                 self._write()
                 return end
 
     def _fill(self, stream: int, rest: memoryview) -> memoryview:
-        """Hand over of the message what the server's windows allow; what is left."""
+        """Hand over of the message what the server's windows allow; return the rest."""
         http = self._h2
         while rest:
             room = min(http.local_flow_control_window(stream), http.max_outbound_frame_size)
@@ -124,17 +120,17 @@ class GrpcConnection(Connection[CallEnd]):
         return rest
 
     def _write(self) -> bool:
-        """Send what is to be sent, as far as it goes at once; whether the server may still take the rest."""
+        """Send what goes at once; return False if the server takes nothing any more."""
         data = self._h2.data_to_send()
         if data:
             self._unsent.append(memoryview(data))
-        return self._wire.write(self._unsent)
+        return self.wire.write(self._unsent)
 
     def _take(self, context: Context, stream: int, end: CallEnd, *, last: bool) -> bool:
-        """Take in what has come, ``last`` where nothing more can; whether the call has ended."""
+        """Take in what has come, ``last`` where nothing more can; return True if the call has ended."""
         while True:
             context.raise_if_done()  # a server may send without end
-            data = self._wire.read()
+            data = self.wire.read()
             if data is None and not last:
                 return False
             if not data:
@@ -162,8 +158,8 @@ class GrpcConnection(Connection[CallEnd]):
         elif isinstance(event, TrailersReceived):
             end.headers |= first_of_each(event.headers)
         elif isinstance(event, DataReceived):
-            if len(end.body) + len(event.data) > PREFIX + LONGEST_ANSWER:
-                raise too_long()
+            if len(end.body) + len(event.data) > PREFIX + MAX_ANSWER_BYTES:
+                raise answer_too_long()
             end.body += event.data
             self._h2.acknowledge_received_data(event.flow_controlled_length, stream)
         elif isinstance(event, StreamEnded):
@@ -183,7 +179,7 @@ class GrpcConnection(Connection[CallEnd]):
 
 
 def _timeout(seconds: float | None) -> list[tuple[str, str]]:
-    """The header that tells the server how long it has; none where that is longer than it can say."""
+    """Return the header that tells the server the time left; none where that is more than it can say."""
     if seconds is None:
         return []
     for unit, each in (("u", 1e6), ("m", 1e3), ("S", 1.0)):

@@ -4,12 +4,11 @@ import time
 from email.utils import formatdate
 
 import pytest
-from exporter_core_otlp.config import RetryConfig
-from exporter_core_otlp.retry import GivenUpError, RetryableError, Retrying, retry_after_seconds
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter_core import DeadlineExceededError, ExporterCoreError, ExporterError
+from exporter_core.authoring import GaveUpError, RetryableError, Retrying, RetryOptions, retry_after_seconds
 from exporter_core.testing import FakeClock
 
 
@@ -28,15 +27,17 @@ DELAYS = st.one_of(st.none(), st.floats(0, 100))
     failures=st.lists(DELAYS, max_size=30),
     took=st.floats(0, 3),
     timeout=st.one_of(st.none(), st.floats(0.001, 200)),
-    config=st.builds(
-        RetryConfig,
+    options=st.builds(
+        RetryOptions,
         initial_interval=st.integers(1, 10_000),
         max_interval=st.integers(1, 10_000),
         max_elapsed_time=st.integers(0, 100_000),
     ),
     jitter=st.floats(0.5, 1.5),
 )
-def test_attempts_keep_to_the_deadline_the_elapsed_time_and_the_servers_wishes(failures, took, timeout, config, jitter):
+def test_attempts_keep_to_the_deadline_the_elapsed_time_and_the_servers_wishes(
+    failures, took, timeout, options, jitter
+):
     clock = FakeClock(auto_advance=True)
     context = clock.context(timeout=timeout)
     begins, ends, begun = [], [], clock.monotonic()
@@ -50,25 +51,25 @@ def test_attempts_keep_to_the_deadline_the_elapsed_time_and_the_servers_wishes(f
             raise RetryableError("busy", retry_after=failures[len(begins) - 1])
         return "done"
 
-    retrying = Retrying(config, uniform=lambda low, high: jitter, monotonic=clock.monotonic)
+    retrying = Retrying(options, uniform=lambda low, high: jitter, monotonic=clock.monotonic)
     outcome = outcome_of(retrying, context, attempt)
-    if isinstance(outcome, GivenUpError):
-        assert str(outcome).startswith("busy; given up after ")
-        assert not context.done, "it is given up as soon as that is clear, not at the deadline"
+    if isinstance(outcome, GaveUpError):
+        assert str(outcome).startswith("busy; gave up after ")
+        assert not context.done, "it gives up as soon as that is clear, not at the deadline"
         assert isinstance(outcome.__cause__, RetryableError)
     elif isinstance(outcome, DeadlineExceededError):
         assert context.done
     else:
         assert outcome == "done"
         assert len(begins) == len(failures) + 1
-    limit = config.max_elapsed_time / 1000
-    expected = config.initial_interval / 1000
+    limit = options.max_elapsed_time / 1000
+    expected = options.initial_interval / 1000
     for wish, before, after in zip(failures, ends, begins[1:], strict=False):
         waited = after - before
         assert waited == pytest.approx(max(expected * jitter, wish or 0.0), abs=1e-6)
         assert context.deadline is None or after < context.deadline
         assert not limit or after - begun <= limit + 1e-6
-        expected = min(expected * 1.5, config.max_interval / 1000)
+        expected = min(expected * 1.5, options.max_interval / 1000)
 
 
 def test_the_jitter_is_half_of_the_interval_to_either_side():
@@ -83,7 +84,7 @@ def test_the_jitter_is_half_of_the_interval_to_either_side():
         asked.append((low, high))
         return 1.0
 
-    Retrying(RetryConfig(), uniform=uniform, monotonic=clock.monotonic).run(clock.context(), attempt)
+    Retrying(RetryOptions(), uniform=uniform, monotonic=clock.monotonic).run(clock.context(), attempt)
     assert asked == [(0.5, 1.5)] * 2
 
 
@@ -94,7 +95,7 @@ def test_a_failure_for_good_is_passed_on_as_it_is():
         raise error
 
     with pytest.raises(ExporterError) as caught:
-        Retrying(RetryConfig()).run(clock.context(), attempt)
+        Retrying(RetryOptions()).run(clock.context(), attempt)
     assert caught.value is error
 
 
@@ -110,8 +111,8 @@ def test_the_error_of_a_deadline_in_a_later_attempt_says_how_the_attempt_before_
         clock.advance(10)
         context.raise_if_done()
 
-    with pytest.raises(DeadlineExceededError, match=r"; attempt 1 had failed: connection refused$"):
-        Retrying(RetryConfig(), monotonic=clock.monotonic).run(context, attempt)
+    with pytest.raises(DeadlineExceededError, match=r"; attempt 1 failed: connection refused$"):
+        Retrying(RetryOptions(), monotonic=clock.monotonic).run(context, attempt)
 
 
 NOW = time.time()

@@ -1,4 +1,4 @@
-"""URLs taken apart: where to connect, what to ask there, and which credentials stood in them."""
+"""URLs taken apart, and the proxy that the environment names for a server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass, proxy_bypass_environment  # type: ignore[attr-defined]  # not documented
 
-from exporter_core import ExporterError
+from exporter_core.errors import ExporterError
 
 _PORTS: Final = {"http": 80, "https": 443}
+_EXPECTED: Final = "expected a URL such as http://host:8080/path"
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """An HTTP URL."""
+    """An HTTP URL. As text it has no credentials."""
 
     scheme: str
     host: str
@@ -24,22 +25,10 @@ class Url:
     port: int
     target: str
     """Path and query."""
-    credentials: tuple[str, str] | None = field(default=None, repr=False)
-    """The user and the password that stood in the URL."""
-
-    @property
-    def authorization(self) -> str | None:
-        """The value of a header for the credentials."""
-        return f"Basic {self._token}" if self.credentials is not None else None
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What is not to be shown."""
-        return () if self.credentials is None else (self.credentials[1], self._token)
-
-    @property
-    def _token(self) -> str:
-        return base64.b64encode(":".join(self.credentials or ()).encode()).decode()
+    authorization: str | None = field(default=None, repr=False)
+    """The value of a header for the user and the password that stood in the URL."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Texts that must not be shown: the password, and the header's token."""
 
     @property
     def authority(self) -> str:
@@ -49,11 +38,11 @@ class Url:
     @property
     def host_port(self) -> str:
         """``host:port``."""
-        return joined(self.host, self.port)
+        return join_host_port(self.host, self.port)
 
     @property
     def absolute(self) -> str:
-        """The whole of it, as a proxy is asked for it; not to be shown."""
+        """The whole URL, for a request to a proxy; not to be shown."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
     def __str__(self) -> str:
@@ -62,43 +51,59 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """The URL taken apart. ValueError if it is none that HTTP goes to; its text quotes nothing."""
+    """Take an HTTP URL apart. Raises ValueError for anything else; its message quotes nothing."""
     if any(character <= " " or character == "\x7f" for character in text):
         raise ValueError("expected a URL without spaces and control characters")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("expected a URL such as http://host:4318/v1/metrics") from None
+        raise ValueError(_EXPECTED) from None
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError("expected a URL such as http://host:4318/v1/metrics")
+        raise ValueError(_EXPECTED)
     try:
         host = ascii_host(parts.hostname)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         target.encode("ascii")
     except UnicodeError:
         raise ValueError("expected a URL of ASCII characters; encode others with %") from None
-    return Url(
-        scheme=parts.scheme,
-        host=host,
-        port=_PORTS[parts.scheme] if port is None else port,
-        target=target,
-        credentials=None if parts.username is None else (unquote(parts.username), unquote(parts.password or "")),
-    )
+    authorization: str | None = None
+    secrets: tuple[str, ...] = ()
+    if parts.username is not None:
+        password = unquote(parts.password or "")
+        authorization = basic_authorization(unquote(parts.username), password)
+        secrets = (password, authorization.partition(" ")[2])
+    return Url(parts.scheme, host, _PORTS[parts.scheme] if port is None else port, target, authorization, secrets)
+
+
+def parse_proxy(text: str) -> Url:
+    """Take a proxy's URL apart, whose ``http://`` may be missing. Raises ValueError for what is no HTTP proxy."""
+    try:
+        proxy = parse_url(text if "://" in text else f"http://{text}")
+    except ValueError:
+        proxy = None
+    if proxy is None or proxy.scheme != "http":
+        raise ValueError("expected the URL of an HTTP proxy such as http://proxy:3128")
+    return proxy
+
+
+def basic_authorization(user: str, password: str) -> str:
+    """Return the value of an ``Authorization`` header for a user and a password."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def ascii_host(name: str) -> str:
-    """A host's name as it is looked up. UnicodeError for what cannot be one: a label too long, or empty."""
+    """Return a host's name as it is looked up. Raises UnicodeError for a label that is too long or empty."""
     return name.encode("idna").decode()
 
 
-def joined(host: str, port: int) -> str:
+def join_host_port(host: str, port: int) -> str:
     """``host:port``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def proxy_for(host: str, port: int, *kinds: str) -> Url | None:
-    """The proxy that the environment names for a server, or None.
+    """Return the proxy that the environment names for a server, or None.
 
     Args:
         host: the server's name or address.
@@ -115,21 +120,15 @@ def proxy_for(host: str, port: int, *kinds: str) -> Url | None:
     own = next((proxies[f"no_{kind}"] for kind in kinds if f"no_{kind}" in proxies), None)
     if _is_excepted(host, port, own, proxies.get("no", "")):
         return None
-    text = proxies[kind]
     try:
-        proxy = parse_url(text if "://" in text else f"http://{text}")
-    except ValueError:
-        proxy = None
-    if proxy is None or proxy.scheme != "http":
-        raise ExporterError(
-            f"the environment's proxy ({kind}_proxy) is not supported; expected a URL such as http://proxy:3128"
-        )
-    return proxy
+        return parse_proxy(proxies[kind])
+    except ValueError as error:
+        raise ExporterError(f"the environment's proxy ({kind}_proxy) is not supported; {error}") from None
 
 
 def _is_excepted(host: str, port: int, own: str | None, common: str) -> bool:
-    """Whether no proxy is for the server: as urllib has it, and by the networks among the exceptions."""
-    for name in (host, joined(host, port)):  # an IPv6 address may stand there with brackets or without
+    """Return True if no proxy is for the server: as urllib has it, and by the networks among the exceptions."""
+    for name in (host, join_host_port(host, port)):  # an IPv6 address may stand there with brackets or without
         if proxy_bypass(name) if own is None else proxy_bypass_environment(name, {"no": own}):
             return True
     try:

@@ -4,7 +4,8 @@ import ssl
 
 import pytest
 
-from exporter_core import ExporterError, PluginLoadError, load_exporter
+from exporter_core import ExporterError
+from exporter_core.net import TlsOptions, tls_context
 
 
 def test_a_server_whose_certificate_is_of_the_ca_is_trusted(serve, make_exporter, certificates, context, data):
@@ -61,7 +62,7 @@ def test_mutual_tls_without_a_certificate_is_refused(serve, make_exporter, certi
         exporter.export(context, data)
 
 
-def test_files_that_cannot_be_used_are_named_when_the_exporter_is_made(certificates, tmp_path):
+def test_files_that_cannot_be_used_are_named_when_the_exporter_is_made(make_exporter, certificates, tmp_path):
     endpoint = "https://127.0.0.1/"
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
@@ -72,15 +73,12 @@ def test_files_that_cannot_be_used_are_named_when_the_exporter_is_made(certifica
         ({"cert_file": str(nonsense), "key_file": str(nonsense)}, r"tls: cert_file '.*' with key_file '.*' cannot be"),
         (pair, "the key is encrypted, and there is no option for its password"),
     ]:
-        with pytest.raises(PluginLoadError, match=message):
-            load_exporter("otlp_http", {"endpoint": endpoint, "tls": tls})
+        with pytest.raises(ExporterError, match=message):
+            make_exporter(endpoint, tls=tls)
 
 
 def test_the_oldest_versions_of_tls_are_not_spoken(certificates):
-    from exporter_core_otlp.config import Tls
-    from exporter_core_otlp.tls import tls_context
-
-    made = tls_context(Tls(ca_file=certificates.ca_file))
+    made = tls_context(TlsOptions(ca_file=certificates.ca_file))
     assert made.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert made.verify_mode is ssl.CERT_REQUIRED
     assert made.check_hostname

@@ -1,22 +1,22 @@
-"""TLS as the options have it, and what is wrong with it in a few words."""
+"""TLS contexts made from options, and errors of sockets and OpenSSL in a few words."""
 
 from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING
 
-from exporter_core import ExporterError
+from exporter_core.errors import ExporterError
 
 if TYPE_CHECKING:
-    from exporter_core_otlp.config import Tls
+    from exporter_core.net.options import TlsOptions
 
 
-def tls_context(tls: Tls, *protocols: str) -> ssl.SSLContext:
-    """What the options say about TLS. ExporterError for files that cannot be used.
+def tls_context(tls: TlsOptions, *protocols: str) -> ssl.SSLContext:
+    """Make the context that the options describe. Raises ExporterError for files that cannot be used.
 
     Args:
         tls: the options.
-        protocols: what to offer for the connection (ALPN); nothing unless given.
+        protocols: what to offer for the connection (ALPN).
     """
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
@@ -36,11 +36,12 @@ def tls_context(tls: Tls, *protocols: str) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted, and there is no option for its password")  # else OpenSSL asks a terminal
+    # Without this, OpenSSL would ask on the terminal.
+    raise ValueError("the key is encrypted, and there is no option for its password")
 
 
 def reason(error: OSError | ValueError) -> str:
-    """What is wrong in a few words, without OpenSSL's line numbers."""
+    """Return what is wrong in a few words, without OpenSSL's line numbers."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

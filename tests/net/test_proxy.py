@@ -1,20 +1,21 @@
 """Proxies by environment, as urllib has them."""
 
 import pytest
-from exporter_core_otlp.transport.address import proxy_for
 
 from exporter_core import ExporterError
+from exporter_core.net import proxy_for
 
 
 def test_http_goes_through_the_proxy_with_the_whole_url(proxy, sink, make_exporter, context, data, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://alice:s3cret@127.0.0.1:{proxy.port}")
-    exporter = make_exporter(sink.endpoint)
+    url = f"{sink.endpoint}/path?key=1"
+    exporter = make_exporter(url)
     for _ in range(2):
         exporter.export(context, data)
-    assert len(sink.points()) == 2
+    assert len(sink.requests()) == 2
     assert proxy.connections == 1
     for request in proxy.requests:
-        assert request.startswith(f"POST {sink.endpoint} HTTP/1.1\r\n".encode())
+        assert request.startswith(f"POST {url} HTTP/1.1\r\n".encode())
         assert b"Proxy-Authorization: Basic YWxpY2U6czNjcmV0\r\n" in request
 
 
@@ -42,7 +43,7 @@ def test_what_no_proxy_names_is_connected_to_directly(proxy, sink, make_exporter
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("no_proxy", bypassed.format(port=sink.port))
     make_exporter(sink.endpoint).export(context, data)
-    assert len(sink.points()) == 1
+    assert len(sink.requests()) == 1
     assert proxy.connections == 0
 
 

@@ -10,21 +10,23 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from exporter_core import DeadlineExceededError, ExporterError
-from exporter_core_otlp.retry import RetryableError
-from exporter_core_otlp.tls import reason
-from exporter_core_otlp.transport.address import joined
-from exporter_core_otlp.transport.resolving import resolve
-from exporter_core_otlp.transport.tunnel import tunnel
-from exporter_core_otlp.transport.waiting import READ, WRITE
+import h11
+
+from exporter_core.authoring.retry import RetryableError
+from exporter_core.errors import DeadlineExceededError, ExporterError
+from exporter_core.net.address import join_host_port
+from exporter_core.net.resolving import resolve
+from exporter_core.net.sockets import READ, WRITE, Wire
+from exporter_core.net.tls import reason
 
 if TYPE_CHECKING:
-    from exporter_core import Context
-    from exporter_core_otlp.transport.address import Url
-    from exporter_core_otlp.transport.resolving import Address
-    from exporter_core_otlp.transport.waiting import Waiter
+    from exporter_core.context import Context
+    from exporter_core.net.address import Url
+    from exporter_core.net.resolving import Address
+    from exporter_core.net.sockets import Waiter
 
-_HEAD_START: Final = 0.25  # seconds before a further address is tried beside one that does not answer (RFC 8305)
+_HEAD_START: Final = 0.25  # seconds before the next address is tried in parallel (RFC 8305)
+_BUSY: Final = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,36 +34,35 @@ class Route:
     """The way to a server."""
 
     host: str
-    """A name or an address, an IPv6 one without brackets; for a socket in the file system, whose its certificate is."""
+    """A name or an address, an IPv6 one without brackets; with a socket in the file system, the certificate's host."""
     port: int = 0
     socket_path: str | None = None
-    """Where in the file system the server's socket is, for one that is there."""
+    """The path of the server's socket, if that is in the file system."""
     tls: ssl.SSLContext | None = None
     proxy: Url | None = None
-    """The HTTP proxy that is connected to in the server's place."""
+    """The HTTP proxy that is connected to instead of the server."""
     tunnelled: bool = True
-    """Whether that is to connect to the server (``CONNECT``), or will be sent requests that it passes on."""
+    """True if the proxy has to connect to the server (``CONNECT``), False if it is sent requests to pass on."""
 
     @property
     def host_port(self) -> str:
         """``host:port``."""
-        return joined(self.host, self.port)
+        return join_host_port(self.host, self.port)
 
 
-def connect(context: Context, waiter: Waiter, route: Route) -> socket.socket:
-    """A non-blocking connection over which to talk to the server, or to a proxy that passes requests on.
+def connect(context: Context, waiter: Waiter, route: Route) -> Wire:
+    """Connect to the server, or to a proxy that passes requests on.
 
     Raises:
         RetryableError: the server or the proxy cannot be reached for the moment.
-        ExporterError: what it says will not change: its certificate, the proxy's refusal.
+        ExporterError: another attempt would fail too: on the certificate, or the proxy's refusal.
         DeadlineExceededError, ContextCancelledError: as soon as the context is done.
     """
-    proxy = route.proxy
     sock = _to_path(route.socket_path) if route.socket_path is not None else _to_host(context, waiter, route)
     try:
-        if proxy is not None and route.tunnelled:
-            tunnel(context, waiter, sock, route.host_port, proxy)
-        return sock if route.tls is None else _with_tls(context, waiter, sock, route.host, route.tls)
+        if route.proxy is not None and route.tunnelled:
+            _tunnel(context, waiter, sock, route.host_port, route.proxy)
+        return Wire(sock if route.tls is None else _with_tls(context, waiter, sock, route.host, route.tls), waiter)
     except BaseException:
         sock.close()
         raise
@@ -92,7 +93,7 @@ def _to_host(context: Context, waiter: Waiter, route: Route) -> socket.socket:
 
 
 def _connected(context: Context, waiter: Waiter, addresses: list[Address]) -> socket.socket:
-    """A connection to the first address that answers. OSError with the first failure if none does."""
+    """Connect to the first address that answers. Raises OSError, that of the first failure, if none does."""
     waiting: dict[socket.socket, int] = {}
     failure: OSError | None = None
     coming = iter(addresses)
@@ -113,11 +114,10 @@ def _connected(context: Context, waiter: Waiter, addresses: list[Address]) -> so
             ready = waiter.wait(context, waiting, _HEAD_START)
             more = time.monotonic() - begun >= _HEAD_START
             for sock in [sock for sock in waiting if sock.fileno() in ready]:
+                del waiting[sock]
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
-                    del waiting[sock]
                     return sock
-                del waiting[sock]
                 sock.close()
                 failure = failure or OSError(code, os.strerror(code))
                 more = True
@@ -162,3 +162,49 @@ def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, host: str, 
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             raise ExporterError(f"TLS: {reason(error)}") from error
         raise RetryableError("the server ended the TLS handshake") from error
+
+
+def _tunnel(context: Context, waiter: Waiter, sock: socket.socket, host_port: str, proxy: Url) -> None:
+    """Have the proxy at the other end connect the socket to a server.
+
+    Raises:
+        RetryableError: the proxy cannot do it for the moment, or breaks off.
+        ExporterError: it refuses.
+        DeadlineExceededError, ContextCancelledError: as soon as the context is done.
+    """
+    headers = [("Host", host_port)]
+    if proxy.authorization is not None:
+        headers.append(("Proxy-Authorization", proxy.authorization))
+    http = h11.Connection(h11.CLIENT)
+    head = http.send(h11.Request(method="CONNECT", target=host_port, headers=headers)) or b""
+    try:
+        while head:
+            try:
+                head = head[sock.send(head) :]
+            except BlockingIOError:
+                waiter.wait(context, {sock: WRITE})
+        answer = _answer_of_proxy(context, waiter, sock, http)
+    except DeadlineExceededError:
+        raise  # which is an OSError too
+    except (OSError, h11.RemoteProtocolError) as error:
+        raise RetryableError(f"the proxy {proxy} broke off the connection") from error
+    if answer.status_code // 100 != 2:  # noqa: PLR2004 - 2xx
+        kind = RetryableError if answer.status_code in _BUSY else ExporterError
+        said = f"{answer.status_code} {answer.reason.decode('latin-1')}".rstrip()
+        raise kind(f"the proxy {proxy} refuses to connect to it: {said}")
+
+
+def _answer_of_proxy(context: Context, waiter: Waiter, sock: socket.socket, http: h11.Connection) -> h11.Response:
+    while True:
+        context.raise_if_done()  # a proxy may send without end
+        event = http.next_event()
+        if isinstance(event, h11.Response):
+            return event
+        if event is h11.NEED_DATA:
+            try:
+                # A byte at a time, so that nothing is taken of what the server itself has sent by then.
+                http.receive_data(sock.recv(1))
+            except BlockingIOError:
+                waiter.wait(context, {sock: READ})
+        elif isinstance(event, h11.ConnectionClosed):
+            raise ConnectionResetError

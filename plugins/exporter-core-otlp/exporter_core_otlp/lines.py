@@ -2,11 +2,11 @@
 
 Every line is written under an exclusive ``flock`` on the file itself, so that a line is whole for whoever has the lock:
 
-- What a process that was killed in mid-line has left is removed by the next one that has the lock: that line was never
-  accepted. A tail that is not the beginning of such a line is somebody else's; it is kept, and ended by a line feed.
+- A process that was killed in mid-line leaves a piece, which the next one that has the lock removes: the line was never
+  accepted. Any other text at the end is not ours; it is kept, and ended by a line feed.
 - A write that fails half-way is undone by cutting the file back to its size before.
-- A file is rotated by renaming it, under its own lock. Whoever waited for that lock meanwhile finds that the name leads
-  to another file, and begins again with that one.
+- A file is rotated by renaming it, under its own lock. A process that waited for that lock finds that the name leads to
+  another file, and begins again with that one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from exporter_core import ExporterError
-from exporter_core_otlp.forking import reset_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +38,10 @@ class LineFile:
 
     Args:
         path: the file, created when it does not exist.
-        begins: what every line begins with; tells an unfinished one of ours from other people's text.
+        begins: the beginning of every line; tells an unfinished one of ours from other text.
         max_bytes: the size beyond which the file is rotated; None for no limit. A longer line has a file of its own.
         max_old_files: how many rotated files are kept, as ``path.1`` (the newest), ``path.2`` and so on.
-        fsync: whether :meth:`sync` has anything to do.
+        fsync: let :meth:`sync` synchronise the file with the disk.
     """
 
     def __init__(self, path: Path, *, begins: bytes, max_bytes: int | None, max_old_files: int, fsync: bool) -> None:
@@ -54,10 +53,9 @@ class LineFile:
         self._locked_descriptor: int | None = None
         self._unsynced: int | None = None  # a descriptor of the file written last, for sync alone
         self._state = threading.Lock()  # held for a moment only, by whoever replaces or copies that descriptor
-        reset_after_fork(self)
 
-    def reset_after_fork(self) -> None:
-        """Close a copy of a locked descriptor: it would go on holding the lock if its owner were killed."""
+    def begin_anew(self) -> None:
+        """Close a forked child's copy of a locked descriptor: it would hold the lock if its owner were killed."""
         self._state = threading.Lock()
         descriptor, self._locked_descriptor = self._locked_descriptor, None
         if descriptor is not None:
@@ -84,9 +82,9 @@ class LineFile:
             raise ExporterError(f"cannot write to {self._path}: {_reason(error)}") from error
 
     def sync(self) -> None:
-        """Return when the disk has what was written, if ``fsync`` says so. Safe beside :meth:`append`.
+        """Synchronise with the disk what was written, if ``fsync`` is set. Safe beside :meth:`append`.
 
-        Raises ExporterError when it cannot be had there.
+        Raises ExporterError when that fails.
         """
         try:
             with self._state:
@@ -133,7 +131,7 @@ class LineFile:
             return False
 
     def _end_of_whole_lines(self, descriptor: int, size: int) -> int:
-        """The size of the file, after its last line was completed or removed."""
+        """Complete or remove the last line; return the size of the file."""
         if not size or os.pread(descriptor, 1, size - 1) == b"\n":
             return size
         start = size
@@ -161,7 +159,7 @@ class LineFile:
             raise
 
     def _remember(self, descriptor: int) -> None:
-        """Keep a descriptor for sync, the only one; data in a file that was rotated away is synchronised here."""
+        """Keep one descriptor for sync; a file that was rotated away is synchronised here."""
         old = self._unsynced
         if old is not None and os.path.samestat(os.fstat(old), os.fstat(descriptor)):
             return

@@ -1,0 +1,155 @@
+"""Retrying what failed for the moment: exponential back-off with jitter, as OpenTelemetry-Go has it."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from exporter_core.authoring.options import Interval, Milliseconds, NullIsDefault
+from exporter_core.errors import DeadlineExceededError, ExporterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.context import Context
+
+_GROWTH: Final = 1.5
+_JITTER: Final = 0.5
+_SECONDS: Final = re.compile(r"\d{1,15}(\.\d+)?")
+
+T = TypeVar("T")
+
+
+class RetryOptions(NullIsDefault):
+    """Retries of requests that failed for the moment: exponential back-off with jitter."""
+
+    enabled: bool = True
+    """Retry at all."""
+
+    initial_interval: Interval = 1000
+    """Milliseconds before the second attempt, with ±50 % jitter; each wait is 1.5 times the last. A server that asks
+    for a longer wait gets it."""
+
+    max_interval: Interval = 5000
+    """Milliseconds that the wait grows to."""
+
+    max_elapsed_time: Milliseconds = 60_000
+    """Milliseconds after which there is no further attempt; 0 for no such limit."""
+
+
+class RetryableError(ExporterError):
+    """An attempt failed, and another one may succeed.
+
+    Args:
+        message: what happened, in one line, without secrets.
+        retry_after: seconds that the server asks to wait, None if it does not say.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after: float | None = retry_after
+
+
+class GaveUpError(ExporterError):
+    """No time is left for another attempt; other requests of the same export would fare no better."""
+
+
+class Retrying:
+    """Makes attempts until one succeeds, one fails for good, or no time is left for another.
+
+    Args:
+        options: whether, and for how long.
+        uniform: draws from an interval; the jitter.
+        monotonic: tells seconds.
+    """
+
+    def __init__(
+        self,
+        options: RetryOptions,
+        *,
+        uniform: Callable[[float, float], float] = random.uniform,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        self._uniform = uniform
+        self._monotonic = monotonic
+
+    def run(self, context: Context, attempt: Callable[[], T]) -> T:
+        """Return what the first successful ``attempt()`` returns.
+
+        Raises:
+            GaveUpError: no time is left for another attempt; its cause is the last one's RetryableError.
+            ExporterError: an attempt failed for good.
+            DeadlineExceededError, ContextCancelledError: as soon as the context is done, in a wait too.
+        """
+        failures: list[RetryableError] = []
+        try:
+            return self._attempts(context, attempt, failures)
+        except DeadlineExceededError as error:
+            if not failures:
+                raise
+            message = f"{error}; attempt {len(failures)} failed: {failures[-1]}"
+            raise DeadlineExceededError(message) from failures[-1]
+
+    def _attempts(self, context: Context, attempt: Callable[[], T], failures: list[RetryableError]) -> T:
+        options = self._options
+        begun = self._monotonic()
+        interval = options.initial_interval / 1000
+        while True:
+            try:
+                return attempt()
+            except RetryableError as error:
+                failures.append(error)
+                context.raise_if_done()
+                if not options.enabled:
+                    raise ExporterError(str(error)) from error
+                delay = max(interval * self._uniform(1 - _JITTER, 1 + _JITTER), error.retry_after or 0.0)
+                limit = self._limit_before(delay, context, begun)
+                if limit is not None:
+                    attempts = "1 attempt" if len(failures) == 1 else f"{len(failures)} attempts"
+                    raise GaveUpError(
+                        f"{error}; gave up after {attempts}: no time left to retry "
+                        f"(the wait of {delay:.3g} s would pass {limit})"
+                    ) from error
+            context.wait(delay)
+            context.raise_if_done()
+            interval = min(interval * _GROWTH, options.max_interval / 1000)
+
+    def _limit_before(self, delay: float, context: Context, begun: float) -> str | None:
+        """Return the name of the limit that leaves no time for such a wait; None if there is time."""
+        remaining = context.remaining()
+        if remaining is not None and delay >= remaining:
+            return "the deadline"
+        limit = self._options.max_elapsed_time / 1000
+        if limit and self._monotonic() - begun + delay > limit:
+            return f"max_elapsed_time, {limit:g} s"
+        return None
+
+
+def retry_after_seconds(value: str, date: str | None = None) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks to wait; None for what is neither seconds nor a date.
+
+    Args:
+        value: the header's value.
+        date: the answer's own ``Date`` header, which a date counts from, so that the two clocks need not agree.
+    """
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    until = _timestamp(value)
+    if until is None:
+        return None
+    now = _timestamp(date) if date else None
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        parsed = parsedate_to_datetime(date)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None

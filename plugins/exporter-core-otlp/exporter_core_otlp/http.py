@@ -1,0 +1,73 @@
+"""The exporter ``otlp_http``: OTLP over HTTP/1.1, protobuf or JSON.
+
+Source: https://opentelemetry.io/docs/specs/otlp/, "OTLP/HTTP Response".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from exporter_core import ExporterError
+from exporter_core.net import RETRYABLE_STATUSES, HttpAnswer, HttpClient, HttpOptions, HttpUrl
+from exporter_core.otlp import Encoder, JsonEncoder
+from exporter_core_otlp.answers import Answer, MalformedAnswerError, answer_in, retry_delay, status_in
+from exporter_core_otlp.config import NetworkConfig
+from exporter_core_otlp.exporter import USER_AGENT, OtlpNetworkExporter
+
+if TYPE_CHECKING:
+    from exporter_core import Context
+
+_PROTOBUF: Final = "application/x-protobuf"
+_JSON: Final = "application/json"
+
+
+class OtlpHttpConfig(NetworkConfig, HttpOptions):
+    """Options of the ``otlp_http`` exporter."""
+
+    endpoint: HttpUrl = "http://localhost:4318/v1/metrics"
+    """The URL that requests are sent to, as it is: no path is added."""
+
+    encoding: Literal["protobuf", "json"] = "protobuf"
+    """Encoding of requests."""
+
+
+class OtlpHttpExporter(OtlpNetworkExporter[OtlpHttpConfig, HttpClient]):
+    """Send metrics by OTLP over HTTP."""
+
+    def __init__(self, config: OtlpHttpConfig) -> None:
+        client = HttpClient(config, user_agent=USER_AGENT, policy=_raise_for_answer)
+        super().__init__(config, client, JsonEncoder() if config.encoding == "json" else Encoder())
+        self._content_type = _JSON if config.encoding == "json" else _PROTOBUF
+
+    def send(self, context: Context, body: bytes) -> Answer:
+        """Post a request, and read OTLP's response."""
+        answer = self.client.post(context, body, content_type=self._content_type)
+        said = f"{self.client.server}: {answer.status}, but the answer is not OTLP"
+        kind = _content_type(answer)
+        if answer.body and kind not in {"", _PROTOBUF, _JSON}:
+            raise ExporterError(f"{said}: it has the type {kind}")
+        try:
+            return answer_in(answer.body, json=kind == _JSON or (not kind and answer.body.startswith(b"{")))
+        except MalformedAnswerError as error:
+            raise ExporterError(f"{said}: {error}") from error
+
+
+def _raise_for_answer(answer: HttpAnswer) -> None:
+    """Raise for a request that the server did not take, with the words and the delay of the status in the body."""
+    if answer.ok:
+        return
+    text, delay = None, None
+    kind = _content_type(answer)
+    if kind in {_PROTOBUF, _JSON}:
+        try:
+            status = status_in(answer.body, json=kind == _JSON)
+        except MalformedAnswerError:
+            pass  # shown as it is
+        else:
+            if status.message or status.details:
+                text, delay = status.message, retry_delay(status)
+    raise answer.failure(text, retryable=answer.status in RETRYABLE_STATUSES, retry_after=delay)
+
+
+def _content_type(answer: HttpAnswer) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
