@@ -8,8 +8,15 @@ Needs the extra ``net``: ``pip install 'exporter-core[net]'``.
 from exporter_core.net.address import Url, ascii_host, join_host_port, parse_url, proxy_for
 from exporter_core.net.client import Client, ClosedError, Connection, NetworkExporter
 from exporter_core.net.connecting import Route, connect
-from exporter_core.net.http import RETRYABLE_STATUSES, HttpAnswer, HttpClient, raise_for_status
-from exporter_core.net.messages import MAX_ANSWER_BYTES, answer_too_long, first_of_each, gzipped, on_one_line
+from exporter_core.net.http import HttpAnswer, HttpClient, raise_for_status
+from exporter_core.net.messages import (
+    MAX_ANSWER_BYTES,
+    RETRYABLE_STATUSES,
+    answer_too_long,
+    first_of_each,
+    gzipped,
+    on_one_line,
+)
 from exporter_core.net.options import (
     AuthOptions,
     BasicAuth,

@@ -15,6 +15,7 @@ import h11
 from exporter_core.authoring.retry import RetryableError
 from exporter_core.errors import DeadlineExceededError, ExporterError
 from exporter_core.net.address import join_host_port
+from exporter_core.net.messages import RETRYABLE_STATUSES
 from exporter_core.net.resolving import resolve
 from exporter_core.net.sockets import READ, WRITE, Wire
 from exporter_core.net.tls import reason
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from exporter_core.net.sockets import Waiter
 
 _HEAD_START: Final = 0.25  # seconds before the next address is tried in parallel (RFC 8305)
-_BUSY: Final = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def _tunnel(context: Context, waiter: Waiter, sock: socket.socket, host_port: st
     except (OSError, h11.RemoteProtocolError) as error:
         raise RetryableError(f"the proxy {proxy} broke off the connection") from error
     if answer.status_code // 100 != 2:  # noqa: PLR2004 - 2xx
-        kind = RetryableError if answer.status_code in _BUSY else ExporterError
+        kind = RetryableError if answer.status_code in RETRYABLE_STATUSES else ExporterError
         said = f"{answer.status_code} {answer.reason.decode('latin-1')}".rstrip()
         raise kind(f"the proxy {proxy} refuses to connect to it: {said}")
 

@@ -14,7 +14,14 @@ from exporter_core.masking import Masker
 from exporter_core.net.address import parse_proxy, parse_url, proxy_for
 from exporter_core.net.client import Client, ClosedError, Connection
 from exporter_core.net.connecting import Route, connect
-from exporter_core.net.messages import MAX_ANSWER_BYTES, answer_too_long, first_of_each, gzipped, on_one_line
+from exporter_core.net.messages import (
+    MAX_ANSWER_BYTES,
+    RETRYABLE_STATUSES,
+    answer_too_long,
+    first_of_each,
+    gzipped,
+    on_one_line,
+)
 from exporter_core.net.options import AuthOptions, CompressionOptions, HttpOptions, ProxyOptions
 from exporter_core.net.tls import tls_context
 
@@ -24,8 +31,6 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
     from exporter_core.net.sockets import Waiter, Wire
 
-RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
-"""The statuses of a server that may take the request later, unless a policy says otherwise."""
 _SETTINGS: Final = b"\x04"  # the type of the frame that an HTTP/2 server begins with
 
 Headers = list[tuple[bytes, bytes]]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """Bytes of an answer that are received."""
+RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
+"""HTTP's statuses of a server or proxy that may take the request later, unless a policy says otherwise."""
 _MAX_SHOWN: Final = 500
 
 
