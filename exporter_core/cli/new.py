@@ -25,18 +25,19 @@ def new(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Make this folder instead.")
     ] = None,
+    http: Annotated[bool, typer.Option("--http", help="Post over HTTP instead of writing to a file.")] = False,
 ) -> None:
     """Start a plugin distribution that works as it is.
 
-    It is made in the folder exporter-core-NAME, with an exporter that writes JSON Lines to a file, a harness for the
-    conformance checker, a README and tests. Nothing that exists is touched.
+    It is made in the folder exporter-core-NAME, with an exporter that writes JSON Lines to a file or posts them over
+    HTTP, a harness for the conformance checker, a README and tests. Nothing that exists is touched.
 
-    Example: exporter-core new influxdb
+    Example: exporter-core new --http influxdb
     """
     _check_name(name)
     distribution = f"exporter-core-{name.replace('_', '-')}"
     folder = Path(output if output is not None else distribution)
-    files = skeleton(name, distribution)
+    files = skeleton(name, distribution, http=http)
     _write(folder, files)
     quoted = shlex.quote(str(folder))
     module = f"exporter_core_{name}/exporter.py"

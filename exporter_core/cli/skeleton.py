@@ -6,25 +6,28 @@ from string import Template
 from typing import Final
 
 from exporter_core import __version__
+from exporter_core.cli.skeleton_http import HTTP_FILES
 
 
-def skeleton(name: str, distribution: str) -> dict[str, str]:
-    """The texts of a plugin's files, by their paths.
+def skeleton(name: str, distribution: str, *, http: bool = False) -> dict[str, str]:
+    """Return the texts of a plugin's files, by their paths.
 
     Args:
         name: the exporter's name, lower case with underscores.
         distribution: the distribution's name.
+        http: let the exporter post over HTTP instead of writing to a file.
     """
     words = {
         "name": name,
         "distribution": distribution,
         "package": f"exporter_core_{name}",
         "title": "".join(word.capitalize() for word in name.split("_")),
-        "core": ".".join(__version__.split(".")[:2]),
+        "core": "exporter-core[net]" if http else "exporter-core",
+        "version": ".".join(__version__.split(".")[:2]),
     }
     return {
         Template(path).substitute(words): Template(text.removeprefix("\n")).substitute(words)
-        for path, text in _FILES.items()
+        for path, text in (_FILES | HTTP_FILES if http else _FILES).items()
     }
 
 
@@ -40,7 +43,7 @@ version = "0.1.0"
 description = "Export OpenTelemetry metrics with the exporter $name"
 readme = "README.md"
 requires-python = ">=3.11"
-dependencies = ["exporter-core>=$core"]
+dependencies = ["$core>=$version"]
 
 [project.optional-dependencies]
 test = ["exporter-core[conformance]", "pytest>=8"]

@@ -104,7 +104,7 @@ class ClientOptions(NullIsDefault):
     """Milliseconds that one export may take with all its attempts, besides the reader's own timeout; 0 for no limit."""
 
     retry: RetryOptions = RetryOptions()
-    """Retries of failed requests. Not in OpenTelemetry's schema."""
+    """Retries of failed requests."""
 
     @field_validator("headers")
     @classmethod

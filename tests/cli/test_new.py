@@ -32,24 +32,30 @@ def test_it_makes_a_distribution_and_says_what_to_do_next(cli):
     assert sum(path.is_file() for path in folder.rglob("*")) == 9
 
 
-def test_no_template_word_is_left_over(cli):
-    cli("new", "my_backend")
+KINDS = pytest.mark.parametrize("kind", [[], ["--http"]], ids=["file", "http"])
+
+
+@KINDS
+def test_no_template_word_is_left_over(cli, kind):
+    cli("new", "my_backend", *kind)
     for path in Path("exporter-core-my-backend").rglob("*"):
         assert "$" not in path.name
         assert path.is_dir() or "$" not in path.read_text()
 
 
-def test_the_table_in_the_readme_is_the_one_that_the_tool_prints(cli):
-    cli("new", "my_backend")
+@KINDS
+def test_the_table_in_the_readme_is_the_one_that_the_tool_prints(cli, kind):
+    cli("new", "my_backend", *kind)
     folder = Path("exporter-core-my-backend")
     command = [sys.executable, "-m", "exporter_core.option_table", "exporter_core_my_backend:MyBackendConfig"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout in (folder / "README.md").read_text()
 
 
+@KINDS
 @pytest.mark.parametrize("path", ["exporter_core_my_backend", "tests"])
-def test_its_code_is_formatted_and_free_of_faults(cli, path):
-    cli("new", "my_backend")
+def test_its_code_is_formatted_and_free_of_faults(cli, path, kind):
+    cli("new", "my_backend", *kind)
     folder = Path("exporter-core-my-backend") / path
     for check in (["format", "--check", "--line-length=120"], ["check", "--isolated", "--select=E,F,I,UP,B,PT,PL"]):
         command = [sys.executable, "-m", "ruff", *check, "--no-cache", "--config=line-length=120", folder]
@@ -57,12 +63,21 @@ def test_its_code_is_formatted_and_free_of_faults(cli, path):
         assert done.returncode == 0, done.stdout
 
 
-def test_its_exporter_is_completely_typed(cli):
-    cli("new", "my_backend")
+@KINDS
+def test_its_exporter_is_completely_typed(cli, kind):
+    cli("new", "my_backend", *kind)
     folder = Path("exporter-core-my-backend", "exporter_core_my_backend").resolve()
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=/dev/null", folder]
     done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_an_exporter_over_http_is_short(cli):
+    cli("new", "--http", "my_backend")
+    module = Path("exporter-core-my-backend", "exporter_core_my_backend", "exporter.py").read_text()
+    assert len(module.splitlines()) <= 60
+    project = tomllib.loads(Path("exporter-core-my-backend", "pyproject.toml").read_text())["project"]
+    assert project["dependencies"][0].startswith("exporter-core[net]>=")
 
 
 def test_another_folder_can_be_named(cli, tmp_path):

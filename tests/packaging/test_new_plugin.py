@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 
+import pytest
+
 from exporter_core.cli import main
 
 
-def test_a_new_plugin_installs_and_passes_its_own_tests(build, environment, root, tmp_path):
-    core, plugin = build(root), None
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", [[], ["--http"]], ids=["file", "http"])
+def test_a_new_plugin_installs_and_passes_its_own_tests(build, environment, root, tmp_path, kind):
+    core = build(root)
     made = tmp_path / "made" / "my plugin"
     made.parent.mkdir()
-    assert main(["new", "my_backend", "-o", str(made)]) == 0
+    assert main(["new", "my_backend", *kind, "-o", str(made)]) == 0
     plugin = build(made)
     environment.install(f"{core}[cli]", f"{plugin}[test]")
     outside = tmp_path / "outside"
@@ -29,4 +33,4 @@ def test_a_new_plugin_installs_and_passes_its_own_tests(build, environment, root
     printed = environment.run(program)
     assert "my_backend  ok" in printed
     assert re.search(r"^\d{2} passed", printed, re.MULTILINE)  # the clauses of the contract among them
-    assert "# REQUIRED" in (outside / "metrics.yaml").read_text()
+    assert ("endpoint:" if kind else "# REQUIRED") in (outside / "metrics.yaml").read_text()

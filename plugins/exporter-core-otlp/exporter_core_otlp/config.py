@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from exporter_core.authoring import NullIsDefault, PreferenceOptions
+from exporter_core.authoring import NullIsDefault, PreferenceOptions, RetryOptions
 from exporter_core.net import ClientOptions, CompressionOptions
 
 
@@ -19,6 +19,9 @@ class OtlpConfig(PreferenceOptions, NullIsDefault):
 
 class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
     """The options of the OTLP exporters that send to a server."""
+
+    retry: RetryOptions = RetryOptions()
+    """Retries of failed requests. Not in OpenTelemetry's schema."""
 
     max_request_bytes: Annotated[int, Field(strict=True, ge=1024)] = 4_000_000
     """Bytes of one request before compression; a batch that takes more is sent as several. Servers commonly refuse
