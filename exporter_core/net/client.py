@@ -144,13 +144,11 @@ class Client(ABC, Generic[RequestT, AnswerT]):
         try:
             answer = self._exchange(context, request)
             self.check(answer)
-        # Each is raised from its cause, since the message itself is not masked yet.
         except ClosedError as error:
-            raise RetryableError(self._message(error)) from error.__cause__
-        except RetryableError as error:
-            raise RetryableError(self._message(error), retry_after=error.retry_after) from error.__cause__
+            raise RetryableError(self._message(error)) from error.__cause__  # the error itself is not masked
         except ExporterError as error:
-            raise ExporterError(self._message(error)) from error.__cause__
+            error.args = (self._message(error),)  # in place, since it may be of any subclass
+            raise
         except DeadlineExceededError as error:
             raise DeadlineExceededError(f"{self.server}: timed out while {self._doing}") from error
         except ssl.SSLError as error:

@@ -8,7 +8,7 @@ import gzip
 import pytest
 from pydantic import ValidationError
 
-from exporter_core import Context, DeadlineExceededError, ExporterError
+from exporter_core import Context, DeadlineExceededError, ExporterError, PartialSuccessError
 from exporter_core.authoring import GaveUpError, RetryableError
 from exporter_core.net import (
     AuthOptions,
@@ -178,6 +178,15 @@ def test_what_a_policy_raises_by_itself_gets_the_url_and_loses_the_secrets(sink,
     with pytest.raises(ExporterError) as caught:
         post(client, context)
     assert str(caught.value) == f"{sink.endpoint}/: no *** please"
+
+
+def test_a_policy_may_raise_that_some_points_were_refused(sink, client_of, context):
+    def policy(answer: HttpAnswer) -> None:
+        raise PartialSuccessError("2 points too old", rejected_points=2)
+
+    with pytest.raises(PartialSuccessError, match=r"^http://.*/: 2 points too old$") as caught:
+        post(client_of(sink.endpoint, policy), context)
+    assert caught.value.rejected_points == 2
 
 
 def test_a_wait_that_the_server_asks_for_is_kept_to_or_given_up_at_once(sink, client_of):

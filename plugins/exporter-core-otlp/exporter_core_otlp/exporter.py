@@ -71,7 +71,7 @@ class OtlpNetworkExporter(Advising, NetworkExporter[NetworkConfigT, ClientT]):
             ExporterError: nothing was taken.
             DeadlineExceededError, ContextCancelledError: the context was done before.
         """
-        config, mask = self.config, self.client.mask
+        config, client = self.config, self.client
         requests = self._encoder.split(
             metrics, max_points=config.max_request_points, max_bytes=config.max_request_bytes
         )
@@ -89,13 +89,13 @@ class OtlpNetworkExporter(Advising, NetworkExporter[NetworkConfigT, ClientT]):
                     break
                 continue
             taken += request.points - min(answer.rejected, request.points)
-            said = on_one_line(mask(answer.message))
+            said = on_one_line(client.mask(answer.message))
             if answer.rejected:
                 reason = reason or said or "the server does not say why"
             elif said:
                 self.advise(f"the server says: {said}")
         for omitted in requests.omitted:
-            self.advise(mask(omitted))
+            self.advise(client.mask(omitted))
         if failure is not None and not taken:
             raise failure
         if taken < points:
