@@ -1,4 +1,4 @@
-"""Building blocks of exporters: a base class that keeps the contract, common options, retries, standard output, masking.
+"""Building blocks of exporters: a base class that keeps the contract, options, retries, standard output, masking.
 
 docs/writing-an-exporter.md leads from here to a plugin.
 """
