@@ -1,18 +1,19 @@
-"""What a sink does with a request: the faults that a script is made of, and their spelling.
+"""The faults that a sink's script is made of, and their spelling.
 
 A fault is a text such as ``"status:503"``; :func:`parse` reads it. ``docs/conformance-sinks.md`` has them in a table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 DRIP_SECONDS: Final = 0.05
-"""How long a dripping sink waits between two bytes, unless its script says otherwise."""
+"""Seconds between two bytes of a drip, unless the script names others."""
 
 GRPC_CODES: Final = (
     "OK",
@@ -36,7 +37,7 @@ GRPC_CODES: Final = (
 """The names of the gRPC status codes, by their numbers."""
 
 UNSEEN: Final = frozenset({"refuse", "blackhole"})
-"""Faults that the sink sees nothing of, so that it cannot count them."""
+"""Faults that keep connections from the sink, so that it cannot count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +61,23 @@ class Fault:
 
 def parse(text: str, supported: Collection[str], *, grpc: bool = False) -> Fault:
     """Read one fault; ``supported`` names the kinds that the sink knows. ValueError says what is wrong with it."""
-    kind, *arguments = text.split(":")
+    kind = text.partition(":")[0]
     if kind not in supported:
         raise ValueError(f"fault {text!r}: this sink knows {', '.join(sorted(supported))}")
+    found = re.fullmatch(_FORMS.get(kind, kind), text)
     try:
-        fault = _READERS.get(kind, _plain)(text, kind, *arguments)
-        if fault.status != "":
-            fault = replace(fault, status=_grpc_code(str(fault.status)) if grpc else _http_status(str(fault.status)))
-    except (TypeError, ValueError):
+        if found is None:
+            raise ValueError(text)
+        given = {name: value for name, value in found.groupdict().items() if value} or _DEFAULTS.get(kind, {})
+        read: dict[str, Callable[[str], Any]] = {  # Any: the type of each field
+            "status": _grpc_code if grpc else _http_status,
+            "seconds": _seconds,
+            "points": int,
+            "html": bool,
+        }
+        return Fault(text, kind, **{name: read[name](value) for name, value in given.items()})
+    except ValueError:
         raise ValueError(f"fault {text!r}: expected {_SPELLINGS.get(kind, kind)}") from None
-    return fault
 
 
 def parse_script(
@@ -97,57 +105,26 @@ def _grpc_code(text: str) -> str:
     )
 
 
-def _plain(text: str, kind: str) -> Fault:
-    return Fault(text, kind)
+def _seconds(text: str) -> float:
+    return float("inf") if text == "step" else float(text)
 
 
-def _status(text: str, kind: str, status: str) -> Fault:
-    if not status:
-        raise ValueError
-    return Fault(text, kind, status=status)
+_NUMBER: Final = r"\d*\.?\d+"
+_RETRY_AFTER: Final = rf":(?P<seconds>{_NUMBER})(:(?P<status>[^:]+))?"
 
-
-def _retry_after(text: str, kind: str, seconds: str, status: str = "") -> Fault:
-    waited = float(seconds)
-    if not 0 <= waited < float("inf"):
-        raise ValueError
-    return Fault(text, kind, seconds=waited, status=status)
-
-
-def _drip(text: str, kind: str, seconds: str = "") -> Fault:
-    if seconds == "step":
-        return Fault(text, kind, seconds=float("inf"))
-    pace = float(seconds) if seconds else DRIP_SECONDS
-    if not pace > 0:
-        raise ValueError
-    return Fault(text, kind, seconds=pace)
-
-
-def _partial(text: str, kind: str, points: str) -> Fault:
-    if not points.isdecimal():
-        raise ValueError
-    return Fault(text, kind, points=int(points))
-
-
-def _redirect(text: str, kind: str, status: str = "307") -> Fault:
-    return Fault(text, kind, status=status)
-
-
-def _garbage(text: str, kind: str, form: str = "") -> Fault:
-    if form not in {"", "html"}:
-        raise ValueError
-    return Fault(text, kind, html=form == "html")
-
-
-_READERS: Final[dict[str, Callable[..., Fault]]] = {
-    "status": _status,
-    "retry-after": _retry_after,
-    "retry-after-date": _retry_after,
-    "drip": _drip,
-    "partial": _partial,
-    "redirect": _redirect,
-    "garbage": _garbage,
+_FORMS: Final = {
+    "status": "status:(?P<status>[^:]+)",
+    "retry-after": f"retry-after{_RETRY_AFTER}",
+    "retry-after-date": f"retry-after-date{_RETRY_AFTER}",
+    "drip": rf"drip(:(?P<seconds>step|(?!0*\.?0*$){_NUMBER}))?",
+    "partial": r"partial:(?P<points>\d+)",
+    "redirect": "redirect(:(?P<status>[^:]+))?",
+    "garbage": "garbage(:(?P<html>html))?",
 }
+"""The kinds that take arguments, as regular expressions with a group for each field of a Fault."""
+
+_DEFAULTS: Final = {"drip": {"seconds": str(DRIP_SECONDS)}, "redirect": {"status": "307"}}
+"""The fields of a fault that is written without arguments."""
 
 _SPELLINGS: Final = {
     "status": "status:CODE, a status such as status:503 or, for gRPC, status:UNAVAILABLE",

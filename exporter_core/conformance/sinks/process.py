@@ -1,4 +1,4 @@
-"""The parent's end of a sinks' process: starts it, calls it, ends it. Holds no thread.
+"""The parent's end of a sinks' process: it starts, calls and ends it, and holds no thread.
 
 Each call passes one end of a fresh socket pair to the process, so that calls of several threads, and of forked
 children, never wait for each other.
@@ -11,17 +11,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from exporter_core.conformance.sinks.errors import SinkError, SinkPortTakenError, SinkStartError, SinkTimeoutError
-from exporter_core.conformance.sinks.messages import encode, receive
+from exporter_core.conformance.sinks.errors import SinkError, SinkStartError
+from exporter_core.conformance.sinks.messages import SinkAnswer, SinkCall
 
 _START_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 30.0
 _END_SECONDS: Final = 5.0
-
-_ERRORS: Final = {"late": SinkTimeoutError, "taken": SinkPortTakenError, "start": SinkStartError, "error": SinkError}
 
 # The interpreter gets the parent's own import path, so that it finds the same packages, and nothing from the folder
 # that it happens to start in.
@@ -82,7 +81,7 @@ class SinkProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether sinks can be started in it: a forked child cannot tell, and has its parent's."""
+        """True if sinks can be started in it; a forked child cannot tell, and uses its parent's."""
         return not self._log.closed and (os.getpid() != self._owner or self._process.poll() is None)
 
     def call(
@@ -95,20 +94,19 @@ class SinkProcess:
     ) -> Any:  # as the operation says
         """Have a sink do something that takes at most ``seconds``; raises what it failed with."""
         ours, theirs = socket.socketpair()
-        with ours:
+        with theirs, Connection(ours.detach()) as connection:
             try:
-                with theirs:
-                    socket.send_fds(self._channel, [b"c"], [theirs.fileno(), *descriptors])
-                ours.settimeout(seconds + _ANSWER_SECONDS)
-                ours.sendall(encode((index, operation, arguments)))
-                result, value = receive(ours)
-            except TimeoutError:
-                raise SinkError(f"the sinks' process {self.pid} does not answer") from None
+                socket.send_fds(self._channel, [b"c"], [theirs.fileno(), *descriptors])
+                theirs.close()
+                connection.send(SinkCall(index, operation, arguments))
+                if not connection.poll(seconds + _ANSWER_SECONDS):
+                    raise SinkError(f"the sinks' process {self.pid} does not answer")
+                answer: SinkAnswer = connection.recv()
             except (EOFError, OSError):
                 raise SinkError(self._obituary()) from None
-        if result != "ok":
-            raise _ERRORS[result](value)
-        return value
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
 
     def _obituary(self) -> str:
         if self._log.closed:

@@ -1,33 +1,34 @@
-"""The sinks as a test sees them: start one in a ``with`` block, point the subject at it, script it, read it back."""
+"""The sinks as a test sees them: start one in a ``with`` block, point an exporter at it, script it, read it back."""
 
 from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, TypeVarTuple, cast
 
 from exporter_core.conformance.sinks.errors import SinkError
 from exporter_core.conformance.sinks.faults import parse_script
 from exporter_core.conformance.sinks.process import SinkProcess
+from exporter_core.conformance.sinks.records import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
 
-    from exporter_core.conformance.sinks.records import Connection, Line, Point, Request, Stamp
+    from exporter_core.conformance.sinks.records import Connection, Line, Point, Request
 
 AWAITED: Final = 30.0
-"""Seconds that what is awaited of a sink may take: it ends failing runs and decides nothing."""
+"""Seconds until a wait for a sink gives up. It ends failing runs and decides nothing."""
 
 Sinks = TypeVarTuple("Sinks")
+_Answer = TypeVar("_Answer")
 
 _UNSEEN: Final = frozenset({"ok", "hang", "refuse", "blackhole", "reset", "truncate", "garbage"})
 _HTTP: Final = _UNSEEN | {"status", "retry-after", "retry-after-date", "drip", "redirect"}
 
 
 class Sink:
-    """What every sink has. Enter it to start it, in a process of its own; leave it to end it.
+    """The base of every sink. Enter it to start it, in a process of its own; leave it to end it.
 
     Everything here may be called from any thread. Raises :class:`SinkError` if the process was killed or is closed.
 
@@ -46,9 +47,7 @@ class Sink:
         _start_alone([self])
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -66,22 +65,21 @@ class Sink:
 
         Of a request that the script had fail, nothing is stored; of a partial success, the first points.
         """
-        found: list[Point] = self._call("points")
-        return found
+        return self._ask(list, "points")
 
     def clear(self) -> None:
         """Forget everything recorded so far; script, gate and open connections stay."""
         self._call("clear")
 
-    def _opens_with(self) -> tuple[int, ...]:
+    def _open(self) -> tuple[int, ...]:
+        """Open descriptors for the sink's process, which it closes here once the process has them."""
         return ()
+
+    def _release(self) -> None:
+        """Release what :meth:`_open` keeps for this process."""
 
     def _has_started(self, process: SinkProcess, index: int, port: int) -> None:  # noqa: ARG002 - a network sink has one
         self._process, self._index = process, index
-
-    def _stop(self) -> None:
-        """End this sink alone."""
-        self._call("stop")
 
     def _started(self) -> SinkProcess:
         if self._process is None:
@@ -90,6 +88,12 @@ class Sink:
 
     def _call(self, operation: str, *arguments: object, seconds: float = 0.0) -> Any:  # as the operation says
         return self._started().call(self._index, operation, *arguments, seconds=seconds)
+
+    def _ask(self, kind: type[_Answer], operation: str, *arguments: object, seconds: float = 0.0) -> _Answer:
+        """Call an operation whose result is of this kind."""
+        found = self._call(operation, *arguments, seconds=seconds)
+        assert isinstance(found, kind)  # noqa: S101 - the other end is the same program
+        return found
 
 
 class Gate:
@@ -100,31 +104,27 @@ class Gate:
 
     def __init__(self, sink: _Gated) -> None:
         self._sink = sink
-        self.shut_at: Stamp = sink._call("shut")
+        self.shut_at = sink._ask(Stamp, "shut")
         self.opened_at: Stamp | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.open()
 
     def await_entered(self, count: int = 1, *, timeout: float = AWAITED) -> Stamp:
         """Return when so many requests have entered since the gate was shut; SinkTimeoutError after ``timeout`` s."""
-        entered: Stamp = self._sink._call("await_entered", count, timeout, seconds=timeout)
-        return entered
+        return self._sink._ask(Stamp, "await_entered", count, timeout, seconds=timeout)
 
     def open(self) -> Stamp:
         """Let the requests go on; whatever they lead to has a later stamp than the one returned.
 
         A request whose sender has closed its connection meanwhile is dropped.
         """
-        opened = self.opened_at
-        if opened is None:
-            self.opened_at = opened = self._sink._call("open")
-        return opened
+        if self.opened_at is None:
+            self.opened_at = self._sink._ask(Stamp, "open")
+        return self.opened_at
 
 
 class _Gated(Sink):
@@ -159,7 +159,7 @@ class _NetworkSink(_Gated):
 
     @property
     def endpoint(self) -> str:
-        """What an exporter is configured with: the URL that it sends to."""
+        """The URL that an exporter sends to."""
         return f"http://{self.address}"
 
     def script(self, *faults: str, then: str = "ok") -> None:
@@ -171,24 +171,20 @@ class _NetworkSink(_Gated):
         self._call("script", *parse_script(faults, then, self.faults, grpc=self.kind == "otlp_grpc"))
 
     def requests(self) -> list[Request]:
-        """Every request, in the order of arrival, whatever became of it."""
-        found: list[Request] = self._call("requests")
-        return found
+        """Every request, in the order of arrival, stored or not."""
+        return self._ask(list, "requests")
 
     def connections(self) -> list[Connection]:
         """Every connection, in the order of arrival."""
-        found: list[Connection] = self._call("connections")
-        return found
+        return self._ask(list, "connections")
 
     def count_requests(self) -> int:
-        """How many requests have arrived."""
-        count: int = self._call("count_requests")
-        return count
+        """The number of requests that have arrived."""
+        return self._ask(int, "count_requests")
 
     def count_open(self) -> int:
-        """How many connections are open."""
-        count: int = self._call("count_open")
-        return count
+        """The number of open connections."""
+        return self._ask(int, "count_open")
 
     def await_requests(self, count: int = 1, *, timeout: float = AWAITED) -> None:
         """Return when so many requests have arrived; SinkTimeoutError after ``timeout`` seconds."""
@@ -270,8 +266,7 @@ class TcpSink(_NetworkSink):
 
     def content(self) -> bytes:
         """All bytes that came, over all connections, in their order."""
-        found: bytes = self._call("content")
-        return found
+        return self._ask(bytes, "content")
 
 
 class _StreamSink(Sink):
@@ -279,13 +274,11 @@ class _StreamSink(Sink):
 
     def content(self) -> bytes:
         """All that was written up to this call."""
-        found: bytes = self._call("content")
-        return found
+        return self._ask(bytes, "content")
 
     def lines(self) -> list[Line]:
         """The complete lines that were written up to this call."""
-        found: list[Line] = self._call("lines")
-        return found
+        return self._ask(list, "lines")
 
 
 class FileSink(_StreamSink):
@@ -315,7 +308,6 @@ class StdoutSink(_StreamSink, _Gated):
 
     def __init__(self, *, secrets: Iterable[str] = ()) -> None:
         super().__init__(secrets=secrets)
-        self._reader = -1
         self.writer: int = -1
         """The descriptor to write to; closed with the sink, or by :meth:`close_writer`."""
 
@@ -332,15 +324,14 @@ class StdoutSink(_StreamSink, _Gated):
     def close(self) -> None:
         """End the sink's process and close the writer."""
         super().close()
+        self._release()
+
+    def _open(self) -> tuple[int, ...]:
+        reader, self.writer = os.pipe()
+        return (reader,)
+
+    def _release(self) -> None:
         self.close_writer()
-
-    def _opens_with(self) -> tuple[int, ...]:
-        self._reader, self.writer = os.pipe()
-        return (self._reader,)
-
-    def _close_reader(self) -> None:
-        os.close(self._reader)
-        self._reader = -1
 
 
 class SinkHost:
@@ -351,7 +342,7 @@ class SinkHost:
 
     @property
     def alive(self) -> bool:
-        """Whether its process still runs."""
+        """True while its process runs."""
         return self._process.alive
 
     def start(self, sink: Sink) -> None:
@@ -361,10 +352,9 @@ class SinkHost:
     def stop(self, sink: Sink) -> None:
         """End a sink, with its records: its connections are reset, and its port refuses as long as the host lives."""
         try:
-            sink._stop()
+            sink._call("stop")
         finally:
-            if isinstance(sink, StdoutSink):
-                sink.close_writer()
+            sink._release()
 
     def close(self) -> None:
         """End the process, with every sink in it."""
@@ -383,7 +373,7 @@ def start_sinks(*sinks: *Sinks) -> Iterator[tuple[*Sinks]]:
 
 
 def _start_alone(sinks: list[Sink]) -> None:
-    """Start sinks in a process of their own, of which nothing is left if one of them does not start."""
+    """Start sinks in a process of their own, which ends if one of them does not start."""
     process = SinkProcess()
     try:
         _start(sinks, process)
@@ -396,12 +386,11 @@ def _start(sinks: list[Sink], process: SinkProcess) -> None:
     opened: list[int] = []
     try:
         for sink in sinks:
-            opened.extend(sink._opens_with())
+            opened.extend(sink._open())
         started = process.start([(sink.kind, sink._options) for sink in sinks], tuple(opened))
     except BaseException:
         for sink in sinks:
-            if isinstance(sink, StdoutSink):
-                sink.close_writer()
+            sink._release()
         raise
     finally:
         for descriptor in opened:

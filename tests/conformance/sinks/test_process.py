@@ -24,8 +24,7 @@ from exporter_core.conformance.sinks import (
     TcpSink,
     start_sinks,
 )
-from exporter_core.conformance.sinks.server.core import Core
-from exporter_core.conformance.sinks.server.listener import Listener
+from exporter_core.conformance.sinks.server.core import NetworkServer
 from exporter_core.errors import ExporterCoreError
 
 
@@ -233,18 +232,19 @@ def test_importing_the_sinks_is_light(run_python):
 
 
 def test_a_fault_of_the_sink_itself_is_kept_for_who_asks():
-    async def run() -> list[str]:
-        async def serve(wire):
+    class Buggy(NetworkServer):
+        async def serve(self, wire):
             raise ZeroDivisionError("a bug")
 
-        core = Core()
-        listener = Listener(core, 0, serve)
+    async def run() -> list[str]:
+        sink = Buggy()
+        listener = sink.listener
         _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-        await core.until(lambda: listener.wires != [] and listener.wires[0].ended, 30)
+        await sink.until(lambda: listener.wires != [] and listener.wires[0].ended, 30)
         writer.close()
         await writer.wait_closed()
         listener.stop(keep_port=False)
-        return core.failures
+        return sink.failures
 
     assert asyncio.run(run()) == ["ZeroDivisionError: a bug"]
 

@@ -141,7 +141,7 @@ def test_the_script_decides_before_the_backend_does(sink):
 def test_the_message_classes_are_registered_nowhere_else():
     from google.protobuf import descriptor_pool
 
-    from exporter_core.conformance.sinks.server.decode_remote_write import WriteRequest
+    from exporter_core.conformance.sinks.server.remote_write import WriteRequest
 
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindMessageTypeByName(WriteRequest.DESCRIPTOR.full_name)

@@ -1,4 +1,7 @@
-"""What the sinks of every protocol have in common inside their process: stamps, script, gate, records, waiting."""
+"""Shared by the sinks of every protocol inside their process: stamps, gate, script, records and waiting.
+
+A sink's parent calls the public methods of these classes by name.
+"""
 
 from __future__ import annotations
 
@@ -7,78 +10,133 @@ import itertools
 import time
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from exporter_core.conformance.sinks.errors import SinkTimeoutError
 from exporter_core.conformance.sinks.faults import UNSEEN, Fault
 from exporter_core.conformance.sinks.records import Point, Request, Stamp, digest
+from exporter_core.conformance.sinks.server.listener import Listener
 from exporter_core.masking import MASK, Masker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from exporter_core.conformance.sinks.records import Connection
+    from exporter_core.conformance.sinks.server.listener import Wire
+
 GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
-"""What a sink answers that answers in no protocol."""
+"""An answer that no protocol allows."""
 
 _SECRET_HEADERS = ("authorization", "cookie", "token", "key", "secret", "password", "auth", "credential", "signature")
 
 
-class Entry:
-    """One request while it is being served; :class:`Request` describes the attributes."""
+class SinkServer:
+    """One sink inside its process.
 
-    def __init__(
-        self, core: Core, connection: int, method: str, path: str, *, headers: list[tuple[str, str]], body_size: int
-    ) -> None:
-        self.received = core.stamp()
-        self.number = next(core.numbers)
-        self.connection, self.method, self.path, self.headers = connection, method, path, headers
-        self.body_size = body_size
-        self.body = b""
-        self.fault: Fault | None = None
-        self.note = ""
-        self.entered: Stamp | None = None
-        self.stored: Stamp | None = None
-        self.answered: Stamp | None = None
-        self.status: int | str | None = None
-        self.problems: list[str] = []
+    Args:
+        secrets: texts that no record may show.
+    """
+
+    port = 0
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.masker = Masker(secrets)
+        self.is_shut = False
+        self.entered = 0
+        self._sequence = itertools.count(1)
+        self._change = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start what the constructor cannot."""
+
+    async def stop(self) -> None:
+        """End for good."""
+        self.open()
+
+    def stamp(self) -> Stamp:
+        """The next event of this sink."""
+        return Stamp(time.monotonic_ns(), next(self._sequence))
+
+    def changed(self) -> None:
+        """Wake every waiter to look again."""
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+
+    async def until(self, predicate: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Wait until the predicate holds, at most for ``seconds``; True if it holds."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not predicate():
+                    await self._change.wait()
+        except TimeoutError:
+            return predicate()
+        return True
+
+    async def in_time(self, predicate: Callable[[], bool], seconds: float, state: Callable[[], str]) -> None:
+        """Wait until the predicate holds; SinkTimeoutError with the state after ``seconds``."""
+        if not await self.until(predicate, seconds):
+            raise SinkTimeoutError(f"after {seconds:g} s {state()}")
+
+    def shut(self) -> Stamp:
+        """Shut the gate: hold every request that enters from here on."""
+        self.is_shut = True
+        self.entered = 0
+        return self.stamp()
+
+    def open(self) -> Stamp:
+        """Open the gate; held requests go on after the stamp."""
+        opened = self.stamp()
+        self.is_shut = False
+        self.changed()
+        return opened
+
+    async def await_entered(self, count: int, timeout: float) -> Stamp:  # noqa: ASYNC109 - the parent's bound
+        """Wait for so many requests at the gate."""
+        await self.in_time(lambda: self.entered >= count, timeout, lambda: f"{self.entered} of {count} entered")
+        return self.stamp()
+
+
+class Entry:
+    """One request while it is served: its record so far, and a function that reads its points."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
         self.decode: Callable[[], list[Point]] = list
-        self._points: list[Point] | None = None
         self.rejected = 0
 
-    def header(self, name: str) -> str:
-        """The first header of this name (lower case), or the empty text."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
+    def update(self, **values: Any) -> None:  # Any: the fields of a Request
+        """Change fields of the record."""
+        self.request = replace(self.request, **values)
 
+    def problem(self, text: str) -> None:
+        """Note where the request breaks its protocol's rules."""
+        self.update(problems=(*self.request.problems, text))
+
+    def header(self, name: str) -> str:
+        """The first header of this name, or the empty text."""
+        return self.request.header(name) or ""
+
+    @cached_property
     def points(self) -> list[Point]:
         """The points of the request, decoded once."""
-        if self._points is None:
-            self._points = self.decode()
-        return self._points
+        return self.decode()
 
     def stamped_points(self) -> list[Point]:
-        """The points with the request's number and, where they were stored, when."""
-        kept = len(self.points()) - self.rejected
-        values = ((point, self.stored if index < kept else None) for index, point in enumerate(self.points()))
-        return [replace(point, request=self.number, stored=stored) for point, stored in values]
+        """The points with the request's number and, where they were stored, the time."""
+        kept, request = len(self.points) - self.rejected, self.request
+        values = ((point, request.stored if index < kept else None) for index, point in enumerate(self.points))
+        return [replace(point, request=request.number, stored=stored) for point, stored in values]
 
     def record(self, masker: Masker) -> Request:
-        """The entry as it is handed out."""
-        return Request(
-            number=self.number,
-            connection=self.connection,
-            method=self.method,
-            path=masker(self.path),
-            headers=tuple((name, _masked(name, value, masker)) for name, value in self.headers),
-            body_size=self.body_size,
-            fault=self.fault.text if self.fault else self.note,
-            received=self.received,
-            entered=self.entered,
-            stored=self.stored,
-            answered=self.answered,
-            status=self.status,
-            problems=tuple(self.problems),
-            body=bytes(self.body),
+        """The record for the parent, secrets masked."""
+        headers = self.request.headers
+        return replace(
+            self.request,
+            path=masker(self.request.path),
+            headers=tuple((name, _masked(name, value, masker)) for name, value in headers),
             points=tuple(self.stamped_points()),
-            digests=tuple((name.lower(), digest(value)) for name, value in self.headers),
+            digests=tuple((name.lower(), digest(value)) for name, value in headers),
         )
 
 
@@ -86,106 +144,164 @@ def _masked(name: str, value: str, masker: Masker) -> str:
     return MASK if any(part in name.lower() for part in _SECRET_HEADERS) else masker(value)
 
 
-class Core:
-    """The script, the gate and the records of one sink; everything runs on the process's one event loop."""
+class NetworkServer(SinkServer):
+    """A sink that listens on a port: its script, its requests and its connections.
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self.masker = Masker(secrets)
-        self.numbers = itertools.count(1)
+    Args:
+        secrets: texts that no record may show.
+        port: the port; 0 for a free one.
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), port: int = 0) -> None:
+        super().__init__(secrets)
         self.entries: list[Entry] = []
-        self.shut = False
-        self.entered = 0
-        self.scripts = 0
         self.failures: list[str] = []
-        self.credit = 0
-        self.drips_finished = 0
-        self.on_unseen: Callable[[str], None] = lambda _kind: None
-        self._sequence = itertools.count(1)
+        """Faults of the sink itself, which the parent is told when it asks for records."""
+        self.scripts = self.drips_finished = self._credit = 0
+        self._numbers = itertools.count(1)
         self._script: deque[Fault] = deque()
         self._then = Fault("ok", "ok")
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._port_is_chosen = bool(port)
+        self.listener = Listener(self, port)
+        self.port = self.listener.port
 
-    def stamp(self) -> Stamp:
-        """The next event of this sink."""
-        return Stamp(time.monotonic_ns(), next(self._sequence))
+    async def serve(self, wire: Wire) -> None:
+        """Serve one connection to its end."""
+        raise NotImplementedError
 
-    def changed(self) -> None:
-        """Have everyone who waits look again."""
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
-        self._waiting.clear()
+    async def stop(self) -> None:
+        """End for good: existing connections are reset, new ones refused."""
+        await super().stop()
+        self.listener.stop(keep_port=not self._port_is_chosen)
 
-    async def until(self, predicate: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until the predicate holds, at most for ``seconds``; whether it does."""
-        loop = asyncio.get_running_loop()
-        end = None if seconds is None else loop.time() + seconds
-        while not predicate():
-            remaining = None if end is None else end - loop.time()
-            if remaining is not None and remaining <= 0:
-                return False
-            future: asyncio.Future[None] = loop.create_future()
-            self._waiting.add(future)
-            try:
-                await asyncio.wait([future], timeout=remaining)
-            finally:
-                self._waiting.discard(future)
-        return True
+    # --- the script ----------------------------------------------------------------------------------------------
 
-    def set_script(self, faults: list[Fault], then: Fault) -> None:
+    def script(self, faults: list[Fault], then: Fault) -> None:
         """Replace the script: ``faults`` one a request, ``then`` for all that follow."""
         self.scripts += 1
-        self._script = deque(faults)
-        self._then = then
+        self._script, self._then = deque(faults), then
         self._apply_unseen()
         self.changed()
 
     def take_fault(self) -> Fault:
-        """What the script says about the next request."""
+        """The script's fault for the next request."""
         fault = self._script.popleft() if self._script else self._then
         self._apply_unseen()
         return fault
 
     def _apply_unseen(self) -> None:
-        self.on_unseen(self._then.kind if not self._script and self._then.kind in UNSEEN else "")
+        self.listener.set_mode(self._then.kind if not self._script and self._then.kind in UNSEEN else "")
 
-    def shut_gate(self) -> Stamp:
-        """Hold every request that enters from here on."""
-        self.shut = True
-        self.entered = 0
-        return self.stamp()
-
-    def open_gate(self) -> Stamp:
-        """Let those go on that the gate holds; they come after the stamp."""
-        opened = self.stamp()
-        self.shut = False
-        self.changed()
-        return opened
-
-    def enter(self, entry: Entry) -> None:
-        """Record that the request was taken up."""
-        entry.entered = self.stamp()
-        self.entered += 1
+    def step(self, count: int) -> None:
+        """Let a stepped drip go on."""
+        self._credit += count
         self.changed()
 
-    async def pass_gate(self, gone: Callable[[], bool]) -> bool:
-        """Wait while the gate is shut; whether the peer is still there."""
-        await self.until(lambda: not self.shut or gone())
-        return not gone()
+    def finish(self) -> None:
+        """Let every drip send the rest at once."""
+        self.drips_finished += 1
+        self._credit = 0
+        self.changed()
 
-    async def drip(self, fault: Fault, begun: int, gone: Callable[[], bool]) -> bool:
-        """Wait before the next byte of a drip; whether there is to be one (else it is finished, or the peer gone)."""
+    async def drip(self, fault: Fault, begun: int, wire: Wire) -> bool:
+        """Wait before the next byte of a drip; False when the drip is finished or the peer has gone.
+
+        Args:
+            fault: the fault, with the seconds between two bytes.
+            begun: ``drips_finished`` when the drip began.
+            wire: the connection.
+        """
 
         def over() -> bool:
-            return self.drips_finished != begun or gone()
+            return self.drips_finished != begun or wire.gone()
 
         if fault.seconds == float("inf"):
-            await self.until(lambda: self.credit > 0 or over())
-            self.credit = max(0, self.credit - 1)
+            await self.until(lambda: self._credit > 0 or over())
+            self._credit = max(0, self._credit - 1)
         else:
             await self.until(over, fault.seconds)
         return not over()
 
+    # --- requests and connections ------------------------------------------------------------------------------------
+
+    def add(self, wire: Wire, method: str, path: str, headers: Iterable[tuple[str, str]], **values: Any) -> Entry:
+        """Record a request that has arrived; ``values`` are further fields of the record."""
+        entry = Entry(
+            Request(
+                number=next(self._numbers),
+                connection=wire.connection.number,
+                method=method,
+                path=path,
+                headers=tuple(headers),
+                received=self.stamp(),
+                fault="",
+                **values,
+            )
+        )
+        self.entries.append(entry)
+        return entry
+
+    def enter(self, entry: Entry) -> None:
+        """Record that the request was taken up."""
+        entry.update(entered=self.stamp())
+        self.entered += 1
+        self.changed()
+
+    async def pass_gate(self, wire: Wire) -> bool:
+        """Wait while the gate is shut; False if the peer has gone."""
+        await self.until(lambda: not self.is_shut or wire.gone())
+        return not wire.gone()
+
+    def requests(self) -> list[Request]:
+        """Every request."""
+        self._check()
+        return [entry.record(self.masker) for entry in self.entries]
+
+    def points(self) -> list[Point]:
+        """The points that were stored, in the order of storing."""
+        self._check()
+        stored = [point for entry in self.entries for point in entry.stamped_points() if point.stored]
+        return sorted(stored, key=lambda point: point.stored or ())
+
+    def content(self) -> bytes:
+        """The bodies that were stored."""
+        return b"".join(entry.request.body for entry in self.entries if entry.request.stored)
+
+    def connections(self) -> list[Connection]:
+        """Every connection."""
+        return [wire.connection for wire in self.listener.wires]
+
+    def count_requests(self) -> int:
+        """The number of requests."""
+        return len(self.entries)
+
+    def count_open(self) -> int:
+        """The number of open connections."""
+        return sum(wire.connection.closed is None for wire in self.listener.wires)
+
     def clear(self) -> None:
-        """Forget what was recorded."""
+        """Forget requests and closed connections."""
         self.entries.clear()
+        self.listener.wires = [wire for wire in self.listener.wires if wire.connection.closed is None]
+
+    def _check(self) -> None:
+        if self.failures:
+            raise RuntimeError(f"the sink itself has failed: {self.failures[0]}")
+
+    async def await_requests(self, count: int, timeout: float) -> None:  # noqa: ASYNC109 - the parent's bound
+        """Wait for so many requests to have arrived."""
+        await self.in_time(
+            lambda: len(self.entries) >= count, timeout, lambda: f"{len(self.entries)} of {count} requests arrived"
+        )
+
+    async def await_stored(self, count: int, timeout: float) -> None:  # noqa: ASYNC109 - as above
+        """Wait for so many requests to have been stored."""
+
+        def stored() -> int:
+            return sum(entry.request.stored is not None for entry in self.entries)
+
+        await self.in_time(lambda: stored() >= count, timeout, lambda: f"{stored()} of {count} requests were stored")
+
+    async def await_closed(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
+        """Wait until no connection is open."""
+        await self.in_time(lambda: not self.count_open(), timeout, lambda: f"{self.count_open()} connections are open")

@@ -6,47 +6,48 @@ import base64
 import json
 from typing import Any, Final
 
-from exporter_core.conformance.sinks.records import Point
-from exporter_core.conformance.sinks.server.extras import extra
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 
-# Protobuf messages are Any here: their classes come from an import that may fail.
-_service: Any = extra("opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")
-_decode_error: type[Exception] = extra("google.protobuf.message").DecodeError
-_json_format: Any = extra("google.protobuf.json_format")
+from exporter_core.conformance.sinks.records import Point
 
 _TEMPORALITY: Final = {0: "", 1: "delta", 2: "cumulative"}
 
 
-def parse_protobuf(body: bytes) -> Any:  # a message
-    """An ExportMetricsServiceRequest; ValueError if the body is none."""
+def parse_protobuf(body: bytes) -> ExportMetricsServiceRequest:
+    """Read a request. ValueError if the body is none."""
     try:
-        return _service.ExportMetricsServiceRequest.FromString(body)
-    except _decode_error as error:
+        return ExportMetricsServiceRequest.FromString(body)
+    except DecodeError as error:
         raise ValueError(str(error)) from None
 
 
-def parse_json(body: bytes | str) -> Any:  # a message
-    """An ExportMetricsServiceRequest from OTLP's JSON; ValueError if the body is none."""
+def parse_json(body: bytes | str) -> ExportMetricsServiceRequest:
+    """Read a request from OTLP's JSON. ValueError if the body is none."""
     try:
         return from_json(json.loads(body))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def from_json(value: Any) -> Any:  # JSON to a message
-    """The same from JSON that was read; changes it."""
+def from_json(value: Any) -> ExportMetricsServiceRequest:  # Any: JSON
+    """Make a request of JSON that was read, and change that JSON. ValueError if it is none."""
     if not isinstance(value, dict):
         raise ValueError("expected an object")  # noqa: TRY004 - a body that cannot be decoded, like any other
     _ids_to_base64(value)
     try:
         # The specification has receivers ignore unknown fields.
-        return _json_format.ParseDict(value, _service.ExportMetricsServiceRequest(), ignore_unknown_fields=True)
-    except _json_format.Error as error:
+        return json_format.ParseDict(value, ExportMetricsServiceRequest(), ignore_unknown_fields=True)
+    except json_format.Error as error:
         raise ValueError(str(error)) from None
 
 
-def _ids_to_base64(value: Any) -> None:  # JSON
-    """OTLP's JSON has ids in hexadecimal, protobuf's own JSON mapping in base64."""
+def _ids_to_base64(value: Any) -> None:  # Any: JSON
+    """Rewrite ids from hexadecimal, as in OTLP's JSON, to base64, as in protobuf's own JSON mapping."""
     if isinstance(value, list):
         for item in value:
             _ids_to_base64(item)
@@ -58,17 +59,17 @@ def _ids_to_base64(value: Any) -> None:  # JSON
                 _ids_to_base64(item)
 
 
-def response(rejected: int | None) -> Any:  # a message
-    """An ExportMetricsServiceResponse, with a partial success unless ``rejected`` is None."""
-    answer = _service.ExportMetricsServiceResponse()
+def response(rejected: int | None) -> ExportMetricsServiceResponse:
+    """A response, with a partial success unless ``rejected`` is None."""
+    answer = ExportMetricsServiceResponse()
     if rejected is not None:
         answer.partial_success.rejected_data_points = rejected
         answer.partial_success.error_message = "scripted"
     return answer
 
 
-def points(request: Any) -> list[Point]:
-    """Every data point of an ExportMetricsServiceRequest, in its order."""
+def points(request: ExportMetricsServiceRequest) -> list[Point]:
+    """Every data point of a request, in its order."""
     found: list[Point] = []
     for resource_metrics in request.resource_metrics:
         of_resource = {

@@ -7,39 +7,33 @@ import errno
 import select
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from exporter_core.conformance.sinks.records import Connection, Stamp
+from exporter_core.conformance.sinks.errors import SinkPortTakenError
+from exporter_core.conformance.sinks.records import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
-    from exporter_core.conformance.sinks.server.core import Core
+    from exporter_core.conformance.sinks.server.core import NetworkServer
 
 HOST = "127.0.0.1"
+HEAD = 65536  # bytes of a line, or of a request's head, at most
 _BACKLOG = 512
 _MOST_FILLERS = 64
 _QUEUE = struct.Struct("=24xII")  # struct tcp_info: of a listener, the accept queue's length and limit
 
 
-class PortTakenError(Exception):
-    """Another program has the port."""
-
-
 class Wire(asyncio.Protocol):
-    """One accepted connection: bytes in, bytes out, and who closed it when."""
+    """One accepted connection: bytes in, bytes out, and its record."""
 
-    def __init__(self, core: Core, number: int, sock: socket.socket) -> None:
-        self.core = core
-        self.number = number
+    def __init__(self, server: NetworkServer, number: int, sock: socket.socket) -> None:
+        self._server = server
         self.sock = sock
-        self.opened = core.stamp()
-        self.closed: Stamp | None = None
-        self.closed_by: str | None = None
-        self.bytes_received = 0
-        self.busy = False
-        self.buffer = bytearray()
-        self.ended = False
+        self.connection = Connection(number=number, opened=server.stamp())
+        self.reader = asyncio.StreamReader(limit=HEAD)
+        self.busy = self.ended = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -49,28 +43,29 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep the bytes for the reader."""
-        self.buffer += data
-        self.bytes_received += len(data)
-        self.core.changed()
+        if not self.ended:
+            self.reader.feed_data(data)
+            received = self.connection.bytes_received + len(data)
+            self.connection = replace(self.connection, bytes_received=received)
 
     def eof_received(self) -> bool:
-        """The peer has closed; the connection's own task closes this end."""
+        """Note that the peer has closed; the connection's own task closes this end."""
         self._end("peer")
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it so
-        """The peer has reset the connection, or this end is closed."""
+        """Note that the peer has reset the connection, unless this end was closed before."""
         self._end("peer")
 
     def _end(self, closed_by: str) -> None:
-        self.ended = True
-        if self.closed is None:
-            self.closed = self.core.stamp()
-            self.closed_by = closed_by
-        self.core.changed()
+        if not self.ended:
+            self.ended = True
+            self.reader.feed_eof()
+            self.connection = replace(self.connection, closed=self._server.stamp(), closed_by=closed_by)
+        self._server.changed()
 
     def gone(self) -> bool:
-        """Whether the connection has ended, also when the event loop has not come round to it yet."""
+        """True if the connection has ended, also when the event loop has not come round to it yet."""
         if not self.ended:
             try:
                 if self.sock.fileno() < 0 or self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"":
@@ -84,7 +79,7 @@ class Wire(asyncio.Protocol):
     async def neglect(self, until: Callable[[], bool]) -> None:
         """Read nothing until the peer closes or ``until`` holds.
 
-        A transport that does not read does not see the peer close either, so that something else has to look.
+        A transport that does not read does not see the peer close either, so an epoll object looks for that.
         """
         if self.transport is None or self.transport.is_closing():
             return
@@ -94,38 +89,13 @@ class Wire(asyncio.Protocol):
             poller.register(self.sock, select.EPOLLRDHUP)
             loop.add_reader(poller, self._neglected_end, poller)
             try:
-                await self.core.until(lambda: self.ended or until())
+                await self._server.until(lambda: self.ended or until())
             finally:
                 loop.remove_reader(poller)
 
     def _neglected_end(self, poller: select.epoll) -> None:
         asyncio.get_running_loop().remove_reader(poller)
         self._end("peer")
-
-    async def read_some(self, most: int = 65536) -> bytes:
-        """Some bytes; none at the end."""
-        await self.core.until(lambda: bool(self.buffer) or self.ended)
-        data = bytes(self.buffer[:most])
-        del self.buffer[: len(data)]
-        return data
-
-    async def read_until(self, mark: bytes, most: int) -> bytes | None:
-        """What comes up to and with the mark; None if the connection ends or more than ``most`` bytes come first."""
-        await self.core.until(lambda: mark in self.buffer or len(self.buffer) > most or self.ended)
-        end = self.buffer.find(mark)
-        if end < 0:
-            return None
-        return self._take(end + len(mark))
-
-    async def read_exactly(self, count: int) -> bytes | None:
-        """So many bytes; None if the connection ends before."""
-        await self.core.until(lambda: len(self.buffer) >= count or self.ended)
-        return self._take(count) if len(self.buffer) >= count else None
-
-    def _take(self, count: int) -> bytes:
-        data = bytes(self.buffer[:count])
-        del self.buffer[:count]
-        return data
 
     def write(self, data: bytes) -> None:
         """Send; to a connection that has ended, nothing."""
@@ -145,16 +115,6 @@ class Wire(asyncio.Protocol):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
 
-    def record(self) -> Connection:
-        """The connection as it is handed out."""
-        return Connection(
-            number=self.number,
-            opened=self.opened,
-            closed=self.closed,
-            closed_by=self.closed_by,
-            bytes_received=self.bytes_received,
-        )
-
 
 class Listener:
     """Accepts connections on one port of the loopback interface.
@@ -162,14 +122,12 @@ class Listener:
     A second socket, bound and never listening, keeps the port while nothing listens on it.
 
     Args:
-        core: the sink's.
-        port: the port, or 0 for a free one. PortTakenError if it is in use.
-        serve: what becomes of a connection.
+        server: the sink, which serves each connection.
+        port: the port, or 0 for a free one. SinkPortTakenError if it is in use.
     """
 
-    def __init__(self, core: Core, port: int, serve: Callable[[Wire], Coroutine[Any, Any, None]]) -> None:
-        self._core = core
-        self._serve = serve
+    def __init__(self, server: NetworkServer, port: int) -> None:
+        self._server = server
         self.wires: list[Wire] = []
         self._accepted = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -184,13 +142,12 @@ class Listener:
             self._held.bind((HOST, port))
             self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.port: int = self._held.getsockname()[1]
-            self._listen()
+            self._listen(_BACKLOG)
         except OSError as error:
             self._held.close()
             if error.errno == errno.EADDRINUSE:
-                raise PortTakenError(f"port {port} of {HOST} is taken by another program") from None
+                raise SinkPortTakenError(f"port {port} of {HOST} is taken by another program") from None
             raise
-        core.on_unseen = self.set_mode
 
     def set_mode(self, kind: str) -> None:
         """``"refuse"`` or ``"blackhole"`` every connection, or accept again (the empty text)."""
@@ -201,7 +158,7 @@ class Listener:
         if kind == "blackhole":
             self._swallow()
         elif not kind:
-            self._listen()
+            self._listen(_BACKLOG)
         if kind:
             for wire in self.wires:
                 if not wire.busy:
@@ -209,13 +166,13 @@ class Listener:
 
     @property
     def accepting(self) -> bool:
-        """Whether connections are accepted; those that exist are closed after their present answer if not."""
+        """False while connections are refused; existing ones are then closed after their present answer."""
         return not self._mode
 
     def stop(self, *, keep_port: bool) -> None:
         """Accept nothing more, and reset every connection.
 
-        A port that is kept refuses whoever still sends there, and is nobody else's as long as the process lives.
+        A port that is kept refuses new connections and cannot be taken by another program while the process lives.
         """
         self._close_listening()
         if not keep_port:
@@ -223,21 +180,16 @@ class Listener:
         for wire in self.wires:
             wire.reset()
 
-    def forget_closed(self) -> None:
-        """Drop the records of connections that have ended."""
-        self.wires = [wire for wire in self.wires if wire.closed is None]
-
-    def _listen(self, backlog: int = _BACKLOG) -> socket.socket:
-        listening = socket.socket()
+    def _listen(self, backlog: int) -> socket.socket:
+        self._listening = listening = socket.socket()
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((HOST, self.port))
             listening.setblocking(False)
             listening.listen(backlog)
         except OSError:
-            listening.close()
+            self._close_listening()
             raise
-        self._listening = listening
         if backlog:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
         return listening
@@ -253,7 +205,7 @@ class Listener:
 
     def _swallow(self) -> None:
         """Listen with a full queue: Linux then drops every SYN, as a dead host or a firewall would."""
-        listening = self._listen(backlog=0)
+        listening = self._listen(0)
         for _ in range(_MOST_FILLERS):
             length, limit = _QUEUE.unpack_from(listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104))
             if length > limit:
@@ -276,7 +228,7 @@ class Listener:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted += 1
-            wire = Wire(self._core, self._accepted, sock)
+            wire = Wire(self._server, self._accepted, sock)
             self.wires.append(wire)
             task = asyncio.get_running_loop().create_task(self._run(wire))
             self._tasks.add(task)
@@ -285,10 +237,10 @@ class Listener:
     async def _run(self, wire: Wire) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: wire, wire.sock)
-            await self._serve(wire)
-        except ConnectionError:
-            pass  # the peer has gone in between
+            await self._server.serve(wire)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the peer has gone in between, or sends a line without end
         except Exception as error:  # noqa: BLE001 - a fault of the sink itself: the parent is told when it asks
-            self._core.failures.append(f"{type(error).__name__}: {error}")
+            self._server.failures.append(f"{type(error).__name__}: {error}")
         finally:
             wire.close()

@@ -1,4 +1,4 @@
-"""File and standard output as backends: what was written is read when someone asks, so that the answer is exact."""
+"""The file and standard-output sinks: they read when someone asks, so that the answer is exact."""
 
 from __future__ import annotations
 
@@ -12,51 +12,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.sinks.records import Line, Point, Stamp
-from exporter_core.conformance.sinks.server.extras import extra
+from exporter_core.conformance.sinks.server.core import SinkServer
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.sinks.server.core import Core
+    from collections.abc import Iterable
 
 _PIPE_SIZE: Final = 4096  # bytes: as small as Linux makes a pipe, so that a writer soon feels a shut gate
 _TEMPORALITY: Final = {0: "", 1: "delta", 2: "cumulative"}
 
 
-class Stream:
-    """Text that grows, and when each piece of it was seen."""
+class StreamServer(SinkServer):
+    """A sink of text that grows; it keeps the time at which it saw each piece."""
 
-    def __init__(self, core: Core) -> None:
-        self.core = core
-        self.content = bytearray()
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__(secrets)
+        self._content = bytearray()
         self._pieces: list[tuple[int, Stamp]] = []
 
-    def add(self, data: bytes) -> None:
-        """Keep one more piece."""
-        if data:
-            self.content += data
-            self._pieces.append((len(self.content), self.core.stamp()))
-            self.core.changed()
+    def sync(self) -> None:
+        """Read what was written since the last call."""
+        raise NotImplementedError
 
-    def clear(self) -> None:
-        """Forget everything seen."""
-        self.content.clear()
-        self._pieces.clear()
-
-    def seen(self, end: int) -> Stamp:
-        """When the byte before this position was seen."""
-        return self._pieces[bisect.bisect_left(self._pieces, end, key=lambda piece: piece[0])][1]
+    def content(self) -> bytes:
+        """All that was written."""
+        self.sync()
+        return bytes(self._content)
 
     def lines(self) -> list[Line]:
         """The complete lines."""
+        self.sync()
         found: list[Line] = []
         start = 0
-        while (end := self.content.find(b"\n", start)) >= 0:
-            found.append(Line(self.content[start:end].decode(errors="replace"), self.seen(end + 1)))
+        while (end := self._content.find(b"\n", start)) >= 0:
+            found.append(Line(self._content[start:end].decode(errors="replace"), self._seen(end + 1)))
             start = end + 1
         return found
 
     def points(self) -> list[Point]:
-        """The points of every JSON object in it that is OTLP's or the OpenTelemetry SDK's."""
-        text = self.content.decode("latin-1")  # one character a byte, so that positions are the stream's
+        """The points of every JSON object in the text that is OTLP's or the OpenTelemetry SDK's."""
+        self.sync()
+        text = self._content.decode("latin-1")  # one character a byte, so that positions are the stream's
         decoder = json.JSONDecoder()
         found: list[Point] = []
         position = text.find("{")
@@ -67,21 +62,38 @@ class Stream:
                 after = text.find("\n", position)
                 position = text.find("{", after) if after >= 0 else -1
                 continue
-            found.extend(_points_of(json.loads(self.content[position:end]), self.seen(end)))
+            points = _points_of(json.loads(self._content[position:end]))
+            found += [replace(point, stored=self._seen(end)) for point in points]
             position = text.find("{", end)
         return found
 
+    def clear(self) -> None:
+        """Forget everything seen."""
+        self.sync()
+        self._content.clear()
+        self._pieces.clear()
 
-class FileStream(Stream):
-    """A file that someone else writes."""
+    def _add(self, data: bytes) -> None:
+        if data:
+            self._content += data
+            self._pieces.append((len(self._content), self.stamp()))
+            self.changed()
 
-    def __init__(self, core: Core, path: str) -> None:
-        super().__init__(core)
+    def _seen(self, end: int) -> Stamp:
+        """The time at which the byte before this position was seen."""
+        return self._pieces[bisect.bisect_left(self._pieces, end, key=lambda piece: piece[0])][1]
+
+
+class FileServer(StreamServer):
+    """A file that the exporter writes."""
+
+    def __init__(self, path: str, secrets: Iterable[str] = ()) -> None:
+        super().__init__(secrets)
         self._path = Path(path)
         self._read = 0
 
     def sync(self) -> None:
-        """Read what is in the file beyond what was read before; a file that was cut is read from its start."""
+        """Read the file beyond what was read before; a file that was cut is read from its start."""
         try:
             with self._path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size < self._read:
@@ -91,115 +103,125 @@ class FileStream(Stream):
         except FileNotFoundError:
             return  # nothing has been written yet
         self._read += len(data)
-        self.add(data)
+        self._add(data)
 
 
-class PipeStream(Stream):
-    """The read end of a pipe that stands for someone's standard output; a shut gate stops reading."""
+class PipeServer(StreamServer):
+    """The read end of a pipe that stands for an exporter's standard output; a shut gate stops reading."""
 
-    def __init__(self, core: Core, descriptor: int) -> None:
-        super().__init__(core)
+    def __init__(self, descriptor: int, secrets: Iterable[str] = ()) -> None:
+        super().__init__(secrets)
         self._descriptor = descriptor
+        self._ended = False
         os.set_blocking(descriptor, False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        self.ended = False
         self._watch()
+
+    async def stop(self) -> None:
+        """Read no more; a process that still writes gets a broken pipe."""
+        await super().stop()
+        self._end()
+
+    def shut(self) -> Stamp:
+        """Read what is there, and then nothing more until the gate is opened."""
+        self.sync()
+        return super().shut()
+
+    def open(self) -> Stamp:
+        """Go on reading."""
+        was_shut, opened = self.is_shut, super().open()
+        if was_shut and not self._ended:
+            self._watch()
+        return opened
+
+    async def await_text(self, text: bytes, timeout: float) -> None:  # noqa: ASYNC109 - the parent's bound
+        """Wait until this text was written."""
+        await self.in_time(lambda: text in self._content, timeout, lambda: f"{text!r} was not written")
+
+    def sync(self) -> None:
+        """Read all that is in the pipe, unless the gate is shut."""
+        while not self.is_shut and not self._ended and self._read():
+            pass
 
     def _watch(self) -> None:
         asyncio.get_running_loop().add_reader(self._descriptor, self._readable)
 
     def _readable(self) -> None:
-        if not self.core.shut:
-            self._drain(once=True)
+        if not self.is_shut:
+            self._read()
             return
         asyncio.get_running_loop().remove_reader(self._descriptor)
-        self.core.entered += 1
-        self.core.changed()
+        self.entered += 1
+        self.changed()
 
-    def reopened(self) -> None:
-        """Go on reading after the gate was opened."""
-        if not self.ended:
-            self._watch()
+    def _read(self) -> bool:
+        """Read one piece; False if there was none."""
+        try:
+            data = os.read(self._descriptor, 65536)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._end()
+        self._add(data)
+        return bool(data)
 
-    def close(self) -> None:
-        """Read no more; whoever still writes gets a broken pipe."""
-        if not self.ended:
-            self.ended = True
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
-
-    def sync(self) -> None:
-        """Read all that is in the pipe, unless the gate is shut."""
-        if not self.core.shut and not self.ended:
-            self._drain()
-
-    def _drain(self, *, once: bool = False) -> None:
-        while True:
-            try:
-                data = os.read(self._descriptor, 65536)
-            except BlockingIOError:
-                return
-            if not data:
-                asyncio.get_running_loop().remove_reader(self._descriptor)
-                os.close(self._descriptor)
-                self.ended = True
-                self.core.changed()
-                return
-            self.add(data)
-            if once:
-                return
+            self.changed()
 
 
-def _points_of(value: Any, seen: Stamp) -> list[Point]:  # JSON
+def _points_of(value: Any) -> list[Point]:  # Any: JSON
     if not isinstance(value, dict):
         return []
     if "resourceMetrics" in value:
-        otlp = extra("exporter_core.conformance.sinks.server.decode_otlp")
+        # Only these need protobuf, an extra.
+        from exporter_core.conformance.sinks.server import decode_otlp  # noqa: PLC0415 - as the line above says
+
         try:
-            return [replace(point, stored=seen) for point in otlp.points(otlp.from_json(value))]
+            return decode_otlp.points(decode_otlp.from_json(value))
         except ValueError:
             return []  # something else that has the key; the lines show it
-    if "resource_metrics" in value:
-        return _sdk_points(value, seen)
-    return []
+    return _sdk_points(value) if "resource_metrics" in value else []
 
 
-def _sdk_points(value: dict[str, Any], seen: Stamp) -> list[Point]:
+def _sdk_points(value: dict[str, Any]) -> list[Point]:  # Any: JSON
     """Points of the OpenTelemetry SDK's ``MetricsData.to_json()``."""
-    found: list[Point] = []
-    for resource_metrics in value["resource_metrics"]:
-        resource = resource_metrics["resource"]
-        for scope_metrics in resource_metrics["scope_metrics"]:
-            scope = scope_metrics["scope"]
-            for metric in scope_metrics["metrics"]:
-                data = metric["data"]
-                for item in data["data_points"]:
-                    kind, number = _sdk_value(data, item)
-                    found.append(
-                        Point(
-                            metric=metric["name"],
-                            kind=kind,
-                            unit=metric["unit"] or "",
-                            description=metric["description"] or "",
-                            temporality=_TEMPORALITY.get(data.get("aggregation_temporality", 0), "unknown"),
-                            monotonic=data.get("is_monotonic"),
-                            value=number,
-                            attributes=item["attributes"] or {},
-                            time_unix_nano=item["time_unix_nano"],
-                            start_time_unix_nano=item["start_time_unix_nano"] or 0,
-                            flags=item.get("flags") or 0,
-                            exemplars=tuple(item.get("exemplars") or ()),
-                            resource=resource["attributes"],
-                            resource_schema_url=resource_metrics.get("schema_url") or "",
-                            scope=scope["name"],
-                            scope_version=scope.get("version") or "",
-                            scope_attributes=scope.get("attributes") or {},
-                            scope_schema_url=scope_metrics.get("schema_url") or "",
-                            stored=seen,
-                        )
-                    )
-    return found
+    return [
+        _sdk_point(of_resource, of_scope, metric, item)
+        for of_resource in value["resource_metrics"]
+        for of_scope in of_resource["scope_metrics"]
+        for metric in of_scope["metrics"]
+        for item in metric["data"]["data_points"]
+    ]
+
+
+def _sdk_point(of_resource: Any, of_scope: Any, metric: Any, item: Any) -> Point:  # Any: JSON
+    scope, data = of_scope["scope"], metric["data"]
+    kind, number = _sdk_value(data, item)
+    return Point(
+        metric=metric["name"],
+        kind=kind,
+        unit=metric["unit"] or "",
+        description=metric["description"] or "",
+        temporality=_TEMPORALITY.get(data.get("aggregation_temporality", 0), "unknown"),
+        monotonic=data.get("is_monotonic"),
+        value=number,
+        attributes=item["attributes"] or {},
+        time_unix_nano=item["time_unix_nano"],
+        start_time_unix_nano=item["start_time_unix_nano"] or 0,
+        flags=item.get("flags") or 0,
+        exemplars=tuple(item.get("exemplars") or ()),
+        resource=of_resource["resource"]["attributes"],
+        resource_schema_url=of_resource.get("schema_url") or "",
+        scope=scope["name"],
+        scope_version=scope.get("version") or "",
+        scope_attributes=scope.get("attributes") or {},
+        scope_schema_url=of_scope.get("schema_url") or "",
+    )
 
 
 def _sdk_value(data: dict[str, Any], item: dict[str, Any]) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""Prometheus remote write 1.0 to points.
+"""The Prometheus remote write 1.0 sink.
 
 The message classes are made here, in a descriptor pool of their own: published packages carry gogoproto descriptors
 that collide in one process. Source: prometheus/prompb/remote.proto and types.proto.
@@ -7,13 +7,19 @@ that collide in one process. Source: prometheus/prompb/remote.proto and types.pr
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import cramjam
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from exporter_core.conformance.sinks.records import Point
-from exporter_core.conformance.sinks.server.extras import extra
+from exporter_core.conformance.sinks.server.http import Answer, BadBodyError, HttpServer, media_type, misdirected
 
-_descriptor: Any = extra("google.protobuf.descriptor_pb2")  # made from an import that may fail, like all below
-_decode_error: type[Exception] = extra("google.protobuf.message").DecodeError
+if TYPE_CHECKING:
+    from exporter_core.conformance.sinks.server.core import Entry
 
 _PACKAGE: Final = "exporter_core.conformance.remote_write"
 
@@ -57,40 +63,62 @@ _MESSAGES: Final[dict[str, tuple[tuple[str, int, str], ...]]] = {
 }
 
 
-def _write_request() -> Any:  # a message class
-    file = _descriptor.FileDescriptorProto(name="exporter_core/remote_write.proto", package=_PACKAGE, syntax="proto3")
-    field_proto = _descriptor.FieldDescriptorProto
+def _write_request() -> Any:  # Any: a message class made while running has no type
+    file = FileDescriptorProto(name="exporter_core/remote_write.proto", package=_PACKAGE, syntax="proto3")
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
         for name, number, kind in fields:
             plain = kind.removesuffix("[]")
             field = described.field.add(name=name, number=number)
-            field.label = field_proto.LABEL_REPEATED if plain != kind else field_proto.LABEL_OPTIONAL
+            field.label = FieldDescriptorProto.LABEL_REPEATED if plain != kind else FieldDescriptorProto.LABEL_OPTIONAL
             if plain in _MESSAGES:
-                field.type = field_proto.TYPE_MESSAGE
+                field.type = FieldDescriptorProto.TYPE_MESSAGE
                 field.type_name = f".{_PACKAGE}.{plain}"
             else:
-                field.type = getattr(field_proto, f"TYPE_{plain.upper()}")
-    pool = extra("google.protobuf.descriptor_pool").DescriptorPool()
+                field.type = getattr(FieldDescriptorProto, f"TYPE_{plain.upper()}")
+    pool = DescriptorPool()
     pool.Add(file)
-    return extra("google.protobuf.message_factory").GetMessageClass(
-        pool.FindMessageTypeByName(f"{_PACKAGE}.WriteRequest")
-    )
+    return GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.WriteRequest"))
 
 
 WriteRequest: Final = _write_request()
 
 
-def parse(body: bytes) -> Any:  # a message
-    """A WriteRequest; ValueError if the body is none."""
-    try:
-        return WriteRequest.FromString(body)
-    except _decode_error as error:
-        raise ValueError(str(error)) from None
+class RemoteWriteServer(HttpServer):
+    """A sink for Prometheus remote write 1.0."""
+
+    def expects(self, entry: Entry) -> Answer | None:
+        """``POST /api/v1/write``."""
+        return misdirected(entry, "/api/v1/write")
+
+    def read(self, entry: Entry) -> Answer | None:
+        """Decompress, decode, and note what the specification does not allow."""
+        content_type, encoding = entry.header("content-type"), entry.header("content-encoding")
+        if media_type(entry) != "application/x-protobuf" or "io.prometheus.write.v2" in content_type:
+            entry.problem(f"Content-Type {content_type!r} is not remote write 1.0's")
+            return Answer(415)
+        if encoding.lower() != "snappy":
+            raise BadBodyError(f"Content-Encoding {encoding!r} is not snappy")
+        if entry.header("x-prometheus-remote-write-version") != "0.1.0":
+            entry.problem("X-Prometheus-Remote-Write-Version is not 0.1.0")
+        try:
+            entry.update(body=bytes(cramjam.snappy.decompress_raw(entry.request.body)))
+            message = WriteRequest.FromString(entry.request.body)
+        except (DecodeError, cramjam.DecompressionError) as error:
+            raise BadBodyError(f"not a snappy-compressed WriteRequest: {error}") from None
+        problems = _problems(message)
+        for problem in problems:
+            entry.problem(problem)
+        entry.decode = lambda: _points(message)
+        return self.failure(entry, 400, problems[0]) if problems else None
+
+    def success(self, entry: Entry, rejected: int | None = None) -> Answer:  # noqa: ARG002 - it knows no partial success
+        """No content, as Prometheus answers."""
+        return Answer(204)
 
 
-def problems(request: Any) -> list[str]:
-    """What breaks the rules on labels: sorted, unique, never empty, a metric's name among them."""
+def _problems(request: Any) -> list[str]:
+    """Violations of the rules on labels: sorted, unique, never empty, a metric's name among them."""
     found: list[str] = []
     for series in request.timeseries:
         names = [label.name for label in series.labels]
@@ -105,7 +133,7 @@ def problems(request: Any) -> list[str]:
     return found
 
 
-def points(request: Any) -> list[Point]:
+def _points(request: Any) -> list[Point]:
     """Every sample, exemplar and native histogram, with the series' labels as attributes and times in nanoseconds."""
     metadata = {item.metric_family_name: item for item in request.metadata}
     found: list[Point] = []
@@ -127,26 +155,12 @@ def points(request: Any) -> list[Point]:
             }
             for item in series.exemplars
         )
-        found.extend(
-            Point(
-                kind="sample",
-                value=item.value,
-                time_unix_nano=item.timestamp * 1_000_000,
-                exemplars=exemplars,
-                **common,
-            )
-            for item in series.samples
-        )
-        found.extend(
-            Point(
-                kind="native_histogram",
-                value=_histogram(item),
-                time_unix_nano=item.timestamp * 1_000_000,
-                exemplars=exemplars,
-                **common,
-            )
-            for item in series.histograms
-        )
+        values = [("sample", item, item.value) for item in series.samples]
+        values += [("native_histogram", item, _histogram(item)) for item in series.histograms]
+        found += [
+            Point(kind=kind, value=value, time_unix_nano=item.timestamp * 1_000_000, exemplars=exemplars, **common)
+            for kind, item, value in values
+        ]
     return found
 
 
