@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from exporter_core.conformance.run.engine import Report
+    from exporter_core.conformance.run.verdicts import Report
 
 
 def shared_report(factory: pytest.TempPathFactory, key: str, make: Callable[[], Report]) -> Report:

@@ -30,10 +30,11 @@ from exporter_core.discovery.index import listing
 from exporter_core.errors import ExporterNotFoundError, SetupError, UnsupportedContractError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import GuardedExporter
+from exporter_core.masking import secrets_of
 from exporter_core.validation import problems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -68,6 +69,8 @@ class Subject:
     """Where it is registered; None for a class that is not."""
     options: Mapping[str, Any] | None = None
     """Options that go before those of the harness."""
+    on_secrets: Callable[[Iterable[str]], object] = lambda _secrets: None
+    """Called with the secrets of validated options, before the exporter has them."""
 
     @property
     def of_the_sdk(self) -> bool:
@@ -78,11 +81,13 @@ class Subject:
         """The options, with those of a harness. Raises SetupError, with the place of each that does not do."""
         model: type[ExporterConfig] = getattr(self.exporter_class, "config_model", ExporterConfig)
         try:
-            return model.model_validate({**config, **(self.options or {})})
+            options = model.model_validate({**config, **(self.options or {})})
         except ValidationError as error:
             said = "; ".join(one.message for one in problems_of(error, model))
             way_out = "" if self.harness else "; there is no harness that gives them: use --config"
             raise SetupError(f"exporter {self.target!r}: {said}{way_out}") from error
+        self.on_secrets(secrets_of(options))
+        return options
 
     def drive(self, mode: Mode, options: ExporterConfig, journal: Journal) -> Driven:
         """Build the exporter with these options, raw or behind the guard. Raises what building it raises."""

@@ -16,13 +16,12 @@ from exporter_core.conformance.clause import select
 from exporter_core.conformance.pytest_cache import shared_report
 from exporter_core.conformance.report.text import result_text
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import SCHEDULES, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exporter_core.conformance.run.engine import Report
+    from exporter_core.conformance.run.verdicts import Report
     from exporter_core.conformance.subject import Mode
 
 

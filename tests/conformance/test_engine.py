@@ -7,8 +7,7 @@ import pytest
 
 from exporter_core.conformance.run import pool
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.run_clause import Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Settings, Verdict
 from exporter_core.errors import SetupError
 
 EXPORTER = """

@@ -16,10 +16,11 @@ from exporter_core.cli import main
 from exporter_core.cli.check_input import options_of
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.report.json_report import reproduce
-from exporter_core.conformance.run import pool, worker
+from exporter_core.conformance.run import pool, serving
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.run_clause import Settings, run_clause
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.messages import Message, Refused, Secrets, WorkerSetup
+from exporter_core.conformance.run.run_clause import run_clause
+from exporter_core.conformance.run.verdicts import Settings, Verdict
 from exporter_core.conformance.subject import resolve
 from exporter_core.errors import SetupError
 
@@ -209,20 +210,12 @@ def test_a_worker_says_in_one_line_why_it_cannot_begin(
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "given", raising=False)
-    told: list[dict[str, str]] = []
-    nothing = {
-        "readers": False,
-        "settings": {},
-        "options": None,
-        "harness": None,
-        "sink": None,
-        "allow_real_backend": False,
-    }
-    given = {"target": f"given:{exporter}", "mode": "guarded", "first": True, **nothing, **task}
-    worker._work(given, iter(()), lambda **event: None if "secrets" in event else told.append(event))
-    assert [sorted(event) for event in told] == [["error"]]
-    assert told[0]["error"].startswith(line)
-    assert "\n" not in told[0]["error"]
+    setup = WorkerSetup(f"given:{exporter}", Settings(), mode="guarded", first=True, **task)
+    told: list[Message] = []
+    serving.work(iter([setup]), lambda message: None if isinstance(message, Secrets) else told.append(message))
+    assert [type(message) for message in told] == [Refused]
+    assert told[0].why.startswith(line)
+    assert "\n" not in told[0].why
 
 
 @pytest.mark.parametrize("text", ["retries: 3", '{"retries": 3}', "config.yaml", "config.json"])

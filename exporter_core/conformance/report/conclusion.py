@@ -9,7 +9,7 @@ from exporter_core.conformance.run.verdicts import Verdict
 
 if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.engine import Report
+    from exporter_core.conformance.run.verdicts import Report
 
 CONFORMANT, FAILED, PARTIAL, KIT_FAILED = 0, 1, 3, 4
 

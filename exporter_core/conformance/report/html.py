@@ -25,7 +25,7 @@ from exporter_core.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter_core.conformance.run.engine import Report
+    from exporter_core.conformance.run.verdicts import Report
 
 _NOT_RUN = "NOT_RUN"
 _WORDS = {

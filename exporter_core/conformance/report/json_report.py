@@ -15,7 +15,7 @@ from exporter_core.contract import CONTRACT_VERSION
 
 if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.engine import Report
+    from exporter_core.conformance.run.verdicts import Report
 
 FORMAT = 1
 """The version of the report's format."""
@@ -47,7 +47,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
                 **clause_as_json(one),
                 "results": {
                     mode: {
-                        **{key: value for key, value in run.as_dict().items() if key not in ("id", "mode")},
+                        **{key: value for key, value in vars(run).items() if key not in ("id", "mode")},
                         "reproduce": reproduce(report, one.id, mode),
                     }
                     for mode in report.modes

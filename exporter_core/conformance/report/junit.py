@@ -15,7 +15,7 @@ from exporter_core.conformance.report.json_report import as_json
 from exporter_core.conformance.run.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.run.engine import Report
+    from exporter_core.conformance.run.verdicts import Report
 
 _SUITE_PROPERTIES = ("origin", "tier", "seed", "strict", "contract_version", "kit_version", "python_version")
 _NOTHING = (Verdict.INCONCLUSIVE, Verdict.KIT_ERROR, None)

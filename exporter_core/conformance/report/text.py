@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.engine import Report
-    from exporter_core.conformance.run.run_clause import Run
+    from exporter_core.conformance.run.verdicts import Report, Run
 
 _COLOURS: dict[Verdict | None, str] = {
     Verdict.PASS: "32",

@@ -1,62 +1,38 @@
-"""Runs a subject's clauses in worker processes, and goes on whatever becomes of one.
+"""Runs an exporter's clauses in worker processes, and goes on when one of them hangs or dies.
 
 The two modes are run side by side. In each, a worker runs one clause after the other; while one is stuck in a clause
 that waits, another goes on with the rest. A worker that hangs is asked for the stacks of its threads and killed: the
-clause that it was in has failed. The subject is never imported here.
+clause that it was in has failed. The exporter is never imported here.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance.clause import Clause, select
+from exporter_core.conformance.clause import select
 from exporter_core.conformance.observe.sink_option import in_texts, port_of
-from exporter_core.conformance.run.pool import Pool
-from exporter_core.conformance.run.run_clause import Run, Settings
+from exporter_core.conformance.run.messages import WorkerSetup
+from exporter_core.conformance.run.pool import MOST, Pool, Watcher
+from exporter_core.conformance.run.verdicts import Report, Settings
 from exporter_core.errors import SetupError
 from exporter_core.masking import masker_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from exporter_core.conformance.run.verdicts import Run
     from exporter_core.conformance.subject import Mode
 
 _LOOK = 0.2  # seconds until a signal's handler is run
 
 
-@dataclass
-class Report:
-    """What came of every clause, by mode."""
-
-    target: str
-    modes: tuple[str, ...]
-    """Raw and guarded; of readers, whose they are."""
-    settings: Settings
-    clauses: tuple[Clause, ...]
-    origin: str | None = None
-    tier: str = "none"
-    runs: dict[tuple[str, str], Run] = field(default_factory=dict)
-    """By clause and mode; not every one if the check was stopped."""
-    options: Mapping[str, Any] | None = None
-    """The exporter's options, secrets masked."""
-    harness: str | None = None
-    """``module:Class`` of the harness that was named."""
-    sink: str | None = None
-    """The sink that the options point at."""
-    readers: bool = False
-    """Whether it is about readers, not an exporter."""
-    stopped: bool = False
-    """Whether the check ended before every clause had its result."""
-    seconds: float = 0.0
-
-    def run(self, clause: str, mode: str) -> Run:
-        """What came of this clause in this mode."""
-        return self.runs[clause, mode]
+def _ignore(*_: object) -> None:
+    """Do nothing."""
 
 
 def check(
@@ -69,8 +45,8 @@ def check(
     sink: str | None = None,
     settings: Settings | None = None,
     allow_real_backend: bool = False,
-    progress: Callable[[Run], object] | None = None,
-    begun: Callable[[str, str], object] = lambda _clause, _mode: None,
+    progress: Callable[[Run], object] = _ignore,
+    begun: Callable[[str, str], object] = _ignore,
     stop: threading.Event | None = None,
 ) -> Report:
     """Check an exporter, each mode in worker processes of its own, side by side.
@@ -87,36 +63,35 @@ def check(
         allow_real_backend: run although the backend is a real one, or may be; no canaries run against a real one.
         progress: told of each result, from any thread.
         begun: told of each clause that begins, and in which mode, from any thread.
-        stop: ends the check when it is set; the report has what there is until then.
+        stop: ends the check when it is set; the report has the results until then.
 
     Raises:
-        SetupError: no clause is selected, the subject cannot be had or built, or its backend may be a real one.
+        SetupError: no clause is selected, the exporter cannot be found or built, or its backend may be a real one.
     """
     chosen = select(patterns)
     if not chosen:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --list shows them all")
     shown = in_texts(options, masker_for(options))  # until a worker knows which option is a secret
     report = Report(target, tuple(modes), settings or Settings(), chosen, options=shown, harness=harness, sink=sink)
-    task = {
-        "target": target,
-        "path": [str(one) for one in sys.path],
-        "readers": False,
-        "options": options,
-        "harness": harness,
-        "sink": sink,
-        "allow_real_backend": allow_real_backend,
-    }
+    setup = WorkerSetup(
+        target,
+        report.settings,
+        path=tuple(map(str, sys.path)),
+        options=options,
+        harness=harness,
+        sink=sink,
+        allow_real_backend=allow_real_backend,
+    )
     alone = sink is not None and port_of(sink) != 0  # two sinks cannot have one port
-    _fill(report, task, progress, begun, stop or threading.Event(), alone=alone)
-    return report
+    return _filled(report, setup, Watcher(progress, begun, stop or threading.Event()), alone=alone)
 
 
 def check_readers(
     *,
     patterns: Sequence[str] = (),
     settings: Settings | None = None,
-    progress: Callable[[Run], object] | None = None,
-    begun: Callable[[str, str], object] = lambda _clause, _mode: None,
+    progress: Callable[[Run], object] = _ignore,
+    begun: Callable[[str, str], object] = _ignore,
     stop: threading.Event | None = None,
 ) -> Report:
     """Check the readers: this package's ``PeriodicReader`` and the SDK's ``PeriodicExportingMetricReader``.
@@ -126,7 +101,7 @@ def check_readers(
         settings: seed and bounds.
         progress: told of each result, from any thread.
         begun: told of each clause that begins, and on which reader, from any thread.
-        stop: ends the check when it is set; the report has what there is until then.
+        stop: ends the check when it is set; the report has the results until then.
 
     Raises:
         SetupError: no clause is selected.
@@ -137,87 +112,36 @@ def check_readers(
     if not chosen:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --readers --list shows them all")
     report = Report("readers", READERS, settings or Settings(), chosen, readers=True)
-    _fill(report, {"target": "readers", "readers": True}, progress, begun, stop or threading.Event())
+    setup = WorkerSetup("readers", report.settings, readers=True)
+    return _filled(report, setup, Watcher(progress, begun, stop or threading.Event()))
+
+
+def _filled(report: Report, setup: WorkerSetup, watcher: Watcher, *, alone: bool = False) -> Report:
+    """The report with the results of its clauses, its modes run side by side unless ``alone``."""
+    began = monotonic()
+    setups = [replace(setup, mode=mode) for mode in report.modes]
+    for group in [[one] for one in setups] if alone else [setups]:
+        _run_side_by_side(report, group, watcher, most=1 if alone else MOST)
+    report.stopped = len(report.runs) < len(report.clauses) * len(report.modes)
+    report.seconds = round(monotonic() - began, 3)
     return report
 
 
-def _fill(
-    report: Report,
-    task: dict[str, Any],
-    progress: Callable[[Run], object] | None,
-    begun: Callable[[str, str], object],
-    stop: threading.Event,
-    *,
-    alone: bool = False,
-) -> None:
-    """Run the report's clauses, its modes side by side unless ``alone``."""
-    began = monotonic()
-    task = {**task, "settings": asdict(report.settings)}
-    runs = [partial(_Mode(report, mode, progress, begun).run, task, stop, alone=alone) for mode in report.modes]
-    for group in [[one] for one in runs] if alone else [runs]:
-        _side_by_side(group, stop)
-    report.stopped = len(report.runs) < len(report.clauses) * len(report.modes)
-    report.seconds = round(monotonic() - began, 3)
+def _run_side_by_side(report: Report, setups: Sequence[WorkerSetup], watcher: Watcher, most: int) -> None:
+    """Run a pool for each setup on a thread of its own, while signal handlers run here. Raises the first error."""
 
+    def run(setup: WorkerSetup) -> None:
+        with Pool(report, setup, watcher, most) as pool:
+            pool.run()
 
-def _side_by_side(functions: Sequence[Callable[[], None]], stop: threading.Event) -> None:
-    """Call each on a thread of its own, while signal handlers run here; raises what one of them raised."""
-    errors: list[BaseException] = []
-
-    def run(function: Callable[[], None]) -> None:
+    with ThreadPoolExecutor() as threads:
+        running = [threads.submit(run, setup) for setup in setups]
         try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
-            errors.append(error)
-            stop.set()
-
-    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in functions]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_LOOK)
-    except BaseException:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        raise
-    if errors:
-        raise errors[0]
-
-
-class _Mode:
-    """One mode of a check: takes what its workers tell into the report."""
-
-    def __init__(
-        self,
-        report: Report,
-        mode: str,
-        progress: Callable[[Run], object] | None,
-        begun: Callable[[str, str], object],
-    ) -> None:
-        self._report = report
-        self._mode = mode
-        self._progress = progress
-        self._begun = begun
-
-    def run(self, task: dict[str, Any], stop: threading.Event, *, alone: bool) -> None:
-        """Run every clause that the report has."""
-        task = {**task, "mode": self._mode}
-        with Pool(self._mode, self._report.clauses, task, self._report.settings.patience) as pool:
-            pool.run(self._found, self._add, stop, most=1 if alone else None, begun=self._begin)
-
-    def _found(self, subject: Mapping[str, Any]) -> None:
-        self._report.origin = subject["origin"]
-        self._report.tier = subject["tier"]
-        if "options" in subject:
-            self._report.options = subject["options"]
-
-    def _begin(self, clause: str) -> None:
-        self._begun(clause, self._mode)
-
-    def _add(self, run: Run) -> None:
-        self._report.runs[run.id, self._mode] = run
-        if self._progress is not None:
-            self._progress(run)
+            while wait(running, _LOOK).not_done:
+                if any(one.done() and one.exception() for one in running):
+                    watcher.stop.set()
+        except BaseException:
+            watcher.stop.set()
+            raise
+    for one in running:
+        one.result()

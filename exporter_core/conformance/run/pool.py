@@ -1,36 +1,39 @@
-"""The workers of one mode: which clause runs where, and what is made of a worker that hangs or dies."""
+"""The workers of one mode: the assignment of clauses to them, and the results of those that hang or die."""
 
 from __future__ import annotations
 
-import json
 import os
 import select as polling
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from exporter_core.conformance.run.run_clause import Run
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.messages import Ready, Refused, RunClause, Secrets, decode, encode
+from exporter_core.conformance.run.verdicts import Run, Verdict
 from exporter_core.errors import SetupError
 from exporter_core.masking import Masker, secrets_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable
 
     from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.run.messages import Message, WorkerSetup
+    from exporter_core.conformance.run.verdicts import Report
 
 _SPARE = 10.0  # seconds beyond what the waits of a clause can add up to
 _WAITS: Final = 8  # bounded waits that a clause can make one after the other
 _START = 90.0  # seconds in which a worker has to say that it is there; it builds the exporter meanwhile
 _SLOW = 1.0  # seconds after which a clause is taken to wait, so that another worker can go on beside it
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
-_MOST: Final = 4  # workers at a time
+MOST: Final = 4
+"""Workers at a time."""
 _STILLBORN: Final = 3  # workers in a row that end before they have run anything
 _LOOK: Final = 0.1  # seconds until a stop is noticed
 _END: Final = 5.0  # seconds in which a worker that says no more has to end
@@ -38,20 +41,31 @@ _QUOTED: Final = 16384  # bytes of a worker's output that are looked at
 _DUMPED: Final = 2.0  # seconds in which a hung worker writes its stacks
 
 
-class Worker:
-    """A worker process, and the clause that it runs."""
+@dataclass(frozen=True)
+class Watcher:
+    """The callbacks of a check, called from any thread, and the event that ends it."""
 
-    def __init__(self, task: Mapping[str, Any]) -> None:
+    ended: Callable[[Run], object]
+    """Called with each result."""
+    begun: Callable[[str, str], object]
+    """Called with the clause and the mode of each run that begins."""
+    stop: threading.Event
+
+
+class WorkerProcess:
+    """A process that runs clauses, and the clause that it runs."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-worker-")
         self._dump, self._output = Path(self._folder.name, "stacks"), Path(self._folder.name, "output")
-        self.reading, writing = os.pipe()
-        with self._output.open("wb") as text:
+        self.channel, theirs = socket.socketpair()
+        with theirs, self._output.open("wb") as text:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, in the interpreter that runs this
-                [sys.executable, "-m", "exporter_core.conformance.run.worker", str(writing), str(self._dump)],
-                stdin=subprocess.PIPE,
+                [sys.executable, "-m", "exporter_core.conformance.run.worker", str(theirs.fileno()), str(self._dump)],
+                stdin=subprocess.DEVNULL,
                 stdout=text,
                 stderr=text,
-                pass_fds=(writing,),
+                pass_fds=(theirs.fileno(),),
                 env={
                     "PYTHONHASHSEED": "0",  # so that a seed makes the same interleaving in each worker
                     "HYPOTHESIS_STORAGE_DIRECTORY": self._folder.name,  # so that nothing is left where it was started
@@ -59,174 +73,143 @@ class Worker:
                 },
                 start_new_session=True,  # Ctrl-C at a terminal is for the parent, which ends its workers
             )
-        os.close(writing)
-        self._buffer = b""
+        self._rest = b""
         self.clause: str | None = None
         self.ready = False
         self.since = monotonic()
-        """When it was started, or given its clause."""
-        self._send(task)
+        """The time at which it was started, or given its clause."""
+        self.send(setup)
 
-    def give(self, clause: str, failed: Mapping[str, str]) -> None:
+    def send(self, message: Message) -> None:
+        """Send a message; a worker that is gone gets none."""
+        try:
+            self.channel.sendall(encode(message))
+        except ConnectionError:
+            pass  # how it ended is looked at when it says no more
+
+    def run(self, order: RunClause) -> None:
         """Have it run a clause."""
-        self.clause, self.since = clause, monotonic()
-        self._send({"clause": clause, "failed": failed})
+        self.clause, self.since = order.clause, monotonic()
+        self.send(order)
 
-    def events(self) -> Iterator[dict[str, Any]] | None:
-        """What it has told; None if it has ended."""
-        data = os.read(self.reading, 65536)
-        if not data:
-            return None
-        *whole, self._buffer = (self._buffer + data).split(b"\n")
-        return (json.loads(line) for line in whole)
+    def messages(self) -> list[Message] | None:
+        """The messages that have arrived; None if there will be no more."""
+        try:
+            data = self.channel.recv(65536)
+        except ConnectionError:
+            data = b""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [decode(line) for line in lines] if data else None
 
     @property
-    def has_told(self) -> bool:
-        """Whether there is something of it to read."""
-        return bool(polling.select([self.reading], [], [], 0)[0])
+    def idle(self) -> bool:
+        """True if it waits for a clause."""
+        return self.ready and self.clause is None
+
+    @property
+    def alive(self) -> bool:
+        """True while it runs."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def stacks(self) -> str:
-        """The stacks of its threads, whatever they do."""
+        """The stacks of its threads, even if it hangs."""
         self._process.send_signal(signal.SIGUSR1)
         limit = monotonic() + _DUMPED
         while not self._dump.stat().st_size and monotonic() < limit:
             polling.select([], [], [], 0.01)
         return self._dump.read_text(errors="replace")
 
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-
     def ended(self, masker: Masker) -> tuple[int, str]:
         """Its exit code, and the last line that it wrote, secrets masked; it is killed unless it ends by itself."""
         limit = monotonic() + _END
         while self.alive and monotonic() < limit:
             polling.select([], [], [], 0.001)
-        code = self.kill()
-        said = masker(self._last_output()).strip().splitlines()
-        return code, " ".join(said[-1].split())[:200] if said else ""
-
-    def _last_output(self) -> str:
+        code = self._kill()
         with self._output.open("rb") as output:
             output.seek(max(0, self._output.stat().st_size - _QUOTED))
-            return output.read().decode(errors="replace")
+            lines = masker(output.read().decode(errors="replace")).strip().splitlines()
+        return code, " ".join(lines[-1].split())[:200] if lines else ""
 
-    def kill(self) -> int:
-        """End it, and the processes that the subject has forked in it; its exit code."""
+    def _kill(self) -> int:
+        """End it, and the processes that the exporter has forked in it; its exit code."""
         if self._process.returncode is None:
             # While it has not been waited for, its process group cannot be anybody else's.
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.wait()
 
     def close(self) -> None:
-        """Release what it took; kills it if it still runs."""
-        self.kill()
-        os.close(self.reading)
-        self._close_input()
+        """Kill it if it still runs, and release what it took."""
+        self._kill()
+        self.channel.close()
         self._folder.cleanup()
-
-    def _send(self, what: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - it is a pipe, as asked for
-        try:
-            self._process.stdin.write(json.dumps(what).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it is gone; how it ended is looked at when it says no more
-
-    def _close_input(self) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - as above
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # as above
 
 
 class Pool:
     """Runs clauses in workers, each clause after those that it builds on.
 
     Args:
-        mode: raw or guarded.
-        clauses: what is run, in this order as far as waiting clauses allow.
-        task: what a worker is told first.
-        patience: seconds that one wait of a clause may take.
+        report: gets the results; its clauses are run, in their order as far as waiting clauses allow.
+        setup: for each worker, with the mode.
+        watcher: told of the clauses that begin and end.
+        most: workers at a time.
     """
 
-    def __init__(self, mode: str, clauses: Sequence[Clause], task: Mapping[str, Any], patience: float) -> None:
-        self._mode = mode
-        self._left = {clause.id: clause for clause in clauses}
-        self._task = task
-        self._secrets = secrets_of(task.get("options"))
-        """What no worker may be quoted with."""
-        self._limit = _SPARE + _WAITS * patience
-        self._failed: dict[str, str] = {}
-        self._workers: list[Worker] = []
-        self._started = 0
-        self._stillborn = 0
-        self._had = False
-        """Whether a worker could have the subject."""
+    def __init__(self, report: Report, setup: WorkerSetup, watcher: Watcher, most: int = MOST) -> None:
+        self._report = report
+        self._setup = setup
+        self._watcher = watcher
+        self._most = most
+        self._left = {clause.id: clause for clause in report.clauses}
+        self._secrets = secrets_of(setup.options)
+        """Texts that no worker may be quoted with."""
+        self._limit = _SPARE + _WAITS * report.settings.patience
+        self._failed: dict[str, Verdict] = {}
+        self._workers: list[WorkerProcess] = []
+        self._started = self._stillborn = 0
+        self._found = False
+        """True once a worker has found the exporter."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.close()
 
-    def run(
-        self,
-        found: Callable[[Mapping[str, Any]], None],
-        done: Callable[[Run], None],
-        stop: threading.Event,
-        *,
-        begun: Callable[[str], object] = lambda _clause: None,
-        most: int | None = None,
-    ) -> None:
-        """Run every clause.
-
-        Args:
-            found: told what a worker says of its subject.
-            done: told of each result.
-            stop: ends the run when it is set.
-            begun: told of each clause that begins.
-            most: workers at a time.
-
-        Raises:
-            SetupError: the subject cannot be had.
-        """
-        self._found, self._done, self._begun = found, done, begun
-        while self._left and not stop.is_set():
-            self._assign(most or _MOST)
-            ready, _, _ = polling.select([worker.reading for worker in self._workers], [], [], _LOOK)
+    def run(self) -> None:
+        """Run every clause. Raises SetupError if the exporter cannot be found or built."""
+        while self._left and not self._watcher.stop.is_set():
+            self._assign()
+            # A process that the exporter has forked may hold a dead worker's end of the channel.
+            dead = [worker for worker in self._workers if not worker.alive]
+            ready, _, _ = polling.select([worker.channel for worker in self._workers], [], [], 0 if dead else _LOOK)
             for worker in list(self._workers):
-                if worker.reading in ready:
+                if worker.channel in ready:
                     self._hear(worker)
-                elif not worker.alive:  # what it has forked may hold its end of the pipe
-                    self._hear(worker) if worker.has_told else self._over(worker)
+                elif worker in dead:
+                    self._over(worker)
                 else:
                     self._watch(worker)
 
-    # --- who runs what -----------------------------------------------------------------------------------------------
+    # --- the assignment ----------------------------------------------------------------------------------------------
 
-    def _assign(self, most: int) -> None:
+    def _assign(self) -> None:
         """Give the next clause to a worker unless one is at work that does not wait; start one if there is none."""
-        if not all(_idle(one) or self._waits(one) for one in self._workers):
+        if not all(one.idle or self._waits(one) for one in self._workers):
             return
         clause = self._next()
         if clause is None:
             return
-        idle = next((one for one in self._workers if _idle(one)), None)
+        idle = next((one for one in self._workers if one.idle), None)
         if idle is not None:
-            idle.give(clause, self._failed)
-            self._begun(clause)
-        elif len(self._workers) < most:
-            self._workers.append(Worker({**self._task, "first": self._started == 0}))
+            idle.run(RunClause(clause, self._failed))
+            self._watcher.begun(clause, self._setup.mode)
+        elif len(self._workers) < self._most:
+            self._workers.append(WorkerProcess(replace(self._setup, first=self._started == 0)))
             self._started += 1
 
-    def _waits(self, worker: Worker) -> bool:
-        """Whether its clause takes so long that it must be waiting, rather than computing."""
+    def _waits(self, worker: WorkerProcess) -> bool:
+        """True if its clause takes so long that it must be waiting, rather than computing."""
         if worker.clause is None or self._left[worker.clause].technique in _COMPUTING:
             return False
         return monotonic() - worker.since > _SLOW
@@ -239,39 +222,41 @@ class Pool:
                 return name
         return None
 
-    # --- what becomes of it ------------------------------------------------------------------------------------------
+    # --- the results -------------------------------------------------------------------------------------------------
 
-    def _hear(self, worker: Worker) -> None:
-        events = worker.events()
-        if events is None:
+    def _hear(self, worker: WorkerProcess) -> None:
+        messages = worker.messages()
+        if messages is None:
             self._over(worker)
-            return
-        for event in events:
-            if "error" in event:
-                self._refused(Masker(self._secrets)(event["error"]))
-                return
-            self._secrets.update(event.get("secrets", ()))
-            if "subject" in event:
-                worker.ready = self._had = True
-                self._stillborn = 0
-                self._found(event["subject"])
-            if "run" in event:
-                worker.clause = None
-                values = event["run"]
-                self._add(Run(**{**values, "verdict": Verdict(values["verdict"])}))
-                if values["tainted"]:
-                    self._drop(worker)  # something goes on in it: the rest belongs in another one
+        for message in messages or ():
+            match message:
+                case Refused():
+                    self._refused(Masker(self._secrets)(message.why))
                     return
+                case Secrets():
+                    self._secrets.update(message.texts)
+                case Ready():
+                    worker.ready = self._found = True
+                    self._stillborn = 0
+                    self._report.origin, self._report.tier = message.origin, message.tier
+                    self._report.options = message.options or self._report.options
+                case Run():
+                    worker.clause = None
+                    self._add(message)
+                    if message.tainted:
+                        self._drop(worker)  # something goes on in it: the rest belongs in another one
+                        return
 
     def _add(self, run: Run) -> None:
         del self._left[run.id]
         if run.verdict is not Verdict.PASS:
-            self._failed[run.id] = str(run.verdict)
-        self._done(run)
+            self._failed[run.id] = run.verdict
+        self._report.runs[run.id, run.mode] = run
+        self._watcher.ended(run)
 
     def _refused(self, why: str) -> None:
-        """The subject cannot be had: nothing was checked, or, if it could be had before, the rest cannot be."""
-        if not self._had:
+        """End the check, for the exporter cannot be found; if it could be before, end the clauses that are left."""
+        if not self._found:
             raise SetupError(why)
         self._give_up(why)
 
@@ -279,24 +264,21 @@ class Pool:
         """End the clauses that no worker runs."""
         at_work = {worker.clause for worker in self._workers}
         for name in [one for one in self._left if one not in at_work]:
-            self._add(Run(name, self._mode, Verdict.KIT_ERROR, seen=f"not run: {why}"))
+            self._add(Run(name, self._setup.mode, Verdict.KIT_ERROR, seen=f"not run: {why}"))
 
-    def _watch(self, worker: Worker) -> None:
+    def _watch(self, worker: WorkerProcess) -> None:
         """Kill a worker that has been silent for too long."""
         age = monotonic() - worker.since
         if not worker.ready and age > _START:
-            self._refused(
-                f"{self._task['target']!r} cannot be built: its process said nothing for {_START:g} s and was killed"
-            )
-            return
-        if worker.clause is None or age <= self._limit:
-            return
-        run = Run(worker.clause, self._mode, Verdict.FAIL, expected="the clause ends", dump=worker.stacks())
-        run.seen = "the process hung and was killed; the stacks of its threads are in the report"
-        self._drop(worker)
-        self._add(run)
+            silent = f"its process said nothing for {_START:g} s and was killed"
+            self._refused(f"{self._setup.target!r} cannot be built: {silent}")
+        elif worker.clause is not None and age > self._limit:
+            run = Run(worker.clause, self._setup.mode, Verdict.FAIL, expected="the clause ends", dump=worker.stacks())
+            run.seen = "the process hung and was killed; the stacks of its threads are in the report"
+            self._drop(worker)
+            self._add(run)
 
-    def _over(self, worker: Worker) -> None:
+    def _over(self, worker: WorkerProcess) -> None:
         code, said = worker.ended(Masker(self._secrets))
         clause, ready = worker.clause, worker.ready
         self._drop(worker)
@@ -306,20 +288,14 @@ class Pool:
             self._stillborn += 1
             if self._stillborn == _STILLBORN:
                 self._give_up(ended)
-            return
-        if clause is None:
-            return  # it ended between two clauses; another one goes on
-        outside = code in (-signal.SIGKILL, -signal.SIGTERM)
-        verdict = Verdict.INCONCLUSIVE if outside else Verdict.FAIL
-        self._add(Run(clause, self._mode, verdict, expected="the process lives on", seen=ended))
+        elif clause is not None:  # else it ended between two clauses, and another one goes on
+            outside = code in (-signal.SIGKILL, -signal.SIGTERM)
+            verdict = Verdict.INCONCLUSIVE if outside else Verdict.FAIL
+            self._add(Run(clause, self._setup.mode, verdict, expected="the process lives on", seen=ended))
 
-    def _drop(self, worker: Worker) -> None:
+    def _drop(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)
         worker.close()
-
-
-def _idle(worker: Worker) -> bool:
-    return worker.ready and worker.clause is None
 
 
 def _foundations(clause: Clause) -> tuple[str, ...]:

@@ -3,146 +3,103 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from exporter_core.conformance.case import Case, lines, wire_lines
 from exporter_core.conformance.observe.journal import words_of
-from exporter_core.conformance.run.verdicts import Verdict, VerdictError
+from exporter_core.conformance.run.verdicts import Run, Verdict, VerdictError
 from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.observe.harness import Harness
-    from exporter_core.conformance.subject import Mode, Subject
+    from collections.abc import Mapping
 
-PATIENCE = 7.0
-"""Seconds after which a run that still waits has failed; fewer than the 10 after which most exporters that ignore a
-deadline give up by themselves, so that they cannot seem to have kept it."""
+    from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.run.verdicts import Settings
+    from exporter_core.conformance.subject import Mode, Subject
 
 _LONGEST: Final = 1000  # characters of a line of the report
 
-SCHEDULES = 53
-"""The seeds that each scheduled clause tries: a race that one in twelve finds is missed once in a hundred times."""
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How clauses are run."""
-
-    seed: int = 1
-    schedules: int = SCHEDULES
-    patience: float = PATIENCE
-    canaries: bool = True
-
-
-@dataclass
-class Run:
-    """What came of one clause."""
-
-    id: str
-    mode: str
-    verdict: Verdict
-    expected: str = ""
-    seen: str = ""
-    observations: list[str] = field(default_factory=list)
-    canary: str = ""
-    """``died``, ``survived``, ``undecided``, ``static`` or ``not run``; empty where the clause did not pass."""
-    canary_seen: str = ""
-    timeline: list[dict[str, Any]] = field(default_factory=list)
-    wire: list[dict[str, Any]] = field(default_factory=list)
-    """The requests that the backend got, with their answers."""
-    seconds: float = 0.0
-    tainted: bool = False
-    seed: int | None = None
-    """The seed that shows a failure at once, if it is another than that of the settings."""
-    dump: str = ""
-    """The stacks of all threads, if the run hung."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {**vars(self), "verdict": str(self.verdict)}
-
-
-def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings, failed: dict[str, Verdict]) -> Run:
+def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings, failed: Mapping[str, Verdict]) -> Run:
     """Run one clause, and if it passes its canary.
 
     Args:
-        clause: which.
+        clause: the clause.
         subject: the exporter.
         mode: raw or behind the guard.
-        settings: how.
+        settings: seed and bounds.
         failed: the clauses that did not pass before, which may block this one.
     """
-    blocked = _excused(clause, subject, failed)
-    if blocked is not None:
-        return Run(clause.id, mode, blocked.verdict, blocked.expected, blocked.seen)
+    run = Run(clause.id, mode, Verdict.PASS)
+    excused = _excused(clause, subject, failed)
+    if excused is not None:
+        run.give(excused)
+        return run
     began = monotonic()
-    run = _run(clause, subject, mode, settings, canary=False)
+    _run(clause, subject, run, settings, canary=False)
     if run.verdict is Verdict.PASS and not run.tainted:
-        _try_canary(clause, subject, mode, settings, run)
+        _try_canary(clause, subject, run, settings)
     run.seconds = round(monotonic() - began, 4)
     return run
 
 
-def _try_canary(clause: Clause, subject: Subject, mode: Mode, settings: Settings, run: Run) -> None:
+def _try_canary(clause: Clause, subject: Subject, run: Run, settings: Settings) -> None:
     if clause.canary is None:
         run.canary = "static"
-    elif not settings.canaries or (subject.harness is not None and subject.harness.real):
+        return
+    if not settings.canaries or (subject.harness is not None and subject.harness.real):
         run.canary = "not run"
-    else:
-        canary = _run(clause, subject, mode, settings, canary=True)
-        run.tainted = canary.tainted
-        run.canary_seen = canary.seen
-        if canary.verdict is Verdict.PASS:
-            run.canary = "survived"
-            run.verdict = Verdict.UNOBSERVABLE
-            run.seen = f"the canary survived: with its fault ({clause.canary.__doc__}) the clause passes as well"
-        elif canary.verdict is Verdict.KIT_ERROR:
-            run.verdict, run.seen = Verdict.KIT_ERROR, f"the canary run failed: {canary.seen}"
-        elif canary.verdict is Verdict.FAIL:
+        return
+    canary = Run(clause.id, run.mode, Verdict.PASS)
+    _run(clause, subject, canary, settings, canary=True)
+    run.tainted = canary.tainted
+    run.canary_seen = canary.seen
+    match canary.verdict:
+        case Verdict.FAIL:
             run.canary = "died"
-        else:
+        case Verdict.PASS:
+            run.canary, run.verdict = "survived", Verdict.UNOBSERVABLE
+            run.seen = f"the canary survived: with its fault ({clause.canary.__doc__}) the clause passes as well"
+        case Verdict.KIT_ERROR:
+            run.verdict, run.seen = Verdict.KIT_ERROR, f"the canary run failed: {canary.seen}"
+        case _:
             run.canary, run.verdict = "undecided", canary.verdict
-            run.seen = f"the canary run came to no point: {canary.seen}"
+            run.seen = f"the canary run was inconclusive: {canary.seen}"
 
 
-def _excused(clause: Clause, subject: Subject, failed: dict[str, Verdict]) -> VerdictError | None:
-    """Why the clause is not run at all."""
+def _excused(clause: Clause, subject: Subject, failed: Mapping[str, Verdict]) -> VerdictError | None:
+    """The verdict on a clause that is not run at all; None for one that is."""
     harness = subject.harness
     if "partial_success" in clause.needs and subject.of_the_sdk:
         return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
-    first = "INT-01"
-    for before in (first, *clause.after) if clause.technique != "T" else ():
+    for before in ("INT-01", *clause.after) if clause.technique != "T" else ():
         if failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
             return VerdictError(Verdict.BLOCKED, f"{before} failed first", clause.promise)
     for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():
         if fnmatchcase(clause.id, pattern):
             return VerdictError(Verdict.NOT_APPLICABLE, reason)
-    unseen = _unobservable(clause, harness)
-    return None if unseen is None else VerdictError(Verdict.UNOBSERVABLE, unseen)
-
-
-def _unobservable(clause: Clause, harness: type[Harness] | None) -> str | None:
+    unseen = ""
+    missing = [fault for fault in clause.faults if harness is not None and fault not in harness.faults]
     if harness is None:
-        needed = {"read_back", "gate"}.intersection(clause.needs) or clause.faults
-        return "there is no harness: nothing shows what was delivered" if needed else None
-    if "gate" in clause.needs and not harness.gated:
-        return "the harness has no gate to hold a delivery with"
-    missing = [fault for fault in clause.faults if fault not in harness.faults]
-    return f"the harness cannot do the fault {', '.join(missing)}" if missing else None
+        if clause.faults or {"read_back", "gate"}.intersection(clause.needs):
+            unseen = "there is no harness: nothing shows what was delivered"
+    elif "gate" in clause.needs and not harness.gated:
+        unseen = "the harness has no gate to hold a delivery with"
+    elif missing:
+        unseen = f"the harness cannot do the fault {', '.join(missing)}"
+    return VerdictError(Verdict.UNOBSERVABLE, unseen) if unseen else None
 
 
-def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, canary: bool) -> Run:
-    run = Run(clause.id, mode, Verdict.PASS)
+def _run(clause: Clause, subject: Subject, run: Run, settings: Settings, *, canary: bool) -> None:
+    """Run the clause once, and enter in ``run`` what came of it."""
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
         case = Case(
             clause,
             subject,
-            mode,
+            cast("Mode", run.mode),
             directory=Path(directory),
             seed=settings.seed,
             schedules=settings.schedules,
@@ -154,17 +111,14 @@ def _run(clause: Clause, subject: Subject, mode: Mode, settings: Settings, *, ca
             if not case.observations:
                 run.verdict, run.seen = Verdict.KIT_ERROR, "the clause ended without an observation"
         except VerdictError as error:
-            run.verdict, run.expected, run.seen = error.verdict, error.expected, error.seen
+            run.give(error)
         except Exception as error:  # noqa: BLE001 - what an exporter, a harness or the kit did not foresee
             run.verdict, run.seen = _unforeseen(error, case)
         try:
             case.close()
         except VerdictError as error:
             run.verdict, run.seen = error.verdict, error.seen
-        _mask(run, case)
-        run.tainted = case.tainted
-        run.seed = case.found_seed
-    return run
+        _enter(run, case)
 
 
 def _unforeseen(error: Exception, case: Case) -> tuple[Verdict, str]:
@@ -178,7 +132,8 @@ def _unforeseen(error: Exception, case: Case) -> tuple[Verdict, str]:
     return Verdict.KIT_ERROR, f"{text}{where}"
 
 
-def _mask(run: Run, case: Case) -> None:
+def _enter(run: Run, case: Case) -> None:
+    """Enter in the run what the case has seen, secrets masked."""
     secrets = [case.subject.harness.secret or ""] if case.subject.harness else []
     masked = [Masker(secrets), masker_for(case.options)]
 
@@ -205,3 +160,5 @@ def _mask(run: Run, case: Case) -> None:
         }
         for line in wire_lines(case.exchanges, case.journal.events)
     ]
+    run.tainted = case.tainted
+    run.seed = case.found_seed

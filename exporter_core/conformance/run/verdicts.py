@@ -1,27 +1,41 @@
-"""The verdicts of the checker, and the exceptions with which a clause gives one other than PASS."""
+"""The verdicts of the checker, the exceptions that end a clause with one, and the results of a check."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter_core.conformance.clause import Clause
+
+PATIENCE = 7.0
+"""Seconds after which a clause that still waits has failed. Most exporters that ignore a deadline give up by themselves
+after 10 seconds; fewer here, so that they cannot seem to have kept it."""
+
+SCHEDULES = 53
+"""The seeds that each scheduled clause tries: a race that one in twelve finds is missed once in a hundred times."""
 
 
 class Verdict(StrEnum):
-    """What came of one clause for one subject."""
+    """The result of one clause for one exporter, in one word."""
 
     PASS = "PASS"  # noqa: S105 - a verdict
     """There is positive evidence, and the clause's canary died."""
     FAIL = "FAIL"
     """The promise was seen broken."""
     NOT_APPLICABLE = "NOT_APPLICABLE"
-    """The subject has no such part."""
+    """The exporter has no such part."""
     UNOBSERVABLE = "UNOBSERVABLE"
     """Nothing shows whether the promise is kept."""
     INEXPRESSIBLE = "INEXPRESSIBLE"
-    """The subject's interface has no channel for it."""
+    """The exporter's interface has no channel for it."""
     BLOCKED = "BLOCKED"
     """A clause that this one builds on failed first."""
     INCONCLUSIVE = "INCONCLUSIVE"
-    """The clause could not be brought to its point."""
+    """The situation that the clause needs did not come about."""
     KIT_ERROR = "KIT_ERROR"
     """The checker itself, or the harness, failed."""
 
@@ -30,7 +44,7 @@ class VerdictError(Exception):
     """Ends a clause with a verdict.
 
     Args:
-        verdict: what came of it.
+        verdict: the verdict.
         seen: what was seen, or the reason, in one line.
         expected: what the clause asks for, in one line.
     """
@@ -47,3 +61,72 @@ class Failed(VerdictError):  # noqa: N818 - reads as what it says where it is ra
 
     def __init__(self, expected: str, seen: str) -> None:
         super().__init__(Verdict.FAIL, seen, expected)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How clauses are run."""
+
+    seed: int = 1
+    schedules: int = SCHEDULES
+    patience: float = PATIENCE
+    canaries: bool = True
+
+
+@dataclass
+class Run:
+    """The result of one clause in one mode, with everything that was seen."""
+
+    id: str
+    mode: str
+    verdict: Verdict
+    expected: str = ""
+    seen: str = ""
+    observations: list[str] = field(default_factory=list)
+    canary: str = ""
+    """``died``, ``survived``, ``undecided``, ``static`` or ``not run``; empty where the clause did not pass."""
+    canary_seen: str = ""
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    wire: list[dict[str, Any]] = field(default_factory=list)
+    """The requests that the backend got, with their answers."""
+    seconds: float = 0.0
+    tainted: bool = False
+    """True if something of this run went on when it was over."""
+    seed: int | None = None
+    """The seed that shows a failure at once, if it is another than that of the settings."""
+    dump: str = ""
+    """The stacks of all threads, if the run hung."""
+
+    def give(self, error: VerdictError) -> None:
+        """Take over the verdict, and the reason for it."""
+        self.verdict, self.expected, self.seen = error.verdict, error.expected, error.seen
+
+
+@dataclass
+class Report:
+    """The results of a check, by clause and mode."""
+
+    target: str
+    modes: tuple[str, ...]
+    """Raw and guarded; of readers, their names."""
+    settings: Settings
+    clauses: tuple[Clause, ...]
+    origin: str | None = None
+    tier: str = "none"
+    runs: dict[tuple[str, str], Run] = field(default_factory=dict)
+    """By clause and mode; not every one if the check was stopped."""
+    options: Mapping[str, Any] | None = None  # Any: the exporter's options
+    """The exporter's options, secrets masked."""
+    harness: str | None = None
+    """``module:Class`` of the harness that was named."""
+    sink: str | None = None
+    """The sink that the options point at."""
+    readers: bool = False
+    """True if it is about readers, not about an exporter."""
+    stopped: bool = False
+    """True if the check ended before every clause had its result."""
+    seconds: float = 0.0
+
+    def run(self, clause: str, mode: str) -> Run:
+        """The result of this clause in this mode."""
+        return self.runs[clause, mode]

@@ -64,20 +64,21 @@ def parse(text: str, supported: Collection[str], *, grpc: bool = False) -> Fault
     kind = text.partition(":")[0]
     if kind not in supported:
         raise ValueError(f"fault {text!r}: this sink knows {', '.join(sorted(supported))}")
+    unfit = ValueError(f"fault {text!r}: expected {_SPELLINGS.get(kind, kind)}")
     found = re.fullmatch(_FORMS.get(kind, kind), text)
+    if found is None:
+        raise unfit
+    given = {name: value for name, value in found.groupdict().items() if value} or _DEFAULTS.get(kind, {})
+    read: dict[str, Callable[[str], Any]] = {  # Any: the type of each field
+        "status": _grpc_code if grpc else _http_status,
+        "seconds": _seconds,
+        "points": int,
+        "html": bool,
+    }
     try:
-        if found is None:
-            raise ValueError(text)
-        given = {name: value for name, value in found.groupdict().items() if value} or _DEFAULTS.get(kind, {})
-        read: dict[str, Callable[[str], Any]] = {  # Any: the type of each field
-            "status": _grpc_code if grpc else _http_status,
-            "seconds": _seconds,
-            "points": int,
-            "html": bool,
-        }
         return Fault(text, kind, **{name: read[name](value) for name, value in given.items()})
     except ValueError:
-        raise ValueError(f"fault {text!r}: expected {_SPELLINGS.get(kind, kind)}") from None
+        raise unfit from None
 
 
 def parse_script(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter_core.conformance.clause import select
-from exporter_core.conformance.run.engine import Report
-from exporter_core.conformance.run.run_clause import Run, Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Report, Run, Settings, Verdict
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> & \x1b[31mred\x00 ]]> \"'"
 

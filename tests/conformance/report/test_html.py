@@ -14,8 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from exporter_core.conformance.clause import in_order
 from exporter_core.conformance.report.html import as_html
-from exporter_core.conformance.run.engine import Report
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Report, Verdict
 
 ROOT = Path(__file__).parents[3]
 FLAGS = [

@@ -11,9 +11,7 @@ from exporter_core.conformance.clause import select
 from exporter_core.conformance.observe.journal import Exchange
 from exporter_core.conformance.report import as_json, json_schema
 from exporter_core.conformance.report.conclusion import deciding
-from exporter_core.conformance.run.engine import Report
-from exporter_core.conformance.run.run_clause import Run, Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Report, Run, Settings, Verdict
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 

@@ -8,7 +8,7 @@ import junitparser
 import pytest
 
 from exporter_core.conformance.report import as_junit
-from exporter_core.conformance.run.engine import Report
+from exporter_core.conformance.run.verdicts import Report
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from exporter_core.conformance.clause import TECHNIQUES, in_order, select
 from exporter_core.conformance.report import as_text
 from exporter_core.conformance.report.text import explained, listed
-from exporter_core.conformance.run.engine import Report
+from exporter_core.conformance.run.verdicts import Report
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -1,0 +1,128 @@
+"""A worker's part of the conversation: it finds the exporter or the reader, and runs the clauses that it is sent."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.observe.sink_option import in_texts, pointed
+from exporter_core.conformance.run.messages import Ready, Refused, RunClause, Secrets, WorkerSetup, decode, encode
+from exporter_core.conformance.run.run_clause import run_clause
+from exporter_core.conformance.run.trial_build import build_once
+from exporter_core.conformance.subject import prepare, resolve
+from exporter_core.errors import SetupError
+from exporter_core.masking import masker_for
+from exporter_core.untrusted import ErrorSnapshot, name_of_type
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable, Iterator
+
+    from exporter_core.conformance.readers import ReaderName
+    from exporter_core.conformance.run.messages import Message
+    from exporter_core.conformance.run.verdicts import Run
+    from exporter_core.conformance.subject import Mode, Subject
+
+    Tell = Callable[[Message], None]
+    RunNamed = Callable[[RunClause], Run]
+
+
+def serve(channel: socket.socket) -> None:
+    """Run what the messages on the channel ask for, until they end."""
+    own = os.getpid()
+
+    def tell(message: Message) -> None:
+        if os.getpid() != own:
+            os._exit(0)  # a child that the exporter has forked, and that has come back from there
+        channel.sendall(encode(message))
+
+    with channel.makefile("rb") as lines:
+        work(map(decode, lines), tell)
+
+
+def work(messages: Iterator[Message], tell: Tell) -> None:
+    """Run what the messages ask for, and tell what comes of it."""
+    setup = next(messages)
+    assert isinstance(setup, WorkerSetup)  # noqa: S101 - a pool sends it first
+    try:
+        ready, run_named = _reader(setup) if setup.readers else _exporter(setup, tell)
+    except BaseException as error:  # noqa: BLE001 - a plugin's import may raise anything
+        tell(Refused(ErrorSnapshot.of(error).text.strip() or name_of_type(error)))
+        return
+    tell(ready)
+    gc.collect()
+    gc.freeze()  # what is there by now need not be looked through by every clause that counts what is left
+    for order in messages:
+        assert isinstance(order, RunClause)  # noqa: S101 - all that a pool sends after that
+        tell(run_named(order))
+
+
+def _exporter(setup: WorkerSetup, tell: Tell) -> tuple[Ready, RunNamed]:
+    """Find the exporter."""
+    sys.path += [one for one in setup.path if one not in sys.path]  # pytest's has the folders of tests
+    known = {one.id: one for one in clauses()}
+    mode = cast("Mode", setup.mode)
+    subject = _telling_secrets(_subject(setup), tell)
+    if mode == "raw":
+        prepare()
+    ready = Ready(
+        origin=None if subject.entry is None else f"{subject.entry.distribution} {subject.entry.version}",
+        tier="none" if subject.harness is None else subject.harness.tier,
+        options=in_texts(setup.options, masker_for(build_once(subject))) if setup.first else None,
+    )
+    return ready, lambda order: run_clause(known[order.clause], subject, mode, setup.settings, order.failed)
+
+
+def _reader(setup: WorkerSetup) -> tuple[Ready, RunNamed]:
+    """Find the reader."""
+    from exporter_core.conformance.readers import reader_clauses, run_reader_clause  # noqa: PLC0415 - for readers alone
+
+    known, name = {one.id: one for one in reader_clauses()}, cast("ReaderName", setup.mode)
+    return Ready(None, "probe"), lambda order: run_reader_clause(known[order.clause], name, setup.settings)
+
+
+def _telling_secrets(subject: Subject, tell: Tell) -> Subject:
+    """The subject, which tells of each secret before the exporter has it, in this process alone."""
+    told: set[str] = set()
+    own = os.getpid()
+
+    def on_secrets(secrets: Iterable[str]) -> None:
+        new = set(secrets) - told
+        if new and os.getpid() == own:
+            told.update(new)
+            tell(Secrets(tuple(sorted(new))))
+
+    if subject.harness is not None and subject.harness.secret:
+        on_secrets([subject.harness.secret])
+    return replace(subject, on_secrets=on_secrets)
+
+
+def _subject(setup: WorkerSetup) -> Subject:
+    target, options = setup.target, setup.options
+    if setup.sink is not None:
+        return resolve(target, harness=pointed(setup.sink, options))
+    subject = resolve(target, options=options, harness=_imported(setup.harness) if setup.harness else None)
+    if not setup.allow_real_backend and subject.harness is not None and subject.harness.real:
+        raise SetupError(
+            f"the harness of {target!r} points at a real backend, and the checker duplicates and corrupts data: give "
+            "--allow-real-backend if that is meant"
+        )
+    if not setup.allow_real_backend and subject.harness is None and options:
+        raise SetupError(
+            f"{target!r} has no harness, and its options may point at a real backend, to which the checker would send "
+            "made-up data: point it at a sink with --sink, or give --allow-real-backend"
+        )
+    return subject
+
+
+def _imported(value: str) -> Any:  # Any: what the text names
+    module, _, name = value.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except Exception as error:
+        raise SetupError(f"the harness cannot be imported from {value!r}: {type(error).__name__}: {error}") from error
