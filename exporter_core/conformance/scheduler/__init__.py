@@ -40,7 +40,7 @@ from exporter_core.conformance.scheduler.explore import Exploration, Failure, ex
 from exporter_core.conformance.scheduler.results import (
     Deadlock,
     DeadlockError,
-    Outcome,
+    FunctionOutcome,
     Result,
     ScheduleError,
     Switch,
@@ -54,7 +54,7 @@ __all__ = [
     "DeadlockError",
     "Exploration",
     "Failure",
-    "Outcome",
+    "FunctionOutcome",
     "Predicate",
     "Result",
     "Schedule",

@@ -1,12 +1,13 @@
-"""Running a scenario under many seeds, and what is known of the first one that fails."""
+"""Running a scenario under many seeds, and the first interleaving that fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from exporter_core.conformance.scheduler.results import ScheduleError, Switch
+from exporter_core.conformance.scheduler.results import Result, ScheduleError, Switch
 from exporter_core.conformance.scheduler.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -14,20 +15,10 @@ if TYPE_CHECKING:
     from exporter_core.conformance.scheduler.subjects import Subject
 
 Scenario: TypeAlias = Callable[[Schedule], object]
+_RunSchedule: TypeAlias = Callable[..., tuple[BaseException | None, Result]]
 
 SEEDS = range(53)
 """A race that one seed in twelve finds is missed by all of them once in a hundred times."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """What all runs of an exploration have in common."""
-
-    scenario: Scenario
-    subject: Subject | tuple[Subject, ...]
-    depth: int
-    max_steps: int
-    stall_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +28,18 @@ class Failure:
     seed: int | None
     """None if it fails without any preemption."""
     error: BaseException
-    """What the scenario raised; a ScheduleError for a deadlock or a livelock."""
+    """The scenario's error; a ScheduleError for a deadlock or a livelock."""
     switches: tuple[Switch, ...]
     """Replays it, as ``Schedule(replay=switches, ...)``."""
     places: tuple[str, ...]
     """For each switch the thread that lost control, and where."""
     unseen: tuple[str, ...]
-    """What the run met that the scheduler cannot see."""
+    """Events of the run that the scheduler cannot see."""
     length: int
     """The ``length`` that belongs to the seed."""
     passes: tuple[tuple[Site, int], ...]
     """The ``passes`` that belong to the seed."""
-    _setting: _Setting = field(repr=False)
+    _run: _RunSchedule = field(repr=False)
 
     def replay(self) -> Failure | None:
         """Run the same interleaving again; None if the scenario does not fail."""
@@ -67,10 +58,10 @@ class Failure:
         return best
 
     def _with(self, switches: Sequence[Switch]) -> Failure | None:
-        run = _run(self._setting, replay=switches)
-        if run.error is None:
+        error, result = self._run(replay=switches)
+        if error is None:
             return None
-        return replace(self, error=run.error, switches=run.switches, places=run.places, unseen=run.unseen)
+        return replace(self, error=error, switches=result.trace, places=result.places, unseen=result.unseen)
 
     def __str__(self) -> str:
         where = "without a preemption" if self.seed is None else f"with seed {self.seed}"
@@ -79,29 +70,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """What came of a scenario under the seeds tried."""
+    """The result of a scenario under the seeds tried."""
 
     failure: Failure | None
     """The first, or None."""
     seeds: int
-    """How many seeds were tried, the failing one included."""
+    """The number of seeds tried, the failing one included."""
     steps: int
     """The subject's instructions in all runs."""
     stalled: int
-    """How many runs ended for a wait that the scheduler cannot see: one says nothing, and ends the exploration."""
+    """The number of runs that ended in a wait that the scheduler cannot see: one ends the exploration."""
     unseen: tuple[str, ...]
-    """What any run met that the scheduler cannot see."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    error: BaseException | None
-    switches: tuple[Switch, ...]
-    places: tuple[str, ...]
-    steps: int
-    passes: tuple[tuple[Site, int], ...]
-    stalled: bool
-    unseen: tuple[str, ...]
+    """Events of any run that the scheduler cannot see."""
 
 
 def explore(
@@ -126,55 +106,49 @@ def explore(
         max_steps: see :class:`Schedule`.
         stall_seconds: see :class:`Schedule`.
     """
-    setting = _Setting(scenario, subject, depth, max_steps, stall_seconds)
-    run = _run(setting)
-    length, passes = max(run.steps, 1), run.passes
-    tried, steps, stalled, unseen = 0, run.steps, int(run.stalled), dict.fromkeys(run.unseen)
+    run = partial(
+        _run,
+        scenario,
+        partial(Schedule, subject=subject, depth=depth, max_steps=max_steps, stall_seconds=stall_seconds),
+    )
+    error, result = run()
+    length, passes = max(result.steps, 1), result.passes
+    results = [result]
     seed: int | None = None
     remaining = iter(seeds)
-    while run.error is None:
-        seed = None if stalled else next(remaining, None)
+    while error is None:
+        seed = None if result.stalled else next(remaining, None)
         if seed is None:
-            return Exploration(None, tried, steps, stalled, tuple(unseen))
-        run = _run(setting, seed=seed, length=length, passes=passes)
-        tried += 1
-        steps += run.steps
-        stalled += run.stalled
-        unseen.update(dict.fromkeys(run.unseen))
-    failure = Failure(seed, run.error, run.switches, run.places, run.unseen, length, passes, setting)
-    return Exploration(failure, tried, steps, stalled, tuple(unseen))
+            break
+        error, result = run(seed, length=length, passes=passes)
+        results.append(result)
+    failure = None
+    if error is not None:
+        failure = Failure(seed, error, result.trace, result.places, result.unseen, length, passes, run)
+    return Exploration(
+        failure,
+        seeds=len(results) - 1,
+        steps=sum(one.steps for one in results),
+        stalled=sum(one.stalled is not None for one in results),
+        unseen=tuple(dict.fromkeys(text for one in results for text in one.unseen)),
+    )
 
 
 def _run(
-    setting: _Setting,
-    *,
-    seed: int | None = None,
-    length: int = 1,
-    passes: Sequence[tuple[Site, int]] = (),
-    replay: Sequence[Switch] | None = None,
-) -> _Run:
-    schedule = Schedule(
-        seed,
-        subject=setting.subject,
-        depth=setting.depth,
-        length=length,
-        passes=passes,
-        replay=replay,
-        max_steps=setting.max_steps,
-        stall_seconds=setting.stall_seconds,
-    )
+    scenario: Scenario, make: Callable[..., Schedule], seed: int | None = None, **options: Any
+) -> tuple[BaseException | None, Result]:
+    """Run the scenario in a schedule with these options; the error with which it failed, and the result."""
     error: BaseException | None = None
-    with schedule:
+    with make(seed, **options) as schedule:
         try:
-            setting.scenario(schedule)
+            scenario(schedule)
         except Exception as raised:  # noqa: BLE001 - this is how a scenario says that it failed
             error = raised
     result = schedule.result
     if result is None:
         raise error or ScheduleError("the scenario ran nothing: it has to call schedule.run([...])")
-    stalled = result.stalled is not None
-    if stalled:
+    if result.stalled is not None:
         error = None
     elif result.problem is not None:
         error = ScheduleError(result.problem)
-    return _Run(error, result.trace, result.places, result.steps, result.passes, stalled, result.unseen)
+    return error, result

@@ -1,10 +1,11 @@
-"""Being told of every instruction that a scheduled thread is about to execute in the subject's code."""
+"""Reports every instruction that a scheduled thread is about to execute in the subject's code."""
 
 from __future__ import annotations
 
 import dis
 import sys
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,36 +31,26 @@ class Site:
     __slots__ = ()
 
 
-_sites: dict[CodeType, dict[int, Site]] = {}
-
-
+@cache
 def _sites_of(code: CodeType) -> dict[int, Site]:
-    """Those of a code object by their offsets, the same ones each time."""
-    found = _sites.get(code)
-    if found is None:
-        found = {one.offset: Site() for one in dis.get_instructions(code) if one.opname in _TELLING}
-        _sites[code] = found
-    return found
+    """The sites of a code object by their offsets, the same ones each time."""
+    return {one.offset: Site() for one in dis.get_instructions(code) if one.opname in _TELLING}
 
 
-class Instructions(Protocol):
-    """Calls back on the executing thread, with the site if it is one; what the callback raises is raised there."""
+class Instructions:
+    """Calls back on the executing thread, with the site if it is one; an error of the callback is raised there."""
 
     def start(self) -> None:
         """Begin, for the process."""
-        ...
 
     def stop(self) -> None:
         """End, and leave nothing behind."""
-        ...
 
     def enter(self) -> None:
         """Begin, for the calling thread."""
-        ...
 
     def leave(self) -> None:
         """End, for the calling thread."""
-        ...
 
 
 def watch_instructions(interruptible: Interruptible, callback: Callable[[Site | None], None]) -> Instructions:
@@ -69,7 +60,7 @@ def watch_instructions(interruptible: Interruptible, callback: Callable[[Site | 
     return _Tracing(interruptible, callback)
 
 
-class _Tracing:
+class _Tracing(Instructions):
     """``sys.settrace`` with opcode events: per thread, so other threads see nothing of it."""
 
     def __init__(self, interruptible: Interruptible, callback: Callable[[Site | None], None]) -> None:
@@ -98,12 +89,6 @@ class _Tracing:
 
         self._on_call = on_call
 
-    def start(self) -> None:
-        """Nothing: it is a matter of each thread."""
-
-    def stop(self) -> None:
-        """Nothing: it is a matter of each thread."""
-
     def enter(self) -> None:
         sys.settrace(self._on_call)  # type: ignore[arg-type]  # a trace function that may return None is typed otherwise
 
@@ -113,8 +98,11 @@ class _Tracing:
 
 if sys.version_info >= (3, 12):
 
-    class _Monitoring:
-        """``sys.monitoring``: instruction events of the subject's code objects alone, found when they first start."""
+    class _Monitoring(Instructions):
+        """``sys.monitoring``: instruction events of the subject's code objects alone, found when they first start.
+
+        The callback asks which thread it is on.
+        """
 
         _CANDIDATES = (4, 3, 5, 2, 1, 0)  # those that the documentation gives to debuggers and coverage come last
 
@@ -126,12 +114,10 @@ if sys.version_info >= (3, 12):
 
         def start(self) -> None:
             monitoring = sys.monitoring
-            for tool in self._CANDIDATES:
-                if monitoring.get_tool(tool) is None:
-                    break
-            else:
+            free = [tool for tool in self._CANDIDATES if monitoring.get_tool(tool) is None]
+            if not free:
                 raise RuntimeError("no tool id of sys.monitoring is free: end the debugger, profiler or coverage tool")
-            self._tool = tool
+            tool = self._tool = free[0]
             monitoring.use_tool_id(tool, "exporter-core scheduler")
             events = monitoring.events
             disable, watched, callback = monitoring.DISABLE, self._watched, self._callback
@@ -161,9 +147,3 @@ if sys.version_info >= (3, 12):
             monitoring.register_callback(tool, monitoring.events.PY_START, None)
             monitoring.register_callback(tool, monitoring.events.INSTRUCTION, None)
             monitoring.free_tool_id(tool)
-
-        def enter(self) -> None:
-            """Nothing: the callback asks which thread it is on."""
-
-        def leave(self) -> None:
-            """Nothing: the callback asks which thread it is on."""

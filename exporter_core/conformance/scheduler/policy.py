@@ -1,46 +1,56 @@
-"""Who runs next: by PCT's priorities and change points, by a record, or whoever can."""
+"""The choice of the thread that runs next: by PCT's priorities and change points, by a record, or by plain order."""
 
 from __future__ import annotations
 
 import math
 import random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from exporter_core.conformance.scheduler.instructions import Site
     from exporter_core.conformance.scheduler.results import Switch
-    from exporter_core.conformance.scheduler.tasks import Task
+    from exporter_core.conformance.scheduler.threads import ScheduledThread
 
 
-class Policy(Protocol):
-    """Decides at the points that the schedule asks about. ``runnable`` is never empty, and in the order of starting."""
+class Policy:
+    """Chooses at the points that the schedule asks about. ``runnable`` is never empty, and in the order of starting.
 
-    next_step: float
+    This one never preempts, and lets the first thread that can run go on.
+    """
+
+    next_step: float = math.inf
     """The next step at which to ask, apart from those after a thread has become able to run."""
-    sites: Mapping[Site, Collection[int]]
-    """The passes through these sites at which to ask as well."""
-    diverged: bool
+    diverged = False
 
-    def admit(self, task: Task) -> None:
+    def __init__(self) -> None:
+        self.sites: Mapping[Site, Collection[int]] = {}
+        """The passes through these sites at which to ask as well."""
+
+    def admit(self, thread: ScheduledThread) -> None:
         """Take a thread in."""
-        ...
 
-    def yielded(self, task: Task) -> None:
+    def yielded(self, thread: ScheduledThread) -> None:
         """Put a thread behind the others, which it lets go first or keeps from running."""
-        ...
 
-    def preempt(self, step: int, running: Task, runnable: Sequence[Task], *, at_site: bool = False) -> Task:
-        """Who goes on at this step; whether it is one of the sites' passes."""
-        ...
+    def preempt(
+        self,
+        step: int,  # noqa: ARG002 - for those that override it
+        running: ScheduledThread,
+        runnable: Sequence[ScheduledThread],  # noqa: ARG002 - as above
+        *,
+        at_site: bool = False,  # noqa: ARG002 - as above
+    ) -> ScheduledThread:
+        """Choose the thread that goes on at this step; ``at_site`` if it is one of the sites' passes."""
+        return running
 
-    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:
-        """Who comes after a thread that has blocked or ended."""
-        ...
+    def succeed(self, handover: int, runnable: Sequence[ScheduledThread]) -> ScheduledThread:  # noqa: ARG002 - as above
+        """Choose the thread that follows one that has blocked or ended."""
+        return runnable[0]
 
 
-class Priorities:
+class Priorities(Policy):
     """PCT: random priorities, and ``depth - 1`` random steps, of ``length`` expected, where the running one drops.
 
     If the passes through the sites of a calm run are known, two seeds in three draw among these instead. One seed after
@@ -49,6 +59,7 @@ class Priorities:
     """
 
     def __init__(self, seed: int, depth: int, length: int, passes: Sequence[tuple[Site, int]] = ()) -> None:
+        super().__init__()
         self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
         drawn: dict[Site, set[int]] = {}
         points: list[int] = []
@@ -58,111 +69,99 @@ class Priorities:
                 drawn.setdefault(site, set()).add(self._random.randint(1, number))
         else:
             points = self._random.sample(range(1, max(length, depth) + 1), depth - 1)
-        self.sites: Mapping[Site, Collection[int]] = drawn
+        self.sites = drawn
         self._drops = {step: value for value, step in enumerate(points, start=1)}
         self._pending = sorted(points, reverse=True)
         self._at_sites = self._random.sample(range(1, depth), depth - 1)
         self._first = depth
-        self._priority: dict[Task, float] = {}
+        self._priority: dict[ScheduledThread, float] = {}
         self._lowest = 0
-        self.next_step: float = self._pending[-1] if self._pending else math.inf
-        self.diverged = False
+        self.next_step = self._pending[-1] if self._pending else math.inf
 
-    def admit(self, task: Task) -> None:
-        """Draw its priority."""
+    def admit(self, thread: ScheduledThread) -> None:
         # Above every drop. The owner comes first: it runs when what it waited for is over, and is not under test.
-        self._priority[task] = math.inf if task.index == 0 else self._first + self._random.random()
+        self._priority[thread] = math.inf if thread.index == 0 else self._first + self._random.random()
 
-    def yielded(self, task: Task) -> None:
-        """Drop below every other."""
-        if task.index:
+    def yielded(self, thread: ScheduledThread) -> None:
+        if thread.index:
             self._lowest -= 1
-            self._priority[task] = self._lowest
+            self._priority[thread] = self._lowest
 
-    def preempt(self, step: int, running: Task, runnable: Sequence[Task], *, at_site: bool = False) -> Task:
-        """The highest, after the drops that are due."""
+    def preempt(
+        self, step: int, running: ScheduledThread, runnable: Sequence[ScheduledThread], *, at_site: bool = False
+    ) -> ScheduledThread:
         while self._pending and self._pending[-1] <= step:
             self._priority[running] = self._drops[self._pending.pop()]
             self.next_step = self._pending[-1] if self._pending else math.inf
         if at_site:
             self._priority[running] = self._at_sites.pop()
-        return self._highest(runnable)
+        return self.succeed(0, runnable)
 
-    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
-        """The highest."""
-        return self._highest(runnable)
-
-    def _highest(self, runnable: Sequence[Task]) -> Task:
+    def succeed(self, handover: int, runnable: Sequence[ScheduledThread]) -> ScheduledThread:  # noqa: ARG002 - see Policy
         return max(runnable, key=self._priority.__getitem__)
 
 
-class InOrder:
+class InOrder(Policy):
     """No preemption: a thread runs until it blocks, then the first that can; one that yielded only after the others."""
 
     def __init__(self) -> None:
-        self._behind: dict[Task, int] = {}
+        super().__init__()
+        self._behind: dict[ScheduledThread, int] = {}
         self._yields = 0
-        self.next_step: float = math.inf
-        self.sites: Mapping[Site, Collection[int]] = {}
-        self.diverged = False
 
-    def admit(self, task: Task) -> None:
-        """Put it among those that have not yielded."""
-        self._behind[task] = 0
+    def admit(self, thread: ScheduledThread) -> None:
+        self._behind[thread] = 0
 
-    def yielded(self, task: Task) -> None:
-        """Put it last."""
+    def yielded(self, thread: ScheduledThread) -> None:
         self._yields += 1
-        self._behind[task] = self._yields
+        self._behind[thread] = self._yields
 
-    def preempt(self, step: int, running: Task, runnable: Sequence[Task], *, at_site: bool = False) -> Task:  # noqa: ARG002 - see Policy
-        """Another one only if this one has just yielded."""
+    def preempt(
+        self,
+        step: int,  # noqa: ARG002 - see Policy
+        running: ScheduledThread,
+        runnable: Sequence[ScheduledThread],
+        *,
+        at_site: bool = False,  # noqa: ARG002 - see Policy
+    ) -> ScheduledThread:
         # A thread that has just yielded is behind everybody, any other has nobody to let go first.
-        return min(runnable, key=self._behind.__getitem__) if self._behind[running] == self._yields > 0 else running
+        return self.succeed(0, runnable) if self._behind[running] == self._yields > 0 else running
 
-    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:  # noqa: ARG002 - see Policy
-        """The first, of those that yielded longest ago."""
+    def succeed(self, handover: int, runnable: Sequence[ScheduledThread]) -> ScheduledThread:  # noqa: ARG002 - see Policy
         return min(runnable, key=self._behind.__getitem__)
 
 
-class Recorded:
+class Recorded(Policy):
     """The switches of a record, and between them the first that can run."""
 
     def __init__(self, switches: Sequence[Switch]) -> None:
+        super().__init__()
         self._preemptions = [switch for switch in reversed(switches) if switch.handover is None]
         self._handovers = {switch.handover: switch.thread for switch in switches if switch.handover is not None}
-        self.diverged = False
-        self.next_step: float = math.inf
-        self.sites: Mapping[Site, Collection[int]] = {}
         self._look_ahead()
 
-    def admit(self, task: Task) -> None:
-        """Nothing: the record knows."""
-
-    def yielded(self, task: Task) -> None:
-        """Nothing: the record knows."""
-
-    def preempt(self, step: int, running: Task, runnable: Sequence[Task], *, at_site: bool = False) -> Task:  # noqa: ARG002 - see Policy
-        """The one recorded for this step."""
+    def preempt(
+        self,
+        step: int,
+        running: ScheduledThread,
+        runnable: Sequence[ScheduledThread],
+        *,
+        at_site: bool = False,  # noqa: ARG002 - see Policy
+    ) -> ScheduledThread:
         if not self._preemptions or self._preemptions[-1].step > step:
             return running
         wanted = self._preemptions.pop().thread
         self._look_ahead()
-        return self._of(wanted, runnable) or running
+        return self._find(wanted, runnable) or running
 
-    def succeed(self, handover: int, runnable: Sequence[Task]) -> Task:
-        """The one recorded for this hand-over, or the first."""
+    def succeed(self, handover: int, runnable: Sequence[ScheduledThread]) -> ScheduledThread:
         wanted = self._handovers.get(handover)
-        if wanted is None:
-            return runnable[0]
-        return self._of(wanted, runnable) or runnable[0]
+        return runnable[0] if wanted is None else self._find(wanted, runnable) or runnable[0]
 
     def _look_ahead(self) -> None:
         self.next_step = self._preemptions[-1].step if self._preemptions else math.inf
 
-    def _of(self, wanted: int, runnable: Sequence[Task]) -> Task | None:
-        for task in runnable:
-            if task.index == wanted:
-                return task
-        self.diverged = True
-        return None
+    def _find(self, wanted: int, runnable: Sequence[ScheduledThread]) -> ScheduledThread | None:
+        found = next((thread for thread in runnable if thread.index == wanted), None)
+        self.diverged = self.diverged or found is None
+        return found

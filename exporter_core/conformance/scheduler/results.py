@@ -1,4 +1,4 @@
-"""What came of a scheduled run: an outcome per thread, the switches that replay it, and why it ended if it did not."""
+"""The result of a scheduled run: the outcome of each function, the switches that replay it, and the problem if any."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Waiting:
 
     thread: str
     operation: str
-    """What it does, such as ``Queue.get``, and what it does it on."""
+    """Its operation, such as ``Queue.get``, and the object of it."""
     place: str
-    """Where, as ``file:line``."""
+    """The place, as ``file:line``."""
     holder: str | None
     """The thread that holds what it waits for, if anybody can."""
 
@@ -75,11 +75,11 @@ class Deadlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one of the functions of a run came out."""
+class FunctionOutcome:
+    """The outcome of one function of a run."""
 
     ended: bool = False
-    """Whether it returned or raised; False if the run ended before it did."""
+    """True if it returned or raised; False if the run ended before it did."""
     value: object = None
     error: BaseException | None = None
 
@@ -88,7 +88,7 @@ class Outcome:
 class Result:
     """A scheduled run."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[FunctionOutcome, ...]
     """One for each function, in their order."""
     trace: tuple[Switch, ...]
     """The switches so far, of which ``Schedule(replay=...)`` makes the same interleaving."""
@@ -97,20 +97,20 @@ class Result:
     steps: int
     """Instructions of the subject that the schedule's threads have executed in all its runs."""
     passes: tuple[tuple[Site, int], ...]
-    """How often they came to which site, in the order of first coming."""
+    """Each site, with the number of times that a thread came to it, in the order of first coming."""
     deadlock: Deadlock | None
     livelock: str | None
-    """What the threads were doing when the step limit was reached, else None."""
+    """The threads' occupations when the step limit was reached, else None."""
     stalled: str | None
-    """What a thread does that the scheduler cannot see, and that ended the run; else None."""
+    """The occupation of a thread that the scheduler cannot see, and that ended the run; else None."""
     unseen: tuple[str, ...]
-    """What may have happened beside the scheduler's knowledge."""
+    """Events that the scheduler cannot see."""
     diverged: bool
-    """Whether a replay met another situation than the one recorded."""
+    """True if a replay met another situation than the one recorded."""
 
     @property
     def problem(self) -> str | None:
-        """Why a run ended before its functions did, in one line; None if it did not."""
+        """The reason why a run ended before its functions did, in one line; None if it did not."""
         if self.deadlock is not None:
             return str(self.deadlock)
         return self.livelock or self.stalled

@@ -1,9 +1,4 @@
-"""``Schedule``: runs the threads of a scenario one at a time, and hands over where its policy says.
-
-Exactly one of the scheduled threads runs at any moment, the one that was handed the baton; all others wait for theirs.
-So what is here needs no lock. The thread that opened the schedule (the owner) is one of them, with index 0: it runs
-uninterrupted, and while it waits it watches that the others get on.
-"""
+"""``Schedule``: the context manager that runs the threads of a scenario one at a time."""
 
 from __future__ import annotations
 
@@ -11,39 +6,29 @@ import gc
 import threading
 from _thread import allocate_lock, get_ident
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from exporter_core.conformance.scheduler.instructions import Site, watch_instructions
+from exporter_core.conformance.scheduler.conductor import Conductor, Everyone
 from exporter_core.conformance.scheduler.policy import InOrder, Policy, Priorities, Recorded
-from exporter_core.conformance.scheduler.results import (
-    Abandoned,
-    Deadlock,
-    DeadlockError,
-    Outcome,
-    Result,
-    ScheduleError,
-    Switch,
-)
+from exporter_core.conformance.scheduler.results import Abandoned, FunctionOutcome, Result, ScheduleError
 from exporter_core.conformance.scheduler.shims import Shims
 from exporter_core.conformance.scheduler.subjects import Interruptible
-from exporter_core.conformance.scheduler.tasks import Awaited, State, Task, place_of
-from exporter_core.conformance.scheduler.unscheduled import UNSEEN_SOCKETS, sockets, unseen_threads
+from exporter_core.conformance.scheduler.threads import State
+from exporter_core.conformance.scheduler.unscheduled import UNSEEN_SOCKETS, sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
+    from exporter_core.conformance.scheduler.instructions import Site
+    from exporter_core.conformance.scheduler.results import Switch
     from exporter_core.conformance.scheduler.subjects import Subject
-
-FAIR_STEPS: Final = 5000
-"""Instructions that one thread executes without blocking before the others get a turn."""
 
 _LEAVING_SECONDS: Final = 2.0  # real ones, for a thread to end that is told to
 
 _open: Final = allocate_lock()
 
 
-class Schedule:
+class Schedule(Conductor):
     """A context manager: within it the shims are in place, and :meth:`run` schedules functions beside each other.
 
     Build the subject inside: what it asks of ``threading``, ``queue`` and ``time`` is then cooperative, and the threads
@@ -77,39 +62,20 @@ class Schedule:
             raise ValueError("depth, length and max_steps are at least 1")
         if seed is not None and replay is not None:
             raise ValueError("a schedule takes a seed or a replay, and not both")
-        self._policy: Policy
+        policy: Policy = InOrder()
         if replay is not None:
-            self._policy = Recorded(replay)
+            policy = Recorded(replay)
         elif seed is not None:
-            self._policy = Priorities(seed, depth, length, passes)
-        else:
-            self._policy = InOrder()
-        self._max_steps = max_steps
-        self._stall_seconds = stall_seconds
+            policy = Priorities(seed, depth, length, passes)
         interruptible = Interruptible(subject if isinstance(subject, tuple) else (subject,))
-        self._instructions = watch_instructions(interruptible, self._on_instruction)
+        super().__init__(policy, interruptible, max_steps=max_steps, stall_seconds=stall_seconds)
         self._shims = Shims(self, interruptible.modules)
-        self.now: float = 0.0
-        """Virtual seconds since the schedule was opened."""
-        self._tasks: list[Task] = []
-        self._by_ident: dict[int, Task] = {}
-        self._by_thread: dict[threading.Thread, Task] = {}
-        self._steps = self._turns = self._handovers = self._streak = 0
-        self._changed = False  # a thread has become able to run, so the policy is to be asked at the next step
-        self._interrupting = self._ending = self._bypass = False
-        self._passes: dict[Site, int] = {}
-        self._trace: list[Switch] = []
-        self._places: list[str] = []
-        self._deadlock: Deadlock | None = None
-        self._livelock: str | None = None
-        self._stalled: str | None = None
-        self._unseen: dict[str, None] = {}
         self._collecting = False
         self.result: Result | None = None
-        """That of the last run."""
+        """The result of the last run."""
 
     def __enter__(self) -> Self:
-        if self._tasks:
+        if self._members:
             raise ScheduleError("a schedule is used once; make another of the same seed")
         if not _open.acquire(blocking=False):
             raise ScheduleError("another schedule is open in this process; leave its with block first")
@@ -118,10 +84,9 @@ class Schedule:
         except BaseException:
             _open.release()
             raise
-        owner = Task(0, threading.current_thread().name)
-        self._owner = self._running = owner
-        owner.ident = get_ident()
-        self._tasks.append(owner)
+        owner = self._owner
+        owner.name, owner.ident = threading.current_thread().name, get_ident()
+        self._members.append(owner)
         self._policy.admit(owner)
         self._by_ident[owner.ident] = owner
         self._collecting = gc.isenabled()
@@ -129,9 +94,7 @@ class Schedule:
         self._shims.install()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._end_all()
         finally:
@@ -157,21 +120,21 @@ class Schedule:
         Raises:
             ScheduleError: called outside the with block, from another thread, or after a run with a problem.
         """
-        if self.participant() is not self._owner_or_none():
+        if self.participant() is not self._owner or not self._members:
             raise ScheduleError("run() belongs on the thread that opened the schedule, inside its with block")
         if self._ending:
             raise ScheduleError("this schedule is over: an earlier run did not end")
-        outcomes = [Outcome()] * len(functions)
+        outcomes = [FunctionOutcome()] * len(functions)
         open_before = sockets()
-        tasks = []
+        members = []
         for number, function in enumerate(functions):
             thread = threading.Thread(
                 target=self._recorded, args=(outcomes, number, function), name=_name_of(number, function), daemon=True
             )
             thread.start()
-            tasks.append(self._by_thread[thread])
+            members.append(self._by_thread[thread])
         self._interrupting, self._changed = interrupted, True
-        everyone = _Everyone(tasks)
+        everyone = Everyone(members)
         try:
             self.wait(self._owner, everyone, None, everyone.ended)
         except ScheduleError:
@@ -196,21 +159,18 @@ class Schedule:
         )
         return self.result
 
-    def _recorded(self, outcomes: list[Outcome], number: int, function: Callable[[], object]) -> None:
+    def _recorded(self, outcomes: list[FunctionOutcome], number: int, function: Callable[[], object]) -> None:
         try:
-            outcomes[number] = Outcome(ended=True, value=function())
+            outcomes[number] = FunctionOutcome(ended=True, value=function())
         except Abandoned:
             raise
         except BaseException as error:  # noqa: BLE001 - the outcome is what the caller asks for
             if not self._ending:
-                outcomes[number] = Outcome(ended=True, error=error)
-
-    def _owner_or_none(self) -> Task | object:
-        return self._owner if self._tasks else self
+                outcomes[number] = FunctionOutcome(ended=True, error=error)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """What the calling thread does within is not the subject's: uninterrupted, with the real locks and times.
+        """Keep the calling thread out of the schedule: uninterrupted, with the real locks and times.
 
         For a test that looks at a backend while its schedule is open. Nothing in it may wait for a scheduled thread.
         """
@@ -220,273 +180,18 @@ class Schedule:
         finally:
             self._bypass = before
 
-    # --- for the shims -------------------------------------------------------------------------------------------
-
-    def participant(self) -> Task | None:
-        """The scheduled thread that calls; None for every other thread of the process."""
-        return None if self._bypass else self._by_ident.get(get_ident())
-
-    def task_of(self, thread: threading.Thread) -> Task | None:
-        """The scheduled thread behind a thread object, as long as the schedule lasts."""
-        return self._by_thread.get(thread) if self._by_ident else None
-
-    def note_unseen(self, text: str) -> None:
-        """Remember something that the scheduler has no part in."""
-        self._unseen[text] = None
-
-    def wait(self, task: Task, awaited: Awaited | None, until: float | None, ready: Callable[[], bool]) -> bool:
-        """Let others run until ``ready()``; False if virtual time reaches ``until`` before."""
-        while not ready():
-            self._check(task)
-            if until is not None and self.now >= until:
-                return False
-            task.state, task.awaited, task.until = State.BLOCKED, awaited, until
-            if awaited is not None:
-                awaited.waiters.append(task)
-            try:
-                self._hand_over(task)
-            finally:
-                task.state, task.awaited, task.until = State.RUNNABLE, None, None
-                if awaited is not None:
-                    awaited.waiters.remove(task)
-        return True
-
-    def wake(self, awaited: Awaited) -> None:
-        """Let whoever waits for it look again."""
-        for task in awaited.waiters:
-            task.state = State.RUNNABLE
-            self._changed = True
-
-    def give_way(self, task: Task) -> None:
-        """Let the others run first."""
-        self._check(task)
-        self._policy.yielded(task)
-        self._hand_over(task)
-
-    def adopt(self, thread: threading.Thread, start: Callable[[threading.Thread], None]) -> None:
-        """Start a thread as one of the schedule's."""
-        starter = self.participant()
-        if starter is not None:
-            self._check(starter)
-        task = Task(len(self._tasks), thread.name, thread)
-        run = thread.run
-
-        def scheduled_run() -> None:
-            del thread.run  # the attribute of the instance; the method shows again
-            task.ident = get_ident()
-            self._by_ident[task.ident] = task
-            try:
-                task.baton.acquire()
-                if not self._ending:
-                    self._instructions.enter()
-                    try:
-                        run()
-                    finally:
-                        self._instructions.leave()
-            except Abandoned:
-                pass
-            except BaseException as error:
-                if not self._ending:
-                    task.error = error
-                    raise
-            finally:
-                self._end(task)
-
-        thread.run = scheduled_run  # type: ignore[method-assign]  # for this one start
-        self._bypass = True
-        try:
-            # What start() itself waits for is no business of the schedule's.
-            thread._started = threading.Event()  # type: ignore[attr-defined]  # as Thread.__init__ makes it
-            self._tasks.append(task)
-            self._by_thread[thread] = task
-            try:
-                start(thread)
-            except BaseException:
-                self._tasks.remove(task)
-                del self._by_thread[thread]
-                raise
-        finally:
-            self._bypass = False
-        self._policy.admit(task)
-        self._changed = True
-
-    # --- handing over --------------------------------------------------------------------------------------------
-
-    def _on_instruction(self, site: Site | None) -> None:
-        task = self._by_ident.get(get_ident())
-        if task is None or task is self._owner:
-            return
-        if self._ending:
-            task.rest -= 1
-            if task.rest < 0:
-                raise Abandoned
-            return
-        if not self._interrupting or self._bypass:
-            return
-        self._steps = step = self._steps + 1
-        self._streak += 1
-        at_site = False
-        if site is not None:
-            self._passes[site] = number = self._passes.get(site, 0) + 1
-            at_site = number in self._policy.sites.get(site, ())
-        if (
-            at_site
-            or self._changed
-            or step >= self._policy.next_step
-            or self._streak >= FAIR_STEPS
-            or step >= self._max_steps
-        ):
-            self._at_a_point(task, step, at_site=at_site)
-
-    def _at_a_point(self, task: Task, step: int, *, at_site: bool) -> None:
-        if step >= self._max_steps:
-            self._give_up(task)
-            return
-        if self._streak >= FAIR_STEPS:
-            self._policy.yielded(task)
-            self._streak = 0
-        self._changed = False
-        chosen = self._policy.preempt(step, task, self._runnable(), at_site=at_site)
-        if chosen is not task:
-            self._trace.append(Switch(step, chosen.index))
-            self._places.append(f"{task.name!r} at {place_of(2)}")
-            self._pass_on(task, chosen)
-
-    def _hand_over(self, task: Task) -> None:
-        """Let the next one run, which may be this one again, since time has passed."""
-        chosen = self._next(task)
-        if chosen is not task:
-            self._pass_on(task, chosen)
-        elif task is self._owner:
-            self._check(task)
-
-    def _next(self, task: Task) -> Task:
-        while not (runnable := self._runnable()):
-            waiting = [each for each in self._tasks if each.state is State.BLOCKED]
-            due = min((each.until for each in waiting if each.until is not None), default=None)
-            if due is None:
-                self._deadlock = Deadlock(tuple(each.waiting() for each in waiting if self._matters(each)))
-                if unseen := unseen_threads():
-                    self.note_unseen(unseen)
-                self._ending = True
-                return self._owner
-            self.now = max(self.now, due)
-            for each in waiting:
-                if each.until is not None and each.until <= self.now:
-                    each.state = State.RUNNABLE
-        self._turns += 1
-        if self._turns > self._max_steps:
-            self._livelock = self._describe_livelock(task)
-            self._ending = True
-            return self._owner
-        self._handovers += 1
-        chosen = self._policy.succeed(self._handovers, runnable)
-        if chosen is not runnable[0]:
-            self._trace.append(Switch(self._steps, chosen.index, self._handovers))
-            self._places.append(f"{task.name!r} at its end, or in a wait")
-        return chosen
-
-    def _pass_on(self, task: Task, chosen: Task) -> None:
-        self._streak = 0
-        self._running = chosen
-        chosen.baton.release()
-        if task is self._owner:
-            self._watch()
-        else:
-            task.baton.acquire()
-        self._check(task)
-
-    def _runnable(self) -> list[Task]:
-        return [task for task in self._tasks if task.state is State.RUNNABLE]
-
-    def _matters(self, task: Task) -> bool:
-        """Whether a thread belongs into the report of a deadlock: the owner only waits for the functions to end."""
-        return not (task is self._owner and isinstance(task.awaited, _Everyone))
-
-    # --- ending --------------------------------------------------------------------------------------------------
-
-    def _check(self, task: Task) -> None:
-        """Raise if the schedule is over."""
-        if not self._ending:
-            return
-        if task is not self._owner:
-            raise Abandoned
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        if self._deadlock is not None:
-            raise DeadlockError(str(self._deadlock))
-        raise ScheduleError(self._livelock or self._stalled or f"the schedule is over (a wait at {place_of(2)})")
-
-    def _give_up(self, task: Task) -> None:
-        self._livelock = self._describe_livelock(task)
-        self._ending = True
-        self._pass_on(task, self._owner)
-
-    def _describe_livelock(self, task: Task) -> str:
-        places = [f"{task.name!r} runs at {place_of(2)}"]
-        places += [str(each.waiting()) for each in self._tasks if each.state is State.BLOCKED and self._matters(each)]
-        return f"livelock: no end after {self._steps} steps and {self._turns} hand-overs: {'; '.join(places)}"
-
-    def _watch(self) -> None:
-        """Wait for the owner's baton, as long as the others get on."""
-        seen = -1
-        while not self._owner.baton.acquire(timeout=self._stall_seconds):
-            if seen == (seen := self._steps + self._turns):
-                running = self._running
-                what = running.waiting()
-                operation = "" if what.operation == "time.sleep" else f" (in {what.operation})"
-                self._stalled = (
-                    f"stalled: {running.name!r} is at {what.place}{operation}, in code or in a wait that the "
-                    f"scheduler cannot see"
-                )
-                self._unseen[self._stalled] = None
-                self._ending = True
-                return
-
-    def _end(self, task: Task) -> None:
-        task.state = State.ENDED
-        if task.ident is not None:
-            self._by_ident.pop(task.ident, None)
-        if not self._ending:
-            self.wake(task)
-            chosen = self._next(task)
-            self._streak = 0
-            self._running = chosen
-            chosen.baton.release()
-        task.ended.release()
-
     def _end_all(self) -> None:
         """End the threads that have not ended, one by one. Called by the owner."""
         self._ending = True
-        for task in self._tasks[1:]:
-            stuck = self._stalled is not None and task is self._running
-            if task.state is not State.ENDED and not stuck:
-                task.baton.release()
-            if task.thread is None or not task.ended.acquire(timeout=0.1 if stuck else _LEAVING_SECONDS):
-                self._unseen[f"the thread {task.name!r} did not end and is left behind"] = None
+        for member in self._members[1:]:
+            stuck = self._stalled is not None and member is self._running
+            if member.state is not State.ENDED and not stuck:
+                member.baton.release()
+            if member.thread is None or not member.ended.acquire(timeout=0.1 if stuck else _LEAVING_SECONDS):
+                self._unseen[f"the thread {member.name!r} did not end and is left behind"] = None
             else:
-                task.ended.release()
-                self._shims.join_for_real(task.thread, _LEAVING_SECONDS)
-
-
-class _Everyone(Awaited):
-    """The end of all functions of a run."""
-
-    __slots__ = ("_tasks",)
-
-    def __init__(self, tasks: list[Task]) -> None:
-        super().__init__()
-        self._tasks = tasks
-        for task in tasks:
-            task.waiters = self.waiters  # whose end wakes the same waiters
-
-    def ended(self) -> bool:
-        """Whether all have ended."""
-        return all(task.state is State.ENDED for task in self._tasks)
-
-    def describe(self) -> str:
-        return "the end of all functions"
+                member.ended.release()
+                self._shims.join_for_real(member.thread, _LEAVING_SECONDS)
 
 
 def _name_of(number: int, function: Callable[[], object]) -> str:

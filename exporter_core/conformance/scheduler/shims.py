@@ -1,4 +1,4 @@
-"""What ``threading``, ``queue`` and ``time`` give the threads of a schedule, and how it gets there and away again.
+"""Replacements of ``threading``, ``queue`` and ``time`` for the threads of a schedule, and their installation.
 
 Locks, SimpleQueue, threads and times are all that is replaced: Condition, Event, Semaphore, Barrier and Queue are
 Python code of the standard library, which asks ``threading`` for its locks and so becomes cooperative as it is. Any
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.clock import MONOTONIC, _TimerThread
 from exporter_core.conformance.scheduler.results import ScheduleError
-from exporter_core.conformance.scheduler.tasks import Awaited, State, Task, is_machinery, place_of
+from exporter_core.conformance.scheduler.threads import Awaited, ScheduledThread, State, is_machinery, place_of
 from exporter_core.conformance.scheduler.unscheduled import UNSEEN_SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    from exporter_core.conformance.scheduler.schedule import Schedule
+    from exporter_core.conformance.scheduler.conductor import Conductor
 
 _FOREVER: Final = 10 * 365 * 86400.0
 """Seconds from which a time-out counts as none; ``threading.TIMEOUT_MAX`` is 292 years."""
@@ -44,40 +44,40 @@ class CooperativeLock(Awaited):
 
     __slots__ = ("__weakref__", "_holder", "_inner", "_made", "_schedule")
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Conductor) -> None:
         super().__init__()
         self._schedule = schedule
         self._inner = _thread.allocate_lock()
-        self._holder: Task | None = None
+        self._holder: ScheduledThread | None = None
         self._made = place_of(2)
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """As ``threading.Lock.acquire``; the seconds are virtual."""
+        """Take the lock, like ``threading.Lock.acquire``; the seconds are virtual."""
         inner, schedule = self._inner, self._schedule
         if not blocking or (timeout != -1 and not 0 <= timeout <= threading.TIMEOUT_MAX):
             taken = inner.acquire(blocking, timeout)  # at once, or a wrong argument's error
         else:
             taken = inner.acquire(blocking=False)
-        task = schedule.participant()
+        member = schedule.participant()
         if not taken and blocking and timeout != 0:
-            if task is None:
+            if member is None:
                 taken = self._acquire_outside(timeout)
             else:
                 until = None if timeout == -1 or timeout >= _FOREVER else schedule.now + timeout
-                taken = schedule.wait(task, self, until, lambda: inner.acquire(blocking=False))
+                taken = schedule.wait(member, self, until, lambda: inner.acquire(blocking=False))
         if taken:
-            self._holder = task
+            self._holder = member
         return taken
 
     def release(self) -> None:
-        """As ``threading.Lock.release``."""
+        """Release the lock, like ``threading.Lock.release``."""
         self._holder = None
         self._inner.release()
         if self.waiters:
             self._schedule.wake(self)
 
     def locked(self) -> bool:
-        """Whether it is held."""
+        """True if it is held."""
         return self._inner.locked()
 
     def __enter__(self) -> bool:
@@ -87,12 +87,12 @@ class CooperativeLock(Awaited):
         self.release()
 
     @property
-    def holder(self) -> Task | None:
+    def holder(self) -> ScheduledThread | None:
         """The thread that took it."""
         return self._holder
 
     def describe(self) -> str:
-        """What kind it is and where it was made."""
+        """Its kind, and the place where it was made."""
         return f"the lock made at {self._made}"
 
     def _at_fork_reinit(self) -> None:
@@ -119,7 +119,7 @@ class CooperativeRLock(threading._PyRLock):  # type: ignore[name-defined,misc]  
     """A ``threading.RLock``."""
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """As ``threading.RLock.acquire``, whose Python version does not check the arguments of a re-entry."""
+        """Take the lock, like ``threading.RLock.acquire``, but check the arguments of a re-entry too."""
         if (not blocking and timeout != -1) or (timeout != -1 and not 0 <= timeout <= threading.TIMEOUT_MAX):
             _thread.allocate_lock().acquire(blocking, timeout)  # raises the error
         return bool(super().acquire(blocking, timeout))
@@ -136,11 +136,11 @@ class Shims:
     """Puts the cooperative names in place, and the original ones back.
 
     Args:
-        schedule: whose threads get cooperative things.
-        modules: those in whose globals and classes idle locks are replaced too.
+        schedule: its threads get the cooperative names.
+        modules: idle locks in their globals and classes are replaced too.
     """
 
-    def __init__(self, schedule: Schedule, modules: list[ModuleType]) -> None:
+    def __init__(self, schedule: Conductor, modules: list[ModuleType]) -> None:
         self._schedule = schedule
         self._modules = modules
         self._undo: list[tuple[Any, str, object, object]] = []  # any object that has attributes
@@ -207,11 +207,11 @@ class Shims:
 
 
 def is_machinery_module(module: ModuleType) -> bool:
-    """Whether the module is the scheduler's own; ``threading`` and ``queue`` are to get the names."""
+    """True if the module is the scheduler's own; ``threading`` and ``queue`` get the names."""
     return module not in (threading, queue) and is_machinery(getattr(module, "__file__", None) or "")
 
 
-def _primitives(schedule: Schedule) -> Iterator[tuple[object, object]]:
+def _primitives(schedule: Conductor) -> Iterator[tuple[object, object]]:
     real_lock, real_allocate, real_rlock = threading.Lock, threading._allocate_lock, threading.RLock  # type: ignore[attr-defined]  # the name threading's own code uses
     real_queue = queue.SimpleQueue
     python_queue = queue._PySimpleQueue  # type: ignore[attr-defined]  # the Python version, over our locks
@@ -248,7 +248,7 @@ def _primitives(schedule: Schedule) -> Iterator[tuple[object, object]]:
     yield real_queue, SimpleQueue
 
 
-def _times(schedule: Schedule) -> Iterator[tuple[object, object]]:
+def _times(schedule: Conductor) -> Iterator[tuple[object, object]]:
     def virtual(real: Callable[[], Any], unit: int) -> Callable[[], Any]:
         start = real()
 
@@ -260,14 +260,14 @@ def _times(schedule: Schedule) -> Iterator[tuple[object, object]]:
         return tell
 
     def sleep(seconds: float) -> None:
-        task = schedule.participant()
-        if task is None or not seconds >= 0:
+        member = schedule.participant()
+        if member is None or not seconds >= 0:
             _real_sleep(seconds)  # or a wrong argument's error
         elif seconds == 0:
-            schedule.give_way(task)
+            schedule.give_way(member)
         else:
             until = None if seconds >= _FOREVER else schedule.now + seconds
-            schedule.wait(task, None, until, lambda: False)
+            schedule.wait(member, None, until, lambda: False)
 
     yield time.sleep, sleep
     for real in (time.monotonic, time.time, time.perf_counter):
@@ -276,7 +276,7 @@ def _times(schedule: Schedule) -> Iterator[tuple[object, object]]:
         yield real_ns, virtual(real_ns, 1_000_000_000)
 
 
-def _noting_sockets(schedule: Schedule) -> Callable[..., None]:
+def _noting_sockets(schedule: Conductor) -> Callable[..., None]:
     real_init = socket.socket.__init__
 
     def init(self: socket.socket, *arguments: Any, **named: Any) -> None:  # Any: whatever a socket is made of
@@ -287,7 +287,7 @@ def _noting_sockets(schedule: Schedule) -> Callable[..., None]:
     return init
 
 
-def _thread_methods(schedule: Schedule) -> dict[str, Callable[..., object]]:
+def _thread_methods(schedule: Conductor) -> dict[str, Callable[..., object]]:
     real_start, real_is_alive = threading.Thread.start, threading.Thread.is_alive
 
     def start(self: threading.Thread) -> None:
@@ -297,16 +297,16 @@ def _thread_methods(schedule: Schedule) -> dict[str, Callable[..., object]]:
             schedule.adopt(self, real_start)
 
     def join(self: threading.Thread, timeout: float | None = None) -> None:
-        caller, task = schedule.participant(), schedule.task_of(self)
-        if caller is None or task is None or task is caller:
+        caller, member = schedule.participant(), schedule.member_of(self)
+        if caller is None or member is None or member is caller:
             _real_join(self, timeout)
             return
         until = None if timeout is None or timeout >= _FOREVER else schedule.now + max(timeout, 0.0)
-        if schedule.wait(caller, task, until, lambda: task.state is State.ENDED):
+        if schedule.wait(caller, member, until, lambda: member.state is State.ENDED):
             _real_join(self, _OUTSIDE_SECONDS)  # it has only its last few instructions before it
 
     def is_alive(self: threading.Thread) -> bool:
-        task = schedule.task_of(self)
-        return real_is_alive(self) if task is None else task.state is not State.ENDED
+        member = schedule.member_of(self)
+        return real_is_alive(self) if member is None else member.state is not State.ENDED
 
     return {"start": start, "join": join, "is_alive": is_alive}

@@ -1,4 +1,4 @@
-"""Which code may be interrupted: the subject, as modules, packages, classes, functions, or a predicate on code."""
+"""The code that may be interrupted: the subject, as modules, packages, classes, functions, or a predicate on code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 
-from exporter_core.conformance.scheduler.tasks import is_machinery
+from exporter_core.conformance.scheduler.threads import is_machinery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ Subject: TypeAlias = ModuleType | type | FunctionType | MethodType | str | Predi
 
 
 class Interruptible:
-    """Whether a code object belongs to any of the subjects; remembers its answers."""
+    """Tells if a code object belongs to any of the subjects; remembers its answers."""
 
     def __init__(self, subjects: tuple[Subject, ...]) -> None:
         if not subjects:
@@ -46,7 +46,7 @@ class Interruptible:
             self._add(subject)
 
     def __call__(self, code: CodeType) -> bool:
-        """Whether it does."""
+        """True if it does."""
         answer = self._answers.get(code)
         if answer is None:
             answer = self._answers[code] = self._find(code)

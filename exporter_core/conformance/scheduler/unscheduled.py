@@ -1,10 +1,11 @@
-"""What a process has that no schedule runs, and that may end a scheduled thread's wait or make it wait."""
+"""Threads and sockets that no schedule controls, and that may end a scheduled thread's wait or make it wait."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
 from typing import Final
@@ -21,7 +22,7 @@ _real_monotonic: Final = time.monotonic
 
 
 def unseen_threads() -> str | None:
-    """That there are threads which ``threading`` does not know; None if there are none, or nothing tells."""
+    """A message if there are threads which ``threading`` does not know; None if there are none, or nothing tells."""
     limit = _real_monotonic() + _EXIT_SECONDS
     while (number := _threads() - len(threading.enumerate())) > 0:
         if _real_monotonic() > limit:
@@ -39,15 +40,10 @@ def _threads() -> int:
 
 def sockets() -> frozenset[int]:
     """The sockets that are open, by the numbers that the operating system gives them."""
-    found = []
-    try:
-        for number in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - names are what is wanted
-            try:
-                status = os.fstat(int(number))
-            except OSError:
-                continue  # the descriptor of the listing itself
+    found = set()
+    for number in os.listdir(_DESCRIPTORS) if os.path.isdir(_DESCRIPTORS) else ():  # noqa: PTH112, PTH208 - names
+        with suppress(OSError):  # of the descriptor of the listing itself
+            status = os.fstat(int(number))
             if S_ISSOCK(status.st_mode):
-                found.append(status.st_ino)
-    except OSError:
-        pass  # not on Linux
+                found.add(status.st_ino)
     return frozenset(found)

@@ -13,7 +13,7 @@ import types
 import pytest
 
 from exporter_core.clock import MONOTONIC
-from exporter_core.conformance.scheduler import Outcome, Predicate, Schedule, ScheduleError, Switch, explore
+from exporter_core.conformance.scheduler import FunctionOutcome, Predicate, Schedule, ScheduleError, Switch, explore
 
 
 class Subject:
@@ -63,7 +63,7 @@ def test_outcomes_come_in_the_order_of_the_functions_and_raise_nothing():
         subject = Subject()
         result = schedule.run([subject.add, subject.fail, subject.leave])
     first, second, third = result.outcomes
-    assert first == Outcome(ended=True, value=1)
+    assert first == FunctionOutcome(ended=True, value=1)
     assert isinstance(second.error, KeyError)
     assert isinstance(third.error, SystemExit)
     assert result.problem is None

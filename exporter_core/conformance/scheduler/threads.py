@@ -1,4 +1,4 @@
-"""A scheduled thread, and what it can wait for."""
+"""A scheduled thread, and the things that it can wait for."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _OWN = str(Path(__file__).parent)
 
 
 def is_machinery(filename: str) -> bool:
-    """Whether a source file is the scheduler's own, or builds the standard library's primitives on locks."""
+    """True if a source file is the scheduler's own, or builds the standard library's primitives on locks."""
     return filename in _STANDARD or filename.startswith(_OWN)
 
 
 class State(Enum):
-    """Whether a scheduled thread can run."""
+    """The state of a scheduled thread."""
 
     RUNNABLE = "runnable"
     BLOCKED = "blocked"
@@ -34,15 +34,15 @@ class State(Enum):
 
 
 class Awaited:
-    """What threads wait for, in the order in which they began to wait."""
+    """Something that threads wait for, with the waiting ones in the order in which they began."""
 
     __slots__ = ("waiters",)
 
     def __init__(self) -> None:
-        self.waiters: list[Task] = []
+        self.waiters: list[ScheduledThread] = []
 
     @property
-    def holder(self) -> Task | None:
+    def holder(self) -> ScheduledThread | None:
         """The thread that has to act, if it is known."""
         return None
 
@@ -51,7 +51,7 @@ class Awaited:
         raise NotImplementedError
 
 
-class Task(Awaited):
+class ScheduledThread(Awaited):
     """One thread of a schedule; others can wait for its end. The first, of index 0, is the one that opened it."""
 
     __slots__ = ("awaited", "baton", "ended", "error", "ident", "index", "name", "rest", "state", "thread", "until")
@@ -70,11 +70,11 @@ class Task(Awaited):
         self.error: BaseException | None = None
         self.rest = self._UNWINDING_STEPS
         self.baton = _held_lock()
-        """Released by whoever makes this thread the running one; a real lock, as ``ended`` is."""
+        """Released by the thread that lets this one run; a real lock, as ``ended`` is."""
         self.ended = _held_lock()
 
     @property
-    def holder(self) -> Task | None:
+    def holder(self) -> ScheduledThread | None:
         """Itself: it has to end."""
         return self
 
@@ -83,7 +83,7 @@ class Task(Awaited):
         return f"the end of {self.name!r}"
 
     def waiting(self) -> Waiting:
-        """What it waits for and where, read off its stack."""
+        """A description of its wait and the place, read off its stack."""
         frame = sys._current_frames().get(self.ident or 0)
         operation, where = operation_of(frame)
         awaited = self.awaited
@@ -99,7 +99,7 @@ class Task(Awaited):
 
 
 def operation_of(frame: FrameType | None) -> tuple[str, str]:
-    """The outermost of the standard library's blocking operations on top of a stack, and who called it from where."""
+    """The outermost of the standard library's blocking operations on top of a stack, and the place of its caller."""
     operation = ""
     while frame is not None and is_machinery(frame.f_code.co_filename):
         if frame.f_code.co_name == "_recorded":
@@ -107,14 +107,14 @@ def operation_of(frame: FrameType | None) -> tuple[str, str]:
         owner = frame.f_locals.get("self")
         if owner is not None and (frame.f_code.co_filename in _STANDARD or not operation):
             name = type(owner).__name__
-            if name not in ("Schedule", "Task"):
+            if name not in ("Schedule", "Conductor", "ScheduledThread"):
                 operation = f"{name.removeprefix('Cooperative').lstrip('_')}.{frame.f_code.co_name.strip('_')}"
         frame = frame.f_back
     return operation, "an unknown place" if frame is None else _location(frame)
 
 
 def place_of(depth: int) -> str:
-    """Where the code is that called into the machinery, ``depth`` frames up or further."""
+    """The place of the code that called into the machinery, ``depth`` frames up or further."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and is_machinery(frame.f_code.co_filename):
         frame = frame.f_back
