@@ -1,4 +1,4 @@
-"""What a process has open: threads, descriptors and children, compared by identity."""
+"""The open resources of a process: threads, descriptors and children, compared by identity."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from exporter_core.clock import TIMER_THREAD
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _OWN = "conformance-"
-"""What the names of the checker's own threads begin with."""
+"""The beginning of the names of the checker's own threads."""
 
 _ONCE: Final = (
     ("resource_tracker", "_resource_tracker", "_fd", "_pid"),
     ("forkserver", "_forkserver", "_forkserver_alive_fd", "_forkserver_pid"),
 )
-"""Where multiprocessing has the descriptor and the number of each process that it starts once."""
+"""The places where multiprocessing keeps the descriptor and the number of each process that it starts once."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What there was at one moment."""
+    """The resources at one moment."""
 
     threads: frozenset[threading.Thread]
     descriptors: frozenset[tuple[str, str]]
@@ -31,18 +34,20 @@ class Resources:
 
     @classmethod
     def now(cls) -> Resources:
-        """What there is at this moment, without what is nobody's.
+        """The resources at this moment.
 
-        That are the checker's own threads, the one for the deadlines of all contexts, and what multiprocessing keeps to
-        the end.
+        Without those that no exporter could release: the checker's own threads, the one for the deadlines of all
+        contexts, and the processes that multiprocessing keeps to the end.
         """
-        threads = (one for one in threading.enumerate() if not one.name.startswith((_OWN, TIMER_THREAD)))
-        kept = _kept_by_multiprocessing()
-        descriptors = (one for one in _descriptors() if one[0] not in kept.descriptors)
-        return cls(frozenset(threads), frozenset(descriptors), frozenset(_children()) - kept.children)
+        kept_descriptors, kept_children = (set(numbers) for numbers in zip(*_kept_by_multiprocessing(), strict=True))
+        return cls(
+            threads=frozenset(one for one in threading.enumerate() if not one.name.startswith((_OWN, TIMER_THREAD))),
+            descriptors=frozenset(one for one in _descriptors() if one[0] not in kept_descriptors),
+            children=frozenset(_children()) - kept_children,
+        )
 
     def added(self) -> list[str]:
-        """What there is at this moment that was not there then, in words."""
+        """The resources of this moment that were not there then, in words."""
         now = Resources.now()
         return [
             *(f"thread {one.name}" for one in now.threads - self.threads),
@@ -51,19 +56,11 @@ class Resources:
         ]
 
 
-class _Kept(NamedTuple):
-    descriptors: frozenset[str]
-    children: frozenset[str]
-
-
-def _kept_by_multiprocessing() -> _Kept:
-    """Of the processes that it starts once, at the first spawn, for the whole process: nobody could release them."""
-    found: list[tuple[object, object]] = []
+def _kept_by_multiprocessing() -> Iterator[tuple[str, str]]:
+    """Descriptor and number of each process that it starts once, for the whole process: nobody could release them."""
     for module, instance, descriptor, child in _ONCE:
         one = getattr(sys.modules.get(f"multiprocessing.{module}"), instance, None)
-        found.append((getattr(one, descriptor, None), getattr(one, child, None)))
-    descriptors, children = (frozenset(map(str, numbers)) for numbers in zip(*found, strict=True))
-    return _Kept(descriptors, children)
+        yield str(getattr(one, descriptor, None)), str(getattr(one, child, None))
 
 
 def _descriptors() -> list[tuple[str, str]]:

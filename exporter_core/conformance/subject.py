@@ -1,4 +1,4 @@
-"""What is under test: an exporter by name or class, raw or behind the guard, and how its operations are called.
+"""The subject of a check: an exporter by name or class, raw or behind the guard, and the calls of its operations.
 
 Raw, an ``async def`` operation runs as a task on an event loop, which its context cancels: that is all that the
 contract promises to such an exporter. The call is over when the task is.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import _thread
 import asyncio
 import inspect
-import os
 import threading
 from collections.abc import Coroutine
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import cache, wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
+from types import new_class
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 from pydantic import ValidationError
@@ -29,12 +30,13 @@ from exporter_core.discovery.entries import SDK_GROUP
 from exporter_core.discovery.index import listing
 from exporter_core.errors import ExporterNotFoundError, SetupError, UnsupportedContractError
 from exporter_core.exporter import ExporterConfig
+from exporter_core.forking import call_after_fork
 from exporter_core.guard import GuardedExporter
 from exporter_core.masking import secrets_of
 from exporter_core.validation import problems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -47,26 +49,16 @@ if TYPE_CHECKING:
 Mode = Literal["raw", "guarded"]
 
 
-class Driven(Protocol):
-    """An exporter whose operations can be called, whatever it is inside."""
-
-    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality: ...  # noqa: D102 - the contract's
-    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation: ...  # noqa: D102 - the contract's
-    def export(self, context: Context, metrics: MetricsData) -> object: ...  # noqa: D102 - the contract's
-    def force_flush(self, context: Context) -> object: ...  # noqa: D102 - the contract's
-    def shutdown(self, context: Context) -> object: ...  # noqa: D102 - the contract's
-
-
 @dataclass(frozen=True)
 class Subject:
     """An exporter that has been found."""
 
     target: str
-    """What was asked for: a name, or ``module:Class``."""
+    """The name, or ``module:Class``, that was asked for."""
     exporter_class: Any  # what an entry point refers to may be anything
     harness: type[Harness] | None
     entry: PluginEntry | None
-    """Where it is registered; None for a class that is not."""
+    """Its registration; None for a class that has none."""
     options: Mapping[str, Any] | None = None
     """Options that go before those of the harness."""
     on_secrets: Callable[[Iterable[str]], object] = lambda _secrets: None
@@ -74,7 +66,7 @@ class Subject:
 
     @property
     def of_the_sdk(self) -> bool:
-        """Whether it is an exporter of the OpenTelemetry SDK behind a bridge."""
+        """True for an exporter of the OpenTelemetry SDK behind a bridge."""
         return isinstance(self.exporter_class, type) and issubclass(self.exporter_class, InboundExporter)
 
     def validated(self, config: Mapping[str, Any]) -> ExporterConfig:
@@ -113,7 +105,7 @@ def resolve(target: str, *, options: Mapping[str, Any] | None = None, harness: t
             raise
         entry = next((one for one in installed() if one.value == target), None)
     value = target if entry is None else entry.value
-    exporter_class = _imported(value, f"exporter {target!r}")
+    exporter_class = imported(value, f"exporter {target!r}")
     if (entry.group == SDK_GROUP) if entry else _is_of_the_sdk(exporter_class):
         exporter_class = inbound_class(exporter_class)
     if harness is None:
@@ -125,12 +117,12 @@ def resolve(target: str, *, options: Mapping[str, Any] | None = None, harness: t
 
 
 def _is_of_the_sdk(found: object) -> bool:
-    """Whether it is a ``MetricExporter``, or a function, which can only be one that makes such an exporter."""
+    """True for a ``MetricExporter``, and for a function, which can only be one that makes such an exporter."""
     return issubclass(found, MetricExporter) if isinstance(found, type) else callable(found)
 
 
 def inexpressible(driven: object, clause: Clause) -> str | None:
-    """Why the exporter's interface has no channel for what the clause needs; None if it has.
+    """The reason why the exporter's interface has no channel for what the clause needs; None if it has.
 
     Raw, an exporter of the OpenTelemetry SDK is called through its bridge: it can be told a deadline where its methods
     take ``timeout_millis``, and no cancellation.
@@ -154,11 +146,12 @@ def _harness_of(entry: PluginEntry | None) -> Any:  # Any: what an entry point r
         return None
     for one in listing(None).entries:
         if one.group == HARNESS_GROUP and one.name == entry.name and one.distribution == entry.distribution:
-            return _imported(one.value, f"the harness of {entry.name!r}")
+            return imported(one.value, f"the harness of {entry.name!r}")
     return None
 
 
-def _imported(value: str, what: str) -> Any:  # Any: as above
+def imported(value: str, what: str) -> Any:  # Any: as above
+    """Import what ``module:attribute`` names. SetupError says that ``what`` cannot be imported."""
     module, _, attributes = value.partition("[")[0].strip().partition(":")
     try:
         found: Any = import_module(module.strip())
@@ -170,29 +163,24 @@ def _imported(value: str, what: str) -> Any:  # Any: as above
 
 
 class Raw:
-    """Calls an exporter's operations as they are, with the leading part of the arguments that each takes."""
+    """Calls an exporter's operations of the contract as they are, with the leading part of the arguments each takes."""
 
     def __init__(self, exporter: Any) -> None:  # Any: an exporter need not subclass anything
         self.exporter = exporter
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
-        """The exporter's answer."""
         return cast("AggregationTemporality", self._call("temporality", instrument_kind))
 
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
-        """The exporter's answer."""
         return cast("Aggregation", self._call("aggregation", instrument_kind))
 
     def export(self, context: Context, metrics: MetricsData) -> object:
-        """Call ``export``."""
         return self._finish(context, self._call("export", context, metrics))
 
     def force_flush(self, context: Context) -> object:
-        """Call ``force_flush``."""
         return self._finish(context, self._call("force_flush", context))
 
     def shutdown(self, context: Context) -> object:
-        """Call ``shutdown``."""
         return self._finish(context, self._call("shutdown", context))
 
     def _call(self, operation: str, *arguments: object) -> object:
@@ -211,6 +199,10 @@ class Raw:
             raise
         finally:
             handle.unregister()
+
+
+Driven: TypeAlias = Raw | GuardedExporter
+"""An exporter whose operations can be called."""
 
 
 class _Operation:
@@ -259,66 +251,45 @@ class _Operation:
             self._error = error
 
 
-class _Loop:
-    """The event loop of raw ``async def`` exporters: one for the process, so that no exporter is charged with it."""
-
-    running: asyncio.AbstractEventLoop | None = None
-
-
+@cache
 def prepare() -> asyncio.AbstractEventLoop:
-    """The loop, on a daemon thread of its own."""
-    loop = _Loop.running
-    if loop is None:
-        _Loop.running = loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="conformance-loop", daemon=True).start()
+    """Start the one event loop for raw ``async def`` exporters, before any of them could be charged with it."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="conformance-loop", daemon=True).start()
     return loop
 
 
-def _forget_loop() -> None:
-    """The thread of the parent's loop does not exist in a forked child."""
-    _Loop.running = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_loop)
+call_after_fork(prepare.cache_clear)  # the thread of the parent's loop does not exist in a forked child
 
 
 def _spied(exporter_class: Any, journal: Journal) -> Any:  # Any: see Subject
     """A subclass that stamps each entry into export, force_flush and shutdown, and each end."""
 
-    def stamped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @contextmanager
+    def stamped(name: str) -> Iterator[None]:
+        journal.stamp("enter", name)
+        try:
+            yield
+        finally:
+            journal.stamp("leave", name)
+
+    def spy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
             async def run_async(*arguments: Any, **named: Any) -> Any:
-                journal.stamp("enter", name)
-                try:
+                with stamped(name):
                     return await function(*arguments, **named)
-                finally:
-                    journal.stamp("leave", name)
 
             return run_async
 
         @wraps(function)
         def run(*arguments: Any, **named: Any) -> Any:
-            journal.stamp("enter", name)
-            try:
+            with stamped(name):
                 return function(*arguments, **named)
-            finally:
-                journal.stamp("leave", name)
 
         return run
 
-    operations = {name: stamped(name, getattr(exporter_class, name)) for name in OPERATIONS[2:]}
-    namespace = partial(_fill, {**operations, "__module__": exporter_class.__module__})
-    return _new_class(exporter_class, namespace)
-
-
-def _fill(members: Mapping[str, object], namespace: dict[str, object]) -> None:
-    namespace.update(members)
-
-
-def _new_class(base: Any, fill: Callable[[dict[str, object]], None]) -> Any:  # Any: see Subject
-    from types import new_class  # noqa: PLC0415 - used here alone
-
-    return new_class(base.__name__, (base,), {}, fill)
+    members = {name: spy(name, getattr(exporter_class, name)) for name in OPERATIONS[2:]}
+    members["__module__"] = exporter_class.__module__
+    return new_class(exporter_class.__name__, (exporter_class,), {}, lambda namespace: namespace.update(members))

@@ -1,4 +1,4 @@
-"""Harnesses over the kit's own sinks: what the harness of a network exporter is made of, and of one that writes.
+"""Harnesses over the kit's own sinks: bases of the harness of a network exporter, and of one that writes.
 
 The sinks run outside the process of the exporter. Their process is started once for all runs of clauses in it; each
 run gets a sink of its own, with an address of its own, so that nothing that an earlier run left behind reaches it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 from exporter_core.conformance import sinks
 from exporter_core.conformance.observe.harness import FAULTS, Harness
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SinkKind = Literal["otlp_http", "otlp_grpc", "remote_write", "http", "tcp"]
 
 _NetworkSink = sinks.OtlpHttpSink | sinks.OtlpGrpcSink | sinks.RemoteWriteSink | sinks.HttpSink | sinks.TcpSink
+_Sink = TypeVar("_Sink", bound=sinks.Sink)
 
 _NETWORK: Final[dict[str, type[_NetworkSink]]] = {
     one.kind: one
@@ -41,7 +42,7 @@ _GRPC_CODES: Final = {
     "503": "UNAVAILABLE",
     "504": "UNAVAILABLE",
 }
-"""What the gRPC sink answers where a clause asks for an HTTP status."""
+"""The gRPC status codes in the place of the HTTP statuses that a clause asks for."""
 _LOGGED: Final = 100  # requests and connections of a run that its timeline shows
 
 
@@ -61,25 +62,23 @@ class _Host:
         return cls.running
 
 
-class _OnSink(Harness):
+class _OnSink(Harness, Generic[_Sink]):
     """A harness whose backend is a sink of the kit's."""
 
     tier = "wire"
+    sink: _Sink
+    """The sink of this run."""
 
     @abstractmethod
-    def _make(self, directory: Path) -> sinks.Sink:
+    def _make(self, directory: Path) -> _Sink:
         """The run's sink, not started."""
 
     @abstractmethod
-    def _arrived(self) -> Iterable[Point]:
-        """What the sink has, where :meth:`decode` is not defined."""
-
-    @abstractmethod
     def _contents(self) -> Iterable[bytes]:
-        """What :meth:`decode` is to read."""
+        """The contents for :meth:`decode` to read."""
 
     def decode(self, content: bytes) -> Iterable[Point]:
-        """The points in what the sink got, where the sink itself cannot read it; see ``tokens.flatten``.
+        """Read points where the sink itself cannot; see ``tokens.flatten``.
 
         Args:
             content: the body of a request that was stored, decompressed; or all that was written.
@@ -91,14 +90,16 @@ class _OnSink(Harness):
         self._stamp = stamp
         self._host = _Host.get()
         self._gate: sinks.Gate | None = None
-        self._started = self._make(directory)
-        self._host.start(self._started)
+        self.sink = self._make(directory)
+        self._host.start(self.sink)
 
     def read_back(self) -> Iterable[Point]:
-        """What the sink has."""
-        if type(self).decode is _OnSink.decode:
-            return self._arrived()
-        return [point for content in self._contents() for point in self.decode(content)]
+        """The points that the sink has."""
+        if type(self).decode is not _OnSink.decode:
+            return [point for content in self._contents() for point in self.decode(content)]
+        if isinstance(self.sink, sinks.HttpSink | sinks.TcpSink):
+            return self.decode(b"")  # which says that it has to be defined
+        return as_points(self.sink.points())
 
     def open(self) -> None:
         """Open the gate."""
@@ -110,11 +111,11 @@ class _OnSink(Harness):
         self.open()
 
     def teardown(self) -> None:
-        """End the run's sink: whoever still sends to it is refused."""
-        self._host.stop(self._started)
+        """End the run's sink, which then refuses connections."""
+        self._host.stop(self.sink)
 
 
-class SinkHarness(_OnSink):
+class SinkHarness(_OnSink[_NetworkSink]):
     """Points an exporter at a network sink, which does every fault of its protocol and can be shut.
 
     A subclass names the kind of sink and says how the exporter is pointed at it; nothing else is needed::
@@ -144,13 +145,6 @@ class SinkHarness(_OnSink):
             cls.faults = _NETWORK[kind].faults.intersection(FAULTS)
 
     @property
-    def sink(self) -> _NetworkSink:
-        """The sink of this run."""
-        found = self._started
-        assert isinstance(found, _NetworkSink)  # noqa: S101 - _make made it
-        return found
-
-    @property
     def endpoint(self) -> str:
         """The URL that the exporter sends to."""
         return self.sink.endpoint
@@ -166,7 +160,7 @@ class SinkHarness(_OnSink):
         self.sink.script(*script[:-1], then=script[-1])
 
     def requests(self) -> int:
-        """How many requests have arrived."""
+        """The number of requests that have arrived."""
         return self.sink.count_requests()
 
     def shut(self) -> None:
@@ -174,17 +168,14 @@ class SinkHarness(_OnSink):
         self._gate = self.sink.shut()
 
     def entered(self) -> bool | None:
-        """Whether a request stands before the gate."""
-        if self._gate is None:
-            return False
+        """True if a request stands before the gate."""
         try:
-            self._gate.await_entered(timeout=0)
+            return self._gate is not None and self._gate.await_entered(timeout=0) is not None
         except sinks.SinkTimeoutError:
             return False
-        return True
 
     def connections(self) -> int | None:
-        """How many connections are open."""
+        """The number of open connections."""
         return self.sink.count_open()
 
     def teardown(self) -> None:
@@ -211,13 +202,8 @@ class SinkHarness(_OnSink):
                 problems=one.problems,
             )
 
-    def _make(self, directory: Path) -> sinks.Sink:  # noqa: ARG002 - a file sink needs it
+    def _make(self, directory: Path) -> _NetworkSink:  # noqa: ARG002 - a file sink needs it
         return _NETWORK[self.kind](port=self.port, secrets=[self.secret] if self.secret else [])
-
-    def _arrived(self) -> Iterable[Point]:
-        if self.kind in ("http", "tcp"):
-            return self.decode(b"")  # which says that it has to be defined
-        return as_points(self.sink.points())
 
     def _contents(self) -> Iterable[bytes]:
         if isinstance(self.sink, sinks.TcpSink):
@@ -225,26 +211,20 @@ class SinkHarness(_OnSink):
         return [request.body for request in self.sink.requests() if request.stored is not None]
 
     def _log(self) -> None:
+        told: list[tuple[sinks.Stamp | None, str]] = []
         for connection in self.sink.connections()[:_LOGGED]:
             about = f"connection {connection.number}"
-            self._told(connection.opened, f"{about} opened")
-            self._told(
-                connection.closed,
-                f"{about} closed by {'this end' if connection.closed_by == 'sink' else 'the exporter'}",
-            )
-        for request in self.sink.requests()[:_LOGGED]:
-            about = f"request {request.number}"
-            points = f", {len(request.points)} points" if request.points else ""
-            self._told(
-                request.received,
-                f"{about}: {request.method} {request.path}, {request.body_size} bytes{points}, {request.fault}",
-            )
-            self._told(request.stored, f"{about}: stored")
-            self._told(request.answered, f"{about}: answered {request.status}")
-
-    def _told(self, at: sinks.Stamp | None, text: str) -> None:
-        if at is not None:
-            self._stamp("wire", text, at.ns / 1e9)
+            closed_by = "this end" if connection.closed_by == "sink" else "the exporter"
+            told += [(connection.opened, f"{about} opened"), (connection.closed, f"{about} closed by {closed_by}")]
+        for one in self.sink.requests()[:_LOGGED]:
+            about = f"request {one.number}"
+            points = f", {len(one.points)} points" if one.points else ""
+            arrived = f"{about}: {one.method} {one.path}, {one.body_size} bytes{points}, {one.fault}"
+            told += [(one.received, arrived), (one.stored, f"{about}: stored")]
+            told.append((one.answered, f"{about}: answered {one.status}"))
+        for at, text in told:
+            if at is not None:
+                self._stamp("wire", text, at.ns / 1e9)
 
 
 def _for_grpc(step: str) -> str:
@@ -252,22 +232,7 @@ def _for_grpc(step: str) -> str:
     return f"{name}:{_GRPC_CODES.get(status, status)}" if name == "status" else step
 
 
-class _Written(_OnSink):
-    """A harness over a sink that reads what is written."""
-
-    def _contents(self) -> Iterable[bytes]:
-        return [self._stream().content()]
-
-    def _arrived(self) -> Iterable[Point]:
-        return as_points(self._stream().points())
-
-    def _stream(self) -> sinks.FileSink | sinks.StdoutSink:
-        found = self._started
-        assert isinstance(found, sinks.FileSink | sinks.StdoutSink)  # noqa: S101 - _make made it
-        return found
-
-
-class FileSinkHarness(_Written):
+class FileSinkHarness(_OnSink[sinks.FileSink]):
     """Reads the file that an exporter writes: OTLP's JSON or the SDK's own, or what :meth:`decode` reads.
 
     A file does no fault and has no gate.
@@ -276,15 +241,16 @@ class FileSinkHarness(_Written):
     @property
     def path(self) -> Path:
         """The file, which does not exist yet."""
-        found = self._started
-        assert isinstance(found, sinks.FileSink)  # noqa: S101 - _make made it
-        return found.path
+        return self.sink.path
 
-    def _make(self, directory: Path) -> sinks.Sink:
+    def _make(self, directory: Path) -> sinks.FileSink:
         return sinks.FileSink(directory / "sink")
 
+    def _contents(self) -> Iterable[bytes]:
+        return [self.sink.content()]
 
-class StdoutSinkHarness(_Written):
+
+class StdoutSinkHarness(_OnSink[sinks.StdoutSink]):
     """Takes the place of the process's standard output (descriptor 1), and reads it as :class:`FileSinkHarness` does.
 
     While its gate is shut the pipe is full and nobody reads. Its one fault, ``refuse``, is a pipe without a reader.
@@ -297,7 +263,7 @@ class StdoutSinkHarness(_Written):
         """Start the run's sink, and put it in the place of standard output."""
         super().setup(directory, stamp)
         self._before = os.dup(1)
-        os.dup2(self._writer, 1)
+        os.dup2(self.sink.writer, 1)
 
     def config(self) -> dict[str, Any]:
         """No options."""
@@ -306,7 +272,7 @@ class StdoutSinkHarness(_Written):
     def fault(self, *steps: str) -> None:
         """Put a pipe without a reader in the place of standard output, or the sink back."""
         if steps[0] != "refuse":
-            os.dup2(self._writer, 1)
+            os.dup2(self.sink.writer, 1)
             return
         reading, writing = os.pipe()
         os.close(reading)
@@ -315,17 +281,15 @@ class StdoutSinkHarness(_Written):
 
     def shut(self) -> None:
         """Shut the gate, with the pipe full."""
-        found = self._started
-        assert isinstance(found, sinks.StdoutSink)  # noqa: S101 - _make made it
-        self._gate = found.shut()
-        os.set_blocking(self._writer, False)
+        self._gate = self.sink.shut()
+        os.set_blocking(self.sink.writer, False)
         try:
             while True:
-                os.write(self._writer, b"\n")
+                os.write(self.sink.writer, b"\n")
         except BlockingIOError:
             pass  # it is full
         finally:
-            os.set_blocking(self._writer, True)
+            os.set_blocking(self.sink.writer, True)
 
     def teardown(self) -> None:
         """Put standard output back, and end the run's sink."""
@@ -333,11 +297,8 @@ class StdoutSinkHarness(_Written):
         os.close(self._before)
         super().teardown()
 
-    @property
-    def _writer(self) -> int:
-        found = self._started
-        assert isinstance(found, sinks.StdoutSink)  # noqa: S101 - _make made it
-        return found.writer
-
-    def _make(self, directory: Path) -> sinks.Sink:  # noqa: ARG002 - a file sink needs it
+    def _make(self, directory: Path) -> sinks.StdoutSink:  # noqa: ARG002 - a file sink needs it
         return sinks.StdoutSink()
+
+    def _contents(self) -> Iterable[bytes]:
+        return [self.sink.content()]

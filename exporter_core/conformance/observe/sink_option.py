@@ -19,11 +19,12 @@ SINKS: Final = ("otlp_http", "otlp_grpc", "remote_write", "http", "tcp", "file",
 """The kinds of sink."""
 
 PLACEHOLDERS: Final = ("endpoint", "address", "host", "port", "path")
-"""What options may have in braces: the sink's URL, its ``host:port`` and the parts of that, the file of a file sink."""
+"""The names that options may have in braces: the sink's URL, its ``host:port`` and the parts of that, its file."""
 
 _PLACEHOLDER: Final = re.compile("{(" + "|".join(PLACEHOLDERS) + ")}")
 _TOKEN: Final = re.compile(rb"[A-Z]+-\d\d-(?:raw|guarded)-\d+")
 _LARGEST_PORT: Final = 65535
+_WRITTEN: Final[dict[str, type]] = {"file": FileSinkHarness, "stdout": StdoutSinkHarness}
 
 
 def port_of(sink: str) -> int:
@@ -48,15 +49,9 @@ def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # A
     kind, port = _read(sink)
     if options is not None and kind != "stdout" and not port:
         _check_points_somewhere(kind, options)
-    bases: dict[str, tuple[type, ...]] = {
-        "file": (_Pointed, _SearchedWhereUnknown, FileSinkHarness),
-        "stdout": (_Pointed, _SearchedWhereUnknown, StdoutSinkHarness),
-        "http": (_Pointed, _Searched, SinkHarness),
-        "tcp": (_Pointed, _Searched, SinkHarness),
-    }
     made: type[Harness] = type(
         "PointedHarness",
-        bases.get(kind, (_Pointed, SinkHarness)),
+        (_Pointed, _WRITTEN.get(kind, SinkHarness)),
         {"kind": kind, "port": port, "options": options, "__module__": __name__},
     )
     return made
@@ -77,8 +72,9 @@ def _check_points_somewhere(kind: str, options: Mapping[str, Any]) -> None:  # A
 
 
 class _Pointed:
-    """Options with the sink's address in them."""
+    """A harness with the sink's address in its options, that looks for tokens where the sink reads no points."""
 
+    kind: ClassVar[str]
     options: ClassVar[Mapping[str, Any] | None]  # Any: the exporter's options
 
     def config(self) -> Mapping[str, Any]:  # Any: as above
@@ -88,25 +84,12 @@ class _Pointed:
         filled: Mapping[str, Any] = in_texts(self.options, lambda text: _filled(text, values))  # Any: as above
         return filled
 
-
-class _Searched:
-    """A sink that does not understand what it gets."""
-
-    def decode(self, content: bytes) -> Iterable[Point]:
-        return _searched(content)
-
-
-class _SearchedWhereUnknown:
-    """A sink of text in a format that it may not know."""
-
     def read_back(self) -> Iterable[Point]:
         harness: Any = super()  # of the class that stands after this one
-        found = list(harness.read_back())
-        return found or [point for content in harness._contents() for point in _searched(content)]
-
-
-def _searched(content: bytes) -> list[Point]:
-    return [Point(token.decode(), {}) for token in _TOKEN.findall(content)]
+        found = [] if self.kind in ("http", "tcp") else list(harness.read_back())
+        if found or self.kind not in ("http", "tcp", *_WRITTEN):
+            return found
+        return [Point(token.decode(), {}) for content in harness._contents() for token in _TOKEN.findall(content)]
 
 
 def _read(sink: str) -> tuple[str, int]:

@@ -6,15 +6,14 @@ import gc
 import os
 import sys
 from dataclasses import replace
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.observe.sink_option import in_texts, pointed
 from exporter_core.conformance.run.messages import Ready, Refused, RunClause, Secrets, WorkerSetup, decode, encode
 from exporter_core.conformance.run.run_clause import run_clause
 from exporter_core.conformance.run.trial_build import build_once
-from exporter_core.conformance.subject import prepare, resolve
+from exporter_core.conformance.subject import imported, prepare, resolve
 from exporter_core.errors import SetupError
 from exporter_core.masking import masker_for
 from exporter_core.untrusted import ErrorSnapshot, name_of_type
@@ -106,7 +105,9 @@ def _subject(setup: WorkerSetup) -> Subject:
     target, options = setup.target, setup.options
     if setup.sink is not None:
         return resolve(target, harness=pointed(setup.sink, options))
-    subject = resolve(target, options=options, harness=_imported(setup.harness) if setup.harness else None)
+    subject = resolve(
+        target, options=options, harness=imported(setup.harness, "the harness") if setup.harness else None
+    )
     if not setup.allow_real_backend and subject.harness is not None and subject.harness.real:
         raise SetupError(
             f"the harness of {target!r} points at a real backend, and the checker duplicates and corrupts data: give "
@@ -118,11 +119,3 @@ def _subject(setup: WorkerSetup) -> Subject:
             "made-up data: point it at a sink with --sink, or give --allow-real-backend"
         )
     return subject
-
-
-def _imported(value: str) -> Any:  # Any: what the text names
-    module, _, name = value.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except Exception as error:
-        raise SetupError(f"the harness cannot be imported from {value!r}: {type(error).__name__}: {error}") from error

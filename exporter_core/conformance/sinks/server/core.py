@@ -1,6 +1,6 @@
 """Shared by the sinks of every protocol inside their process: stamps, gate, script, records and waiting.
 
-A sink's parent calls the public methods of these classes by name.
+A sink's parent calls public methods of these classes by name: those of the sinks in ``sink.py``, which document them.
 """
 
 from __future__ import annotations
@@ -79,20 +79,17 @@ class SinkServer:
             raise SinkTimeoutError(f"after {seconds:g} s {state()}")
 
     def shut(self) -> Stamp:
-        """Shut the gate: hold every request that enters from here on."""
         self.is_shut = True
         self.entered = 0
         return self.stamp()
 
     def open(self) -> Stamp:
-        """Open the gate; held requests go on after the stamp."""
         opened = self.stamp()
         self.is_shut = False
         self.changed()
         return opened
 
     async def await_entered(self, count: int, timeout: float) -> Stamp:  # noqa: ASYNC109 - the parent's bound
-        """Wait for so many requests at the gate."""
         await self.in_time(lambda: self.entered >= count, timeout, lambda: f"{self.entered} of {count} entered")
         return self.stamp()
 
@@ -119,7 +116,6 @@ class Entry:
 
     @cached_property
     def points(self) -> list[Point]:
-        """The points of the request, decoded once."""
         return self.decode()
 
     def stamped_points(self) -> list[Point]:
@@ -177,7 +173,6 @@ class NetworkServer(SinkServer):
     # --- the script ----------------------------------------------------------------------------------------------
 
     def script(self, faults: list[Fault], then: Fault) -> None:
-        """Replace the script: ``faults`` one a request, ``then`` for all that follow."""
         self.scripts += 1
         self._script, self._then = deque(faults), then
         self._apply_unseen()
@@ -193,12 +188,10 @@ class NetworkServer(SinkServer):
         self.listener.set_mode(self._then.kind if not self._script and self._then.kind in UNSEEN else "")
 
     def step(self, count: int) -> None:
-        """Let a stepped drip go on."""
         self._credit += count
         self.changed()
 
     def finish(self) -> None:
-        """Let every drip send the rest at once."""
         self.drips_finished += 1
         self._credit = 0
         self.changed()
@@ -253,34 +246,27 @@ class NetworkServer(SinkServer):
         return not wire.gone()
 
     def requests(self) -> list[Request]:
-        """Every request."""
         self._check()
         return [entry.record(self.masker) for entry in self.entries]
 
     def points(self) -> list[Point]:
-        """The points that were stored, in the order of storing."""
         self._check()
         stored = [point for entry in self.entries for point in entry.stamped_points() if point.stored]
         return sorted(stored, key=lambda point: point.stored or ())
 
     def content(self) -> bytes:
-        """The bodies that were stored."""
         return b"".join(entry.request.body for entry in self.entries if entry.request.stored)
 
     def connections(self) -> list[Connection]:
-        """Every connection."""
         return [wire.connection for wire in self.listener.wires]
 
     def count_requests(self) -> int:
-        """The number of requests."""
         return len(self.entries)
 
     def count_open(self) -> int:
-        """The number of open connections."""
         return sum(wire.connection.closed is None for wire in self.listener.wires)
 
     def clear(self) -> None:
-        """Forget requests and closed connections."""
         self.entries.clear()
         self.listener.wires = [wire for wire in self.listener.wires if wire.connection.closed is None]
 
@@ -289,13 +275,11 @@ class NetworkServer(SinkServer):
             raise RuntimeError(f"the sink itself has failed: {self.failures[0]}")
 
     async def await_requests(self, count: int, timeout: float) -> None:  # noqa: ASYNC109 - the parent's bound
-        """Wait for so many requests to have arrived."""
         await self.in_time(
             lambda: len(self.entries) >= count, timeout, lambda: f"{len(self.entries)} of {count} requests arrived"
         )
 
     async def await_stored(self, count: int, timeout: float) -> None:  # noqa: ASYNC109 - as above
-        """Wait for so many requests to have been stored."""
 
         def stored() -> int:
             return sum(entry.request.stored is not None for entry in self.entries)
@@ -303,5 +287,4 @@ class NetworkServer(SinkServer):
         await self.in_time(lambda: stored() >= count, timeout, lambda: f"{stored()} of {count} requests were stored")
 
     async def await_closed(self, timeout: float) -> None:  # noqa: ASYNC109 - as above
-        """Wait until no connection is open."""
         await self.in_time(lambda: not self.count_open(), timeout, lambda: f"{self.count_open()} connections are open")

@@ -37,12 +37,10 @@ class Wire(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for mypy: what connect_accepted_socket makes
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Keep the bytes for the reader."""
         if not self.ended:
             self.reader.feed_data(data)
             received = self.connection.bytes_received + len(data)

@@ -34,12 +34,10 @@ class StreamServer(SinkServer):
         raise NotImplementedError
 
     def content(self) -> bytes:
-        """All that was written."""
         self.sync()
         return bytes(self._content)
 
     def lines(self) -> list[Line]:
-        """The complete lines."""
         self.sync()
         found: list[Line] = []
         start = 0
@@ -68,7 +66,6 @@ class StreamServer(SinkServer):
         return found
 
     def clear(self) -> None:
-        """Forget everything seen."""
         self.sync()
         self._content.clear()
         self._pieces.clear()
@@ -124,19 +121,16 @@ class PipeServer(StreamServer):
         self._end()
 
     def shut(self) -> Stamp:
-        """Read what is there, and then nothing more until the gate is opened."""
         self.sync()
         return super().shut()
 
     def open(self) -> Stamp:
-        """Go on reading."""
         was_shut, opened = self.is_shut, super().open()
         if was_shut and not self._ended:
             self._watch()
         return opened
 
     async def await_text(self, text: bytes, timeout: float) -> None:  # noqa: ASYNC109 - the parent's bound
-        """Wait until this text was written."""
         await self.in_time(lambda: text in self._content, timeout, lambda: f"{text!r} was not written")
 
     def sync(self) -> None:
