@@ -1,4 +1,4 @@
-"""One report for all processes of a pytest run: the first that asks makes it, the others wait for it and read it."""
+"""One report for all processes of a pytest run: the first that needs it makes it, the others wait and read it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ def shared_report(factory: pytest.TempPathFactory, key: str, make: Callable[[], 
 
     Args:
         factory: pytest's; the temporary folders of pytest-xdist's workers lie in one folder of their run.
-        key: what tells this report from others.
-        make: makes it. What it raises is raised in the process that made it; another one tries again.
+        key: identifies the report.
+        make: makes it. Its error is raised in the process that called it; another one tries again.
     """
     base = factory.getbasetemp()
-    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    # In a pytest that a worker's test has started, the variable is there and the folder is its own.
+    folder = base.parent if base.name == f"popen-{os.environ.get('PYTEST_XDIST_WORKER')}" else base
     path = folder / f"conformance-{sha256(key.encode()).hexdigest()[:16]}"
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the end of a process gives it back

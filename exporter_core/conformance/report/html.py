@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: a matrix, raw beside guarded, with all that was seen in it.
+"""The report as one HTML page that needs nothing else: a matrix, raw beside guarded, with everything that was seen.
 
 Jinja2 escapes everything that comes from an exporter, a harness or a backend; the page's policy lets no other script
 run than the one beside the template. Without scripts the page reads the same, but for the filter.
@@ -39,12 +39,12 @@ _WORDS = {
     Verdict.NOT_APPLICABLE: "n/a",
     _NOT_RUN: "not run",
 }
-"""What the page calls the verdicts, the most urgent but for PASS first."""
+"""The page's words for the verdicts, PASS first, then the most urgent."""
 _MEANINGS = {
     Verdict.PASS: "There is positive evidence, and with the clause's own fault put in, the same check failed.",
     Verdict.FAIL: "The promise was seen broken.",
     Verdict.KIT_ERROR: "The checker itself, or the harness, failed.",
-    Verdict.INCONCLUSIVE: "The clause could not be brought to its point.",
+    Verdict.INCONCLUSIVE: "The situation that the clause needs did not come about.",
     Verdict.BLOCKED: "A clause that this one builds on failed first.",
     Verdict.UNOBSERVABLE: "Nothing shows whether the promise is kept.",
     Verdict.INEXPRESSIBLE: "The exporter's interface has no channel for it.",
@@ -54,7 +54,7 @@ _MEANINGS = {
 _FIRST = (Verdict.FAIL, Verdict.KIT_ERROR, Verdict.INCONCLUSIVE)
 _TIERS = {
     "wire": "the checker's own sinks",
-    "probe": "the harness's look into its backend",
+    "probe": "the harness, which reads its backend",
     "none": "nothing: there is no harness",
 }
 _MODES = {
@@ -66,9 +66,9 @@ _MODES = {
 _STATES = {CONFORMANT: "good", FAILED: "bad", KIT_FAILED: "broken"}
 _CANARIES = {
     "died": "died, as it should",
-    "survived": "survived: the clause proves nothing here",
-    "undecided": "came to no point, so that it proves nothing",
-    "static": "static: rests on the checker's own mutants",
+    "survived": "survived, so that the clause proves nothing here",
+    "undecided": "inconclusive, so that it proves nothing",
+    "static": "static: the checker's own tests prove that the clause can fail",
     "not run": "not run",
 }
 _LANES = {"calls": ("call", "return"), "exporter": ("enter", "leave"), "gate": ("gate",), "wire": ("wire",)}
@@ -76,7 +76,7 @@ _LANES = {"calls": ("call", "return"), "exporter": ("enter", "leave"), "gate": (
 
 @dataclass(frozen=True)
 class _Bar:
-    """What a lane of a timeline's chart shows from one event to another."""
+    """A bar in a lane of a timeline's chart, from one event to another."""
 
     kind: str
     text: str
@@ -185,7 +185,7 @@ def _bars(events: Sequence[tuple[int, dict[str, Any]]], last: int) -> Iterator[_
 
 
 def _ends(begin: dict[str, Any], one: dict[str, Any]) -> bool:  # Any: JSON
-    """Whether the second event is the end of what began with the first."""
+    """True if the second event ends the call, stay or shut gate that began with the first."""
     if begin["kind"] == "call":
         return one["kind"] == "return" and str(one["text"]).startswith(f"{begin['text']} ")
     if begin["kind"] == "enter":

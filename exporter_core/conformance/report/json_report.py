@@ -60,7 +60,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
 
 
 def clause_as_json(clause: Clause) -> dict[str, Any]:
-    """What there is to say about a clause."""
+    """A clause as values that JSON has."""
     return {
         "id": clause.id,
         "level": clause.level,

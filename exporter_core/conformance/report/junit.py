@@ -1,7 +1,7 @@
 """The report as JUnit XML, which CI systems read: a suite for each mode, a test case for each clause.
 
 A case fails where the exit code of ``exporter-core check`` says so: a MUST that failed, with ``strict`` a SHOULD too. A
-clause that decides and came to nothing is an error; everything else that is no PASS is skipped, with its verdict.
+clause that decides and is inconclusive is an error; every other result but PASS is skipped, with its verdict.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _plain(value: object) -> str:
 
 
 def _xml(text: str) -> str:
-    """The text, with what XML cannot hold at all written as escapes."""
+    """The text, with escapes for the characters that XML cannot hold."""
     return "".join(one if _allowed(ord(one)) else one.encode("unicode_escape").decode() for one in text)
 
 

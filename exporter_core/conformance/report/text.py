@@ -1,4 +1,4 @@
-"""The report for people: what failed first, then a matrix grouped by family, raw beside guarded."""
+"""The report for people: failures first, then a matrix grouped by family, raw beside guarded."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _WORDS: dict[Verdict | None, str] = {
     None: "not run",
 }
 _FIRST = (Verdict.FAIL, Verdict.KIT_ERROR, Verdict.INCONCLUSIVE)
-"""The verdicts that are told before the matrix, in this order; a BLOCKED clause names the one that failed."""
+"""The verdicts that are explained before the matrix, in this order; a BLOCKED clause names the one that failed."""
 _MARKS = "† follows from the contract   ‡ Python hygiene, never decides"
 _SAID = 4  # events of a timeline that are shown
 _LABEL = 11  # columns of a label and what is before it
 
 
 def as_text(report: Report, *, colour: bool = False, strict: bool = False, width: int = 80) -> str:
-    """The report in lines no longer than the width, but for commands, which are to be copied in one piece."""
+    """The report in lines no longer than the width, except commands, so that they can be copied in one piece."""
     paint = _Paint(colour)
     out = _head(report, paint, strict, width)
     for verdict in _FIRST:
@@ -77,10 +77,10 @@ def explained(clause: Clause, technique: str, *, colour: bool = False, width: in
     """Everything about a clause.
 
     Args:
-        clause: which.
+        clause: the clause.
         technique: its technique in words.
-        colour: whether to use colours.
-        width: of the lines, in columns.
+        colour: use colours.
+        width: columns of a line.
     """
     paint = _Paint(colour)
     rows = {
@@ -89,7 +89,7 @@ def explained(clause: Clause, technique: str, *, colour: bool = False, width: in
         "contract": clause.words,
         "technique": f"{clause.technique}: {technique}",
         "how": clause.how,
-        "canary": clause.fault or "static: that the clause can fail rests on the mutants of the checker's own tests",
+        "canary": clause.fault or "static: the checker's own tests prove that the clause can fail, with mutants",
         "look at": clause.check,
         "after": ", ".join(clause.after) or "-",
     }
@@ -132,7 +132,9 @@ def _head(report: Report, paint: _Paint, strict: bool, width: int) -> list[str]:
     for mode in report.modes:
         said = conclude(report, mode, strict=strict)
         shade = {CONFORMANT: "1;32", FAILED: "1;31"}.get(said.exit_code, "1;33")
-        out.append(f"  {mode:<8} {paint(shade, said.sentence)}")
+        start = f"  {mode:<8} "
+        first, *rest = _wrapped(said.sentence, start, " " * len(start), width)
+        out += [start + paint(shade, first[len(start) :]), *(paint(shade, line) for line in rest)]
     if report.stopped:
         out.append("  The check was stopped before every clause had its result.")
     if report.tier == "none":
