@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exporter_core.cli.reports import Form
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.verdicts import Report
+    from exporter_core.conformance.run.engine import Report
 
 
 def check(
@@ -122,7 +122,7 @@ def check(
 
 def _checked(target: str, patterns: list[str], modes: list[Any], seed: int, **options: Any) -> Report:  # Any: of check
     from exporter_core.conformance.run.engine import check as run  # noqa: PLC0415 - imports the SDK
-    from exporter_core.conformance.run.verdicts import Settings  # noqa: PLC0415 - as above
+    from exporter_core.conformance.run.run_clause import Settings  # noqa: PLC0415 - as above
 
     results = len(_select(patterns)) * len(modes)
     with progress(target, results) as shown, stopped_by_signals() as stop:

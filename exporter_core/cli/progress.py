@@ -12,7 +12,7 @@ from exporter_core.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from exporter_core.conformance.run.verdicts import Run
+    from exporter_core.conformance.run.run_clause import Run
 
 
 class Progress:

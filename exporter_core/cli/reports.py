@@ -13,7 +13,7 @@ from exporter_core.cli.files import STANDARD_OUTPUT, write_result
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.run.verdicts import Report
+    from exporter_core.conformance.run.engine import Report
 
 Form = Literal["text", "json", "html", "junit"]
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.forked import Task, run_all
-from exporter_core.conformance.run.verdicts import SCHEDULES, Settings, Verdict
+from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
+from exporter_core.conformance.run.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

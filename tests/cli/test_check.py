@@ -6,7 +6,8 @@ import re
 import sys
 
 from exporter_core.cli.progress import Progress
-from exporter_core.conformance.run.verdicts import Run, Verdict
+from exporter_core.conformance.run.run_clause import Run
+from exporter_core.conformance.run.verdicts import Verdict
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 REFERENCE = "exporter_core.conformance.reference:ReferenceExporter"

@@ -12,7 +12,7 @@ from exporter_core.conformance import clause
 from exporter_core.conformance.canaries import Canary
 from exporter_core.conformance.forked import Task, run_all
 from exporter_core.conformance.mutants import racing
-from exporter_core.conformance.run.verdicts import SCHEDULES, Settings
+from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
 
 FEW = 2
 """Seeds of the scheduled clauses for what no race is looked for in."""

@@ -7,7 +7,8 @@ import pytest
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.verdicts import Settings, Verdict
+from exporter_core.conformance.run.run_clause import Settings
+from exporter_core.conformance.run.verdicts import Verdict
 
 PIECES = 4
 PATIENCE = 0.5

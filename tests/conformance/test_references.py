@@ -12,7 +12,7 @@ from exporter_core.conformance.false_alarms import EXPORTERS, main
 from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.report import as_json, conclude, json_schema
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.verdicts import Settings
+from exporter_core.conformance.run.run_clause import Settings
 
 RUNS, SCHEDULES = 5, 2
 TARGETS = [f"exporter_core.conformance.reference:{exporter}" for exporter in EXPORTERS]

@@ -71,7 +71,7 @@ class Journal:
         return kinds.count("enter") == kinds.count("leave")
 
 
-class Call:
+class ObservedCall:
     """A call that runs on a daemon thread of its own.
 
     Args:
@@ -172,6 +172,9 @@ class Call:
         outcome = "returned" if self.error is None else f"raised {name_of_type(self.error)}"
         self._journal.stamp("return", f"{self.name} {outcome}")
         self._over.set()
+
+
+Call = ObservedCall
 
 
 def words_of(error: BaseException) -> str:

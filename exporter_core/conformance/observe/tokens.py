@@ -53,7 +53,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """Metrics data, and its points as they were when it was made."""
 
     metrics: MetricsData
@@ -89,6 +89,9 @@ class Comparison:
             if those
         ]
         return "; ".join(parts)
+
+
+Batch = TokenBatch
 
 
 def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable[str] = ()) -> Comparison:
@@ -202,21 +205,21 @@ class Tokens:
         self._prefix = prefix
         self._numbers = count(1)
 
-    def batch(self, points: int = 3) -> Batch:
+    def batch(self, points: int = 3) -> TokenBatch:
         """A plain batch: a gauge with so many points."""
         data = [self._number(float(index)) for index in range(points)]
         return _batch([Metric("conformance.plain", "", "1", Gauge(data))])
 
-    def empty(self) -> Batch:
+    def empty(self) -> TokenBatch:
         """A batch without anything."""
-        return Batch(MetricsData([]), ())
+        return TokenBatch(MetricsData([]), ())
 
-    def rich(self) -> Batch:
+    def rich(self) -> TokenBatch:
         """Every kind of point, with the values at the edges of what each can hold."""
         data = every_kind(self._attributes)
-        return Batch(data, tuple(flatten(data)))
+        return TokenBatch(data, tuple(flatten(data)))
 
-    def of(self, metrics: list[Metric]) -> Batch:
+    def of(self, metrics: list[Metric]) -> TokenBatch:
         """A batch of these metrics, whose points have identities already."""
         return _batch(metrics)
 
@@ -231,8 +234,8 @@ class Tokens:
         return NumberDataPoint(self._attributes(**more), _START, _NOW, value)
 
 
-def _batch(metrics: list[Metric]) -> Batch:
+def _batch(metrics: list[Metric]) -> TokenBatch:
     scope = InstrumentationScope("conformance", "1.0", "", {"scope.attribute": "kept"})
     resource = Resource({"service.name": "conformance", "resource.number": 3})
     data = MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
-    return Batch(data, tuple(flatten(data)))
+    return TokenBatch(data, tuple(flatten(data)))

@@ -11,14 +11,15 @@ from opentelemetry.sdk.metrics import MeterProvider
 from exporter_core.conformance.case import lines, told
 from exporter_core.conformance.observe.journal import Call, Journal, words_of
 from exporter_core.conformance.readers.rig import DrivenReader, Script, make
-from exporter_core.conformance.run.verdicts import Failed, Run, Verdict, VerdictError
+from exporter_core.conformance.run.run_clause import Run
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.readers.rig import ReaderName
-    from exporter_core.conformance.run.verdicts import Settings
+    from exporter_core.conformance.run.run_clause import Settings
 
 BRIEF: Final = 0.1
 """Seconds of a time-out that is meant to pass."""

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Final, cast
 
 from exporter_core.conformance.case import Case, lines, wire_lines
 from exporter_core.conformance.observe.journal import words_of
-from exporter_core.conformance.run.verdicts import Run, Verdict, VerdictError
+from exporter_core.conformance.run.verdicts import SCHEDULES as SCHEDULES  # noqa: PLC0414 - for those that run clauses
+from exporter_core.conformance.run.verdicts import Run as Run  # noqa: PLC0414 - for those that run clauses
+from exporter_core.conformance.run.verdicts import Settings as Settings  # noqa: PLC0414 - for those that run clauses
+from exporter_core.conformance.run.verdicts import Verdict, VerdictError
 from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.verdicts import Settings
     from exporter_core.conformance.subject import Mode, Subject
 
 _LONGEST: Final = 1000  # characters of a line of the report

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS
-from exporter_core.conformance.observe.journal import Call, Journal
+from exporter_core.conformance.observe.journal import Journal, ObservedCall
 from exporter_core.conformance.sinks import SinkStartError
 from exporter_core.conformance.subject import Raw
 from exporter_core.context import Context
@@ -54,7 +54,7 @@ def build_once(subject: Subject) -> ExporterConfig | None:
 
 def _build(subject: Subject, config: Mapping[str, Any]) -> ExporterConfig:  # Any: options
     options = subject.validated(config)
-    building = Call(lambda: Raw(subject.exporter_class(options)), "build", Journal())
+    building = ObservedCall(lambda: Raw(subject.exporter_class(options)), "build", Journal())
     if not building.wait(_BUILD):
         raise SetupError(f"{subject.target!r} cannot be built: that took longer than {_BUILD:g} s")
     if building.error is not None:
@@ -62,7 +62,7 @@ def _build(subject: Subject, config: Mapping[str, Any]) -> ExporterConfig:  # An
         raise SetupError(f"{subject.target!r} cannot be built: {said}") from building.error
     exporter = building.result
     assert isinstance(exporter, Raw)  # noqa: S101 - the call made one
-    Call(lambda: exporter.shutdown(Context.with_timeout(_LEAVE)), "shutdown", Journal()).wait(_LEAVE)
+    ObservedCall(lambda: exporter.shutdown(Context.with_timeout(_LEAVE)), "shutdown", Journal()).wait(_LEAVE)
     return options
 
 
