@@ -1,6 +1,6 @@
 """``conformance_suite``: the clauses as pytest items, one each, for an exporter's own tests.
 
-The checker runs once in a run of pytest, when the first item asks; all items read that report, in every process of
+The checker runs once in a run of pytest, for the first item; all items read that report, in every process of
 pytest-xdist. The items carry its mark ``xdist_group``, so that with ``--dist loadgroup`` no other process waits for it.
 """
 
@@ -45,7 +45,7 @@ def conformance_suite(
 
     Args:
         target: the exporter's name, or ``module:Class``; its harness comes from the entry point.
-        accepted: what need not pass: by pattern of clause identifiers, the verdict and the reason for it. The first
+        accepted: expected verdicts other than PASS, by pattern of clause identifiers, each with its reason. The first
             pattern that fits decides.
         modes: raw, guarded, or both.
         clauses: patterns of the clauses to run; all of them unless given.
@@ -75,7 +75,7 @@ def conformance_suite(
 
         @pytest.fixture
         def report(self, tmp_path_factory: pytest.TempPathFactory) -> Report:
-            """What came of every clause."""
+            """The results of all clauses."""
             if not reports:
                 reports.append(shared_report(tmp_path_factory, key, run))
             return reports[0]

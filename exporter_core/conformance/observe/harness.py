@@ -1,4 +1,4 @@
-"""What an exporter's author supplies so that the checker can see what was delivered, and make the backend misbehave.
+"""The harness: an exporter's author supplies it, so that the checker sees deliveries and can make the backend misbehave.
 
 A harness is registered in the entry-point group ``exporter_core.harnesses.v1`` under its exporter's name. It is made
 anew for every run of a clause.
@@ -41,10 +41,10 @@ FAULTS = (
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What the exporter is, as far as the clauses need to know. A claim that is wrong is found out."""
+    """The properties of the exporter that the clauses depend on. The checker finds out a wrong claim."""
 
     holds: bool = False
-    """Whether a successful export may hold data until the next flush or shutdown."""
+    """True if a successful export may hold data until the next flush or shutdown."""
     not_carried: frozenset[str] = frozenset()
     """The fields of :class:`~exporter_core.conformance.observe.tokens.Point` that its format does not carry."""
     not_applicable: Mapping[str, str] = field(default_factory=dict)
@@ -81,13 +81,13 @@ class Harness(ABC):
     faults: ClassVar[frozenset[str]] = frozenset()
     """The steps of :data:`FAULTS` that :meth:`fault` can do."""
     gated: ClassVar[bool] = False
-    """Whether :meth:`shut` and :meth:`open` work."""
+    """True if :meth:`shut` and :meth:`open` work."""
     real: ClassVar[bool] = False
-    """Whether the backend is a real one, whose data a broken exporter would spoil."""
+    """True for a real backend, whose data a broken exporter would spoil."""
     sockets: ClassVar[bool] = False
-    """Whether the backend is reached over sockets: who waits for one, the deterministic scheduler does not see."""
+    """True if the backend is reached over sockets. The deterministic scheduler does not see a wait for one."""
     tier: ClassVar[Literal["wire", "probe"]] = "probe"
-    """How deliveries are seen: by a sink of the kit's, or by the harness's own look into its backend."""
+    """The source of deliveries: ``wire``, a sink of the kit's, or ``probe``, a harness that reads its backend."""
     secret: ClassVar[str | None] = None
     """A secret in :meth:`config` that must not appear in any error."""
 
@@ -113,7 +113,7 @@ class Harness(ABC):
         raise NotImplementedError
 
     def requests(self) -> int:
-        """How many requests have arrived; needed by clauses that count attempts."""
+        """The number of requests that have arrived; needed by clauses that count attempts."""
         raise NotImplementedError
 
     def shut(self) -> None:
@@ -125,11 +125,11 @@ class Harness(ABC):
         raise NotImplementedError
 
     def entered(self) -> bool | None:
-        """Whether a delivery stands before the shut gate; None where the backend cannot tell."""
+        """True if a delivery is blocked at the shut gate; None where the backend cannot tell."""
         return None
 
     def connections(self) -> int | None:
-        """How many connections the backend has open; None where there are none to count."""
+        """The number of connections that the backend has open; None where there are none to count."""
         return None
 
     def wire_log(self) -> Iterable[Exchange]:
@@ -144,12 +144,12 @@ class Harness(ABC):
 
 
 def watched(harness: Harness) -> Harness:
-    """The harness, whose failures are the verdict KIT_ERROR with the method that failed."""
+    """Wrap a harness: its failures become the verdict KIT_ERROR with the method that failed."""
     return cast("Harness", _Watched(harness))
 
 
 HARNESS_ERRORS: Final = (Exception, SystemExit)
-"""What a harness may raise that is its own failure, and not the end of the process."""
+"""Errors that are the harness's own failure, and not the end of the process."""
 
 
 def failed_in(method: str, error: BaseException) -> VerdictError:

@@ -31,7 +31,7 @@ class Exchange(NamedTuple):
     """One request to the backend and its answer, as a wire log shows them. Seconds are on the monotonic clock."""
 
     seconds: float
-    """When it had arrived."""
+    """The time of its arrival."""
     request: str
     """Such as ``"POST /v1/metrics"``."""
     headers: tuple[tuple[str, str], ...] = ()
@@ -44,29 +44,29 @@ class Exchange(NamedTuple):
     fault: str = "ok"
     """The step of the fault script that it met."""
     stored: float | None = None
-    """When the backend had its data; None if it took none."""
+    """The time at which the backend had its data; None if it took none."""
     answered: float | None = None
-    """When the answer was complete; None if it never was."""
+    """The time at which the answer was complete; None if it never was."""
     answer: str | None = None
     """The status that was sent."""
     problems: tuple[str, ...] = ()
-    """Where it breaks the rules of its protocol."""
+    """Violations of its protocol, a line each."""
 
 
 class Journal:
-    """What happened, in order. Appending takes no lock, so that a fork can never leave it locked."""
+    """The events of a clause, in order. Appending takes no lock, so that a fork can never leave it locked."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def stamp(self, kind: str, text: str, seconds: float | None = None) -> int:
-        """Add an event of this moment, or of an earlier one that is told late; how many there are."""
+        """Add an event of this moment, or of an earlier one; the number of events."""
         self.events.append(Event(monotonic() if seconds is None else seconds, kind, text))
         return len(self.events)
 
     @property
     def is_idle(self) -> bool:
-        """Whether every operation that was entered has been left, also where its caller had given it up."""
+        """True if every operation that was entered has been left, also after its caller gave up."""
         kinds = [event.kind for event in self.events]
         return kinds.count("enter") == kinds.count("leave")
 
@@ -75,10 +75,10 @@ class ObservedCall:
     """A call that runs on a daemon thread of its own.
 
     Args:
-        function: what is called.
-        name: how the timeline calls it.
-        journal: told of its beginning and end.
-        context: what it was handed, if it is to be told how late it ends.
+        function: the function to call.
+        name: its name in the timeline.
+        journal: gets its beginning and end.
+        context: the context that the function gets, to measure how late the call ends.
     """
 
     def __init__(
@@ -100,22 +100,22 @@ class ObservedCall:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended."""
+        """True if it has ended."""
         return self._over.is_set()
 
     @property
     def succeeded(self) -> bool:
-        """Whether it has ended, without an error."""
+        """True if it has ended without an error."""
         return self.over and self.error is None
 
     @property
     def due(self) -> bool:
-        """Whether its context is done, so that it ought to end."""
+        """True if its context is done, so that it has to end."""
         return self._context is not None and self._context.done
 
     @property
     def overrun(self) -> bool:
-        """Whether it ended with an error because its context did."""
+        """True if it ended with an error and its context is done."""
         return self.error is not None and self.due
 
     def cancel(self) -> None:
@@ -126,12 +126,12 @@ class ObservedCall:
 
     @property
     def was_cancelled(self) -> bool:
-        """Whether :meth:`cancel` was called."""
+        """True if :meth:`cancel` was called."""
         return self._cancelled is not None
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Its duration."""
         return self._ended - self._began
 
     @property
@@ -144,22 +144,22 @@ class ObservedCall:
 
     @property
     def late(self) -> str:
-        """How long after its cancellation or its deadline it ended, in words; empty if it ended before, or has none."""
+        """Its lateness in words; empty if it ended before its cancellation or its deadline, or has none."""
         if not self.lateness:
             return ""
         return f", {self.lateness * 1000:.0f} ms after its {'cancellation' if self.was_cancelled else 'deadline'}"
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; whether it has ended."""
+        """Wait for its end; True if it has ended."""
         if self._over.wait(seconds):
             self.thread.join(seconds)
             return True
         return False
 
     def ends_unasked(self) -> bool:
-        """Give a call that ought to wait a chance to be caught ending, which decides nothing else.
+        """Watch for a moment if a call ends that has to wait.
 
-        Many short looks, each of which gives way: a busy machine takes longer for them.
+        Many short waits, each of which lets other threads run: a busy machine takes longer for them.
         """
         return any(self.wait(_LOOK) for _ in range(_LOOKS))
 
@@ -178,9 +178,9 @@ Call = ObservedCall
 
 
 def words_of(error: BaseException) -> str:
-    """Its type and message, whatever its own ``__str__`` does.
+    """The error's type and message; never runs its ``__str__`` unguarded.
 
-    White space stays as it is, and nothing is cut off that a secret could end in: that is for those who have masked it.
+    White space stays as it is, and nothing is cut off that a secret could end in: mask the text first, then shorten it.
     """
     name, text = name_of_type(error), ErrorSnapshot.of(error).text
     return f"{name}: {text}" if text.strip() else name

@@ -1,4 +1,4 @@
-"""What a sink has received, as the points that the clauses compare."""
+"""The points that a sink has received, in the form that the clauses compare."""
 
 from __future__ import annotations
 

@@ -40,8 +40,7 @@ _NOW = 1_700_000_060_000_000_000
 
 @dataclass(frozen=True)
 class Point:
-    """One data point on its own: its identity, and everything that can be said of it, by name; nothing where all that
-    is known is that it arrived.
+    """One data point on its own: its identity, and its fields by name; no fields if only its arrival is known.
 
     The names are ``resource``, ``resource_schema_url``, ``scope``, ``scope_version``, ``scope_schema_url``,
     ``scope_attributes``, ``name``, ``unit``, ``description``, ``type``, ``temporality``, ``monotonic`` and the fields
@@ -67,17 +66,17 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What became of the points that were sent."""
+    """The fate of the points that were sent."""
 
     lost: tuple[str, ...]
     duplicated: tuple[str, ...]
     corrupted: tuple[str, ...]
-    """What differs, a line for each point."""
+    """The differences, a line for each point."""
     foreign: tuple[str, ...]
     """Identities that arrived and were not sent."""
 
     def describe(self) -> str:
-        """What is wrong, in one line; empty if nothing is."""
+        """The differences in one line; empty if there are none."""
         parts = [
             f"{len(those)} {what} ({', '.join(those[:3])}{', ...' if len(those) > 3 else ''})"  # noqa: PLR2004 - enough to see
             for what, those in (

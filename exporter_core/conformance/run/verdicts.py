@@ -65,7 +65,7 @@ class Failed(VerdictError):  # noqa: N818 - reads as what it says where it is ra
 
 @dataclass(frozen=True)
 class Settings:
-    """How clauses are run."""
+    """Seed and bounds for running clauses."""
 
     seed: int = 1
     schedules: int = SCHEDULES

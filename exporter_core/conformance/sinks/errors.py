@@ -1,4 +1,4 @@
-"""What can go wrong with a sink, as exceptions."""
+"""The exceptions of sinks."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ class SinkPortTakenError(SinkStartError):
 
 
 class SinkTimeoutError(SinkError, TimeoutError):
-    """What was awaited of a sink did not happen within the bound."""
+    """An awaited event did not happen within the bound."""

@@ -1,4 +1,4 @@
-"""What a sink remembers: requests, connections and data points, each with order stamps."""
+"""The records of a sink: requests, connections and data points, each with order stamps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Stamp(NamedTuple):
-    """When something happened, in an order that holds across processes of one machine.
+    """A moment, in an order that holds across processes of one machine.
 
     ``ns`` is the monotonic clock, which all processes share; ``sequence`` counts the events of one sink from 1, and is
     0 in a stamp of the caller's own.
@@ -54,11 +54,11 @@ class Point:
     request: int = 0
     """The number of the request that brought it; 0 from a file or standard output."""
     stored: Stamp | None = None
-    """When the backend had it; None if the script had the request fail."""
+    """The time at which the backend had it; None if the script made the request fail."""
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What tells this point from every other, hashable: resource, scope, metric, attributes, value, time.
+        """The identity of this point, hashable: resource, scope, metric, attributes, value, time.
 
         Types count: ``1``, ``1.0`` and ``True`` differ; a NaN equals itself.
         """
@@ -109,7 +109,7 @@ class Request:
     status: int | str | None = None
     """The HTTP status or the name of the gRPC status code that was sent."""
     problems: tuple[str, ...] = ()
-    """Where the request breaks its protocol's rules, a line each."""
+    """Violations of its protocol, a line each."""
     body: bytes = field(default=b"", repr=False)
     """Decompressed; for gRPC the serialized message."""
     points: tuple[Point, ...] = field(default=(), repr=False)
@@ -121,11 +121,11 @@ class Request:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     def sent_header(self, name: str, value: str) -> bool:
-        """Whether it had exactly this header, which may be secret."""
+        """True if it had exactly this header, which may be secret."""
         return (name.lower(), digest(value)) in self.digests
 
     def as_dict(self) -> dict[str, Any]:
-        """What a wire log shows, for JSON: all but body, points and digests."""
+        """The record for a wire log, as JSON has it: all but body, points and digests."""
         return _as_dict(self, leave_out=("body", "points", "digests")) | {"points": len(self.points)}
 
 
@@ -140,7 +140,7 @@ class Connection:
     bytes_received: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """What a wire log shows, for JSON."""
+        """The record for a wire log, as JSON has it."""
         return _as_dict(self)
 
 
@@ -156,7 +156,7 @@ class Line:
 
 
 def digest(value: str) -> str:
-    """What a header's value is compared by, so that no record holds the secret."""
+    """The hash by which a header's value is compared, so that no record holds the secret."""
     return hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
 
 
