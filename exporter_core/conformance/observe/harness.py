@@ -1,4 +1,4 @@
-"""The harness: an exporter's author supplies it, so that the checker sees deliveries and can make the backend misbehave.
+"""The harness, by which an exporter's author shows the checker deliveries, and lets it make the backend misbehave.
 
 A harness is registered in the entry-point group ``exporter_core.harnesses.v1`` under its exporter's name. It is made
 anew for every run of a clause.

@@ -91,7 +91,7 @@ class Run:
     """The requests that the backend got, with their answers."""
     seconds: float = 0.0
     tainted: bool = False
-    """True if something of this run went on when it was over."""
+    """True if something of this run still ran after its end."""
     seed: int | None = None
     """The seed that shows a failure at once, if it is another than that of the settings."""
     dump: str = ""

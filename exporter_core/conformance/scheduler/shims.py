@@ -100,7 +100,8 @@ class CooperativeLock(Awaited):
         self._holder = None
 
     def _acquire_outside(self, timeout: float) -> bool:
-        self._schedule.note_unseen(f"the thread {threading.current_thread().name!r}, outside it, waited for its locks")
+        name = threading.current_thread().name
+        self._schedule.note_unseen(f"the thread {name!r} outside the schedule waited for its locks")
         limit = _OUTSIDE_SECONDS if timeout == -1 else min(timeout, _OUTSIDE_SECONDS)
         if self._inner.acquire(timeout=limit):
             return True

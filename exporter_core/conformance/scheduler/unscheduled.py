@@ -10,7 +10,7 @@ from pathlib import Path
 from stat import S_ISSOCK
 from typing import Final
 
-UNSEEN_SOCKETS: Final = "a socket was made, and whoever waits for one waits in C code"
+UNSEEN_SOCKETS: Final = "a socket was made, and waits for sockets happen in C code"
 
 _TASKS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = "/proc/self/fd"
