@@ -183,7 +183,7 @@ def test_runs_share_one_process_which_is_started_again_if_it_was_killed(run):
     first, second = run(Lines), run(OtlpHttp)
     assert first.sink.pid == second.sink.pid
     os.kill(first.sink.pid, signal.SIGKILL)
-    first._host._process._process.wait(30)
+    first._host._process.wait(30)
     third = run(Lines)
     assert third.sink.pid != first.sink.pid
     assert post(third.endpoint) == 200

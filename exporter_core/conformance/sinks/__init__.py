@@ -19,6 +19,7 @@ the other. OTLP and remote write need the extra ``conformance``. The faults are 
 """
 
 from exporter_core.conformance.sinks.errors import SinkError, SinkPortTakenError, SinkStartError, SinkTimeoutError
+from exporter_core.conformance.sinks.process import SinkHost
 from exporter_core.conformance.sinks.records import Connection, Line, Point, Request, Stamp, stamp
 from exporter_core.conformance.sinks.sink import (
     FileSink,
@@ -28,7 +29,6 @@ from exporter_core.conformance.sinks.sink import (
     OtlpHttpSink,
     RemoteWriteSink,
     Sink,
-    SinkHost,
     StdoutSink,
     TcpSink,
     start_sinks,

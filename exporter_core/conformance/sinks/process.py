@@ -13,10 +13,15 @@ import sys
 import tempfile
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.sinks.errors import SinkError, SinkStartError
 from exporter_core.conformance.sinks.messages import SinkAnswer, SinkCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter_core.conformance.sinks.sink import Sink
 
 _START_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 30.0
@@ -32,8 +37,8 @@ main(int(sys.argv[1]), int(sys.argv[2]))
 """
 
 
-class SinkProcess:
-    """A running process that sinks can be started in."""
+class SinkHost:
+    """A process that outlives its sinks: starting one after the other in it takes a few milliseconds each."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
@@ -57,22 +62,32 @@ class SinkProcess:
             self._log.close()
             raise
 
-    def start(
-        self, sinks: list[tuple[str, dict[str, Any]]], descriptors: tuple[int, ...] = ()
-    ) -> list[tuple[int, int]]:
-        """Start sinks, described by ``(kind, options)`` pairs; the index and the port of each.
-
-        Raises SinkStartError, or SinkPortTakenError, if one of them does not start.
-        """
+    def start(self, *sinks: Sink) -> None:
+        """Start sinks. Raises SinkStartError, or SinkPortTakenError, if one of them does not start."""
+        opened: list[int] = []
         try:
-            started: list[tuple[int, int]] = self.call(
-                0, "start", *sinks, descriptors=descriptors, seconds=_START_SECONDS
-            )
-        except SinkStartError:
+            for sink in sinks:
+                opened += sink._open()
+            described = [(sink.kind, sink._options) for sink in sinks]
+            started = self.call(0, "start", *described, descriptors=opened, seconds=_START_SECONDS)
+        except BaseException as error:
+            for sink in sinks:
+                sink._release()
+            if isinstance(error, SinkError) and not isinstance(error, SinkStartError):
+                raise SinkStartError(f"the sinks' process did not start: {error}") from None
             raise
-        except SinkError as error:
-            raise SinkStartError(f"the sinks' process did not start: {error}") from None
-        return started
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+        for sink, (index, port) in zip(sinks, started, strict=True):
+            sink._has_started(self, index, port)
+
+    def stop(self, sink: Sink) -> None:
+        """End a sink, with its records: its connections are reset, and its port refuses as long as the host lives."""
+        try:
+            sink._call("stop")
+        finally:
+            sink._release()
 
     @property
     def pid(self) -> int:
@@ -89,7 +104,7 @@ class SinkProcess:
         index: int,
         operation: str,
         *arguments: object,
-        descriptors: tuple[int, ...] = (),
+        descriptors: Iterable[int] = (),
         seconds: float = 0.0,
     ) -> Any:  # as the operation says
         """Have a sink do something that takes at most ``seconds``; raises what it failed with."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, TypeVarTu
 
 from exporter_core.conformance.sinks.errors import SinkError
 from exporter_core.conformance.sinks.faults import parse_script
-from exporter_core.conformance.sinks.process import SinkProcess
+from exporter_core.conformance.sinks.process import SinkHost
 from exporter_core.conformance.sinks.records import Stamp
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Sink:
 
     def __init__(self, *, secrets: Iterable[str] = ()) -> None:
         self._options: dict[str, Any] = {"secrets": tuple(secrets)}
-        self._process: SinkProcess | None = None
+        self._host: SinkHost | None = None
         self._index = 0
 
     def __enter__(self) -> Self:
-        _start_alone([self])
+        _start_alone(self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,8 +52,8 @@ class Sink:
 
     def close(self) -> None:
         """End the sink's process, and with it every sink started beside it; a second call does nothing."""
-        if self._process is not None:
-            self._process.close()
+        if self._host is not None:
+            self._host.close()
 
     @property
     def pid(self) -> int:
@@ -78,13 +78,13 @@ class Sink:
     def _release(self) -> None:
         """Release what :meth:`_open` keeps for this process."""
 
-    def _has_started(self, process: SinkProcess, index: int, port: int) -> None:  # noqa: ARG002 - a network sink has one
-        self._process, self._index = process, index
+    def _has_started(self, host: SinkHost, index: int, port: int) -> None:  # noqa: ARG002 - a network sink has one
+        self._host, self._index = host, index
 
-    def _started(self) -> SinkProcess:
-        if self._process is None:
+    def _started(self) -> SinkHost:
+        if self._host is None:
             raise SinkError(f"sink {self.kind}: not started; use it in a with block")
-        return self._process
+        return self._host
 
     def _call(self, operation: str, *arguments: object, seconds: float = 0.0) -> Any:  # as the operation says
         return self._started().call(self._index, operation, *arguments, seconds=seconds)
@@ -198,8 +198,8 @@ class _NetworkSink(_Gated):
         """Return when no connection is open; SinkTimeoutError after ``timeout`` seconds."""
         self._call("await_closed", timeout, seconds=timeout)
 
-    def _has_started(self, process: SinkProcess, index: int, port: int) -> None:
-        super()._has_started(process, index, port)
+    def _has_started(self, host: SinkHost, index: int, port: int) -> None:
+        super()._has_started(host, index, port)
         self.port = port
 
 
@@ -334,66 +334,22 @@ class StdoutSink(_StreamSink, _Gated):
         self.close_writer()
 
 
-class SinkHost:
-    """A process that outlives its sinks: starting one after the other in it takes a few milliseconds each."""
-
-    def __init__(self) -> None:
-        self._process = SinkProcess()
-
-    @property
-    def alive(self) -> bool:
-        """True while its process runs."""
-        return self._process.alive
-
-    def start(self, sink: Sink) -> None:
-        """Start a sink. Raises SinkStartError, or SinkPortTakenError."""
-        _start([sink], self._process)
-
-    def stop(self, sink: Sink) -> None:
-        """End a sink, with its records: its connections are reset, and its port refuses as long as the host lives."""
-        try:
-            sink._call("stop")
-        finally:
-            sink._release()
-
-    def close(self) -> None:
-        """End the process, with every sink in it."""
-        self._process.close()
-
-
 @contextmanager
 def start_sinks(*sinks: *Sinks) -> Iterator[tuple[*Sinks]]:
     """Start several sinks in one process, which starts as fast as one does; they end together."""
     started = cast("tuple[Sink, ...]", sinks)  # no bound of a TypeVarTuple can say so
     with ExitStack() as stack:
-        _start_alone(list(started))
+        _start_alone(*started)
         for sink in started:
             stack.callback(sink.close)
         yield sinks
 
 
-def _start_alone(sinks: list[Sink]) -> None:
+def _start_alone(*sinks: Sink) -> None:
     """Start sinks in a process of their own, which ends if one of them does not start."""
-    process = SinkProcess()
+    host = SinkHost()
     try:
-        _start(sinks, process)
+        host.start(*sinks)
     except BaseException:
-        process.close()
+        host.close()
         raise
-
-
-def _start(sinks: list[Sink], process: SinkProcess) -> None:
-    opened: list[int] = []
-    try:
-        for sink in sinks:
-            opened.extend(sink._open())
-        started = process.start([(sink.kind, sink._options) for sink in sinks], tuple(opened))
-    except BaseException:
-        for sink in sinks:
-            sink._release()
-        raise
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-    for sink, (index, port) in zip(sinks, started, strict=True):
-        sink._has_started(process, index, port)
