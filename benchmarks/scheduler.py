@@ -1,7 +1,7 @@
-"""How fast the deterministic scheduler is, and in how many of 200 seeds it finds each race of the tests' zoo.
+"""Measures the deterministic scheduler's speed, and counts the seeds of 200 that find each race of the tests' zoo.
 
-Beside it, in the same run, plain barrier stress: the same functions on as many free threads, released together, and as
-often.
+For comparison, plain barrier stress in the same run: the same functions, as often, on free threads that are released
+together.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ def speed(rounds: int) -> tuple[float, float]:
 
 
 def processor_seconds() -> float:
-    """What this process has used; one thread at a time runs, so it is the time that has passed."""
+    """The processor time of this process; one thread at a time runs, so it is the time that has passed."""
     return time.process_time()
 
 
 def scheduled(zoo: ModuleType, race: Any, subject_class: type, seed: int) -> bool:
-    """Whether a seed makes the race show; the length is what the calm run needs."""
+    """True if a seed shows the race; the length is that of the run without preemption."""
     with Schedule(seed, subject=zoo.classes_of(subject_class), length=length_of(zoo, race, subject_class)) as schedule:
         subject = subject_class()
         result = schedule.run(race.functions(subject))
@@ -118,7 +118,7 @@ def length_of(zoo: ModuleType, race: Any, subject_class: type) -> int:
 
 
 def stressed(zoo: ModuleType, race: Any, subject_class: type, round_number: int) -> bool:  # noqa: ARG001 - as scheduled()
-    """Whether free threads that are released together make the race show."""
+    """True if free threads that are released together show the race."""
     subject = subject_class()
     functions = race.functions(subject)
     barrier = threading.Barrier(len(functions))

@@ -6,11 +6,10 @@ import fcntl
 import os
 import pickle
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import pytest
 
@@ -32,14 +31,8 @@ def shared_report(factory: pytest.TempPathFactory, key: str, make: Callable[[], 
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the end of a process gives it back
         if not path.exists():
-            report = make()
-            _write(path, pickle.dumps(report))
+            report, whole = make(), path.with_suffix(".new")
+            whole.write_bytes(pickle.dumps(report))
+            whole.replace(path)
             return report
-    found: Report = pickle.loads(path.read_bytes())  # noqa: S301 - as above
-    return found
-
-
-def _write(path: Path, data: bytes) -> None:
-    whole = path.with_suffix(".new")
-    whole.write_bytes(data)
-    whole.replace(path)
+    return cast("Report", pickle.loads(path.read_bytes()))  # noqa: S301 - written above

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from exporter_core.conformance.observe.sink_harness import FileSinkHarness, SinkHarness, StdoutSinkHarness
 from exporter_core.conformance.observe.tokens import Point
@@ -81,8 +81,8 @@ class _Pointed:
         values = _values(self)
         if self.options is None:
             return {name: values[name] for name in ("endpoint", "path") if name in values}
-        filled: Mapping[str, Any] = in_texts(self.options, lambda text: _filled(text, values))  # Any: as above
-        return filled
+        filled = in_texts(self.options, lambda text: _PLACEHOLDER.sub(lambda match: _value(match, values), text))
+        return cast("Mapping[str, Any]", filled)  # Any: as above
 
     def read_back(self) -> Iterable[Point]:
         harness: Any = super()  # of the class that stands after this one
@@ -120,10 +120,6 @@ def in_texts(value: Any, change: Callable[[str], str]) -> Any:  # Any: options, 
     if isinstance(value, Mapping):
         return {key: in_texts(item, change) for key, item in value.items()}
     return [in_texts(item, change) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _filled(text: str, values: Mapping[str, str]) -> str:
-    return _PLACEHOLDER.sub(lambda match: _value(match, values), text)
 
 
 def _value(match: re.Match[str], values: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import json
 import platform
 import shlex
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from exporter_core import __version__
 from exporter_core.conformance.clause import in_order
@@ -96,5 +96,4 @@ def reproduce(report: Report, clause: str, mode: str) -> str:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of :func:`as_json`."""
     text = resources.files(__package__ or "").joinpath("schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    return cast("dict[str, Any]", json.loads(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from exporter_core.conformance.clause import FAMILIES, in_order
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, conclude
@@ -14,7 +14,7 @@ from exporter_core.contract import CONTRACT_VERSION
 from exporter_core.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.run.verdicts import Report, Run
@@ -42,7 +42,7 @@ _LABEL = 11  # columns of a label and what is before it
 
 def as_text(report: Report, *, colour: bool = False, strict: bool = False, width: int = 80) -> str:
     """The report in lines no longer than the width, except commands, so that they can be copied in one piece."""
-    paint = _Paint(colour)
+    paint = _painter(colour)
     out = _head(report, paint, strict, width)
     for verdict in _FIRST:
         for clause in in_order(report.clauses):
@@ -58,12 +58,12 @@ def as_text(report: Report, *, colour: bool = False, strict: bool = False, width
 def result_text(report: Report, clause: str, mode: str, *, width: int = 80) -> list[str]:
     """All about one result, in lines."""
     found = next(one for one in report.clauses if one.id == clause)
-    return _told(report, found, report.run(clause, mode), _Paint(False), width)
+    return _told(report, found, report.run(clause, mode), _painter(False), width)
 
 
 def listed(clauses: Iterable[Clause], *, colour: bool = False, width: int = 80) -> str:
     """The clauses, a line each and longer promises continued, grouped by family."""
-    paint = _Paint(colour)
+    paint = _painter(colour)
     out = []
     for family, members in groupby(clauses, lambda one: one.family):
         out.append(paint(_BOLD, FAMILIES.get(family, family)))
@@ -82,7 +82,7 @@ def explained(clause: Clause, technique: str, *, colour: bool = False, width: in
         colour: use colours.
         width: columns of a line.
     """
-    paint = _Paint(colour)
+    paint = _painter(colour)
     rows = {
         "level": clause.mark,
         "since": f"contract v{clause.since}",
@@ -100,12 +100,12 @@ def explained(clause: Clause, technique: str, *, colour: bool = False, width: in
     return "\n".join(out) + "\n"
 
 
-class _Paint:
-    def __init__(self, colour: bool) -> None:
-        self._colour = colour
+_Paint: TypeAlias = "Callable[[str, str], str]"
 
-    def __call__(self, code: str, text: str) -> str:
-        return f"\033[{code}m{text}\033[0m" if self._colour and code else text
+
+def _painter(colour: bool) -> _Paint:
+    """A function that gives a text a colour code, or leaves it plain."""
+    return lambda code, text: f"\033[{code}m{text}\033[0m" if colour and code else text
 
 
 def _wrapped(text: str, first: str, rest: str, width: int) -> list[str]:
@@ -169,7 +169,10 @@ def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -
 
 def _matrix(report: Report, paint: _Paint, width: int) -> list[str]:
     notes: dict[str, int] = {}  # why something is not PASS, and the number that stands for it
-    columns = {mode: max(len(mode), *(len(word) for word in _words(report, mode))) + 2 for mode in report.modes}
+    columns = {
+        mode: max(len(mode), *(len(_word(report.runs.get((one.id, mode)))) for one in report.clauses)) + 2
+        for mode in report.modes
+    }
     lines = [" " * 18 + "".join(f"{mode:<{columns[mode]}}" for mode in report.modes).rstrip()]
     for family, members in groupby(in_order(report.clauses), lambda one: one.family):
         lines.append(paint(_BOLD, FAMILIES.get(family, family)))
@@ -197,7 +200,7 @@ def _cells(
     marks: list[str] = []
     for mode, run in runs.items():
         verdict = run.verdict if run else None
-        cells += paint(_COLOURS.get(verdict, _DIM), f"{_word(verdict):<{columns[mode]}}")
+        cells += paint(_COLOURS.get(verdict, _DIM), f"{_word(run):<{columns[mode]}}")
         if run is not None and verdict not in (Verdict.PASS, *_FIRST):
             mark = f"[{notes.setdefault(run.seen, len(notes) + 1)}]"
             marks += [mark] * (mark not in marks)
@@ -205,10 +208,6 @@ def _cells(
     return [f"{start}{cells}{first[len(indent) :]}", *rest]
 
 
-def _words(report: Report, mode: str) -> Sequence[str]:
-    runs = [report.runs.get((clause.id, mode)) for clause in report.clauses]
-    return [_word(run.verdict if run else None) for run in runs]
-
-
-def _word(verdict: Verdict | None) -> str:
+def _word(run: Run | None) -> str:
+    verdict = run.verdict if run else None
     return _WORDS.get(verdict, str(verdict))

@@ -88,5 +88,4 @@ def decode(line: bytes | str) -> Message:
             values["failed"] = {clause: Verdict(verdict) for clause, verdict in values["failed"].items()}
         case "Run":
             values["verdict"] = Verdict(values["verdict"])
-    message: Message = _KINDS[kind](**values)
-    return message
+    return _KINDS[kind](**values)

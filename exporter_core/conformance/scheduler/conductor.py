@@ -47,7 +47,7 @@ class Conductor:
         self._members: list[ScheduledThread] = []
         self._by_ident: dict[int, ScheduledThread] = {}
         self._by_thread: dict[threading.Thread, ScheduledThread] = {}
-        self._steps = self._turns = self._handovers = self._streak = 0
+        self._steps = self._handovers = self._streak = 0
         self._changed = False  # a thread has become able to run, so the policy is to be asked at the next step
         self._interrupting = self._ending = self._bypass = False
         self._passes: dict[Site, int] = {}
@@ -217,12 +217,11 @@ class Conductor:
             for each in waiting:
                 if each.until is not None and each.until <= self.now:
                     each.state = State.RUNNABLE
-        self._turns += 1
-        if self._turns > self._max_steps:
+        self._handovers += 1
+        if self._handovers > self._max_steps:
             self._livelock = self._describe_livelock(member)
             self._ending = True
             return self._owner
-        self._handovers += 1
         chosen = self._policy.succeed(self._handovers, runnable)
         if chosen is not runnable[0]:
             self._trace.append(Switch(self._steps, chosen.index, self._handovers))
@@ -261,13 +260,13 @@ class Conductor:
     def _describe_livelock(self, member: ScheduledThread) -> str:
         places = [f"{member.name!r} runs at {place_of(2)}"]
         places += [str(each.waiting()) for each in self._members if each.state is State.BLOCKED and self._matters(each)]
-        return f"livelock: no end after {self._steps} steps and {self._turns} hand-overs: {'; '.join(places)}"
+        return f"livelock: no end after {self._steps} steps and {self._handovers} hand-overs: {'; '.join(places)}"
 
     def _watch(self) -> None:
         """Wait for the owner's baton, as long as the others get on."""
         seen = -1
         while not self._owner.baton.acquire(timeout=self._stall_seconds):
-            if seen == (seen := self._steps + self._turns):
+            if seen == (seen := self._steps + self._handovers):
                 running = self._running
                 what = running.waiting()
                 operation = "" if what.operation == "time.sleep" else f" (in {what.operation})"

@@ -217,36 +217,25 @@ def _primitives(schedule: Conductor) -> Iterator[tuple[object, object]]:
     real_queue = queue.SimpleQueue
     python_queue = queue._PySimpleQueue  # type: ignore[attr-defined]  # the Python version, over our locks
 
-    # Classes, since annotations may be evaluated, and one may write ``Lock | None`` or ``SimpleQueue[int]``.
-    class Lock:
-        """``threading.Lock``."""
+    def chosen(real: Any, make: Callable[[], object]) -> type:  # Any: a function or a class
+        class Chosen:
+            """Makes the real thing, or the cooperative one for the schedule's threads.
 
-        def __new__(cls) -> Any:  # Any: the lock that suits the calling thread
-            return real_allocate() if schedule.participant() is None else CooperativeLock(schedule)
+            A class, since annotations may be evaluated, and one may write ``Lock | None`` or ``SimpleQueue[int]``.
+            """
 
-    class AllocateLock(Lock):
-        """``threading._allocate_lock``, another object than ``threading.Lock`` from Python 3.13 on."""
+            def __new__(cls) -> Any:  # Any: as the calling thread needs it
+                return real() if schedule.participant() is None else make()
 
-    class RLock:
-        """``threading.RLock``."""
+            def __class_getitem__(cls, item: object) -> object:
+                return real.__class_getitem__(item)
 
-        def __new__(cls) -> Any:  # Any: the lock that suits the calling thread
-            return real_rlock() if schedule.participant() is None else CooperativeRLock()
+        return Chosen
 
-    class SimpleQueue:
-        """``queue.SimpleQueue``."""
-
-        def __new__(cls) -> Any:  # Any: the queue that suits the calling thread
-            return real_queue() if schedule.participant() is None else python_queue()
-
-        def __class_getitem__(cls, item: object) -> object:
-            return real_queue.__class_getitem__(item)
-
-    yield real_lock, Lock
-    if real_allocate is not real_lock:
-        yield real_allocate, AllocateLock
-    yield real_rlock, RLock
-    yield real_queue, SimpleQueue
+    for real in dict.fromkeys((real_lock, real_allocate)):  # two objects from Python 3.13 on
+        yield real, chosen(real, lambda: CooperativeLock(schedule))
+    yield real_rlock, chosen(real_rlock, CooperativeRLock)
+    yield real_queue, chosen(real_queue, python_queue)
 
 
 def _times(schedule: Conductor) -> Iterator[tuple[object, object]]:

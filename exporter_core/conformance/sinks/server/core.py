@@ -106,9 +106,9 @@ class Entry:
         """Change fields of the record."""
         self.request = replace(self.request, **values)
 
-    def problem(self, text: str) -> None:
-        """Note where the request breaks its protocol's rules."""
-        self.update(problems=(*self.request.problems, text))
+    def problem(self, *texts: str) -> None:
+        """Note violations of the protocol."""
+        self.update(problems=(*self.request.problems, *texts))
 
     def header(self, name: str) -> str:
         """The first header of this name, or the empty text."""

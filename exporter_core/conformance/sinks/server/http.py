@@ -44,24 +44,30 @@ class Answer:
 _SIGN_IN = Answer(200, b"<!doctype html><title>Sign in</title><p>Sign in to go on.", {"Content-Type": "text/html"})
 
 
-class BadBodyError(Exception):
-    """A body that cannot be read; the message says why."""
+class RefusedError(Exception):
+    """A body that the backend refuses, with the problems that it has."""
+
+    def __init__(self, *problems: str, status: int = 400) -> None:
+        super().__init__(problems[0])
+        self.problems = problems
+        self.status = status
 
 
 def decompress(entry: Entry) -> None:
-    """Undo gzip and deflate; BadBodyError for anything else."""
+    """Undo gzip and deflate; RefusedError for anything else."""
     encoding = entry.header("content-encoding").strip().lower()
     if encoding in {"", "identity"}:
         return
     if encoding not in {"gzip", "deflate"}:
-        raise BadBodyError(f"Content-Encoding {encoding!r} is not supported")
+        raise RefusedError(f"Content-Encoding {encoding!r} is not supported")
     reader = zlib.decompressobj(31 if encoding == "gzip" else 15)
     try:
-        entry.update(body=reader.decompress(entry.request.body, _BODY))
+        body = reader.decompress(entry.request.body, _BODY)
     except zlib.error as error:
-        raise BadBodyError(f"the body is not {encoding}: {error}") from None
+        raise RefusedError(f"the body is not {encoding}: {error}") from None
     if not reader.eof:
-        raise BadBodyError(f"the {encoding} body is cut short or larger than {_BODY} bytes")
+        raise RefusedError(f"the {encoding} body is cut short or larger than {_BODY} bytes")
+    entry.update(body=body)
 
 
 def media_type(entry: Entry) -> str:
@@ -83,15 +89,12 @@ class HttpServer(NetworkServer):
         """None for a request to where exporters send; else the answer, which no script decides."""
         return None
 
-    def read(self, entry: Entry) -> Answer | None:
-        """Decode the body; an Answer refuses it."""
-        body = entry.request.body
+    def read(self, entry: Entry) -> None:
+        """Decode the body. Raises RefusedError."""
         try:
             decompress(entry)
-        except BadBodyError as error:  # kept as it is, since nothing says what it is
-            entry.update(body=body)
+        except RefusedError as error:  # kept as it is, since nothing says what it is
             entry.problem(str(error))
-        return None
 
     def success(self, entry: Entry, rejected: int | None = None) -> Answer:  # noqa: ARG002 - for those that override it
         """The answer to a stored request; ``rejected`` points were not stored (None: no partial success)."""
@@ -146,7 +149,12 @@ class HttpServer(NetworkServer):
             return self._answer(wire, entry, unscripted)
         fault = self.take_fault()
         entry.update(fault=fault.text)
-        refused = self._read_body(entry)
+        refused = None
+        try:
+            self.read(entry)
+        except RefusedError as error:
+            entry.problem(*error.problems)
+            refused = self.failure(entry, error.status, str(error))
         self.enter(entry)
         if not await self.pass_gate(wire):
             return False
@@ -161,13 +169,6 @@ class HttpServer(NetworkServer):
         entry.update(stored=self.stamp())
         answer = self.success(entry, fault.points if fault.kind == "partial" else None)
         return self._answer(wire, entry, answer, begun=fault.kind == "drip")
-
-    def _read_body(self, entry: Entry) -> Answer | None:
-        try:
-            return self.read(entry)
-        except BadBodyError as error:
-            entry.problem(str(error))
-            return self.failure(entry, 400, str(error))
 
     async def _drip(self, wire: Wire, entry: Entry, fault: Fault) -> bool:
         """Send the answer's beginning a byte at a time, in a header without end; False if the peer has gone."""

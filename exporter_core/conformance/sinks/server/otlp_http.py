@@ -10,8 +10,8 @@ from google.rpc.status_pb2 import Status
 from exporter_core.conformance.sinks.server import decode_otlp
 from exporter_core.conformance.sinks.server.http import (
     Answer,
-    BadBodyError,
     HttpServer,
+    RefusedError,
     decompress,
     media_type,
     misdirected,
@@ -33,20 +33,18 @@ class OtlpHttpServer(HttpServer):
         """``POST /v1/metrics``."""
         return misdirected(entry, "/v1/metrics")
 
-    def read(self, entry: Entry) -> Answer | None:
+    def read(self, entry: Entry) -> None:
         """Decode by Content-Type."""
         kind = media_type(entry)
         decompress(entry)
         if kind not in {_PROTOBUF, _JSON}:
-            entry.problem(f"Content-Type {kind!r} is neither {_PROTOBUF} nor {_JSON}")
-            return Answer(415)
+            raise RefusedError(f"Content-Type {kind!r} is neither {_PROTOBUF} nor {_JSON}", status=415)
         parse = decode_otlp.parse_json if kind == _JSON else decode_otlp.parse_protobuf
         try:
             message = parse(entry.request.body)
         except ValueError as error:
-            raise BadBodyError(f"not an ExportMetricsServiceRequest: {error}") from None
+            raise RefusedError(f"not an ExportMetricsServiceRequest: {error}") from None
         entry.decode = lambda: decode_otlp.points(message)
-        return None
 
     def success(self, entry: Entry, rejected: int | None = None) -> Answer:
         """An ExportMetricsServiceResponse."""

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from exporter_core.conformance.sinks.records import Point
-from exporter_core.conformance.sinks.server.http import Answer, BadBodyError, HttpServer, media_type, misdirected
+from exporter_core.conformance.sinks.server.http import Answer, HttpServer, RefusedError, media_type, misdirected
 
 if TYPE_CHECKING:
     from exporter_core.conformance.sinks.server.core import Entry
@@ -91,26 +91,23 @@ class RemoteWriteServer(HttpServer):
         """``POST /api/v1/write``."""
         return misdirected(entry, "/api/v1/write")
 
-    def read(self, entry: Entry) -> Answer | None:
+    def read(self, entry: Entry) -> None:
         """Decompress, decode, and note what the specification does not allow."""
         content_type, encoding = entry.header("content-type"), entry.header("content-encoding")
         if media_type(entry) != "application/x-protobuf" or "io.prometheus.write.v2" in content_type:
-            entry.problem(f"Content-Type {content_type!r} is not remote write 1.0's")
-            return Answer(415)
+            raise RefusedError(f"Content-Type {content_type!r} is not remote write 1.0's", status=415)
         if encoding.lower() != "snappy":
-            raise BadBodyError(f"Content-Encoding {encoding!r} is not snappy")
+            raise RefusedError(f"Content-Encoding {encoding!r} is not snappy")
         if entry.header("x-prometheus-remote-write-version") != "0.1.0":
             entry.problem("X-Prometheus-Remote-Write-Version is not 0.1.0")
         try:
             entry.update(body=bytes(cramjam.snappy.decompress_raw(entry.request.body)))
             message = WriteRequest.FromString(entry.request.body)
         except (DecodeError, cramjam.DecompressionError) as error:
-            raise BadBodyError(f"not a snappy-compressed WriteRequest: {error}") from None
-        problems = _problems(message)
-        for problem in problems:
-            entry.problem(problem)
+            raise RefusedError(f"not a snappy-compressed WriteRequest: {error}") from None
         entry.decode = lambda: _points(message)
-        return self.failure(entry, 400, problems[0]) if problems else None
+        if problems := _problems(message):
+            raise RefusedError(*problems)
 
     def success(self, entry: Entry, rejected: int | None = None) -> Answer:  # noqa: ARG002 - it knows no partial success
         """No content, as Prometheus answers."""
