@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from exporter_core.conformance.observe.sink_harness import StdoutSinkHarness as StdoutSinkHarness
     from exporter_core.conformance.observe.tokens import Point as Point
     from exporter_core.conformance.observe.tokens import flatten as flatten
+    from exporter_core.conformance.run.engine import Report as Report
     from exporter_core.conformance.run.engine import check as check
     from exporter_core.conformance.run.engine import check_readers as check_readers
-    from exporter_core.conformance.run.verdicts import Report as Report
     from exporter_core.conformance.run.verdicts import Verdict as Verdict
     from exporter_core.conformance.suite import conformance_suite as conformance_suite
 
@@ -43,7 +43,7 @@ _MODULE_OF = {
     "FileSinkHarness": "observe.sink_harness",
     "Harness": "observe.harness",
     "Point": "observe.tokens",
-    "Report": "run.verdicts",
+    "Report": "run.engine",
     "SinkHarness": "observe.sink_harness",
     "StdoutSinkHarness": "observe.sink_harness",
     "Verdict": "run.verdicts",

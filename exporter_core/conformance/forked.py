@@ -6,6 +6,7 @@ A child costs no imports. Only a process without other threads may do this, so i
 from __future__ import annotations
 
 import gc
+import json
 import os
 import select
 import signal
@@ -16,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.generated import for_each_batch
 from exporter_core.conformance.observe.tokens import Tokens
-from exporter_core.conformance.run.messages import decode, encode
-from exporter_core.conformance.run.run_clause import run_clause
-from exporter_core.conformance.run.verdicts import Settings, Verdict
+from exporter_core.conformance.run.run_clause import Settings, run_clause
+from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.conformance.subject import prepare, resolve
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run_all(tasks: Iterable[Task], *, at_once: int) -> Iterator[tuple[Task, list
                 os.close(reading)
                 child = running.pop(reading)
                 os.waitpid(child.number, 0)
-                yield child.task, [vars(decode(line)) for line in child.told.splitlines()]
+                yield child.task, [json.loads(line) for line in child.told.splitlines()]
         for child in running.values():
             if monotonic() > child.since + _BOUND:
                 os.kill(child.number, signal.SIGKILL)
@@ -95,6 +95,6 @@ def _run(task: Task, writing: int) -> NoReturn:
             run = run_clause(clause, subject, task.mode, task.settings, failed)
             if run.verdict is not Verdict.PASS:
                 failed[clause.id] = run.verdict
-            os.write(writing, encode(run))
+            os.write(writing, json.dumps(run.as_dict()).encode() + b"\n")
     finally:
         os._exit(0)

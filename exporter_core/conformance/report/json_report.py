@@ -47,7 +47,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
                 **clause_as_json(one),
                 "results": {
                     mode: {
-                        **{key: value for key, value in vars(run).items() if key not in ("id", "mode")},
+                        **{key: value for key, value in run.as_dict().items() if key not in ("id", "mode")},
                         "reproduce": reproduce(report, one.id, mode),
                     }
                     for mode in report.modes

@@ -11,8 +11,7 @@ from exporter_core.cli.reports import as_json_text
 from exporter_core.conformance.memory import SECRET
 from exporter_core.conformance.report import as_json, as_junit, as_text
 from exporter_core.conformance.report.html import as_html
-from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.verdicts import Report
+from exporter_core.conformance.run.engine import Report, check
 
 OTHER = "An0ther-s3cret"
 EXPORTER = f"""
