@@ -83,9 +83,11 @@ def decode(line: bytes | str) -> Message:
     kind, values = json.loads(line)
     match kind:  # what JSON has in another form
         case "WorkerSetup":
-            values["settings"] = Settings(**values["settings"])
+            values |= {"settings": Settings(**values["settings"]), "path": tuple(values["path"])}
         case "RunClause":
             values["failed"] = {clause: Verdict(verdict) for clause, verdict in values["failed"].items()}
+        case "Secrets":
+            values["texts"] = tuple(values["texts"])
         case "Run":
             values["verdict"] = Verdict(values["verdict"])
     return _KINDS[kind](**values)
