@@ -82,7 +82,7 @@ class Subject:
         return options
 
     def drive(self, mode: Mode, options: ExporterConfig, journal: Journal) -> Driven:
-        """Build the exporter with these options, raw or behind the guard. Raises what building it raises."""
+        """Build the exporter with these options, raw or behind the guard. Raises the constructor's error."""
         spied = _spied(self.exporter_class, journal)
         if mode == "guarded":
             # copy: False, as everywhere by default
@@ -226,7 +226,7 @@ class _Operation:
         self._loop.call_soon_threadsafe(self._loop.call_soon, self._cancel)
 
     def wait(self) -> object:
-        """Wait for the end; the result. Raises what the operation raised."""
+        """Wait for the end; the result. Raises the operation's error."""
         self._over.acquire()
         error, self._error = self._error, None
         if error is None:

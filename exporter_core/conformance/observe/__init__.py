@@ -1,1 +1,1 @@
-"""Observing an exporter: harnesses, sinks as harnesses, tokens, and the journal of what happened."""
+"""Observing an exporter: harnesses, sinks as harnesses, tokens, and the journal of events."""

@@ -92,12 +92,12 @@ class Harness(ABC):
     """A secret in :meth:`config` that must not appear in any error."""
 
     def setup(self, directory: Path, stamp: Callable[..., object]) -> None:  # noqa: B027 - a hook
-        """Start what is needed.
+        """Start the backend.
 
         Args:
             directory: an empty folder of this run's own.
             stamp: adds to the timeline: ``stamp("wire", "request 1")``, with the monotonic seconds as a third argument
-                for what happened earlier. Optional to use.
+                for an earlier event. Optional to use.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Metrics data in which every point carries an identity, and the comparison of what was sent with what arrived.
+"""Metrics data in which every point carries an identity, and the comparison of sent with arrived points.
 
 Loss, duplication and corruption are told apart by identity, never by counts.
 """
@@ -165,7 +165,7 @@ def metrics_in(metrics: MetricsData) -> Iterator[Metric]:
 
 
 def real(name: str, value: Any) -> Any:  # Any: whatever points hold
-    """The value; what the data model has as a real number, and the SDK as an integer where it can, as a real number."""
+    """The value, as a float where the data model has a real number; the SDK has an integer there where it can."""
     if name in ("sum", "min", "max"):
         return float(value)
     return [float(bound) for bound in value] if name == "explicit_bounds" else value
@@ -197,7 +197,7 @@ class Tokens:
     """Makes batches; every point of every batch has another identity.
 
     Args:
-        prefix: what the identities start with.
+        prefix: the beginning of the identities.
     """
 
     def __init__(self, prefix: str) -> None:

@@ -135,7 +135,7 @@ def _shown(value: Any) -> Any:  # Any: whatever the template writes
 
 
 def _seen(clause: dict[str, Any], modes: Sequence[str]) -> dict[str, Any]:  # Any: JSON
-    """The clause with what the page shows of it besides: None for a result that is missing, and charts."""
+    """The clause with additions for the page: charts, and None for a missing result."""
     results = {
         mode: result and {**result, "lanes": list(_lanes(result["timeline"]))}
         for mode in modes

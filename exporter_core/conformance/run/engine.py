@@ -62,8 +62,8 @@ def check(
             ``{endpoint}``, ``{address}``, ``{host}``, ``{port}`` or ``{path}`` in their texts.
         settings: seed and bounds.
         allow_real_backend: run although the backend is a real one, or may be; no canaries run against a real one.
-        progress: told of each result, from any thread.
-        begun: told of each clause that begins, and in which mode, from any thread.
+        progress: called with each result, from any thread.
+        begun: called with the clause and the mode of each run that begins, from any thread.
         stop: ends the check when it is set; the report has the results until then.
 
     Raises:
@@ -100,8 +100,8 @@ def check_readers(
     Args:
         patterns: which clauses, such as ``"RDR-0*"``; all of them unless given.
         settings: seed and bounds.
-        progress: told of each result, from any thread.
-        begun: told of each clause that begins, and on which reader, from any thread.
+        progress: called with each result, from any thread.
+        begun: called with the clause and the reader of each run that begins, from any thread.
         stop: ends the check when it is set; the report has the results until then.
 
     Raises:

@@ -96,7 +96,7 @@ def _excused(clause: Clause, subject: Subject, failed: Mapping[str, Verdict]) ->
 
 
 def _run(clause: Clause, subject: Subject, run: Run, settings: Settings, *, canary: bool) -> None:
-    """Run the clause once, and enter in ``run`` what came of it."""
+    """Run the clause once, and enter the result in ``run``."""
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
         case = Case(
             clause,
@@ -135,7 +135,7 @@ def _unforeseen(error: Exception, case: Case) -> tuple[Verdict, str]:
 
 
 def _enter(run: Run, case: Case) -> None:
-    """Enter in the run what the case has seen, secrets masked."""
+    """Enter the case's observations in the run, secrets masked."""
     secrets = [case.subject.harness.secret or ""] if case.subject.harness else []
     masked = [Masker(secrets), masker_for(case.options)]
 

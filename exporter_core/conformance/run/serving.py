@@ -1,4 +1,4 @@
-"""A worker's part of the conversation: it finds the exporter or the reader, and runs the clauses that it is sent."""
+"""A worker's end of the messages: it finds the exporter or the reader, and runs clauses as it is told."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def serve(channel: socket.socket) -> None:
-    """Run what the messages on the channel ask for, until they end."""
+    """Run the clauses that messages on the channel name, until the messages end."""
     own = os.getpid()
 
     def tell(message: Message) -> None:
@@ -45,7 +45,7 @@ def serve(channel: socket.socket) -> None:
 
 
 def work(messages: Iterator[Message], tell: Tell) -> None:
-    """Run what the messages ask for, and tell what comes of it."""
+    """Run the clauses that messages name, and send the results."""
     setup = next(messages)
     assert isinstance(setup, WorkerSetup)  # noqa: S101 - a pool sends it first
     try:
@@ -86,7 +86,7 @@ def _reader(setup: WorkerSetup) -> tuple[Ready, RunNamed]:
 
 
 def _telling_secrets(subject: Subject, tell: Tell) -> Subject:
-    """The subject, which tells of each secret before the exporter has it, in this process alone."""
+    """The subject, changed to send each secret before the exporter has it, from this process alone."""
     told: set[str] = set()
     own = os.getpid()
 

@@ -31,7 +31,7 @@ def build_once(subject: Subject) -> ExporterConfig | None:
     """Build the exporter as it is, and shut it down; its options, None if the harness does not give them.
 
     Raises:
-        SetupError: it cannot be built, its options do not do, or its sink cannot be started. Other failures of a
+        SetupError: it cannot be built, its options are invalid, or its sink cannot be started. Other failures of a
             harness are left to the clauses, which report them.
     """
     config: object = {}
@@ -56,7 +56,7 @@ def _build(subject: Subject, config: Mapping[str, Any]) -> ExporterConfig:  # An
     options = subject.validated(config)
     building = ObservedCall(lambda: Raw(subject.exporter_class(options)), "build", Journal())
     if not building.wait(_BUILD):
-        raise SetupError(f"{subject.target!r} cannot be built: that took longer than {_BUILD:g} s")
+        raise SetupError(f"{subject.target!r} cannot be built: it took longer than {_BUILD:g} s")
     if building.error is not None:
         said = describe(building.error, masker_for(options))
         raise SetupError(f"{subject.target!r} cannot be built: {said}") from building.error

@@ -13,8 +13,9 @@ two seeds in three that :func:`explore` tries, the change points are among the p
 with block, each place as often as any other.
 
 Instructions come from ``sys.settrace`` on Python 3.11 and from ``sys.monitoring`` from 3.12 on. While a
-:class:`Schedule` is open the locks, queues, threads and times that its threads ask for are cooperative: who waits hands
-over, and time is virtual: it passes only when everybody waits. All other threads of the process get the real ones.
+:class:`Schedule` is open the locks, queues, threads and times that its threads ask for are cooperative: a thread that
+waits hands control over, and time is virtual: it passes only when everybody waits. All other threads of the process
+get the real ones.
 
     def scenario(schedule):
         counter = Counter()
@@ -31,7 +32,7 @@ What it cannot see:
   globals of the subject's modules are replaced). Such a wait ends the run as ``stalled``, which is no verdict;
 - threads that C code starts, or ``_thread`` directly. Those of ``threading.Thread`` join the schedule.
 
-``Result.unseen`` names what of this a run met. The garbage collector rests while a schedule is open, and one schedule
+``Result.unseen`` names those that a run met. The garbage collector rests while a schedule is open, and one schedule
 at a time can be open in a process. Replaying in another process needs the same Python version and, if the subject
 iterates over sets of strings, the same PYTHONHASHSEED.
 """

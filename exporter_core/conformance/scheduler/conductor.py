@@ -93,7 +93,7 @@ class Conductor:
         return True
 
     def wake(self, awaited: Awaited) -> None:
-        """Let whoever waits for it look again."""
+        """Let its waiters look again."""
         for member in awaited.waiters:
             member.state = State.RUNNABLE
             self._changed = True

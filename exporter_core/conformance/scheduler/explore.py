@@ -96,10 +96,10 @@ def explore(
     """Run ``scenario(schedule)`` without preemption, then with each seed until it fails.
 
     It fails by raising, an AssertionError for instance, or when one of its runs ends in a deadlock or a livelock. The
-    first run tells how long the scenario is, so that what a seed does depends on nothing but the scenario.
+    first run measures the length of the scenario, so that the effect of a seed depends on nothing but the scenario.
 
     Args:
-        scenario: builds a subject inside the open schedule, runs functions on it, and checks what came of them.
+        scenario: builds a subject inside the open schedule, runs functions on it, and checks the results.
         subject: see :class:`Schedule`.
         seeds: those to try, in order.
         depth: see :class:`Schedule`.

@@ -31,12 +31,12 @@ _open: Final = allocate_lock()
 class Schedule(Conductor):
     """A context manager: within it the shims are in place, and :meth:`run` schedules functions beside each other.
 
-    Build the subject inside: what it asks of ``threading``, ``queue`` and ``time`` is then cooperative, and the threads
+    Build the subject inside: the locks, queues and times that it asks for are then cooperative, and the threads
     that it starts join the schedule. They are ended when the block is left.
 
     Args:
         seed: decides where control passes; None for no preemption at all.
-        subject: whose instructions are the points where it may pass; one subject, or a tuple of them.
+        subject: the code at whose instructions control may pass; one subject, or a tuple of them.
         depth: how many ordering constraints a bug may need; one less is the number of preemptions, at least 1.
         length: how many steps the scenario is expected to have; the preemptions fall among them.
         passes: how often a calm run passes which sites, from its result; two seeds in three preempt there, where
@@ -113,9 +113,9 @@ class Schedule(Conductor):
         Returns when all have ended, or when they cannot: ``Result.problem`` then says why, and the threads are ended.
 
         Args:
-            functions: what is called.
-            interrupted: whether control passes, and steps are counted, at the subject's instructions; not needed where
-                a scenario prepares something, or looks at what came of it.
+            functions: the functions to call.
+            interrupted: let control pass, and count steps, at the subject's instructions; not needed where a scenario
+                prepares something, or checks a result.
 
         Raises:
             ScheduleError: called outside the with block, from another thread, or after a run with a problem.

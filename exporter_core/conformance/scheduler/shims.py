@@ -40,7 +40,7 @@ _real_sleep: Final = time.sleep
 
 
 class CooperativeLock(Awaited):
-    """A ``threading.Lock`` whose waiters hand over. Waiters are not served in turn: whoever runs first gets it."""
+    """A ``threading.Lock`` whose waiters hand over. Waiters are not served in turn: the first that runs gets it."""
 
     __slots__ = ("__weakref__", "_holder", "_inner", "_made", "_schedule")
 

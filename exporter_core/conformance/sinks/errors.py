@@ -6,7 +6,7 @@ from exporter_core.errors import ExporterCoreError
 
 
 class SinkError(ExporterCoreError):
-    """A sink cannot do what it was asked for, for instance because its process was killed."""
+    """A sink cannot do an operation, for instance because its process was killed."""
 
 
 class SinkStartError(SinkError):

@@ -107,7 +107,7 @@ class SinkHost:
         descriptors: Iterable[int] = (),
         seconds: float = 0.0,
     ) -> Any:  # as the operation says
-        """Have a sink do something that takes at most ``seconds``; raises what it failed with."""
+        """Call an operation of a sink that takes at most ``seconds``. Raises its error."""
         ours, theirs = socket.socketpair()
         with theirs, Connection(ours.detach()) as connection:
             try:

@@ -131,7 +131,7 @@ class _Gated(Sink):
     """A sink with a gate."""
 
     def shut(self) -> Gate:
-        """Shut the gate: what enters from here on waits until it is opened."""
+        """Shut the gate: requests that enter from here on wait until it is opened."""
         return Gate(self)
 
 
@@ -286,7 +286,7 @@ class FileSink(_StreamSink):
 
     Args:
         path: the file, which need not exist yet.
-        secrets: not used for files, whose content is theirs.
+        secrets: unused, since a file's content is never masked.
     """
 
     kind = "file"

@@ -141,7 +141,7 @@ class HttpServer(NetworkServer):
         return self.add(wire, method, target, headers, body=body, body_size=len(body))
 
     async def _handle(self, wire: Wire, entry: Entry) -> bool:
-        """Do with one request what the script says; False if the connection is over."""
+        """Serve one request as the script says; False if the connection is over."""
         elsewhere = entry.request.path.partition("?")[0] == _ELSEWHERE
         unscripted = _SIGN_IN if elsewhere else self.expects(entry)
         if unscripted is not None:

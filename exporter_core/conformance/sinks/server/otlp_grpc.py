@@ -89,7 +89,7 @@ class OtlpGrpcServer(NetworkServer):
             wire.close()
 
     async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the service's method. Any: grpc's own
-        """Do with one request what the script says."""
+        """Serve one request as the script says."""
         wire = self._wires[int(context.peer().rpartition(":")[2])]
         metadata = [
             (key, value if isinstance(value, str) else value.hex()) for key, value in context.invocation_metadata()

@@ -1,4 +1,4 @@
-"""The program of a sinks' process: starts the sinks and does what the parent asks, until the parent is gone."""
+"""The program of a sinks' process: it starts sinks and serves the parent's calls, until the parent is gone."""
 
 from __future__ import annotations
 

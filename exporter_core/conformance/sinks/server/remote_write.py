@@ -92,7 +92,7 @@ class RemoteWriteServer(HttpServer):
         return misdirected(entry, "/api/v1/write")
 
     def read(self, entry: Entry) -> None:
-        """Decompress, decode, and note what the specification does not allow."""
+        """Decompress, decode, and note violations of the specification."""
         content_type, encoding = entry.header("content-type"), entry.header("content-encoding")
         if media_type(entry) != "application/x-protobuf" or "io.prometheus.write.v2" in content_type:
             raise RefusedError(f"Content-Type {content_type!r} is not remote write 1.0's", status=415)

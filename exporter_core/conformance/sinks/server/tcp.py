@@ -27,7 +27,7 @@ class TcpServer(NetworkServer):
                 return
 
     async def _take(self, wire: Wire, entry: Entry, fault: Fault) -> bool:
-        """Do with one piece of data what the script says; False if the connection is over."""
+        """Take one piece of data as the script says; False if the connection is over."""
         if wire.transport is not None and self.is_shut and not wire.ended:
             wire.transport.pause_reading()
         self.enter(entry)
