@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk import metrics as sdk
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("exporter_core.pipeline")
 
 OBSERVERS_SECONDS: Final = 1.0
-"""How long observers may take to hear what is queued for them, at the end."""
+"""The time that observers have to hear what is queued for them, at the end."""
 
 _DISCARD_SECONDS: Final = 5.0  # for shutting down each exporter that was built in vain
 
@@ -38,25 +37,16 @@ _EXEMPLAR_FILTERS: Final[dict[str, Callable[[], sdk.ExemplarFilter]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a pipeline consists of."""
-
-    provider: sdk.MeterProvider
-    readers: tuple[PeriodicReader, ...]
-    observers: Observers | None
-
-
 def build(
     config: PipelineConfig, registry: ExporterRegistry, error_handler: Callable[[Exception], object] | None
-) -> Parts:
-    """Build what the config describes. When a part fails, those built before are shut down.
+) -> tuple[sdk.MeterProvider, tuple[PeriodicReader, ...], Observers | None]:
+    """Build the provider, its readers and the observers. When one fails, those built before are shut down.
 
     Raises:
         SetupError: a part cannot be built.
     """
     with ExitStack() as undo:
-        observers = _observers(config, registry)
+        observers = Observers([registry.observer(name) for name in config.observers]) if config.observers else None
         if observers is not None:
             undo.callback(observers.close, OBSERVERS_SECONDS)
         readers = []
@@ -70,13 +60,7 @@ def build(
             readers.append(reader)
         provider = _provider(config, readers)
         undo.pop_all()
-    return Parts(provider, tuple(readers), observers)
-
-
-def _observers(config: PipelineConfig, registry: ExporterRegistry) -> Observers | None:
-    if not config.observers:
-        return None
-    return Observers([registry.observer(name) for name in config.observers])
+    return provider, tuple(readers), observers
 
 
 def _reader(
@@ -119,9 +103,8 @@ def _failing_as(what: str) -> Iterator[None]:
 def _stop(reader: PeriodicReader) -> None:
     """Shut down a reader that was built in vain."""
     job = reader.begin_shutdown(Context.with_timeout(_DISCARD_SECONDS))
-    for delivery in finish([job] if job is not None else []):
-        if delivery.error is not None:
-            reader.report(delivery.error)
+    if job is not None and finish([job]) and job.error is not None:
+        reader.report(job.error)
 
 
 def _discard(exporter: GuardedExporter) -> None:
