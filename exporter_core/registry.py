@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from exporter_core.discovery import PluginEntry, PluginPolicy, installed, origin_of, select, select_observer
-from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError, SetupError
+from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
 from exporter_core.masking import Masker, cause_of, describe, masker_for
-from exporter_core.untrusted import CodeFailedError, ErrorSnapshot, TookTooLongError, call_here, call_within, is_a
+from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_here, call_within, is_a
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
+    from exporter_core.errors import SetupError
     from exporter_core.observing import Observers
 
 __all__ = ["ExporterRegistry", "load_exporter"]
@@ -122,16 +123,27 @@ class ExporterRegistry:
             SetupError: as for :meth:`select`.
         """
         entry = self.select(name)
+        title = _title(name, entry)
         exporter_class, model = self._plugin(entry, name, timeout)
-        given = {} if config is None else config
-        options, masker = _validated(model, given, name, _title(name, entry), timeout)
+        if isinstance(config, model):
+            options = config
+        elif config is None or isinstance(config, Mapping):
+            try:
+                options = validate_options(model, config or {}, title=title, path=(name,), timeout=timeout)
+            except ConfigError as error:
+                source = f"exporter {name!r}"
+                problems = [ConfigProblem(one.message, source=source, path=one.path) for one in error.problems]
+                raise ConfigError(problems) from None
+        else:
+            expected = f"expected {model.__name__} or a mapping"
+            raise TypeError(f"config of exporter {name!r}: {expected}, not {type(config).__name__}")
         return GuardedExporter(
             factory=lambda: exporter_class(options),
             name=name,
             runner=runner,
             copy=copy,
             origin=origin_of(entry),
-            masker=masker,
+            masker=_bounded(lambda: masker_for(options), title, timeout),  # it runs code of the options' types
             observers=observers,
             timeout=timeout,
         )
@@ -159,8 +171,47 @@ class ExporterRegistry:
         return found
 
 
+def validate_options(
+    model: type[ExporterConfig],
+    given: Mapping[str, Any],
+    *,
+    title: str,
+    path: Sequence[str | int] = (),
+    timeout: float = BUILD_SECONDS,
+) -> ExporterConfig:
+    """Validate an exporter's options by its model, whose validators are the plugin's code, and may do anything.
+
+    Args:
+        model: the exporter's ``config_model``.
+        given: the options.
+        title: the exporter, in messages.
+        path: the keys that lead to the options; they precede the path of each problem.
+        timeout: seconds that it may take.
+
+    Raises:
+        ConfigError: the options do not fit; every problem at once.
+        PluginLoadError: a validator failed, or took too long.
+        ContractError: the model makes something else of them.
+    """
+
+    def validate() -> ExporterConfig | list[ConfigProblem]:
+        try:
+            options = model.model_validate(given)
+        except ValidationError as error:
+            return problems_of(error, model, path=path)
+        if not isinstance(options, model):
+            raise ContractError(f"{model.__module__}.{model.__qualname__} validates options to something else")
+        return options
+
+    failed = ": checking the options failed"
+    validated = _bounded(validate, title, timeout, masker=Masker(texts_in(given)), failed=failed)
+    if isinstance(validated, list):
+        raise ConfigError(validated)
+    return validated
+
+
 class _Plugin(NamedTuple):
-    """What has been imported for an entry, and fits the contract."""
+    """An entry's exporter class, imported, which fits the contract."""
 
     exporter_class: type
     config_model: type[ExporterConfig]
@@ -198,34 +249,13 @@ def _verified(entry: PluginEntry) -> _Plugin:
     return _Plugin(exporter_class, model)
 
 
-def _validated(
-    model: type[ExporterConfig], given: Mapping[str, Any] | ExporterConfig, name: str, title: str, timeout: float
-) -> tuple[ExporterConfig, Masker]:
-    """The options as the model has them, with the masker of their secrets."""
-    if not isinstance(given, (model, Mapping)):
-        raise TypeError(
-            f"config of exporter {name!r}: expected {model.__name__} or a mapping, not {type(given).__name__}"
-        )
-
-    def validate() -> tuple[ExporterConfig, Masker] | list[ConfigProblem]:
-        try:
-            options = given if isinstance(given, model) else model.model_validate(given)
-        except ValidationError as error:
-            return problems_of(error, model, path=(name,))
-        if not isinstance(options, model):
-            raise ContractError(f"{model.__module__}.{model.__qualname__} validates options to something else")
-        return options, masker_for(options)
-
-    # Validators are the plugin's code, and so are the models that a masker walks through.
-    validated = _bounded(validate, title, timeout, Masker(texts_in(given) if isinstance(given, Mapping) else ()))
-    if isinstance(validated, list):
-        problems = [ConfigProblem(one.message, source=f"exporter {name!r}", path=one.path) for one in validated]
-        raise ConfigError(problems)
-    return validated
-
-
 def _bounded(
-    function: Callable[[], _T], title: str, timeout: float = BUILD_SECONDS, masker: Masker | None = None
+    function: Callable[[], _T],
+    title: str,
+    timeout: float = BUILD_SECONDS,
+    *,
+    masker: Masker | None = None,
+    failed: str = " cannot be loaded",
 ) -> _T:
     """Run plugin code on a thread that can be left behind; a SetupError that begins with ``title`` for its errors.
 
@@ -236,20 +266,18 @@ def _bounded(
     try:
         return call_here(function) if _importing() else call_within(function, timeout)
     except TookTooLongError:
-        raise PluginLoadError(f"{title} cannot be loaded: it did not end within {timeout:g} s") from None
-    except CodeFailedError as failed:
-        raise _failed(title, failed.snapshot, masker) from cause_of(failed.snapshot, masker)
-
-
-def _failed(title: str, told: ErrorSnapshot, masker: Masker) -> SetupError:
-    if is_a(told.error, ContractError):
-        problems = masker(told.text).splitlines()
-        return ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))
-    return PluginLoadError(f"{title} cannot be loaded: {describe(told, masker)}")
+        raise PluginLoadError(f"{title}{failed}: it did not end within {timeout:g} s") from None
+    except CodeFailedError as error:
+        snapshot = error.snapshot
+        raised: SetupError = PluginLoadError(f"{title}{failed}: {describe(snapshot, masker)}")
+        if is_a(snapshot.error, ContractError):
+            problems = masker(snapshot.text).splitlines()
+            raised = ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))
+        raise raised from cause_of(snapshot, masker)
 
 
 def _importing() -> bool:
-    """Whether the calling thread is in the middle of an import."""
+    """Return True while the calling thread is in the middle of an import."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":

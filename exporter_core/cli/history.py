@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
 
     from exporter_core.context import Context
-    from exporter_core.discovery import PluginPolicy
     from exporter_core.guard import GuardedExporter
 
 _KEPT = 60  # exports; a sparkline shows the last of them
@@ -129,15 +128,16 @@ class Tap:
 
 
 class TappingRegistry(ExporterRegistry):
-    """Loads exporters as ever, and tells a history what the first of them delivers."""
+    """Loads exporters from another registry, and tells a history what the first of them delivers."""
 
-    def __init__(self, history: History, *, policy: PluginPolicy) -> None:
-        super().__init__(policy=policy)
+    def __init__(self, history: History, registry: ExporterRegistry) -> None:
+        super().__init__(policy=registry.policy)
+        self._registry = registry
         self._history: History | None = history
 
     def load(self, name: str, *args: Any, **options: Any) -> GuardedExporter:  # Any: passed on as they come
         """Load an exporter; two that deliver the same series would make its history jump."""
-        exporter = super().load(name, *args, **options)
+        exporter = self._registry.load(name, *args, **options)
         history, self._history = self._history, None
         return exporter if history is None else cast("GuardedExporter", Tap(exporter, history))
 

@@ -115,7 +115,7 @@ def _pipeline(config: PipelineConfig, shutdown_timeout: float, history: History)
     from exporter_core.cli.history import TappingRegistry  # noqa: PLC0415 - imports the SDK
     from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
 
-    registry = TappingRegistry(history, policy=config.policy)
+    registry = TappingRegistry(history, config.registry)
     return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Notes())
 
 

@@ -9,21 +9,13 @@ from __future__ import annotations
 from exporter_core.config.loader import load_config, parse_config
 from exporter_core.config.resource import sdk_resource
 from exporter_core.config.schema import json_schema
-from exporter_core.config.settings import (
-    AggregationSettings,
-    PipelineConfig,
-    ReaderSettings,
-    ResourceSettings,
-    ViewSettings,
-)
+from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
 from exporter_core.config.views import sdk_view
 
 __all__ = [
-    "AggregationSettings",
     "PipelineConfig",
     "ReaderSettings",
     "ResourceSettings",
-    "ViewSettings",
     "json_schema",
     "load_config",
     "parse_config",

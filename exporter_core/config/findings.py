@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from exporter_core.config.nodes import Document
 
 
-class Report:
-    """What is wrong and what is to be known, of a file (with positions) or of a mapping (with paths).
+class Findings:
+    """Problems and warnings about a file (with positions) or a mapping (with paths).
 
     Args:
         document: the parsed file, None for a mapping.
@@ -38,8 +38,12 @@ class Report:
         self._problems.append(self._located(message, path, of_key=of_key))
 
     def warn(self, message: str, path: Sequence[str | int]) -> None:
-        """Note that something at a path is not acted on."""
-        self._warnings.append(self._located(f"{shown_path(path)}: {message}" if path else message, path, of_key=True))
+        """Note a warning about the last key of a path."""
+        self._warnings.append(self._located(f"{shown_path(path)}{message}", path, of_key=True))
+
+    def ignored(self, path: Sequence[str | int], reason: str) -> None:
+        """Warn that the last key of a path has no effect."""
+        self.warn(f" is ignored: {reason}", path)
 
     def add(self, problems: Sequence[ConfigProblem], *, exporter: str = "", prefix: Sequence[str | int] = ()) -> None:
         """Take over the problems of a validation, with hints that only the file can give.
@@ -67,18 +71,13 @@ class Report:
             self._problems.append(self._located(message, problem.path, of_key=unknown_key))
 
     def raise_problems(self) -> None:
-        """Raise what was noted, in file order.
+        """Raise the problems, in file order.
 
         Raises:
             ConfigError: there is a problem.
         """
         if self._problems:
             raise ConfigError(sorted(self._problems, key=_order))
-
-    @property
-    def has_problems(self) -> bool:
-        """Whether anything is wrong."""
-        return bool(self._problems)
 
     @property
     def warnings(self) -> tuple[ConfigProblem, ...]:

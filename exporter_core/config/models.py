@@ -1,14 +1,23 @@
 """Pydantic models of the config file: OpenTelemetry declarative configuration 1.0 and 1.1, the parts about metrics.
 
 They accept what the official JSON Schema accepts. What is beyond it (what the OpenTelemetry Python SDK cannot do, what
-has to fit together) is in :mod:`exporter_core.config.checks`.
+has to fit together) stands in the modules of the sections: ``readers``, ``views``, ``resource``.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from exporter_core.validation import kind_of, stated
 
@@ -25,7 +34,17 @@ InstrumentName = Literal[
     "observable_up_down_counter",
     "observable_gauge",
 ]
-Milliseconds = Annotated[int, Field(ge=0, le=9_223_372_036_000)]  # the longest that a thread can wait
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise stated("expected whole milliseconds, such as 5000")
+    return value
+
+
+Milliseconds = Annotated[
+    int, Field(ge=0, le=9_223_372_036_000), BeforeValidator(_whole)
+]  # the longest wait of a thread
 Limit = Annotated[int, Field(gt=0)]
 Pattern = Annotated[list[str], Field(min_length=1)]
 _ATTRIBUTE_TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
@@ -36,6 +55,17 @@ _ATTRIBUTE_TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
 }
 _ABSENT: Final[Any] = None  # Any: a default that may not be written: the schema has no null there
 Component = dict[str, dict[str, Any] | None]  # Any: the options belong to the component
+
+
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+
+def sound(model: type[_ModelT], data: object) -> _ModelT | None:
+    """Return a part of the file on its own; None when it is wrong, which the validation of the whole has reported."""
+    try:
+        return model.model_validate(data)
+    except ValidationError:
+        return None
 
 
 class _Model(BaseModel):

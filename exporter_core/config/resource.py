@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource as SdkResource
 
+    from exporter_core.config.findings import Findings
     from exporter_core.config.models import Resource
-    from exporter_core.config.report import Report
 
 _DETECTOR_GROUP: Final = "opentelemetry_resource_detector"
 _DETECTION_SECONDS: Final = 5.0
@@ -32,13 +32,13 @@ _DETECTION_SECONDS: Final = 5.0
 _ENTRY_POINTS: Final = {"host": ("host", "os"), "service": ("service_instance",)}
 
 
-def read_resource(resource: Resource, path: Sequence[str | int], report: Report) -> ResourceSettings:
+def read_resource(resource: Resource, path: Sequence[str | int], findings: Findings) -> ResourceSettings:
     """The settings of a resource; what is wrong with it goes to the report."""
-    attributes = _attributes_list(resource.attributes_list or "", (*path, "attributes_list"), report)
+    attributes = _attributes_list(resource.attributes_list or "", (*path, "attributes_list"), findings)
     for number, attribute in enumerate(resource.attributes):
         where = (*path, "attributes", number)
         if attribute.value is None:
-            report.warn(f"the attribute '{attribute.name}' has no value and is left out", where)
+            findings.warn(f": the attribute '{attribute.name}' has no value and is left out", where)
         else:
             attributes[attribute.name] = attribute.value
     detection = resource.detection
@@ -46,7 +46,7 @@ def read_resource(resource: Resource, path: Sequence[str | int], report: Report)
     detectors = [
         name
         for number, component in enumerate(detection.detectors)
-        for name in _detector(component, installed, (*path, "detection/development", "detectors", number), report)
+        for name in _detector(component, installed, (*path, "detection/development", "detectors", number), findings)
     ]
     return ResourceSettings(
         attributes=attributes,
@@ -81,7 +81,7 @@ def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkR
     return Resource({**attributes, **settings.attributes}, settings.schema_url)
 
 
-def _attributes_list(text: str, path: Sequence[str | int], report: Report) -> dict[str, AttributeValue]:
+def _attributes_list(text: str, path: Sequence[str | int], findings: Findings) -> dict[str, AttributeValue]:
     """The attributes of ``key=value,key=value``, percent-decoded."""
     attributes: dict[str, AttributeValue] = {}
     for number, pair in enumerate(part.strip() for part in text.split(",")):
@@ -89,23 +89,23 @@ def _attributes_list(text: str, path: Sequence[str | int], report: Report) -> di
         if equals and name.strip():
             attributes[name.strip()] = unquote(value.strip())
         elif pair:
-            report.error(f"item {number + 1} is not of the form name=value", path)
+            findings.error(f"item {number + 1} is not of the form name=value", path)
     return attributes
 
 
 def _detector(
-    component: Mapping[str, Any], installed: Mapping[str, Any], path: Sequence[str | int], report: Report
+    component: Mapping[str, Any], installed: Mapping[str, Any], path: Sequence[str | int], findings: Findings
 ) -> list[str]:
     """The name of one entry of ``detectors``, empty when it cannot be used."""
     if len(component) != 1:
-        report.error(f"expected the name of one resource detector, not {len(component)}", path)
+        findings.error(f"expected the name of one resource detector, not {len(component)}", path)
         return []
     ((name, options),) = component.items()
     if options:
-        report.error("options of resource detectors are not supported; remove them", (*path, name))
+        findings.error("options of resource detectors are not supported; remove them", (*path, name))
     if any(entry not in installed for entry in _ENTRY_POINTS.get(name, (name,))):
         message = unknown(name, {"host", "process", "service"} | installed.keys(), what="resource detector")
-        report.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)
+        findings.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)
         return []
     return [name]
 

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
-from exporter_core.config.readers import Models
 from exporter_core.errors import PluginLoadError, SetupError
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.option_schema import options_schema
 from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pydantic import BaseModel
 
-_SCHEMA_SECONDS = 10.0  # for the code of one plugin's options
+    from exporter_core.registry import ExporterRegistry
+
+_SCHEMA_SECONDS: Final = 10.0  # for the code of one plugin's options
 
 
-class _Named(Protocol):
-    """Something with an exporter's name."""
-
-    @property
-    def name(self) -> str: ...
-
-
-class Listing(Models, Protocol):
-    """What is asked of a registry of exporters."""
-
-    def entries(self) -> Iterable[_Named]:
-        """Every installed exporter."""
-        raise NotImplementedError
-
-
-def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] | None = None) -> dict[str, Any]:
+def json_schema(
+    registry: ExporterRegistry, *, left_out: Callable[[SetupError], object] | None = None
+) -> dict[str, Any]:
     """The schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
 
     Exporters that cannot be loaded, or that the registry's policy forbids, are left out. This imports the others.
@@ -73,7 +61,7 @@ def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] |
         definitions[name] |= {"minProperties": 1, "maxProperties": 1}
     schema["required"] = ["file_format"]
     for key, reason in OTHER_KEYS.items():
-        schema["properties"][key] = {"description": f"Not acted on: {reason}."}
+        schema["properties"][key] = {"description": f"Ignored: {reason}."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

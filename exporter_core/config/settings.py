@@ -1,24 +1,26 @@
-"""What a config file says, ready for use: plain frozen values, times in seconds, options validated."""
+"""A config file ready for use: plain frozen values, times in seconds, options validated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exporter_core.config.models import View
     from exporter_core.contract import InstrumentKind
     from exporter_core.discovery.policy import PluginPolicy
     from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
+    from exporter_core.registry import ExporterRegistry
 
 AttributeValue = str | bool | int | float | list[str] | list[bool] | list[int] | list[float]
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceSettings:
-    """What the metrics are about.
+    """The subject of the metrics.
 
     Args:
         attributes: attributes that are given; they are stronger than detected ones.
@@ -61,35 +63,8 @@ class ReaderSettings:
 
     @property
     def label(self) -> str:
-        """What reports call the reader: position and name."""
+        """The reader's name in reports: position and exporter."""
         return f"{self.position}:{self.exporter}"
-
-
-@dataclass(frozen=True, slots=True)
-class AggregationSettings:
-    """An aggregation of the SDK: its name in the file and the arguments of its class."""
-
-    kind: Literal[
-        "default", "drop", "explicit_bucket_histogram", "base2_exponential_bucket_histogram", "last_value", "sum"
-    ]
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # Any: each aggregation has its own
-
-
-@dataclass(frozen=True, slots=True)
-class ViewSettings:
-    """One view: the first six select instruments (None fits all), the others say what becomes of them."""
-
-    instrument_name: str | None = None
-    instrument_kind: InstrumentKind | None = None
-    unit: str | None = None
-    meter_name: str | None = None
-    meter_version: str | None = None
-    meter_schema_url: str | None = None
-    name: str | None = None
-    description: str | None = None
-    aggregation: AggregationSettings | None = None
-    cardinality_limit: int | None = None
-    attribute_keys: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +80,17 @@ class PipelineConfig:
         exemplar_filter: which measurements may become exemplars.
         observers: names of observers to load.
         policy: which plugins may be imported.
-        warnings: what the file says that is not acted on, in file order.
+        registry: the source of the exporters, which has imported them to read the file, and builds them.
+        warnings: what the file says that is ignored, in file order.
     """
 
     source: str | None
     disabled: bool
     resource: ResourceSettings
     readers: tuple[ReaderSettings, ...]
-    views: tuple[ViewSettings, ...]
+    views: tuple[View, ...]
     exemplar_filter: Literal["always_on", "always_off", "trace_based"]
     observers: tuple[str, ...]
     policy: PluginPolicy
+    registry: ExporterRegistry = field(repr=False, compare=False)
     warnings: tuple[ConfigProblem, ...] = ()

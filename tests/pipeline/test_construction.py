@@ -8,7 +8,8 @@ import pytest
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge
 
 from exporter_core import hookimpl
-from exporter_core.config import AggregationSettings, PipelineConfig, ViewSettings, parse_config
+from exporter_core.config import PipelineConfig, parse_config
+from exporter_core.config.models import Aggregation, View, ViewSelector, ViewStream
 from exporter_core.errors import ConfigError, ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import GuardState
@@ -17,6 +18,9 @@ from exporter_core.pipeline import Pipeline
 from exporter_core.testing import FakeExporter
 
 LONG = 30.0
+
+
+UNKNOWN = Aggregation.model_construct(_fields_set={"sum"}, sum=[("no", 1)])  # an argument that the SDK does not have
 
 
 def broken() -> object:
@@ -112,11 +116,11 @@ def test_what_is_shut_down_in_vain_and_fails_is_reported_beside_the_error(regist
     ("part", "message"),
     [
         (
-            {"views": (ViewSettings(instrument_name="h*", name="renamed", aggregation=None),)},
+            {"views": (View(selector=ViewSelector(instrument_name="h*"), stream=ViewStream(name="renamed")),)},
             "the OpenTelemetry SDK refuses the configuration: ",
         ),
         (
-            {"views": (ViewSettings(instrument_name="h", aggregation=AggregationSettings("sum", {"no": 1})),)},
+            {"views": (View(selector=ViewSelector(instrument_name="h"), stream=ViewStream(aggregation=UNKNOWN)),)},
             "the OpenTelemetry SDK refuses the configuration: TypeError: ",
         ),
     ],
