@@ -143,7 +143,7 @@ class ExporterRegistry:
             runner=runner,
             copy=copy,
             origin=origin_of(entry),
-            masker=_bounded(lambda: masker_for(options), title, timeout),  # it runs code of the options' types
+            masker=run_plugin_code(lambda: masker_for(options), title, timeout),  # it runs code of the options' types
             observers=observers,
             timeout=timeout,
         )
@@ -162,12 +162,12 @@ class ExporterRegistry:
             observer = _imported(entry)
             return observer() if isinstance(observer, type) else observer
 
-        return _bounded(build, title)
+        return run_plugin_code(build, title)
 
     def _plugin(self, entry: PluginEntry, name: str, timeout: float = BUILD_SECONDS) -> _Plugin:
         found = self._plugins.get(entry)
         if found is None:
-            found = self._plugins[entry] = _bounded(lambda: _verified(entry), _title(name, entry), timeout)
+            found = self._plugins[entry] = run_plugin_code(lambda: _verified(entry), _title(name, entry), timeout)
         return found
 
 
@@ -204,7 +204,7 @@ def validate_options(
         return options
 
     failed = ": checking the options failed"
-    validated = _bounded(validate, title, timeout, masker=Masker(texts_in(given)), failed=failed)
+    validated = run_plugin_code(validate, title, timeout, masker=Masker(texts_in(given)), failed=failed)
     if isinstance(validated, list):
         raise ConfigError(validated)
     return validated
@@ -249,7 +249,7 @@ def _verified(entry: PluginEntry) -> _Plugin:
     return _Plugin(exporter_class, model)
 
 
-def _bounded(
+def run_plugin_code(
     function: Callable[[], _T],
     title: str,
     timeout: float = BUILD_SECONDS,
@@ -257,10 +257,21 @@ def _bounded(
     masker: Masker | None = None,
     failed: str = " cannot be loaded",
 ) -> _T:
-    """Run plugin code on a thread that can be left behind; a SetupError that begins with ``title`` for its errors.
+    """Run plugin code on a thread that can be left behind, and return its result.
 
     Inside an import it runs on the calling thread: the plugin may need a module that this very thread is importing,
     and would wait for it on another.
+
+    Args:
+        function: called without arguments.
+        title: what it is about, with which each message begins.
+        timeout: seconds that it may take.
+        masker: masks secrets in the message.
+        failed: follows the title.
+
+    Raises:
+        ContractError: the function raised one.
+        PluginLoadError: it raised something else, or took too long.
     """
     masker = masker or Masker()
     try:

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from exporter_core.config.settings import AttributeValue, ResourceSettings
-from exporter_core.errors import SetupError
-from exporter_core.masking import Masker, cause_of, describe
-from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
+from exporter_core.registry import run_plugin_code
 from exporter_core.validation import unknown
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ _ENTRY_POINTS: Final = {"host": ("host", "os"), "service": ("service_instance",)
 
 
 def read_resource(resource: Resource, path: Sequence[str | int], findings: Findings) -> ResourceSettings:
-    """The settings of a resource; what is wrong with it goes to the report."""
+    """Return the settings of a resource, and note what is wrong with it."""
     attributes = _attributes_list(resource.attributes_list or "", (*path, "attributes_list"), findings)
     for number, attribute in enumerate(resource.attributes):
         where = (*path, "attributes", number)
@@ -43,22 +41,19 @@ def read_resource(resource: Resource, path: Sequence[str | int], findings: Findi
             attributes[attribute.name] = attribute.value
     detection = resource.detection
     installed = _installed_detectors() if detection.detectors else {}
-    detectors = [
-        name
-        for number, component in enumerate(detection.detectors)
-        for name in _detector(component, installed, (*path, "detection/development", "detectors", number), findings)
-    ]
+    for number, component in enumerate(detection.detectors):
+        _check_detector(component, installed, (*path, "detection/development", "detectors", number), findings)
     return ResourceSettings(
         attributes=attributes,
         schema_url=resource.schema_url or "",
-        detectors=tuple(detectors),
+        detectors=tuple(name for component in detection.detectors for name in component),
         included=tuple(detection.attributes.included),
         excluded=tuple(detection.attributes.excluded),
     )
 
 
 def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkResource:
-    """The SDK's resource: ``telemetry.sdk.*`` and a default ``service.name``, detected attributes, given attributes.
+    """Return the SDK's resource: ``telemetry.sdk.*``, a default ``service.name``, detected and given attributes.
 
     Raises:
         SetupError: a detector failed, or took longer than 5 seconds.
@@ -82,7 +77,7 @@ def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkR
 
 
 def _attributes_list(text: str, path: Sequence[str | int], findings: Findings) -> dict[str, AttributeValue]:
-    """The attributes of ``key=value,key=value``, percent-decoded."""
+    """Return the attributes of ``key=value,key=value``, percent-decoded."""
     attributes: dict[str, AttributeValue] = {}
     for number, pair in enumerate(part.strip() for part in text.split(",")):
         name, equals, value = pair.partition("=")
@@ -93,21 +88,19 @@ def _attributes_list(text: str, path: Sequence[str | int], findings: Findings) -
     return attributes
 
 
-def _detector(
+def _check_detector(
     component: Mapping[str, Any], installed: Mapping[str, Any], path: Sequence[str | int], findings: Findings
-) -> list[str]:
-    """The name of one entry of ``detectors``, empty when it cannot be used."""
+) -> None:
+    """Check one entry of ``detectors``."""
     if len(component) != 1:
         findings.error(f"expected the name of one resource detector, not {len(component)}", path)
-        return []
+        return
     ((name, options),) = component.items()
     if options:
         findings.error("options of resource detectors are not supported; remove them", (*path, name))
     if any(entry not in installed for entry in _ENTRY_POINTS.get(name, (name,))):
         message = unknown(name, {"host", "process", "service"} | installed.keys(), what="resource detector")
         findings.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)
-        return []
-    return [name]
 
 
 def _installed_detectors() -> dict[str, Any]:  # Any: an entry point, whose class differs between Python versions
@@ -115,7 +108,7 @@ def _installed_detectors() -> dict[str, Any]:  # Any: an entry point, whose clas
 
 
 def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:  # Any: attribute values
-    """The attributes that the detectors find; one may ask the network, so each has a few seconds."""
+    """Return the attributes that the detectors find; one may ask the network, so each has a few seconds."""
     installed = _installed_detectors() if detectors else {}
 
     def detect(name: str) -> dict[str, Any]:  # Any: attribute values
@@ -126,13 +119,8 @@ def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str,
 
     attributes: dict[str, Any] = {}
     for name in detectors:
-        try:
-            attributes.update(call_within(partial(detect, name), _DETECTION_SECONDS))
-        except TookTooLongError:
-            raise SetupError(f"the resource detector '{name}' took longer than {_DETECTION_SECONDS:g} s") from None
-        except CodeFailedError as failed:
-            text = f"the resource detector '{name}' failed: {describe(failed.snapshot, Masker())}"
-            raise SetupError(text) from cause_of(failed.snapshot, Masker())
+        title = f"the resource detector '{name}'"
+        attributes.update(run_plugin_code(partial(detect, name), title, _DETECTION_SECONDS, failed=" failed"))
         if name == "service" and environ.get("OTEL_SERVICE_NAME"):
             attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
     return attributes

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
-from exporter_core.errors import PluginLoadError, SetupError
-from exporter_core.masking import Masker, cause_of, describe
+from exporter_core.errors import SetupError
 from exporter_core.option_schema import options_schema
-from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
+from exporter_core.registry import run_plugin_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,20 +70,18 @@ def json_schema(
 
 
 def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any: JSON
-    """The schema of an exporter's options, its definitions under names that no other exporter's have.
+    """Return the schema of an exporter's options, its definitions under names that no other exporter's have.
 
     Raises:
         PluginLoadError: the model's own code failed, or took too long.
     """
     template = f"#/$defs/{_escaped(_definition(name))}.{{model}}"
-    try:
-        schema = call_within(lambda: options_schema(model, ref_template=template), _SCHEMA_SECONDS)
-    except TookTooLongError:
-        text = f"exporter {name!r}: the JSON Schema of its options took longer than {_SCHEMA_SECONDS:g} s"
-        raise PluginLoadError(text) from None
-    except CodeFailedError as failed:
-        text = f"exporter {name!r}: its options have no JSON Schema: {describe(failed.snapshot, Masker())}"
-        raise PluginLoadError(text) from cause_of(failed.snapshot, Masker())
+    schema = run_plugin_code(
+        lambda: options_schema(model, ref_template=template),
+        f"exporter {name!r}",
+        _SCHEMA_SECONDS,
+        failed=": its options have no JSON Schema",
+    )
     inner = schema.pop("$defs", {})
     return {**schema, "$defs": {f"{_definition(name)}.{key}": value for key, value in inner.items()}}
 
@@ -94,5 +91,5 @@ def _definition(name: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As part of a JSON pointer in a URI fragment."""
+    """Escape a text for a JSON pointer in a URI fragment."""
     return text.replace("~", "~0").replace("/", "~1").replace("%", "%25").replace(" ", "%20")
