@@ -92,11 +92,6 @@ class PeriodicReader(MetricReader):
         ValueError: an argument is out of range.
     """
 
-    _closing: Once  # taken by the first shutdown
-    _collected: MetricsData | None
-    _running_export: tuple[Context, Signal] | None  # with the signal of its end
-    _thread: ReaderThread
-
     def __init__(
         self,
         exporter: GuardedExporter,
@@ -129,6 +124,25 @@ class PeriodicReader(MetricReader):
         """Kept alive with the reader: the pipeline that it belongs to."""
         self._start(closed=False, stuck=False)
         renew_after_fork(self)
+
+    def _start(self, *, closed: bool, stuck: bool) -> None:
+        """Begin, as a new reader or anew in a forked child."""
+        self._closing = Once()  # taken by the first shutdown
+        self._gate = forking.CollectionGate()
+        self._stuck = stuck
+        self._collected: MetricsData | None = None
+        self._running_export: tuple[Context, Signal] | None = None  # with the signal of its end
+        self._collections = 0
+        self._skipped = 0
+        self._failures = Failures(self._name, self._exporter.name, self._exporter.describe_error, self._error_handler)
+        self._schedule = Schedule(self._clock.monotonic(), self._interval)
+        if closed:
+            self._closing.take(self)
+            return
+        self._thread = ReaderThread(weakref.ref(self), self._name, self._clock)
+        self._finalizer = weakref.finalize(self, self._thread.close)
+        self._finalizer.atexit = False
+        self._thread.start()
 
     # --- what the SDK calls --------------------------------------------------------------------------------------
 
@@ -373,25 +387,23 @@ class PeriodicReader(MetricReader):
             # With the inline runner nobody knows when it ends: half of the time is the exporter's shutdown's.
             remaining = context.remaining()
             self._clock.wait(ended, None if remaining is None else remaining / 2)
+        self._shut_down_exporter(job, context)
+
+    def _abandon(self, job: Job[PeriodicReader]) -> None:
+        """Let an interrupted caller leave; the exporter is told to release, and nobody waits for it."""
+        job.settle([])
+        if job.operation == "shutdown" and job.release.take(job):
+            self._shut_down_exporter(job, job.context.child(timeout=0))
+        self._report(job, job.errors)
+        job.errors.clear()  # it may be abandoned twice
+
+    def _shut_down_exporter(self, job: Job[PeriodicReader], context: Context) -> None:
         try:
             self._exporter.shutdown(context)
         except Exception as error:  # noqa: BLE001 - it is part of the result; KeyboardInterrupt passes
             job.errors.append(error)
         finally:
             self._thread.close()
-
-    def _abandon(self, job: Job[PeriodicReader]) -> None:
-        """Let an interrupted caller leave; the exporter is told to release, and nobody waits for it."""
-        if not job.settle([]):
-            self._report(job, job.errors)
-            job.errors.clear()  # it may be abandoned twice
-        if job.operation == "shutdown" and job.release.take(job):
-            try:
-                self._exporter.shutdown(job.context.child(timeout=0))
-            except Exception as error:  # noqa: BLE001 - there is no caller left to raise it to
-                self._report(job, [error])
-            finally:
-                self._thread.close()
 
     def _report(self, job: Job[PeriodicReader], errors: Sequence[Exception]) -> None:
         """Report what has no caller, but for what only repeats that the time was up."""
@@ -428,25 +440,6 @@ class PeriodicReader(MetricReader):
             text = ": called by an instrument's callback, which another reader of the same provider waits for"
             raise self._failures.error(ExporterReentrancyError, operation, text)
         self._exporter._refuse_reentry(operation)
-
-    def _start(self, *, closed: bool, stuck: bool) -> None:
-        """Begin, as a new reader or anew in a forked child."""
-        self._closing = Once()
-        self._gate = forking.CollectionGate()
-        self._stuck = stuck
-        self._collected = None
-        self._running_export = None
-        self._collections = 0
-        self._skipped = 0
-        self._failures = Failures(self._name, self._exporter.name, self._exporter.describe_error, self._error_handler)
-        self._schedule = Schedule(self._clock.monotonic(), self._interval)
-        if closed:
-            self._closing.take(self)
-            return
-        self._thread = ReaderThread(weakref.ref(self), self._name, self._clock)
-        self._finalizer = weakref.finalize(self, self._thread.close)
-        self._finalizer.atexit = False
-        self._thread.start()
 
     def _source(self) -> object:
         """Return what it collects from, and shares the SDK's lock of with the other readers of its provider."""
