@@ -1,7 +1,7 @@
-"""From a name to a guarded exporter: name -> entry point -> class -> validated config -> exporter -> guard.
+"""``ExporterRegistry``: from a name to a guarded exporter.
 
-Selecting imports the one plugin that was named, after the allow and block lists have been asked. Whatever goes wrong
-is one error that names the exporter, its distribution and version, and the cause.
+name -> entry point -> class -> validated options -> exporter -> guard. The allow and block lists are checked first, and
+only the plugin that was named is imported. Every error names the exporter, its distribution and version, and the cause.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def load_exporter(
     Args:
         name: the exporter's name, or ``distribution:name``.
         config: its options; None for its defaults.
-        runner: where its code runs: ``"thread"`` keeps deadlines on time, ``"inline"`` uses the caller's thread.
+        runner: ``"thread"`` runs its code on threads of its own and keeps deadlines; ``"inline"`` on the caller's.
 
     Raises:
         SetupError: nothing was built; see :meth:`ExporterRegistry.load`.
@@ -49,10 +49,10 @@ def load_exporter(
 
 
 class ExporterRegistry:
-    """The exporters that are installed, and may be used.
+    """The installed exporters that may be used; imports and verifies each at most once.
 
-    Those of the entry-point group ``opentelemetry_metrics_exporter`` are among them, each made an exporter of the
-    contract by :class:`exporter_core.bridge.inbound.InboundExporter`.
+    It has those of the entry-point group ``opentelemetry_metrics_exporter`` too, each made an exporter of the contract
+    by :class:`exporter_core.bridge.inbound.InboundExporter`.
 
     Args:
         policy: the allow and block lists; everything is allowed unless given.
@@ -70,11 +70,11 @@ class ExporterRegistry:
         return self._policy
 
     def entries(self) -> tuple[PluginEntry, ...]:
-        """Every installed exporter, blocked and unusable ones included. Imports no plugin."""
+        """Return every installed exporter, blocked and unusable ones included. Imports no plugin."""
         return installed(path=self._path)
 
     def select(self, name: str) -> PluginEntry:
-        """The entry that this name selects. Imports no plugin.
+        """Return the entry that this name selects. Imports no plugin.
 
         Raises:
             ExporterNotFoundError, ExporterConflictError, PluginBlockedError, UnsupportedContractError: there is none.
@@ -82,7 +82,7 @@ class ExporterRegistry:
         return select(name, policy=self._policy, path=self._path)
 
     def exporter_class(self, name: str) -> type:
-        """The class that this name selects, imported and verified against the contract.
+        """Return the class that this name selects, imported and verified against the contract.
 
         Raises:
             PluginLoadError: importing it failed, or took too long.
@@ -92,7 +92,7 @@ class ExporterRegistry:
         return self._plugin(self.select(name), name).exporter_class
 
     def config_model(self, name: str) -> type[ExporterConfig]:
-        """The model of the exporter's options; raises as :meth:`exporter_class` does."""
+        """Return the model of the exporter's options; raises as :meth:`exporter_class` does."""
         return self._plugin(self.select(name), name).config_model
 
     def load(
@@ -149,7 +149,7 @@ class ExporterRegistry:
         )
 
     def observer(self, name: str) -> object:
-        """An instance of the installed observer of this name, made without arguments.
+        """Return an instance of the installed observer of this name, made without arguments.
 
         Raises:
             PluginLoadError: importing or building it failed, or took too long.

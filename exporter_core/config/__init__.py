@@ -1,7 +1,11 @@
 """The config file: OpenTelemetry declarative configuration, read with positions and resolved to plain settings.
 
-``load_config`` and ``parse_config`` give a :class:`PipelineConfig` or raise every problem at once; ``json_schema``
-describes the file for editors; ``sdk_resource`` and ``sdk_view`` make the SDK's objects of the settings.
+``load_config`` and ``parse_config`` return a :class:`PipelineConfig` or raise every problem at once; ``json_schema``
+describes the file for editors; ``sdk_resource`` and ``sdk_view`` make the SDK's objects.
+
+``files`` reads the text, ``yaml`` parses it to ``nodes`` with ``substitution``, ``models`` validate it, ``loader``,
+``readers``, ``views`` and ``resource`` check what the models cannot, ``findings`` collects the problems, and
+``settings`` is the result.
 """
 
 from __future__ import annotations

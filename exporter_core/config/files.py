@@ -1,4 +1,4 @@
-"""Reads the text of a config file: a regular file, not too large, in UTF-8. Nothing here can wait or fill memory."""
+"""Reads the text of a config file: a regular file of limited size, in UTF-8. It never waits and never fills memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_text(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> st
     """Return the text of a file, without a byte order mark; a file larger than ``max_bytes`` is refused unread.
 
     Raises:
-        ConfigError: it cannot be read, or is no file with text in UTF-8.
+        ConfigError: it cannot be read, or is not a text file in UTF-8.
     """
     source = os.fspath(path)
     if not source:

@@ -1,4 +1,4 @@
-"""Collects the problems and warnings of one config, with their positions in the file."""
+"""``Findings``: the problems and warnings of one config, with their positions in the file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Findings:
     def error(self, message: str, path: Sequence[str | int], *, of_key: bool = False, bare: bool = False) -> None:
         """Note an error about the value at a path, or about the path's last key.
 
-        A ``bare`` message says itself what it is about: it gets the path in front only where there is no file. Of
-        several lines one is made.
+        A ``bare`` message names its subject itself: it gets the path in front only where there is no file. Several
+        lines are joined to one.
         """
         message = "; ".join(" ".join(line.split()) for line in message.splitlines()).replace(":; ", ": ")
         if path and not (bare and self.document):
@@ -46,11 +46,11 @@ class Findings:
         self.warn(f" is ignored: {reason}", path)
 
     def add(self, problems: Sequence[ConfigProblem], *, exporter: str = "", prefix: Sequence[str | int] = ()) -> None:
-        """Take over the problems of a validation, with hints that only the file can give.
+        """Take the problems of a validation, and add hints that only the file can give.
 
         Args:
             problems: with paths from the root.
-            exporter: the exporter whose options they are about; then their messages get a name in front.
+            exporter: the exporter whose options they are about; its name is put in front of the messages.
             prefix: the path of that exporter's options.
         """
         for problem in problems:

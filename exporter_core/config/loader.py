@@ -1,4 +1,4 @@
-"""From a config file, or the same as a mapping, to a :class:`PipelineConfig`; every problem is found in one pass."""
+"""Reads a config file, or the same as a mapping, into a :class:`PipelineConfig`; finds every problem in one pass."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def load_config(
         registry: the source of exporters; that of the installed plugins that the file allows unless given.
 
     Raises:
-        ConfigError: everything that is wrong with it, in file order, each ``FILE:LINE:COLUMN: message``.
+        ConfigError: every problem, in file order, each ``FILE:LINE:COLUMN: message``.
     """
     text = read_text(path)
     document = parse(text, source=os.fspath(path), environ=os.environ if environ is None else environ)
@@ -65,14 +65,14 @@ def load_config(
 
 
 def parse_config(mapping: Mapping[str, Any], *, registry: ExporterRegistry | None = None) -> PipelineConfig:
-    """Check and resolve the same structure given as a mapping; nothing is substituted in it.
+    """Check and resolve a mapping with the structure of a config file; nothing is substituted in it.
 
     Args:
-        mapping: what a file would say.
+        mapping: the file's content.
         registry: as for :func:`load_config`.
 
     Raises:
-        ConfigError: everything that is wrong with it; each problem names the path of keys.
+        ConfigError: every problem, each with its path of keys.
     """
     if not isinstance(mapping, Mapping):
         raise ConfigError([ConfigProblem(f"expected a mapping with the key file_format, not {kind_of(mapping)}")])
@@ -80,7 +80,7 @@ def parse_config(mapping: Mapping[str, Any], *, registry: ExporterRegistry | Non
 
 
 def _plain(value: Any, path: tuple[str | int, ...]) -> Any:  # Any: whatever the caller's mapping holds
-    """The value with dicts for mappings and lists for tuples, as the models expect them."""
+    """Return the value with dicts for mappings and lists for tuples, as the models expect them."""
     if len(path) > MAX_DEPTH:
         raise ConfigError([ConfigProblem(f"nested deeper than {MAX_DEPTH} levels", path=path)])
     if isinstance(value, Mapping):
@@ -100,7 +100,7 @@ def _resolve(
         FileModel.model_validate({key: data[key] for key in data if key in _KEYS})
     except ValidationError as error:
         findings.add(problems_of(error, FileModel, what="key"))
-    # The parts are looked at one by one, so that what is wrong with one hides nothing about the others.
+    # Each part is validated on its own, so that a fault in one part does not hide those of the others.
     core, provider = _mapping(data.get("exporter_core")), _mapping(data.get("meter_provider"))
     plugins = sound(Plugins, core.get("plugins", {}))
     policy = PluginPolicy(plugins.allow, plugins.block) if plugins is not None else None
@@ -141,7 +141,7 @@ def _resolve(
 
 
 def _check_top_level(data: Mapping[str, Any], findings: Findings) -> None:  # Any: the file's values
-    """Note the keys beside ours; a key that is spelt like one of ours is an error."""
+    """Warn about top-level keys that are ignored; one that is spelt like a known key is an error."""
     for key in data:
         if key in _KEYS:
             continue
@@ -154,7 +154,7 @@ def _check_top_level(data: Mapping[str, Any], findings: Findings) -> None:  # An
 
 
 def _check_meters(data: object, findings: Findings) -> None:
-    """Refuse to have meters disabled, which would export what the file says not to; enabling them is no change."""
+    """Refuse disabled meters, whose metrics would be exported all the same; enabled meters change nothing."""
     path = ("meter_provider", "meter_configurator/development")
     configurator = sound(MeterConfigurator, data)
     if configurator is None:

@@ -1,7 +1,7 @@
 """Pydantic models of the config file: OpenTelemetry declarative configuration 1.0 and 1.1, the parts about metrics.
 
-They accept what the official JSON Schema accepts. What is beyond it (what the OpenTelemetry Python SDK cannot do, what
-has to fit together) stands in the modules of the sections: ``readers``, ``views``, ``resource``.
+They accept what the official JSON Schema accepts. Checks beyond it, such as for what the OpenTelemetry Python SDK
+cannot do, stand in the modules of the sections: ``loader``, ``readers``, ``views``, ``resource``.
 """
 
 from __future__ import annotations

@@ -51,10 +51,10 @@ class Node:
         line: the line of its first character.
         column: the column of its first character.
         keys: line and column of each key of a mapping.
-        size: how many values it has, itself and those that aliases repeat included.
+        size: the number of its values, itself and those that aliases repeat included.
         unset: the environment variables that were replaced by nothing in it.
-        plain: whether it is a scalar without quotes.
-        broken: whether a problem was reported for it already, so that its value means nothing.
+        plain: True for a scalar without quotes.
+        broken: True if it has a problem already, so that its value means nothing.
     """
 
     value: Scalar | list[Node] | dict[str, Node]

@@ -1,4 +1,4 @@
-"""The readers of a config file: their schedules, and their exporters' options validated by the plugins' own models."""
+"""The readers of a config file: their schedules, and their exporters' options validated by the exporters' models."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def read_readers(
     registry: ExporterRegistry,
     policy: PluginPolicy | None,
 ) -> tuple[ReaderSettings, ...]:
-    """Return the readers that are sound; the findings have what is wrong with the others.
+    """Return the valid readers, and note the problems of the others.
 
     Args:
         items: the list ``readers`` of the file.
-        runs: the mapping ``exporters`` of the section ``exporter_core``: how to run each exporter.
+        runs: the mapping ``exporter_core.exporters``: settings for running each exporter, by its name.
         findings: takes problems and warnings.
         registry: the source of the exporters' models.
-        policy: asked before the registry imports a plugin; without one, none is imported.
+        policy: checked before the registry imports a plugin; without a policy, none is imported.
     """
 
     @cache  # a file may name one exporter in many readers
     def model_of(name: str) -> type[ExporterConfig] | str:
-        """Return the model of an exporter's options, or why the exporter cannot be used."""
+        """Return the model of an exporter's options, or the reason why the exporter cannot be used."""
         try:
             entry = registry.select(name)
             reason = policy.reason_against(entry) if policy and isinstance(entry, PluginEntry) else None

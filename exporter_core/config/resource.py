@@ -1,4 +1,4 @@
-"""The resource of a config file: its attributes checked against their types, and the SDK's object made of it."""
+"""The resource of a config file: checks of its attributes and detectors, and the SDK's object."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENTRY_POINTS: Final = {"host": ("host", "os"), "service": ("service_instance",)
 
 
 def read_resource(resource: Resource, path: Sequence[str | int], findings: Findings) -> ResourceSettings:
-    """Return the settings of a resource, and note what is wrong with it."""
+    """Return the settings of a resource, and note its problems."""
     attributes = _attributes_list(resource.attributes_list or "", (*path, "attributes_list"), findings)
     for number, attribute in enumerate(resource.attributes):
         where = (*path, "attributes", number)

@@ -1,4 +1,4 @@
-"""JSON Schema of the config file, with the options of the exporters that are installed; for editors and other tools."""
+"""JSON Schema of the config file, with the options of the installed exporters; for editors and other tools."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SCHEMA_SECONDS: Final = 10.0  # for the code of one plugin's options
 def json_schema(
     registry: ExporterRegistry, *, left_out: Callable[[SetupError], object] | None = None
 ) -> dict[str, Any]:
-    """The schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
+    """Return the schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
 
-    Exporters that cannot be loaded, or that the registry's policy forbids, are left out. This imports the others.
+    It imports the exporters. Those that cannot be loaded, or that the registry's policy forbids, are left out.
 
     Args:
-        registry: the exporters.
-        left_out: told why, for each exporter that is left out.
+        registry: the source of the exporters.
+        left_out: called with the error of each exporter that is left out.
     """
     schema = options_schema(FileModel)
     definitions = schema["$defs"]

@@ -23,11 +23,11 @@ class ResourceSettings:
     """The subject of the metrics.
 
     Args:
-        attributes: attributes that are given; they are stronger than detected ones.
+        attributes: the explicit attributes; they override detected ones.
         schema_url: the schema URL, empty for none.
-        detectors: the resource detectors to run, in order, as the file names them.
+        detectors: the resource detectors to run, in order, by their names in the file.
         included: patterns of the detected attributes to keep; empty keeps all.
-        excluded: patterns of the detected attributes to leave out, stronger than ``included``.
+        excluded: patterns of the detected attributes to leave out, even if ``included`` has them.
     """
 
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
@@ -43,13 +43,13 @@ class ReaderSettings:
 
     Args:
         position: the reader's place in the file, from 0.
-        exporter: the exporter's name as the file gives it, perhaps ``distribution:name``.
+        exporter: the exporter's name in the file, perhaps ``distribution:name``.
         config: its validated options.
         interval: seconds between the starts of two exports.
         timeout: seconds that one export may take, None for no limit.
-        cardinality_limits: attribute sets an instrument of a kind may have; kinds that are missing have the SDK's.
-        runner: where the exporter's code runs.
-        copy: whether it is handed copies of the data.
+        cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's for kinds left out.
+        runner: ``"thread"`` or ``"inline"``.
+        copy: True to hand it copies of the data.
     """
 
     position: int
@@ -73,15 +73,15 @@ class PipelineConfig:
 
     Args:
         source: the file's name, None for a mapping.
-        disabled: whether to do nothing; then there are no readers.
-        resource: what the metrics are about.
+        disabled: True to do nothing; then there are no readers.
+        resource: the subject of the metrics.
         readers: in file order.
         views: in file order.
-        exemplar_filter: which measurements may become exemplars.
+        exemplar_filter: the measurements that may become exemplars.
         observers: names of observers to load.
-        policy: which plugins may be imported.
-        registry: the source of the exporters, which has imported them to read the file, and builds them.
-        warnings: what the file says that is ignored, in file order.
+        policy: the plugins that may be imported.
+        registry: the source of the exporters: it imported them to read the file, and it builds them.
+        warnings: the parts of the file that are ignored, in file order.
     """
 
     source: str | None

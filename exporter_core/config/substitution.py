@@ -1,7 +1,7 @@
 """Environment variable references in the values of a config file: ``${NAME}``, ``${NAME:-default}``, ``$$``.
 
-Source of every rule: the OpenTelemetry configuration data model, "Environment variable substitution". This module works
-on the text of one scalar; that keys are left alone and types are resolved afterwards is up to the reader of the file.
+The rules are those of the OpenTelemetry configuration data model, "Environment variable substitution". This module
+works on the text of one scalar; its caller leaves keys alone and resolves types afterwards.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Substitution:
 def substitute(text: str, environ: Mapping[str, str]) -> Substitution:
     """Replace references by the variables' values, and ``$$`` by ``$``, in one pass from left to right.
 
-    What is put in is never looked at again: neither a value nor a default can bring in a further reference or escape.
+    Replacements are not searched again: neither a value nor a default can bring in a further reference or escape.
     A variable that is set but empty counts as unset where there is a default. ``${`` without ``}`` is ordinary text.
     """
     if "$" not in text:

@@ -1,4 +1,4 @@
-"""The views of a config file: checked for what the OpenTelemetry Python SDK can do, then made into its objects."""
+"""The views of a config file: checks for what the OpenTelemetry Python SDK cannot do, and the SDK's objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SDK_MAX_SIZE: Final = 16384  # of an exponential histogram; the SDK refuses mor
 
 
 def check_view(view: View, path: Sequence[str | int], findings: Findings) -> None:
-    """Note what the SDK cannot do of a view."""
+    """Note the parts of a view that the SDK does not support."""
     selector, stream = view.selector, view.stream
     if all(value is None for _, value in selector):
         findings.error("expected at least one criterion, such as instrument_name", (*path, "selector"))

@@ -1,4 +1,4 @@
-"""The life of a pipeline: made from a config, flushed as often as one likes, shut down once, at exit at the latest."""
+"""``Pipeline``: made from a config, flushed any number of times, shut down once, at exit at the latest."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _SHUTDOWN_SECONDS = 30.0
 class Pipeline:
     """The readers and guarded exporters of one config, behind one OpenTelemetry meter provider.
 
-    Use it as a context manager, or call :meth:`shutdown`; what is still running when the interpreter exits is shut down
-    then, in ``shutdown_timeout`` seconds. Nothing is made global: pass :attr:`meter_provider` to
+    Use it as a context manager, or call :meth:`shutdown`. A pipeline that still runs when the interpreter exits is shut
+    down then, in ``shutdown_timeout`` seconds. Nothing is made global: pass :attr:`meter_provider` to
     ``opentelemetry.metrics.set_meter_provider`` for that.
 
     Args:
@@ -89,7 +89,7 @@ class Pipeline:
         shutdown_timeout: float = _SHUTDOWN_SECONDS,
         error_handler: Callable[[Exception], object] | None = None,
     ) -> Self:
-        """Build what a config file describes; the other arguments are those of the class.
+        """Build the pipeline of a config file; the other arguments are those of the class.
 
         Raises:
             ConfigError: everything that is wrong with the file, each ``FILE:LINE:COLUMN: message``.
@@ -107,7 +107,7 @@ class Pipeline:
         shutdown_timeout: float = _SHUTDOWN_SECONDS,
         error_handler: Callable[[Exception], object] | None = None,
     ) -> Self:
-        """Build what a mapping describes that has the structure of a config file; nothing is substituted in it.
+        """Build the pipeline of a mapping with the structure of a config file; nothing is substituted in it.
 
         Raises:
             ConfigError: everything that is wrong with it; each problem names the path of keys.
@@ -116,7 +116,7 @@ class Pipeline:
         config = parse_config(mapping, registry=registry)
         return cls(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=error_handler)
 
-    # --- what it consists of -------------------------------------------------------------------------------------
+    # --- its parts -----------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> PipelineConfig:
@@ -150,7 +150,7 @@ class Pipeline:
     def flush(self, timeout: float = 30.0) -> PipelineReport:
         """Collect, export and flush through all readers side by side, in at most ``timeout`` seconds.
 
-        Returns when all is delivered, or has failed: the report says which. What it says is not reported elsewhere.
+        Returns when all is delivered or has failed; the report says which. Its errors are not reported elsewhere.
 
         Raises:
             ExporterReentrancyError: called from a reader's own thread, or from inside an exporter.
@@ -161,10 +161,10 @@ class Pipeline:
         return PipelineReport.of(finish([reader.begin_flush(context) for reader in self._readers]))
 
     def shutdown(self, timeout: float | None = None) -> PipelineReport:
-        """Deliver what there is and shut every exporter down, side by side, in at most ``timeout`` seconds.
+        """Deliver the last metrics and shut every exporter down, side by side, in at most ``timeout`` seconds.
 
-        Without a time-out it takes the pipeline's ``shutdown_timeout``. Every exporter is shut down, whatever fails.
-        A later call returns the report of the first, for which a concurrent one waits.
+        The default is the pipeline's ``shutdown_timeout``. Every exporter is shut down, whatever fails. A later call
+        returns the report of the first; a concurrent one waits for it.
 
         Raises:
             DeadlineExceededError: another thread's shutdown did not end in time.
@@ -177,7 +177,7 @@ class Pipeline:
         if self._shut_down(self._readers, context) is None:
             first = self._first_closing
             if first.is_of_this_thread:
-                text = "pipeline: shutdown: called by a signal handler that interrupts this very thread's shutdown"
+                text = "pipeline: shutdown: called by a signal handler that interrupts this thread's own shutdown"
                 raise ExporterReentrancyError(text)
             if not first.ended and not first.closed.wait(context):
                 raise DeadlineExceededError("pipeline: shutdown timed out: another thread's shutdown is still running")
@@ -201,7 +201,7 @@ class Pipeline:
         return cast("_Closing", self._closing.owner)
 
     def _end(self) -> None:
-        """Shut down where nobody gets the report, so that failures are to be reported."""
+        """Shut down where nobody gets the report, and report the failures instead."""
         context = Context.with_timeout(self._shutdown_timeout)
         readers: Sequence[PeriodicReader] = self._readers
         if self._forked:
@@ -220,14 +220,14 @@ class Pipeline:
     def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]] | None:
         """Shut down these readers and keep the report; return None if another shutdown has begun before.
 
-        Whoever is interrupted (Ctrl-C), at whatever point, has each exporter released and lets the others through.
+        A caller that is interrupted (Ctrl-C), at whatever point, has each exporter shut down and wakes the others.
         """
         closing = _Closing()
         jobs = [Job(reader, "shutdown", context) for reader in readers]
         try:
             if not self._closing.take(closing):
                 return None
-            # A reader may have been shut down through the provider: whoever did it knows its errors.
+            # A reader may have been shut down through the provider, whose caller got its errors.
             finish([job for job in jobs if job.reader.begin(job)])
             self._report = PipelineReport.of(jobs)
         except BaseException:
@@ -246,7 +246,7 @@ class Pipeline:
                 closing.closed.open()
 
     def _end_closing(self, context: Context) -> None:
-        """Let go of the interpreter's exit and of the observers."""
+        """Unregister from the interpreter's exit, and close the observers."""
         self._finalizer.detach()
         atexit.unregister(self._at_exit)
         if self._observers is not None:
@@ -281,4 +281,4 @@ def _shut_down_at_exit(reference: weakref.ref[Pipeline]) -> None:
         try:
             pipeline._end()
         except KeyboardInterrupt:
-            _logger.warning("%r: its shutdown at exit was interrupted; what it held may not be delivered", pipeline)
+            _logger.warning("%r: shutdown at exit was interrupted; its last metrics may be lost", pipeline)

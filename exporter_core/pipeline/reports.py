@@ -32,7 +32,7 @@ class ReaderReport:
         return self.error is None
 
     def as_dict(self) -> dict[str, object]:
-        """The report as values that JSON has."""
+        """Return the report as values that JSON has."""
         return asdict(self)
 
 
@@ -66,5 +66,5 @@ class PipelineReport:
         return all(reader.ok for reader in self.readers)
 
     def as_dict(self) -> dict[str, object]:
-        """The report as values that JSON has."""
+        """Return the report as values that JSON has."""
         return {"ok": self.ok, "seconds": self.seconds, "readers": [reader.as_dict() for reader in self.readers]}

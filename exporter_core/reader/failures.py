@@ -19,10 +19,10 @@ _ErrorT = TypeVar("_ErrorT", bound=ExporterCoreError)
 
 
 class Failures:
-    """Makes the errors of one reader, and hands each one that has no caller to the error handler, once.
+    """Makes the errors of one reader, and reports each one that has no caller, once, to the error handler.
 
-    Without a handler each is one line of the log. A line that only repeats the one before is counted, and logged at
-    the 10th, 100th, ... time; success ends the row.
+    Without a handler each is one line of the log. A repeated line is counted, and logged at the 10th, 100th, ... time;
+    a success ends the row.
 
     Args:
         reader: the reader's name.

@@ -1,8 +1,8 @@
-"""Collections and forks: no fork in the middle of a collection, within a bound.
+"""Keeps forks out of collections, within a bound.
 
-The SDK collects under a lock that belongs to the whole provider and is not renewed in a child: whoever forks while
-another thread collects leaves a child that can never collect. So a fork waits, at most :data:`FORK_SECONDS`, for the
-collections in progress. Where that is not enough, the child's readers of that provider know it and say it.
+The SDK collects under one lock for the whole provider and does not renew it in a child: a child that was forked during
+a collection can never collect. So a fork waits, at most :data:`FORK_SECONDS`, for the collections in progress. Where
+that is not enough, the readers of that provider raise an error in the child.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The reader: when and how it collects, exports, flushes and shuts down.
+"""``PeriodicReader``: collects, exports, flushes and shuts down.
 
-What its thread does stands in ``_work`` and below; what callers do is to hand it a job and to wait. A failure is
-raised to the caller there is, else reported; never both.
+Its thread does the work, in ``_work`` and the methods after it; a caller hands it a job and waits. A failure is raised
+to the caller, or reported if there is none; never both.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _POLL: Final = 0.02  # seconds between two looks at a busy exporter, when a call
 
 
 def finish(jobs: Sequence[Job[PeriodicReader]]) -> Sequence[Job[PeriodicReader]]:
-    """Wait for jobs that were begun, all at once, each until its own deadline; an exporter is always shut down."""
+    """Wait for jobs, side by side, each until its own deadline; return them. Exporters are always shut down."""
     try:
         for job in jobs:
             job.wait(job.delivery_context)
@@ -75,18 +75,18 @@ def finish(jobs: Sequence[Job[PeriodicReader]]) -> Sequence[Job[PeriodicReader]]
 class PeriodicReader(MetricReader):
     """Collects at start + n * interval and exports through a guard; give it to ``MeterProvider(metric_readers=[...])``.
 
-    It collects on a daemon thread of its own alone. A tick that outlasts the interval misses those that pass meanwhile;
-    one whose exporter is still busy does not collect, since collecting resets delta data.
+    It collects on its own daemon thread only. A tick that takes longer than the interval misses the ticks that pass
+    meanwhile. A tick does not collect while the exporter is busy, since collecting resets delta data.
 
     Args:
-        exporter: where to; the reader shuts it down with itself.
+        exporter: the destination; the reader shuts it down with itself.
         interval: seconds between two exports; ``math.inf`` exports on flush and shutdown only.
         timeout: seconds that one scheduled collection, and one scheduled export, may take; None for no limit.
-        name: what messages call the reader; the exporter's name unless given.
-        cardinality_limits: attribute sets that an instrument of a kind may have; the SDK's 2000 for kinds left out.
-        error_handler: called with each failure that has no caller to be raised to, on the reader's thread, and should
-            return quickly; by default each is one line of the log, repeated ones are counted.
-        clock: what the schedule and the deadlines count in.
+        name: the reader's name in messages; the exporter's name unless given.
+        cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's 2000 for kinds left out.
+        error_handler: called on the reader's thread with each failure that has no caller to be raised to; it should
+            return quickly. By default each is one line of the log, and repeated ones are counted.
+        clock: the clock of the schedule and the deadlines.
 
     Raises:
         ValueError: an argument is out of range.
@@ -126,7 +126,7 @@ class PeriodicReader(MetricReader):
         renew_after_fork(self)
 
     def _start(self, *, closed: bool, stuck: bool) -> None:
-        """Begin, as a new reader or anew in a forked child."""
+        """Begin, as a new reader or in a forked child."""
         self._closing = Once()  # taken by the first shutdown
         self._gate = forking.CollectionGate()
         self._stuck = stuck
@@ -162,10 +162,10 @@ class PeriodicReader(MetricReader):
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 # Any: the SDK's signature
-        """Collect and export once more, then shut the exporter down, which is done whatever happens before.
+        """Collect and export once more, then shut the exporter down, whatever happens before.
 
-        At most 5 seconds, and a quarter of the time, are kept for the exporter's own shutdown. A second call logs a
-        warning and returns. The time-out is in milliseconds, as the SDK has it.
+        A quarter of the time, at most 5 seconds, is kept for the exporter's own shutdown. A second call logs a warning
+        and returns. The time-out is in milliseconds, as the SDK has it.
 
         Raises:
             DeadlineExceededError: the time was up first.
@@ -193,7 +193,7 @@ class PeriodicReader(MetricReader):
     # --- for pipelines -------------------------------------------------------------------------------------------
 
     def begin_flush(self, context: Context) -> Job[PeriodicReader]:
-        """Have the reader's thread flush; returns at once. :func:`finish` waits for it."""
+        """Have the reader's thread flush, and return at once. :func:`finish` waits for it."""
         job = Job(self, "force_flush", context)
         try:
             self._admit_flush(context)
@@ -204,7 +204,7 @@ class PeriodicReader(MetricReader):
         return job
 
     def begin_shutdown(self, context: Context) -> Job[PeriodicReader] | None:
-        """Have the reader's thread shut down; returns at once, None unless it is the first call.
+        """Have the reader's thread shut down, and return at once; None unless it is the first call.
 
         Raises:
             ExporterReentrancyError: called from the reader's own thread, or from inside the exporter.
@@ -225,28 +225,28 @@ class PeriodicReader(MetricReader):
         return first
 
     def give_up(self, shutdown: Job[PeriodicReader]) -> None:
-        """Have the exporter released at once, if this shutdown is the first: its caller was interrupted, and leaves."""
+        """Shut the exporter down without waiting, if this shutdown is the first: its caller was interrupted."""
         if self._closing.take(shutdown):
             self._abandon(shutdown)
 
     def report(self, error: Exception) -> None:
-        """Report a failure that there is no caller to raise to."""
+        """Report a failure that has no caller to be raised to."""
         self._failures.report(error)
 
     # --- beside the contract -------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
-        """What messages call the reader."""
+        """The reader's name in messages."""
         return self._name
 
     @property
     def exporter(self) -> GuardedExporter:
-        """Where it exports to."""
+        """The exporter that it exports to."""
         return self._exporter
 
     def stats(self) -> ReaderStats:
-        """What has been counted so far."""
+        """Return the counts so far."""
         return ReaderStats(
             name=self._name,
             collections=self._collections,
@@ -339,9 +339,9 @@ class PeriodicReader(MetricReader):
         job.points_accepted = job.points_handed_over
 
     def _collect_metrics(self, context: Context) -> MetricsData | None:
-        """Return what the SDK has, None for nothing.
+        """Collect from the SDK; return None for nothing.
 
-        The SDK measures its time-out by the wall clock, after each callback; one that does not return, it waits for.
+        The SDK checks its time-out by the wall clock, after each callback, and waits for one that does not return.
         """
         remaining = context.remaining()
         self._collected = None
@@ -374,9 +374,9 @@ class PeriodicReader(MetricReader):
         return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}")
 
     def _release(self, job: Job[PeriodicReader], share: int) -> None:
-        """Shut the exporter down in the place of the thread, in one of ``share`` parts of the time left.
+        """Shut the exporter down in place of the thread, in one of ``share`` parts of the time left.
 
-        An export that runs is cancelled: it has had its time, what is left is for the exporter's shutdown.
+        A running export is cancelled: it has had its time, and the rest is for the exporter's shutdown.
         """
         job.settle([self._late(job)])
         remaining = job.context.remaining()
@@ -384,13 +384,13 @@ class PeriodicReader(MetricReader):
         if (running := self._running_export) is not None:
             export_context, ended = running
             export_context.cancel("the reader is being shut down")
-            # With the inline runner nobody knows when it ends: half of the time is the exporter's shutdown's.
+            # With the inline runner nobody knows when it ends: half of the time is kept for the exporter's shutdown.
             remaining = context.remaining()
             self._clock.wait(ended, None if remaining is None else remaining / 2)
         self._shut_down_exporter(job, context)
 
     def _abandon(self, job: Job[PeriodicReader]) -> None:
-        """Let an interrupted caller leave; the exporter is told to release, and nobody waits for it."""
+        """Let an interrupted caller leave; the exporter is shut down, and nobody waits for it."""
         job.settle([])
         if job.operation == "shutdown" and job.release.take(job):
             self._shut_down_exporter(job, job.context.child(timeout=0))
@@ -406,7 +406,7 @@ class PeriodicReader(MetricReader):
             self._thread.close()
 
     def _report(self, job: Job[PeriodicReader], errors: Sequence[Exception]) -> None:
-        """Report what has no caller, but for what only repeats that the time was up."""
+        """Report errors that have no caller, except those that only repeat that the time was up."""
         expected = job.delivery_context.done or job.release.owner is job
         for error in errors:
             over = isinstance(error, DeadlineExceededError | ContextCancelledError | ExporterShutdownError)
@@ -442,11 +442,11 @@ class PeriodicReader(MetricReader):
         self._exporter._refuse_reentry(operation)
 
     def _source(self) -> object:
-        """Return what it collects from, and shares the SDK's lock of with the other readers of its provider."""
+        """Return the SDK's object that it collects from, shared with the other readers of its provider."""
         return getattr(self._collect, "__self__", self)
 
     def _renew_after_fork(self) -> None:
-        """Go on in a forked child, where the parent's threads are not."""
+        """Go on in a forked child, which does not have the parent's threads."""
         self._thread.closed = True  # should it be this very thread that forked, in a callback
         self._finalizer.detach()
         self._start(closed=self._closing.taken, stuck=forking.collecting_at_fork(self._source()))

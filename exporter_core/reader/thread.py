@@ -1,4 +1,4 @@
-"""A reader's thread: the one place where its collecting, and what follows it, is done."""
+"""A reader's thread, which does all of its collecting and exporting."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReaderThread(threading.Thread):
         reader: ``_work()`` does what is due and returns the time of the next tick, ``_refuse()`` fails a job that
             comes too late.
         name: the reader's name, which the thread carries.
-        clock: what ``_work()`` counts in.
+        clock: the clock of the times that ``_work()`` returns.
     """
 
     def __init__(self, reader: weakref.ref[_Working], name: str, clock: Clock) -> None:
@@ -53,7 +53,7 @@ class ReaderThread(threading.Thread):
         return threading.current_thread() is self
 
     def submit(self, job: Job[Any]) -> None:
-        """Have the job done; it fails at once if the thread has ended."""
+        """Queue a job; it fails at once if the thread has ended."""
         self.jobs.append(job)
         self._wake.set()
         if self.closed:  # looked at after handing over: the thread may have looked before
