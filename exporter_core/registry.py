@@ -111,7 +111,7 @@ class ExporterRegistry:
             name: the exporter's name, or ``distribution:name``.
             config: its options, validated here unless they are an instance of its model; None for its defaults.
             runner: ``"thread"`` or ``"inline"``.
-            copy: hand it a deep copy of each batch.
+            copy: hand it a deep copy of the metrics.
             observers: told of every operation.
             timeout: seconds that each may take: importing it, checking its options, and building it with its first
                 answers.

@@ -88,9 +88,9 @@ class InboundExporter:
         if answer is MetricExportResult.SUCCESS:
             return
         if answer is MetricExportResult.FAILURE:
-            raise ExporterError(f"it answered MetricExportResult.FAILURE {_reason(logged)}", operation="export")
+            raise ExporterError(f"it returned MetricExportResult.FAILURE {_reason(logged)}", operation="export")
         raise ExporterError(
-            f"it answered {_shown(answer)}; expected MetricExportResult.SUCCESS or FAILURE", operation="export"
+            f"it returned {_shown(answer)}; expected MetricExportResult.SUCCESS or FAILURE", operation="export"
         )
 
     def force_flush(self, context: Context) -> None:
@@ -114,9 +114,9 @@ class InboundExporter:
     def _finish(self, operation: str, context: Context) -> None:
         answer, logged = self._call(operation, context)
         if answer is False or answer is MetricExportResult.FAILURE:
-            raise ExporterError(f"it answered {_shown(answer)} {_reason(logged)}", operation=operation)
+            raise ExporterError(f"it returned {_shown(answer)} {_reason(logged)}", operation=operation)
         if answer is not None and answer is not True and answer is not MetricExportResult.SUCCESS:
-            raise ExporterError(f"it answered {_shown(answer)}; expected True or False", operation=operation)
+            raise ExporterError(f"it returned {_shown(answer)}; expected True or False", operation=operation)
 
     def _call(self, operation: str, context: Context, *arguments: object) -> tuple[object, list[str]]:
         """Call the exporter's method; return its answer and what it logged."""

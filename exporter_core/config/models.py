@@ -342,7 +342,7 @@ class MeterProvider(_Model):
     )
 
 
-# --- what is exporter-core's own --------------------------------------------------------------------------------------
+# --- settings of exporter-core ----------------------------------------------------------------------------------------
 
 
 class ExporterOptions(_Model):

@@ -163,8 +163,8 @@ class _Parser:
     def _aliased(self, event: events.AliasEvent) -> Node:
         name = str(event.anchor)
         if name not in self.anchors:
-            # Its name is not quoted, nor is that of a tag below: it may be a secret that was to stand in quotes.
-            message = "an alias (*) without its anchor (&) before it; a text that begins so has to be in quotes"
+            # Neither its name nor that of a tag below is quoted: it may be a secret that lacks its quotes.
+            message = "an alias (*) without its anchor (&) before it; put a text that begins with * in quotes"
             self.fail(message, _start_of(event))
         node = self.anchors[name]
         if node is None:
@@ -201,7 +201,7 @@ class _Parser:
 
     def _refuse_tag(self, event: events.ScalarEvent | events.CollectionStartEvent) -> None:
         name = str(event.tag).removeprefix(_TAG)
-        message = "a tag (!) that is not supported; remove it, or put a text that begins so in quotes"
+        message = "a tag (!) that is not supported; remove it, or put a text that begins with ! in quotes"
         if name in _OTHER_TAGS:
             message = f"the tag !!{name} is not supported; remove it"
         self.report(message, _start_of(event))

@@ -149,7 +149,7 @@ class PeriodicReader(MetricReader):
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect, export, and flush the exporter; True when all of it is delivered.
 
-        Waits for an exporter that is busy with an earlier batch. The time-out is in milliseconds, as the SDK has it.
+        Waits while an earlier export is still running. The time-out is in milliseconds, as the SDK has it.
 
         Raises:
             DeadlineExceededError: the time was up first.

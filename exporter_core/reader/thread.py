@@ -67,7 +67,7 @@ class ReaderThread(threading.Thread):
     def run(self) -> None:
         """Work until closed, or until the reader is dropped."""
         while not self.closed:
-            # Before the look at the jobs, so that whoever hands one in later finds the signal that is waited for.
+            # Before the look at the jobs: a caller that submits one later sets the signal that is waited for.
             self._wake = wake = Signal()
             reader = self._reader()
             if reader is None:
