@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
 
 from exporter_core.sync import Once, Signal
 
@@ -32,6 +32,11 @@ class Phase(StrEnum):
     RELEASING = "the exporter's shutdown is still running"
 
 
+class _End(NamedTuple):
+    errors: list[Exception]
+    seconds: float
+
+
 @dataclass(eq=False)
 class Job(Generic[_ReaderT]):
     """One flush or shutdown of one reader, and its result."""
@@ -47,11 +52,9 @@ class Job(Generic[_ReaderT]):
     """Data points that were collected and handed to the exporter."""
     points_accepted: int = 0
     """Those of them that the exporter accepted in time."""
-    seconds: float = 0.0
-    """Duration until it was settled."""
     release: Once = field(default_factory=Once)
     """Taken by the one that shuts the exporter down: the reader's thread, or the job's caller in its place."""
-    _settled: Once = field(default_factory=Once)  # taken with the errors
+    _end: Once = field(default_factory=Once)  # taken with an _End
     _wake: Signal = field(default_factory=Signal)
 
     def __post_init__(self) -> None:
@@ -64,26 +67,28 @@ class Job(Generic[_ReaderT]):
     @property
     def over(self) -> bool:
         """True once it is done, has failed, or its time was up."""
-        return self._settled.taken
+        return self._end.taken
 
     @property
     def errors(self) -> list[Exception]:
         """The errors that it was settled with."""
-        owner = self._settled.owner
-        return owner if isinstance(owner, list) else []
+        return end.errors if isinstance(end := self._end.owner, _End) else []
 
     @property
     def error(self) -> Exception | None:
         """The failure for the caller to raise or to report; None if all went well."""
         return next(iter(self.errors), None)
 
+    @property
+    def seconds(self) -> float:
+        """The time that it took; 0 unless it was begun and is over."""
+        return end.seconds if isinstance(end := self._end.owner, _End) else 0.0
+
     def settle(self, errors: list[Exception]) -> bool:
         """Record the end and wake the caller; return False if that was done before."""
-        if not self._settled.take(errors):
-            return False
-        self.seconds = self.context._clock.monotonic() - self._started
+        first = self._end.take(_End(errors, self.context._clock.monotonic() - self._started))
         self._wake.set()
-        return True
+        return first
 
     def wait(self, context: Context) -> None:
         """Wait for the end while the context lasts."""

@@ -62,7 +62,8 @@ def finish(jobs: Sequence[Job[PeriodicReader]]) -> Sequence[Job[PeriodicReader]]
             job.reader._release(job, share=len(late) - number)
         for job in jobs:
             job.wait(job.context)
-            job.settle([job.reader._late(job)])
+            if not job.over:
+                job.settle([job.reader._late(job)])
     except BaseException:
         for job in jobs:
             job.reader._abandon(job)
