@@ -83,7 +83,7 @@ RUNS ?= 200
 
 .PHONY: false-alarms
 false-alarms: $(STAMP) ## look for false alarms of the conformance checker, in RUNS runs (200)
-	@$(BIN)/python -m exporter_core.conformance.false_alarms $(RUNS)
+	@PYTHONPATH=tests/conformance $(BIN)/python -m kit.false_alarms $(RUNS)
 
 .PHONY: test-all
 test-all: $(UV) ## run every test on every CPython from 3.11 on that this machine has
@@ -110,6 +110,7 @@ format: $(STAMP) ## put style right where that needs no thought
 .PHONY: types
 types: $(STAMP) ## check types, and that those of the public names are complete
 	@$(BIN)/mypy --no-error-summary exporter_core $(PUBLIC_USERS)
+	@MYPYPATH=tests/conformance $(BIN)/mypy --no-error-summary -p kit
 	@PATH="$(CURDIR)/$(BIN):$$PATH"; out=$$(pyright $(PUBLIC_USERS) 2>&1) || { echo "$$out"; exit 1; }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python .ci/public_types.py
 	@echo "types: fine"
@@ -129,7 +130,7 @@ freeze: $(STAMP) ## write the snapshot of a new major version of the contract
 
 .PHONY: clauses
 clauses: $(STAMP) ## write docs/clauses.md, the page of the conformance checker's clauses
-	@$(BIN)/python -m exporter_core.conformance.report.catalogue >docs/clauses.md
+	@PYTHONPATH=tests/conformance $(BIN)/python -m kit.catalogue >docs/clauses.md
 
 .PHONY: bench
 bench: $(STAMP) ## run the benchmarks

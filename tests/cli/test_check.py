@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
+
+import pytest
 
 from exporter_core.cli.progress import Progress
 from exporter_core.conformance.run.run_clause import Run
 from exporter_core.conformance.run.verdicts import Verdict
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
-REFERENCE = "exporter_core.conformance.reference:ReferenceExporter"
+REFERENCE = "kit.reference:ReferenceExporter"
+
+
+@pytest.fixture(autouse=True)
+def kit(surroundings, monkeypatch):
+    """The exporters of the checker's own tests can be imported."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "conformance"))
 
 
 def test_a_terminal_gets_a_bar_that_counts_and_goes_away_and_then_the_report_in_colour(on_terminal):

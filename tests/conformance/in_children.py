@@ -10,9 +10,9 @@ import sys
 
 from exporter_core.conformance import clause
 from exporter_core.conformance.canaries import Canary
-from exporter_core.conformance.forked import Task, run_all
-from exporter_core.conformance.mutants import racing
 from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
+from kit.forked import Task, run_all
+from kit.mutants import racing
 
 FEW = 2
 """Seeds of the scheduled clauses for what no race is looked for in."""

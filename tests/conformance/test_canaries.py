@@ -2,8 +2,8 @@
 
 from exporter_core.conformance.clause import clauses
 
-REFERENCE = "exporter_core.conformance.reference:ReferenceExporter"
-BUFFERING = "exporter_core.conformance.reference:BufferingExporter"
+REFERENCE = "kit.reference:ReferenceExporter"
+BUFFERING = "kit.reference:BufferingExporter"
 NEEDS_HELD_DATA = {"FLU-04"}
 
 

@@ -10,7 +10,7 @@ from exporter_core.context import Context
 
 def test_what_is_to_happen_before_a_deadline_is_done_again_if_it_came_too_late(tmp_path: Path) -> None:
     (clause,) = select(["EXP-12"])
-    subject = resolve("exporter_core.conformance.reference:ReferenceExporter")
+    subject = resolve("kit.reference:ReferenceExporter")
     case = Case(clause, subject, "raw", directory=tmp_path, seed=1, patience=30, canary=False, schedules=1)
     deadlines: list[Context] = []
 

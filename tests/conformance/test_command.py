@@ -9,8 +9,8 @@ import pytest
 from exporter_core.cli import main
 from exporter_core.conformance.report import json_schema
 
-REFERENCE = "exporter_core.conformance.reference:ReferenceExporter"
-MUTANTS = "exporter_core.conformance.mutants"
+REFERENCE = "kit.reference:ReferenceExporter"
+MUTANTS = "kit.mutants"
 
 
 def test_a_conformant_exporter_exits_with_0_and_shows_raw_beside_guarded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +117,7 @@ def test_options_stand_in_the_command_that_reproduces_without_their_secrets(caps
 
 
 def test_a_harness_that_was_named_stands_in_the_command_that_reproduces(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--harness", "exporter_core.conformance.memory:MemoryHarness"]
+    words = ["--harness", "kit.memory:MemoryHarness"]
     assert main(["check", REFERENCE, "--raw", "--clause", "SHD-07", *words, "--json"]) == 0
     reproduce = json.loads(capsys.readouterr().out)["clauses"][0]["results"]["raw"]["reproduce"]
     assert reproduce.endswith(" ".join(words))

@@ -17,7 +17,7 @@ EXPORTERS = """
     import asyncio
     import time
 
-    from exporter_core.conformance.reference import AsyncExporter, ReferenceExporter
+    from kit.reference import AsyncExporter, ReferenceExporter
     from exporter_core.context import Context
     from exporter_core.errors import ExporterError
 

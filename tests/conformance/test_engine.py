@@ -13,8 +13,8 @@ from exporter_core.errors import SetupError
 EXPORTER = """
     import ctypes, os, signal, threading
     from exporter_core.conformance import Harness
-    from exporter_core.conformance.memory import MemoryHarness
-    from exporter_core.conformance.reference import ReferenceExporter
+    from kit.memory import MemoryHarness
+    from kit.reference import ReferenceExporter
 
     class BrokenHarness(MemoryHarness):
         def read_back(self):
@@ -120,7 +120,7 @@ def test_an_exporter_that_cannot_be_built_is_an_error() -> None:
 
 def test_a_clause_whose_foundation_failed_is_blocked() -> None:
     report = check(
-        "exporter_core.conformance.mutants:DropsPoint",
+        "kit.mutants:DropsPoint",
         patterns=["EXP-0[13]"],
         modes=["raw"],
         settings=Settings(canaries=False),

@@ -6,14 +6,14 @@ import pytest
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from exporter_core.conformance.clause import select
-from exporter_core.conformance.memory import MemoryHarness
-from exporter_core.conformance.reference import ReferenceExporter
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.run_clause import Run, Settings, run_clause
 from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.conformance.subject import Mode, resolve
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ExporterShutdownError
+from kit.memory import MemoryHarness
+from kit.reference import ReferenceExporter
 
 TOLD = "s3cr3t  with two spaces"
 

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from exporter_core.conformance.model import contract_machine
-from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.subject import Subject, resolve
 from exporter_core.errors import SetupError
 from exporter_core.testing import FakeExporter
+from kit.mutants import MUTANTS
 
 FIXED = settings(
     max_examples=40,
@@ -23,7 +23,7 @@ FIXED = settings(
 )
 """The same examples each time, none of them made shorter."""
 
-REFERENCE = "exporter_core.conformance.reference"
+REFERENCE = "kit.reference"
 
 
 def run(subject: Subject, mode: str = "raw", **changed: int) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.run_clause import Settings
 from exporter_core.conformance.run.verdicts import Verdict
+from kit.mutants import MUTANTS
 
 PIECES = 4
 PATIENCE = 0.5
@@ -51,9 +51,7 @@ def test_a_registration_under_another_contract_version_is_killed_by_its_clause(
     folder = tmp_path / "late-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text(
-        "[exporter_core.exporters.v99]\nlate = exporter_core.conformance.reference:ReferenceExporter\n"
-    )
+    (folder / "entry_points.txt").write_text("[exporter_core.exporters.v99]\nlate = kit.reference:ReferenceExporter\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     report = check("late", patterns=["INT-*"], modes=["raw"])
     assert report.run("INT-01", "raw").verdict is Verdict.PASS
@@ -77,7 +75,7 @@ def test_a_registration_under_another_contract_version_is_killed_by_its_clause(
 )
 def test_the_guard_turns_a_failure_into_a_pass(mutant: str, clause: str) -> None:
     settings = Settings(patience=PATIENCE, canaries=False)
-    report = check(f"exporter_core.conformance.mutants:{mutant}", patterns=[clause], settings=settings)
+    report = check(f"kit.mutants:{mutant}", patterns=[clause], settings=settings)
     raw, guarded = report.run(clause, "raw"), report.run(clause, "guarded")
     assert raw.verdict is Verdict.FAIL
     # A future that the guard refuses is an error of the export: reported, though not mended.

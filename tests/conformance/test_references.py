@@ -3,19 +3,20 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.false_alarms import EXPORTERS, main
-from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.report import as_json, conclude, json_schema
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.run_clause import Settings
+from kit.false_alarms import EXPORTERS, main
+from kit.mutants import MUTANTS
 
 RUNS, SCHEDULES = 5, 2
-TARGETS = [f"exporter_core.conformance.reference:{exporter}" for exporter in EXPORTERS]
+TARGETS = [f"kit.reference:{exporter}" for exporter in EXPORTERS]
 NOT_APPLICABLE = {
     "INT-02": "a class that no entry point registers",
     "FLU-04": "it holds nothing, so that no flush delivers anything",
@@ -29,8 +30,8 @@ def runs(in_children):
 
 @pytest.mark.timeout(600)  # it keeps every core busy itself, beside whatever else does
 def test_the_reference_exporters_give_no_false_alarm_run_after_run_nor_on_a_busy_machine() -> None:
-    command = [sys.executable, "-m", "exporter_core.conformance.false_alarms", str(RUNS), str(SCHEDULES)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "kit.false_alarms", str(RUNS), str(SCHEDULES)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     for exporter in EXPORTERS:
         for mode in ("raw", "guarded"):

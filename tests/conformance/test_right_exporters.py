@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from exporter_core.conformance.clause import select
-from exporter_core.conformance.reference import BufferingHarness, ReferenceExporter
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.run_clause import Run, Settings, run_clause
 from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.conformance.subject import resolve
+from kit.reference import BufferingHarness, ReferenceExporter
 
 
 class DeliversEarly(ReferenceExporter):

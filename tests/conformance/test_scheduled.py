@@ -11,8 +11,6 @@ import pytest
 from exporter_core.cli import main
 from exporter_core.conformance import scheduled
 from exporter_core.conformance.clause import clauses, select
-from exporter_core.conformance.mutants import MUTANTS
-from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.conformance.report import conclude
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.run_clause import Settings, run_clause
@@ -20,6 +18,8 @@ from exporter_core.conformance.run.verdicts import Verdict
 from exporter_core.conformance.scheduler import unscheduled as strangers
 from exporter_core.conformance.subject import Subject, resolve
 from exporter_core.errors import ExporterError
+from kit.mutants import MUTANTS
+from kit.reference import BufferingExporter, ReferenceExporter
 
 SCHEDULED = {one.id: one for one in clauses() if one.technique == "P"}
 RACING = [mutant for mutant in MUTANTS if mutant.clause in SCHEDULED]
@@ -54,7 +54,7 @@ def test_the_seed_in_a_report_shows_the_failure_at_once(mutant) -> None:
 
 
 def test_a_report_says_which_line_was_interrupted_and_how_to_see_it_again(capsys: pytest.CaptureFixture[str]) -> None:
-    target = "exporter_core.conformance.mutants.racing:CheckThenSet"
+    target = "kit.mutants.racing:CheckThenSet"
     assert main(["check", target, "--clause", "SHD-08", "--raw", "--seed", "7"]) == 1
     out = capsys.readouterr().out
     seed = out.partition("with seed ")[2].partition(",")[0]
@@ -70,7 +70,7 @@ def test_a_report_says_which_line_was_interrupted_and_how_to_see_it_again(capsys
 @pytest.mark.parametrize("mode", ["raw", "guarded"])
 @pytest.mark.parametrize("exporter", ["ReferenceExporter", "BufferingExporter"])
 def test_each_canary_dies_of_its_recorded_seed(exporter: str, mode: str) -> None:
-    subject = resolve(f"exporter_core.conformance.reference:{exporter}")
+    subject = resolve(f"kit.reference:{exporter}")
     for clause in SCHEDULED.values():
         run = run_clause(clause, subject, mode, Settings(schedules=1), {})
         assert run.verdict is Verdict.PASS, run.seen
@@ -89,7 +89,7 @@ def test_an_exporter_that_is_not_safe_for_two_exports_at_once_is_told_so_and_con
     run = _run(TwoAtOnce, "CON-01", Settings())
     assert run.verdict is Verdict.NOT_APPLICABLE
     assert "of two at once: 1 lost" in run.seen
-    report = check("exporter_core.conformance.mutants.racing:TwoAtOnce", patterns=["CON-01", "SHD-07"], modes=["raw"])
+    report = check("kit.mutants.racing:TwoAtOnce", patterns=["CON-01", "SHD-07"], modes=["raw"])
     assert report.run("CON-01", "raw").verdict is Verdict.NOT_APPLICABLE
     assert conclude(report, strict=True).exit_code == 0
 
@@ -220,7 +220,7 @@ def test_the_exporters_package_and_its_bases_are_interrupted_and_the_guard_behin
         "exporter_core.exporter",
         "exporter_core.guard",
     }
-    assert _own(Async) == {__name__, "exporter_core.conformance.reference", "exporter_core.exporter"}
+    assert _own(Async) == {__name__, "kit.reference", "exporter_core.exporter"}
 
 
 # --- selecting -------------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def test_hanging_exporters_do_not_make_a_check_long(reports, name) -> None:
 # --- what the guard turns round --------------------------------------------------------------------------------------
 
 ROGUE = """
-    from exporter_core.conformance.reference import ReferenceExporter
+    from kit.reference import ReferenceExporter
     from exporter_core.context import Context
 
     class Rogue(ReferenceExporter):

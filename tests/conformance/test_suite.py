@@ -15,8 +15,8 @@ from exporter_core.conformance import conformance_suite
 
 EXPORTER = """
     import os
-    from exporter_core.conformance.mutants import SecondShutdownReturns
-    from exporter_core.conformance.memory import MemoryHarness
+    from kit.mutants import SecondShutdownReturns
+    from kit.memory import MemoryHarness
 
     class CountedHarness(MemoryHarness):
         def setup(self, directory, stamp):
@@ -65,7 +65,12 @@ def run_suite(tmp_path: Path):
                 f"{folder}/test_mine.py",
             ],
             cwd=tmp_path,
-            env={**kept, "PYTHONPATH": str(tmp_path), "COLUMNS": "100", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            env={
+                **kept,
+                "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parent}",
+                "COLUMNS": "100",
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
             capture_output=True,
             text=True,
             timeout=100,

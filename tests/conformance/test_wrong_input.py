@@ -30,8 +30,8 @@ MODULE = '''
     from pydantic import Field, SecretStr
     from exporter_core import Exporter, ExporterConfig
     from exporter_core.conformance import Capabilities, Harness
-    from exporter_core.conformance.memory import MemoryHarness
-    from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
+    from kit.memory import MemoryHarness
+    from kit.reference import BufferingExporter, ReferenceExporter
 
     class Setup(MemoryHarness):
         def setup(self, directory, stamp):
@@ -140,7 +140,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dies.py").write_text(DIES)
     (tmp_path / "sleeps.py").write_text(SLEEPS)
     (tmp_path / "once.py").write_text(textwrap.dedent(ONCE))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parent}")
     monkeypatch.setenv("STUCK", str(tmp_path / "stuck"))
 
 

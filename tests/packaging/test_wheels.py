@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tomllib
 import zipfile
@@ -51,6 +52,15 @@ def test_the_source_distribution_builds_the_same_wheel(source: Path, build, tmp_
         assert {name: theirs.read(name) for name in theirs.namelist()} == {
             name: ours.read(name) for name in ours.namelist()
         }
+
+
+def test_the_core_has_no_exporter_that_only_proves_the_checker(build) -> None:
+    with zipfile.ZipFile(build(ROOT)) as wheel:
+        names = wheel.namelist()
+        source = "".join(wheel.read(name).decode() for name in names if name.endswith(".py"))
+    assert not [name for name in names if re.search("mutant|reference[.]|memory|false_alarm|/kit", name)]
+    for word in ("ReferenceExporter", "MemoryHarness", "MUTANTS", "class Mutant"):
+        assert word not in source
 
 
 def test_the_core_depends_on_no_more_than_it_says(build) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.readers import reader_clauses
-from exporter_core.conformance.report.catalogue import catalogue
+from kit.catalogue import catalogue
 
 PAGE = Path(__file__).parents[3] / "docs" / "clauses.md"
 

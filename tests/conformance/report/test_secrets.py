@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from exporter_core.cli.reports import as_json_text
-from exporter_core.conformance.memory import SECRET
 from exporter_core.conformance.report import as_json, as_junit, as_text
 from exporter_core.conformance.report.html import as_html
 from exporter_core.conformance.run.engine import Report, check
+from kit.memory import SECRET
 
 OTHER = "An0ther-s3cret"
 EXPORTER = f"""
     from exporter_core.conformance.observe.journal import Exchange
-    from exporter_core.conformance.memory import MemoryHarness
-    from exporter_core.conformance.mutants import TellsSecret
+    from kit.memory import MemoryHarness
+    from kit.mutants import TellsSecret
 
     class TellingHarness(MemoryHarness):
         def setup(self, directory, stamp):

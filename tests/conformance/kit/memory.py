@@ -180,7 +180,7 @@ class MemoryHarness(Harness):
     gated = True
     secret = SECRET
 
-    def setup(self, directory: Path, stamp: Callable[[str, str], object]) -> None:  # noqa: ARG002 - nothing is on disk
+    def setup(self, directory: Path, stamp: Callable[[str, str], object]) -> None:
         """Make the sink."""
         self.sink = MemorySink(stamp)
 

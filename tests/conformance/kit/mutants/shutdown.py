@@ -7,11 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL
 from exporter_core.conformance.observe.tokens import flatten
-from exporter_core.conformance.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterShutdownError
+from kit.mutants.waiting import OWN_SECONDS, POLL
+from kit.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class DropsBuffer(BufferingExporter):
     """Lets go of what is held in shutdown."""
 
-    def _last(self, context: Context) -> None:  # noqa: ARG002 - the fault
+    def _last(self, context: Context) -> None:
         self._buffer.clear()
 
 

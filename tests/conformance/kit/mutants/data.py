@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.observe.tokens import flatten, metrics_in
-from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
+from kit.reference import BufferingExporter, ReferenceExporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.memory import Response
     from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
+    from kit.memory import Response
 
 
 class HoldsReference(BufferingExporter):
@@ -42,7 +42,7 @@ class EncodesAgain(ReferenceExporter):
         self._metrics = metrics
         super()._deliver(context, metrics)
 
-    def _exchange(self, context: Context, points: Sequence[Point]) -> Response:  # noqa: ARG002 - the fault
+    def _exchange(self, context: Context, points: Sequence[Point]) -> Response:
         return super()._exchange(context, tuple(flatten(self._metrics)))
 
 

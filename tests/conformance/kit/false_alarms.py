@@ -1,6 +1,6 @@
 """Runs the clauses on the reference exporters again and again, half of the time with every core kept busy.
 
-``python -m exporter_core.conformance.false_alarms 200``: these exporters keep every clause, so that anything but PASS
+``python -m kit.false_alarms 200``: these exporters keep every clause, so that anything but PASS
 and NOT_APPLICABLE is a false alarm; of the asynchronous one's scheduled clauses UNOBSERVABLE is not, for the scheduler
 runs no event loop. A second number says how many schedules those clauses try in each run. Exit code 0 when there is no
 false alarm, 1 when there is, 2 for a wrong number.
@@ -16,9 +16,9 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.forked import Task, run_all
 from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
 from exporter_core.conformance.run.verdicts import Verdict
+from kit.forked import Task, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def false_alarms(runs: int, schedules: int = SCHEDULES) -> Iterator[tuple[Task, 
     for busy in (False, True):
         numbers = range(1 + busy, runs + 1, 2)
         tasks = [
-            Task(f"exporter_core.conformance.reference:{exporter}", mode, Settings(seed=number, schedules=schedules))
+            Task(f"kit.reference:{exporter}", mode, Settings(seed=number, schedules=schedules))
             for number in numbers
             for exporter in EXPORTERS
             for mode in _MODES
@@ -70,7 +70,7 @@ def _wrong(task: Task, results: Sequence[dict[str, Any]]) -> list[str]:  # Any: 
 def _every_core_busy() -> Iterator[None]:
     # Each ends with this process, however that ends.
     program = [sys.executable, "-c", f"import os\nwhile os.getppid() == {os.getpid()}: pass"]
-    loads = [subprocess.Popen(program) for _ in range(os.cpu_count() or 1)]  # noqa: S603 - the line above
+    loads = [subprocess.Popen(program) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:

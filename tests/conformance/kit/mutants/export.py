@@ -12,19 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.canaries.export import without_last_points, without_scope_attributes
-from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL, cancelled, detached, on_cancel
 from exporter_core.conformance.observe.tokens import metrics_in
-from exporter_core.conformance.reference import AsyncExporter, BufferingExporter, ReferenceExporter
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterCoreError
+from kit.mutants.waiting import OWN_SECONDS, POLL, cancelled, detached, on_cancel
+from kit.reference import AsyncExporter, BufferingExporter, ReferenceExporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.memory import Response, Wait
     from exporter_core.conformance.observe.tokens import Point
+    from kit.memory import Response, Wait
 
 
 class DropsPoint(ReferenceExporter):

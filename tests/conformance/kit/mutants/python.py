@@ -6,8 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.mutants.waiting import POLL
-from exporter_core.conformance.reference import ReferenceConfig, ReferenceExporter
+from kit.mutants.waiting import POLL
+from kit.reference import ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData

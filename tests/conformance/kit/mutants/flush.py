@@ -6,9 +6,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.mutants.waiting import OWN_SECONDS, POLL, detached, is_calm
-from exporter_core.conformance.reference import BufferingExporter, ReferenceExporter
 from exporter_core.errors import ExporterError
+from kit.mutants.waiting import OWN_SECONDS, POLL, detached, is_calm
+from kit.reference import BufferingExporter, ReferenceExporter
 
 if TYPE_CHECKING:
     from exporter_core.context import Context

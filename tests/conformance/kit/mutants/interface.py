@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.reference import ReferenceExporter
+from kit.reference import ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ExtraArgument(ReferenceExporter):
     """Requires one argument more than the contract has."""
 
-    def export(self, context: Context, metrics: MetricsData, retries: int) -> None:  # type: ignore[override]  # noqa: ARG002 - the fault
+    def export(self, context: Context, metrics: MetricsData, retries: int) -> None:  # type: ignore[override]
         super().export(context, metrics)
 
 

@@ -10,8 +10,8 @@ from exporter_core.errors import ContextCancelledError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter_core.conformance.memory import MemorySink
     from exporter_core.context import Context
+    from kit.memory import MemorySink
 
 POLL = 0.002
 """Seconds between two looks."""

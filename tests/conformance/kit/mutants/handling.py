@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.observe.tokens import metrics_in
-from exporter_core.conformance.reference import ReferenceExporter
 from exporter_core.errors import ExporterError, ExporterShutdownError
+from kit.reference import ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.memory import Response
     from exporter_core.context import Context
+    from kit.memory import Response
 
 
 class DiscardsErrors(ReferenceExporter):
@@ -31,7 +31,7 @@ class TellsSecret(ReferenceExporter):
 
     def _failure_of(self, response: Response) -> ExporterError | None:
         failure = super()._failure_of(response)
-        return failure and type(failure)(f"{response.status}: {response.body}") if response.status == 401 else failure  # noqa: PLR2004 - a status code
+        return failure and type(failure)(f"{response.status}: {response.body}") if response.status == 401 else failure
 
 
 class Untyped(ReferenceExporter):
@@ -63,6 +63,6 @@ class TellsSecretInCause(ReferenceExporter):
 
     def _failure_of(self, response: Response) -> ExporterError | None:
         failure = super()._failure_of(response)
-        if failure is not None and response.status == 401:  # noqa: PLR2004 - a status code
+        if failure is not None and response.status == 401:
             failure.__cause__ = ConnectionError(response.body)
         return failure

@@ -6,9 +6,9 @@ import copy
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ExporterShutdownError
+from kit.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
@@ -51,7 +51,7 @@ class SkipsBusyFlush(BufferingExporter):
 
     def force_flush(self, context: Context) -> None:
         context.raise_if_done()
-        if self._flushing and not self._is_shut_down and (context.remaining() or 0) > 60:  # noqa: PLR2004 - seconds
+        if self._flushing and not self._is_shut_down and (context.remaining() or 0) > 60:
             return
         self._flushing = True
         try:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 from opentelemetry.sdk.metrics.view import Aggregation, DefaultAggregation
 
-from exporter_core.conformance.reference import ReferenceExporter
 from exporter_core.contract import InstrumentKind
+from kit.reference import ReferenceExporter
 
 if TYPE_CHECKING:
     from exporter_core.context import Context
@@ -26,7 +26,7 @@ class Flips(ReferenceExporter):
 
     _exported = False
 
-    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:  # noqa: ARG002 - the same for all
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         return AggregationTemporality.DELTA if self._exported else AggregationTemporality.CUMULATIVE
 
     def export(self, context: Context, metrics: MetricsData) -> None:
@@ -44,7 +44,7 @@ class SharesAnswer(ReferenceExporter):
 
     _options: ClassVar[dict[str, object]] = {}
 
-    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:  # noqa: ARG002 - the same for all
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
         return _Options(self._options)
 
 
@@ -64,7 +64,7 @@ class FlipsOptions(ReferenceExporter):
 
     _boundaries: tuple[float, ...] = (1.0, 2.0)
 
-    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:  # noqa: ARG002 - the same for all
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
         answer = DefaultAggregation()
         answer.boundaries = self._boundaries  # type: ignore[attr-defined]  # as a subclass would have it
         return answer

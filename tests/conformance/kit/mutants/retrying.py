@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.reference import ReferenceExporter
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterError, PartialSuccessError
+from kit.reference import ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.memory import Response, Wait
     from exporter_core.context import Context
+    from kit.memory import Response, Wait
 
 
 class OneAttempt(ReferenceExporter):
@@ -45,7 +45,7 @@ class SwallowsFailure(ReferenceExporter):
 class RetriesRefusals(ReferenceExporter):
     """Tries again what was refused for good."""
 
-    def _transient(self, response: Response) -> bool:  # noqa: ARG002 - the fault
+    def _transient(self, response: Response) -> bool:
         return True
 
 
@@ -102,7 +102,7 @@ class RedirectIsFine(ReferenceExporter):
     """Takes 2xx and 3xx for success, whatever the body is."""
 
     def _failure_of(self, response: Response) -> ExporterError | None:
-        return None if 200 <= response.status < 400 and not response.rejected else super()._failure_of(response)  # noqa: PLR2004 - status codes
+        return None if 200 <= response.status < 400 and not response.rejected else super()._failure_of(response)
 
 
 class SwallowsReset(ReferenceExporter):
@@ -154,11 +154,11 @@ class TruncatedIsFine(ReferenceExporter):
     """Takes the beginning of an answer for the answer."""
 
     def _failure_of(self, response: Response) -> ExporterError | None:
-        return None if response.status == 200 and not response.complete else super()._failure_of(response)  # noqa: PLR2004 - a status code
+        return None if response.status == 200 and not response.complete else super()._failure_of(response)
 
 
 class GarbageIsFine(ReferenceExporter):
     """Takes any body for an answer of the protocol."""
 
     def _failure_of(self, response: Response) -> ExporterError | None:
-        return None if response.status == 200 and "<html>" in response.body else super()._failure_of(response)  # noqa: PLR2004 - a status code
+        return None if response.status == 200 and "<html>" in response.body else super()._failure_of(response)

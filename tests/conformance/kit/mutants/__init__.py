@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter_core.conformance.mutants.data import AddsScope, Annotates, EncodesAgain, HoldsReference, SortsInPlace
-from exporter_core.conformance.mutants.export import (
+from kit.mutants.data import AddsScope, Annotates, EncodesAgain, HoldsReference, SortsInPlace
+from kit.mutants.export import (
     ClaimsToHoldNothing,
     DeliversLater,
     Detaches,
@@ -33,7 +33,7 @@ from exporter_core.conformance.mutants.export import (
     SwallowsTaskCancellation,
     WallClock,
 )
-from exporter_core.conformance.mutants.flush import (
+from kit.mutants.flush import (
     FlushDoesNotLook,
     FlushesEarly,
     FlushIgnoresCancel,
@@ -41,17 +41,17 @@ from exporter_core.conformance.mutants.flush import (
     FlushWaits,
     FlushWaitsAWhile,
 )
-from exporter_core.conformance.mutants.handling import (
+from kit.mutants.handling import (
     DiscardsErrors,
     TellsSecret,
     TellsSecretInCause,
     Unchained,
     Untyped,
 )
-from exporter_core.conformance.mutants.interface import ExtraArgument, Misspells
-from exporter_core.conformance.mutants.kinds import Flips, FlipsOptions, LocksAnswers, NoneForGauge, SharesAnswer
-from exporter_core.conformance.mutants.python import InheritsLock, NonDaemonThread, ThreadPerExport
-from exporter_core.conformance.mutants.racing import (
+from kit.mutants.interface import ExtraArgument, Misspells
+from kit.mutants.kinds import Flips, FlipsOptions, LocksAnswers, NoneForGauge, SharesAnswer
+from kit.mutants.python import InheritsLock, NonDaemonThread, ThreadPerExport
+from kit.mutants.racing import (
     CheckThenSet,
     FlagAfterDrain,
     HalfBuiltCache,
@@ -59,7 +59,7 @@ from exporter_core.conformance.mutants.racing import (
     TakesLocksInTwoOrders,
     UnlockedSwap,
 )
-from exporter_core.conformance.mutants.retrying import (
+from kit.mutants.retrying import (
     CountsWrongly,
     GarbageIsFine,
     IgnoresPartialSuccess,
@@ -76,7 +76,7 @@ from exporter_core.conformance.mutants.retrying import (
     SwallowsReset,
     TruncatedIsFine,
 )
-from exporter_core.conformance.mutants.shutdown import (
+from kit.mutants.shutdown import (
     DropsBuffer,
     DropsLast,
     KeepsConnection,
@@ -95,7 +95,7 @@ from exporter_core.conformance.mutants.shutdown import (
 )
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.reference import ReferenceExporter
+    from kit.reference import ReferenceExporter
 
 __all__ = ["MUTANTS", "Mutant"]
 

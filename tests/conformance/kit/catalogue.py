@@ -1,4 +1,4 @@
-"""Every clause as a Markdown page: ``python -m exporter_core.conformance.report.catalogue`` prints docs/clauses.md."""
+"""Every clause as a Markdown page: ``python -m kit.catalogue`` prints docs/clauses.md."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.clause import FAMILIES, TECHNIQUES, clauses, in_order
-from exporter_core.conformance.mutants import MUTANTS
 from exporter_core.conformance.readers import reader_clauses
 from exporter_core.contract import CONTRACT_VERSION
+from kit.mutants import MUTANTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, SecretStr
 
-from exporter_core.conformance.memory import MemoryHarness, MemorySink, Response, Wait, sink_of
 from exporter_core.conformance.observe.harness import Capabilities
 from exporter_core.conformance.observe.tokens import flatten
 from exporter_core.errors import ContextCancelledError, ExporterError, ExporterShutdownError, PartialSuccessError
 from exporter_core.exporter import Exporter, ExporterConfig
+from kit.memory import MemoryHarness, MemorySink, Response, Wait, sink_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
