@@ -1,31 +1,28 @@
-"""One run of one clause: the exporter, its harness, calls that can be watched, and what may be asserted.
-
-Every wait is bounded. A bound only ever ends a run that fails: what decides is order, never a duration.
-"""
+"""One run of one clause about an exporter: the exporter, its harness, contexts, the gate, and what may be asserted."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from exporter_core.conformance.observe.harness import HARNESS_ERRORS, failed_in, watched
-from exporter_core.conformance.observe.journal import Call, Journal, words_of
+from exporter_core.conformance.base_case import LEAVE, LOOK, BaseCase, describe_call
+from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, failed_in, watched
 from exporter_core.conformance.observe.tokens import Batch, Tokens, compare
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.subject import inexpressible
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.observe.harness import Capabilities, Harness
-    from exporter_core.conformance.observe.journal import Event, Exchange
+    from exporter_core.conformance.observe.harness import Harness
+    from exporter_core.conformance.observe.journal import Call, Exchange
     from exporter_core.conformance.observe.tokens import Point
-    from exporter_core.conformance.scheduled import Step
     from exporter_core.conformance.subject import Driven, Mode, Subject
     from exporter_core.exporter import ExporterConfig
 
@@ -35,18 +32,13 @@ SHORT = 0.03
 _T = TypeVar("_T")
 
 _DEADLINES = (SHORT, 0.2, 1.0, 5.0)
-_LOOK = 0.0005  # seconds between two looks, at first
-_LOOK_MOST = 0.008
-_HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts
-_LOOKS = 5
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 _LATE = 0.1  # seconds after which the end of a call is looked into that its context is to have ended
 _CONTROLS, _CONTROLLED = 5, 1.0  # calls at most that it is compared with, and seconds for them; one at least
-_LEAVE = 2.0  # seconds that calls and shutdowns may take when a clause is over
 
 
-class Case:
-    """One run of one clause.
+class Case(BaseCase):
+    """One run of one clause on an exporter.
 
     Args:
         clause: which.
@@ -56,7 +48,7 @@ class Case:
         seed: decides what is random.
         schedules: how many seeds a scheduled clause tries, from ``seed`` on.
         patience: seconds after which a run that waits has failed.
-        canary: whether to wrap the exporter in the clause's own fault.
+        canary: True to wrap the exporter in the clause's own fault.
     """
 
     def __init__(
@@ -71,32 +63,24 @@ class Case:
         patience: float,
         canary: bool,
     ) -> None:
-        self.clause = clause
+        super().__init__(clause, patience, canary=canary)
         self.subject = subject
         self.mode: Mode = mode
         self.directory = directory
         self.seed = seed
         self.schedules = schedules
-        self.patience = patience
-        self.journal = Journal()
         self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
-        self.observations: list[str] = []
         self.exchanges: list[Exchange] = []
         """The requests that the backend got, once the run is over."""
         self.tainted = False
-        """Whether something of this run goes on although it is over."""
-        self.canary = clause.canary if canary else None
-        """The fault that the exporter is wrapped in."""
+        """True if something of this run goes on although it is over."""
         self.found_seed: int | None = None
         """The seed of the scheduler that a failure was found with."""
         self._is_shut = False
         self._contexts: list[Context] = []
-        self._calls: list[Call] = []
         self._driven: list[Driven] = []
-        self._wrapped: list[Any] = []
-        self._wrapped_before: list[Any] = []
         self._harness: Harness | None = None
 
     # --- the parts -----------------------------------------------------------------------------------------------
@@ -117,19 +101,17 @@ class Case:
 
     @property
     def has_harness(self) -> bool:
-        """Whether deliveries can be seen."""
+        """True if deliveries can be seen."""
         return self.subject.harness is not None
 
     @property
     def cancellable(self) -> bool:
-        """Whether the exporter can be told that a call is cancelled."""
+        """True if the exporter can be told that a call is cancelled."""
         return self.mode == "guarded" or not self.subject.of_the_sdk
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the exporter says that it is."""
-        from exporter_core.conformance.observe.harness import Capabilities  # noqa: PLC0415 - a value, not a type
-
+        """The properties that the exporter's harness claims for it."""
         return self.subject.harness.capabilities if self.subject.harness else Capabilities()
 
     def exporter(self) -> Driven:
@@ -137,36 +119,26 @@ class Case:
         driven = self.plain_exporter()
         if self.canary is None:
             return driven
-        wrapped = self.canary(self, driven)
-        self._wrapped.append(wrapped)
-        return cast("Driven", wrapped)
+        self._faults.append(self.canary(self, driven))
+        return cast("Driven", self._faults[-1])
 
-    def plain_exporter(self) -> Driven:
-        """A fresh exporter without any canary."""
+    def plain_exporter(self, mode: Mode | None = None) -> Driven:
+        """A fresh exporter without any canary; in the case's own mode unless another is given."""
         config: object = self.harness.config() if self.has_harness else {}
         if not isinstance(config, Mapping):
             wrong = f"the harness failed in config: it returned {type(config).__name__}, not a mapping"
             raise VerdictError(Verdict.KIT_ERROR, wrong)
         self.options = self.subject.validated(config)
-        driven = self.subject.drive(self.mode, self.options, self.journal)
+        driven = self.subject.drive(mode or self.mode, self.options, self.journal)
         self._driven.append(driven)
         reason = inexpressible(driven, self.clause)
         if reason is not None:
             raise VerdictError(Verdict.INEXPRESSIBLE, reason)
         return driven
 
-    def unguarded(self) -> Driven:
-        """The last exporter anew, raw: for what the guard cannot be built around."""
-        assert self.options is not None  # noqa: S101 - one was to be built before
-        driven = self.subject.drive("raw", self.options, self.journal)
-        self._driven.append(driven)
-        return driven
-
     def forget(self) -> None:
         """Let go of the exporters and calls so far."""
         self._driven.clear()
-        self._wrapped_before += self._wrapped
-        self._wrapped.clear()
         self._calls.clear()
 
     def batch(self, points: int = 3) -> Batch:
@@ -175,16 +147,16 @@ class Case:
 
     # --- contexts ------------------------------------------------------------------------------------------------
 
-    def calm(self) -> Context:
+    def long_context(self) -> Context:
         """A context with more time than anything takes."""
         return self._kept(Context.with_timeout(3600))
 
-    def short(self, seconds: float = SHORT) -> Context:
+    def short_context(self, seconds: float = SHORT) -> Context:
         """A context whose deadline is meant to pass."""
         self.journal.stamp("note", f"a deadline of {seconds:g} s")
         return self._kept(Context.with_timeout(seconds))
 
-    def background(self) -> Context:
+    def background_context(self) -> Context:
         """A context without a deadline, cancelled when the run is over."""
         return self._kept(Context.background())
 
@@ -200,12 +172,6 @@ class Case:
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, function: Callable[[], object], context: Context | None = None) -> Call:
-        """Call on a thread of its own; see :class:`Call`."""
-        call = Call(function, name, self.journal, context)
-        self._calls.append(call)
-        return call
-
     def started(self, operation: str, function: Callable[[], object], context: Context | None = None) -> Call:
         """:meth:`start`, and give the call a moment to get to where it waits: the clause cannot see that it does.
 
@@ -220,15 +186,9 @@ class Case:
     def _entries(self, operation: str) -> int:
         return sum((event.kind, event.text) == ("enter", operation) for event in self.journal.events)
 
-    def do(self, name: str, function: Callable[[], object]) -> Call:
-        """Call, and wait for the end. Fails the clause if it does not come."""
-        call = self.start(name, function)
-        self.ends(call, f"{name} ends")
-        return call
-
     def send(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
         """Start to export, and to flush if the exporter holds data, in one call."""
-        context = context or self.calm()
+        context = context or self.long_context()
         return self.start("export", lambda: self._send(exporter, batch, context), context)
 
     def sent(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
@@ -243,10 +203,24 @@ class Case:
             result = exporter.force_flush(context)
         return result
 
+    def export(self, exporter: Driven, batch: Batch | None = None, context: Context | None = None) -> Call:
+        """Export to the end: points that were never seen before and a long deadline, unless others are given."""
+        own, context = batch or self.batch(), context or self.long_context()
+        return self.do("export", lambda: exporter.export(context, own.metrics))
+
     def accepted(self, exporter: Driven, batch: Batch) -> None:
-        """Export, to its end; fails the clause unless it succeeds."""
-        call = self.do("export", lambda: exporter.export(self.calm(), batch.metrics))
-        self.succeeded(call)
+        """:meth:`export`; fails the clause unless it succeeds."""
+        self.succeeded(self.export(exporter, batch))
+
+    def flush(self, exporter: Driven, context: Context | None = None) -> Call:
+        """Flush to the end."""
+        context = context or self.long_context()
+        return self.do("force_flush", lambda: exporter.force_flush(context))
+
+    def shut_down(self, exporter: Driven, context: Context | None = None) -> Call:
+        """Shut down to the end."""
+        context = context or self.long_context()
+        return self.do("shutdown", lambda: exporter.shutdown(context))
 
     # --- the gate ------------------------------------------------------------------------------------------------
 
@@ -275,36 +249,32 @@ class Case:
 
         while not there():
             if call.over:
-                raise VerdictError(Verdict.INCONCLUSIVE, f"{call.name} ended before it reached the sink: {told(call)}")
+                seen = f"{call.name} ended before it reached the sink: {describe_call(call)}"
+                raise VerdictError(Verdict.INCONCLUSIVE, seen)
             if monotonic() > until:
                 raise VerdictError(Verdict.INCONCLUSIVE, f"{call.name} never reached the sink")
-            sleep(_LOOK)
+            sleep(LOOK)
         self.journal.stamp("note", "the subject stands before the gate")
 
-    def parked(self, act: Callable[[], None] | None = None) -> tuple[Driven, Call]:
+    def blocked_at_gate(self, act: Callable[[], None] | None = None) -> tuple[Driven, Call]:
         """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
 
         Args:
             act: done before the deadline passes; again, with a longer one, if it was not.
         """
-        return self._running_out(lambda: self.await_entry, act)
+        return self._with_deadline(lambda: self.await_entry, act)
 
-    def asked(self) -> tuple[Driven, Call]:
+    def with_request_in_flight(self) -> tuple[Driven, Call]:
         """An exporter whose export, with a deadline that is meant to pass, has sent a request."""
+        return self._with_deadline(lambda: partial(self.await_requests, self.harness.requests() + 1))
 
-        def arrival() -> Callable[[Call], None]:
-            number = self.harness.requests() + 1
-            return lambda call: self.await_requests(number, call)
-
-        return self._running_out(arrival)
-
-    def _running_out(
+    def _with_deadline(
         self, arrival: Callable[[], Callable[[Call], None]], act: Callable[[], None] | None = None
     ) -> tuple[Driven, Call]:
         """Start an export with a short deadline; on a busy machine it can pass on the way: then with a longer one."""
         for seconds in _DEADLINES:
             await_arrival = arrival()
-            exporter, context = self.exporter(), self.short(seconds)
+            exporter, context = self.exporter(), self.short_context(seconds)
             call = self.send(exporter, self.batch(), context)
             try:
                 await_arrival(call)
@@ -324,7 +294,7 @@ class Case:
         return exporter, call
 
     def attempted(self, attempt: Callable[[], _T]) -> _T | None:
-        """What the attempt brings about; None, and a note of it, where that did not come to pass."""
+        """Return the attempt's result; None, with a note in the timeline, where it was INCONCLUSIVE."""
         try:
             return attempt()
         except VerdictError as error:
@@ -338,51 +308,9 @@ class Case:
         if not self.until(lambda: self.harness.requests() >= number or call.over, fault=None):
             raise VerdictError(Verdict.INCONCLUSIVE, f"request {number} never arrived")
         if self.harness.requests() < number:
-            raise VerdictError(Verdict.INCONCLUSIVE, f"the call ended before request {number}: {told(call)}")
-
-    def until(
-        self,
-        condition: Callable[[], bool],
-        *,
-        seconds: float | None = None,
-        fault: Literal["is_holding", "is_leaking"] | None = "is_holding",
-    ) -> bool:
-        """Wait for the condition, to the end of patience unless ``seconds`` are given; whether it came.
-
-        In a canary run the wait is over as well once the fault itself has kept it from coming for a while; ``fault`` is
-        None for what no fault keeps from coming.
-        """
-        limit = monotonic() + (self.patience if seconds is None else seconds)
-        looks, since, pause = 0, 0.0, _LOOK
-        while not condition():
-            now = monotonic()
-            if now > limit:
-                return False
-            if fault is None or not any(getattr(one, fault) for one in (*self._wrapped_before, *self._wrapped)):
-                looks = 0
-            elif not looks:
-                looks, since = 1, now
-            else:
-                looks += 1
-                if looks > _LOOKS and now > since + _HELD:
-                    return condition()
-            sleep(pause)
-            pause = min(2 * pause, _LOOK_MOST)
-        return True
+            raise VerdictError(Verdict.INCONCLUSIVE, f"the call ended before request {number}: {describe_call(call)}")
 
     # --- assertions ----------------------------------------------------------------------------------------------
-
-    def observe(self, text: str) -> None:
-        """Note the positive evidence for PASS."""
-        self.observations.append(text)
-        self.journal.stamp("note", text)
-
-    def ends(self, call: Call, expected: str) -> None:
-        """Fail unless the call ends; a shut gate stays shut meanwhile, so that the end came before its opening."""
-        if call.wait(self.patience) if self.canary is None else self.until(lambda: call.over):
-            return
-        self.journal.stamp("note", f"{call.name} still runs")
-        raise Failed(expected, f"{call.name} had not ended {self.waited}{self._while_shut}")
 
     def ends_with_context(self, call: Call, expected: str, again: Callable[[Context], Call]) -> None:
         """Fail unless the call ends, and because its context did.
@@ -402,19 +330,19 @@ class Case:
             raise Failed(expected, seen)
 
     def _ends_without(self, call: Call, again: Callable[[Context], Call]) -> bool:
-        """Whether the same call ends by itself about when this one did, every time it is tried.
+        """Return True if the same call ends by itself about when this one did, every time it is tried.
 
         An end that came before, as that of one that gives up at once, says that the machine was slow. A short lateness
         is tried more often: there a slow machine could look the same.
         """
         late = call.lateness
         for _ in range(max(1, min(_CONTROLS, int(_CONTROLLED / late)))):
-            context = self.background()
+            context = self.background_context()
             control = again(context)
             if not control.wait(call.seconds + late / 2):
                 self.observe(f"{control.name} ended by its context: without, it had not after {call.seconds:.1f} s")
                 context.cancel("by the clause")
-                control.wait(_LEAVE)
+                control.wait(LEAVE)
                 return False
             if control.seconds < call.seconds - late / 2:
                 return False
@@ -424,32 +352,25 @@ class Case:
     def _while_shut(self) -> str:
         return " while the gate was shut" if self._is_shut else ""
 
-    @property
-    def waited(self) -> str:
-        """How long a wait that failed was, in words."""
-        return f"{self.patience:g} s later" if self.canary is None else "as its fault held it up"
-
-    def succeeded(self, call: Call | Step) -> None:
-        """Fail unless the call returned."""
-        if call.error is not None:
-            raise Failed(f"{call.name} succeeds", told(call)) from call.error
-
     def raised(self, call: Call, kind: type[BaseException] = Exception, *, when: str = "") -> BaseException:
-        """Fail unless the call raised such an error; the error."""
+        """Fail unless the call raised such an error; return the error."""
         expected = f"{call.name} raises {'an error' if kind is Exception else kind.__name__}{when and ' ' + when}"
         if not isinstance(call.error, kind):
-            raise Failed(expected, told(call)) from call.error
+            raise Failed(expected, describe_call(call)) from call.error
         self.observe(f"{call.name} raised {type(call.error).__name__}{when and ' ' + when}{call.late}")
         return call.error
 
     def read_back(self) -> list[Point]:
-        """What has arrived; KIT_ERROR if the harness fails."""
+        """Everything that has arrived; KIT_ERROR if the harness fails."""
+        return self._all_of("read_back")
+
+    def _all_of(self, method: str) -> list[Any]:  # Any: points or exchanges
         try:
-            return list(self.harness.read_back())
+            return list(getattr(self.harness, method)())
         except VerdictError:
             raise
         except HARNESS_ERRORS as error:  # of a generator, which the harness has returned
-            raise failed_in("read_back", error) from error
+            raise failed_in(method, error) from error
 
     def delivered(self, *batches: Batch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
@@ -463,18 +384,6 @@ class Case:
             raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))
         self.observe(f"{sum(len(batch.points) for batch in batches)} points arrived")
 
-    def has_arrived(self, *batches: Batch) -> bool:
-        """Whether every point of the batches has arrived."""
-        arrived = {point.token for point in self.read_back()}
-        return all(arrived.issuperset(batch.tokens) for batch in batches)
-
-    def nothing_of(self, batch: Batch, *, expected: str) -> None:
-        """Fail if a point of the batch has arrived."""
-        arrived = {point.token for point in self.read_back()}.intersection(batch.tokens)
-        if arrived:
-            raise Failed(expected, f"{len(arrived)} of its {len(batch.points)} points arrived")
-        self.observe("none of its points arrived")
-
     # --- the end -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -486,70 +395,26 @@ class Case:
                 if "ok" in self._harness.faults:
                     self._harness.fault("ok")
         finally:
-            for wrapped in (*self._wrapped_before, *self._wrapped):
-                wrapped.release()
+            for fault in self._faults:
+                fault.release()
             leave = threading.Thread(target=self._leave, name="conformance-leave", daemon=True)
             leave.start()
-            leave.join(_LEAVE)
+            leave.join(LEAVE)
             for context in self._contexts:
                 context.cancel("the clause is over")
             if self._harness is not None:
                 try:
-                    self.exchanges = list(self._harness.wire_log())
-                except VerdictError:
-                    raise
-                except HARNESS_ERRORS as error:  # of a generator, as above
-                    raise failed_in("wire_log", error) from error
+                    self.exchanges = self._all_of("wire_log")
                 finally:
                     self._harness.teardown()
-            leave.join(_LEAVE)
-            limit = monotonic() + _LEAVE
-            for call in self._calls:
-                call.wait(max(0.0, limit - monotonic()))
-            self.tainted = self.tainted or leave.is_alive() or any(not call.over for call in self._calls)
+            leave.join(LEAVE)
+            self.tainted = not self._calls_ended() or leave.is_alive() or self.tainted
 
     def _leave(self) -> None:
         for context in self._contexts:
             context.cancel("the clause is over")
         for driven in self._driven:
             try:
-                driven.shutdown(Context.with_timeout(_LEAVE / 2))
+                driven.shutdown(Context.with_timeout(LEAVE / 2))
             except BaseException:  # noqa: BLE001, S110 - it may have been shut down, or be what the clause found
                 pass
-
-
-def told(call: Call | Step) -> str:
-    """How a call came out; in one line once it is masked."""
-    if not call.over:
-        return f"{call.name} still runs"
-    if call.error is not None:
-        return f"it raised {words_of(call.error)}"
-    return "it returned" if call.result is None else f"it returned {type(call.result).__name__}"
-
-
-def lines(events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Events as JSON has them, in the order in which they happened, the first one at 0 seconds."""
-    ordered = sorted(events, key=lambda event: event.seconds)
-    since = _clock(events)
-    return [{"seconds": since(event.seconds), "kind": event.kind, "text": event.text} for event in ordered]
-
-
-def wire_lines(exchanges: Sequence[Exchange], events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Exchanges as JSON has them, in seconds of the same timeline."""
-    since = _clock(events)
-    return [
-        {
-            **one._asdict(),
-            "seconds": since(one.seconds),
-            "stored": since(one.stored),
-            "answered": since(one.answered),
-            "headers": [list(header) for header in one.headers],
-            "problems": list(one.problems),
-        }
-        for one in sorted(exchanges, key=lambda one: one.seconds)
-    ]
-
-
-def _clock(events: Sequence[Event]) -> Callable[[float | None], float | None]:
-    start = min((event.seconds for event in events), default=0.0)
-    return lambda seconds: None if seconds is None else round(seconds - start, 6)

@@ -5,15 +5,15 @@ The functions stand in :mod:`exporter_core.conformance.clauses`, one module a fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from exporter_core.conformance.canaries import Canary
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.clauses.canary import Canary
 
 Level = Literal["MUST", "SHOULD", "INFO"]
 Technique = Literal["S", "X", "G", "F", "P", "Q", "T", "C"]
@@ -96,12 +96,7 @@ class Clause:
         return f"{self.level}{'†' * self.derived}{'‡' * self.hygiene}"
 
 
-@dataclass
-class _Registry:
-    clauses: dict[str, Clause] = field(default_factory=dict)
-
-
-_registry = _Registry()
+_clauses: dict[str, Clause] = {}
 
 
 def clause(
@@ -122,9 +117,9 @@ def clause(
     """Register the decorated function as the check of a clause; the fields are those of :class:`Clause`."""
 
     def register(function: Callable[[Case], None]) -> Callable[[Case], None]:
-        if id in _registry.clauses:
+        if id in _clauses:
             raise ValueError(f"clause {id} is defined twice")
-        _registry.clauses[id] = Clause(
+        _clauses[id] = Clause(
             id=id,
             level=level,
             promise=promise,
@@ -153,10 +148,10 @@ def clauses() -> tuple[Clause, ...]:
 
     def place(one: Clause) -> None:
         for before in one.after:
-            place(_registry.clauses[before])
+            place(_clauses[before])
         ordered[one.id] = one
 
-    for one in _registry.clauses.values():
+    for one in in_order(_clauses.values()):
         place(one)
     return tuple(ordered.values())
 

@@ -155,7 +155,7 @@ class Round:
 
     def _calm(self) -> Context:
         with self._schedule.aside():
-            return self.case.calm()
+            return self.case.long_context()
 
     def _run(self, functions: list[Callable[[], None]], *, interrupted: bool) -> None:
         result = self._schedule.run(functions, interrupted=interrupted)
@@ -211,7 +211,7 @@ def exercised(case: Case, scenario: Scenario, evidence: str, *, reaching: bool =
 
     seeds = range(case.seed, case.seed + case.schedules)
     if case.canary is not None:
-        recorded: int | None = getattr(case.canary, "seed", None)  # the seed that has found this very fault
+        recorded: int | None = case.canary.seed
         found = many(seeds if recorded is None else (recorded, *seeds))
     else:
         found = many(())  # what an exporter does the first time in a process does not count in the length
@@ -258,17 +258,16 @@ def _blind(case: Case, *, reaching: bool) -> str | None:
     return "its async operations take turns on an event loop, which the scheduler does not run"
 
 
-def own_code(case: Case) -> tuple[ModuleType, ...]:
+def own_code(case: Case) -> tuple[ModuleType | type, ...]:
     """The modules whose instructions are interrupted: the exporter's own, those of its base classes, the guard's.
 
     The exporter's own are all of its package. In a canary run it is the canary's code alone: the fault is there.
     """
     if case.canary is not None:
-        names = dict.fromkeys(one.__module__ for one in inspect.getmro(case.canary) if one is not object)
-        return tuple(sys.modules[name] for name in names)
+        return tuple(one for one in inspect.getmro(case.canary) if one is not object)
     first, *bases = dict.fromkeys(one.__module__ for one in inspect.getmro(case.subject.exporter_class))
     own = _package_of(first) or _with_source(first)
-    found = {} if own is None else {own.__name__: own}
+    found: dict[str, ModuleType | type] = {} if own is None else {own.__name__: own}
     for name in bases:
         module = _with_source(name)
         of_own = own is not None and hasattr(own, "__path__") and name.startswith(f"{own.__name__}.")
@@ -293,5 +292,5 @@ def _with_source(name: str) -> ModuleType | None:
     return module if getattr(module, "__file__", None) else None
 
 
-def _names(modules: Iterable[ModuleType]) -> str:
-    return ", ".join(module.__name__ for module in modules)
+def _names(subject: Iterable[ModuleType | type]) -> str:
+    return ", ".join(one.__name__ for one in subject)

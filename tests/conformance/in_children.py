@@ -9,7 +9,7 @@ import json
 import sys
 
 from exporter_core.conformance import clause
-from exporter_core.conformance.canaries import Canary
+from exporter_core.conformance.clauses.canary import Canary
 from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
 from kit.forked import Task, run_all
 from kit.mutants import racing
@@ -33,6 +33,6 @@ def settings(target: str) -> Settings:
 if how == "harmless":
     for one in clause.clauses():
         if one.canary is not None:
-            clause._registry.clauses[one.id] = dataclasses.replace(one, canary=Harmless)
+            clause._clauses[one.id] = dataclasses.replace(one, canary=Harmless)
 for task, runs in run_all([Task(target, "raw", settings(target)) for target in targets], at_once=8):
     print(json.dumps({"target": task.target, "runs": {run["id"]: run for run in runs}}), flush=True)  # noqa: T201 - a program that prints

@@ -20,7 +20,7 @@ def test_what_is_to_happen_before_a_deadline_is_done_again_if_it_came_too_late(t
             assert deadlines[0].wait(60)
 
     case.shut()
-    _, call = case.parked(act)
+    _, call = case.blocked_at_gate(act)
     case.ends(call, "export ends")
     case.close()
     assert len(deadlines) == 2

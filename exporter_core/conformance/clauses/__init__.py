@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 
-__all__ = ["load"]
-
 _FAMILIES = (
     "interface",
     "kinds",
     "export",
+    "deadlines",
     "retrying",
     "data",
     "flush",

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.canaries.racing import LosesUpdate
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import HoldsUntilFlush
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.scheduled import Round
+    from exporter_core.context import Context
+
+
+class LosesUpdate(HoldsUntilFlush):
+    """Holds batches, and adds each to the list as it was when the export began."""
+
+    seed = 1
+
+    def export(self, context: Context, metrics: MetricsData) -> object:  # noqa: ARG002 - it is only held
+        self.held = [*self.held, metrics]
+        return None
 
 
 @clause(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter_core.conformance.canaries.data import Annotates, HoldsReference
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Canary, HoldsUntilFlush
 from exporter_core.conformance.observe.tokens import compare, flatten, metrics_in, plain
 from exporter_core.conformance.run.verdicts import Failed
 
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
 
 _WORDS = "The metrics may be reused once this returns: what is kept is copied. They are never changed."
+
+
+class HoldsReference(HoldsUntilFlush):
+    """Keeps the caller's own batch until the flush or the shutdown."""
 
 
 @clause(
@@ -38,7 +43,7 @@ def reused(case: Case) -> None:
     batch = case.batch()
     case.accepted(exporter, batch)
     _poison(batch.metrics)
-    case.succeeded(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
+    case.succeeded(case.flush(exporter))
     case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
     if case.harness.gated and "status" in case.harness.faults:
         _between_attempts(case, exporter)
@@ -68,6 +73,17 @@ def _poison(metrics: MetricsData) -> None:
         points.clear()
 
 
+class Annotates(Canary):
+    """Adds an attribute to the caller's points."""
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        result = self.inner.export(context, metrics)
+        for metric in metrics_in(metrics):
+            for point in metric.data.data_points:
+                point.attributes["exported"] = True  # type: ignore[index]  # made by the kit, of dictionaries
+        return result
+
+
 @clause(
     "DAT-02",
     "MUST",
@@ -83,8 +99,8 @@ def unmodified(case: Case) -> None:
     exporter = case.exporter()
     batch = case.tokens.rich()
     before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
-    case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
-    case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+    case.export(exporter, batch)
+    case.flush(exporter)
     after = list(flatten(batch.metrics))
     found = compare(before, after)
     if found.describe():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.canaries.export import IgnoresContext
-from exporter_core.conformance.canaries.flush import FlushesEarly, FlushWaits
-from exporter_core.conformance.canaries.racing import UnlockedSwap
-from exporter_core.conformance.canaries.retrying import Swallows
-from exporter_core.conformance.case import told
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Holds, HoldsUntilFlush, IgnoresContext, Serialised, Swallows
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
 
@@ -23,6 +21,13 @@ if TYPE_CHECKING:
 
 _WORDS = "Return when everything accepted before is delivered, or raise."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
+
+
+class FlushesEarly(Holds):
+    """Accepts everything, and returns from a flush before it is delivered."""
+
+    def force_flush(self, context: Context) -> object:  # noqa: ARG002 - that is the fault
+        return None
 
 
 @clause(
@@ -48,15 +53,18 @@ def readable(case: Case) -> None:
     gated = case.capabilities.holds and case.harness.gated
     if gated:
         case.shut()
-    flush = case.start("force_flush", lambda: exporter.force_flush(case.calm()))
+    flush = case.start("force_flush", lambda: exporter.force_flush(case.long_context()))
     if gated:
         try:
             case.await_entry(flush)
         except VerdictError:
             if not flush.succeeded:
                 raise
-        if flush.ends_unasked() and not (flush.succeeded and case.has_arrived(*batches)):
-            raise Failed("force_flush returns when its data is delivered", f"{told(flush)} while the gate was shut")
+        tokens = {token for batch in batches for token in batch.tokens}
+        if flush.ends_unasked() and not (flush.succeeded and tokens <= {point.token for point in case.read_back()}):
+            raise Failed(
+                "force_flush returns when its data is delivered", f"{describe_call(flush)} while the gate was shut"
+            )
         case.open()
     case.ends(flush, "force_flush ends")
     case.succeeded(flush)
@@ -76,8 +84,11 @@ def done_before(case: Case) -> None:
     """Flush with an expired context, then with a cancelled one."""
     exporter = case.exporter()
     for name, context in case.done_contexts():
-        call = case.do("force_flush", lambda c=context: exporter.force_flush(c))  # type: ignore[misc]  # binds the loop's value
-        case.raised(call, when=f"with {name}")
+        case.raised(case.flush(exporter, context), when=f"with {name}")
+
+
+class FlushWaits(Serialised):
+    """Waits in a flush for the running export or flush, however long it takes."""
 
 
 @clause(
@@ -96,9 +107,9 @@ def hung(case: Case) -> None:
     case.shut()
     parked = case.send(exporter, case.batch())
     case.await_entry(parked)
-    _flushed(case, exporter, case.short(), "at its deadline")
+    _flushed(case, exporter, case.short_context(), "at its deadline")
     if case.cancellable:
-        _flushed(case, exporter, case.background(), "when it is cancelled")
+        _flushed(case, exporter, case.background_context(), "when it is cancelled")
     if parked.over:
         raise VerdictError(Verdict.INCONCLUSIVE, "the delivery that was parked has ended")
 
@@ -135,10 +146,27 @@ def reported(case: Case) -> None:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot do the fault status")
     exporter, batch = case.exporter(), case.batch()
     case.harness.fault("status:400")
-    call = case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    call = case.export(exporter, batch)
     if call.error is None:
-        call = case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+        call = case.flush(exporter)
     case.raised(call, when="with status 400")
+
+
+class UnlockedSwap(HoldsUntilFlush):
+    """Holds batches, and forgets those that arrive between the delivery of the others and the new, empty list."""
+
+    seed = 38
+
+    def __init__(self, case: Case, inner: Driven) -> None:
+        super().__init__(case, inner)
+        self._flushing = threading.Lock()
+
+    def force_flush(self, context: Context) -> object:
+        with self._flushing:
+            for metrics in self.held:
+                self.inner.export(context, metrics)
+            self.held = []
+        return self.inner.force_flush(context)
 
 
 @clause(

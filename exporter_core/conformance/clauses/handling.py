@@ -5,54 +5,44 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance.canaries.handling import TellsSecret
-from exporter_core.conformance.canaries.retrying import Swallows
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Canary, Swallows
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import ExporterCoreError, ExporterError
 from exporter_core.guard import GuardedExporter
 from exporter_core.reader import PeriodicReader
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
-    from opentelemetry.sdk.metrics.view import Aggregation
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
-    from exporter_core.contract import InstrumentKind
 
 _INTERVAL = 0.01  # seconds
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _LEAVE = 60.0  # seconds that the reader may take to shut down
 
 
-class _Numbered:
-    """Passes on to an exporter, and gives each error of its exports a number."""
+class _Numbered(Canary):
+    """Gives each error of an exporter's exports a number."""
 
-    def __init__(self, inner: Driven) -> None:
-        self._inner = inner
+    def __init__(self, case: Case, inner: Driven) -> None:
+        super().__init__(case, inner)
         self.attempts = 0
         self.failed: list[str] = []
         """The words that each failed export was raised with."""
 
-    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
-        return self._inner.temporality(instrument_kind)
-
-    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
-        return self._inner.aggregation(instrument_kind)
-
     def export(self, context: Context, metrics: MetricsData) -> None:
         self.attempts += 1
         try:
-            self._inner.export(context, metrics)
+            self.inner.export(context, metrics)
         except Exception as error:
             words = f"scheduled export {self.attempts} failed."
             self.failed.append(words)
             raise ExporterError(words) from error
-
-    def force_flush(self, context: Context) -> None:
-        self._inner.force_flush(context)
 
     def shutdown(self, context: Context) -> None:
         """Return: the exporter has been shut down, which is why its exports fail."""
@@ -73,8 +63,8 @@ def handled(case: Case) -> None:
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - this clause alone needs it
 
     exporter = case.exporter()
-    case.do("shutdown", lambda: exporter.shutdown(case.calm()))
-    numbered = _Numbered(exporter)
+    case.shut_down(exporter)
+    numbered = _Numbered(case, exporter)
     reported: list[Exception] = []
     guarded = GuardedExporter(numbered, name=case.subject.target)
     reader = PeriodicReader(guarded, interval=_INTERVAL, error_handler=reported.append)
@@ -104,6 +94,19 @@ def _chain(error: BaseException) -> str:
     return "".join(traceback.TracebackException.from_exception(error, limit=0).format())
 
 
+class TellsSecret(Canary):
+    """Raises an error with the secret in its message; one of no type where there is no secret to tell."""
+
+    def around(self, context: Context, call: Callable[[Context], object]) -> object:
+        try:
+            return call(context)
+        except Exception as error:
+            secret = self.case.harness.secret if self.case.has_harness else None
+            if secret is None:
+                raise RuntimeError("failed") from error
+            raise ExporterError(f"failed with {secret}") from error
+
+
 @clause(
     "HND-02",
     "SHOULD",
@@ -119,13 +122,13 @@ def errors(case: Case) -> None:
     """Look at the errors of a cancelled export, a refused one and one whose connection was reset."""
     exporter = case.exporter()
     context = case.done_contexts()[1][1]
-    _look(case, case.raised(case.do("export", lambda: exporter.export(context, case.batch().metrics))))
+    _look(case, case.raised(case.export(exporter, context=context)))
     if not case.has_harness:
         return
     for step in ("status:401", "reset"):
         if step.partition(":")[0] in case.harness.faults:
             case.harness.fault(step)
-            call = case.sent(case.exporter(), case.batch(), case.short(_TRYING))
+            call = case.sent(case.exporter(), case.batch(), case.short_context(_TRYING))
             error = case.raised(call, when=f"with {step}")
             _look(case, error)
             if step == "reset" and error.__cause__ is None and not call.overrun:

@@ -6,12 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import AggregationTemporality
-from opentelemetry.sdk.metrics.view import Aggregation
+from opentelemetry.sdk.metrics.view import Aggregation, DefaultAggregation
 
-from exporter_core.conformance.canaries.kinds import Flips, LocksAnswers, NoneForGauge, SharesAnswer
-from exporter_core.conformance.canaries.racing import HalfBuiltCache
-from exporter_core.conformance.case import told
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Canary, Serialised
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
@@ -21,9 +20,12 @@ from exporter_core.errors import ContractError, PluginLoadError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from opentelemetry.sdk.metrics.export import MetricsData
+
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.scheduled import Round
     from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
 
 _WORDS = (
     "Never None. Safe beside every other operation and itself, and never blocked by one, also after shutdown. "
@@ -41,7 +43,7 @@ def _answer(case: Case, name: str, ask: Callable[[], object], when: str = "") ->
     """What is answered; fails the clause if it is an error, or never comes."""
     call = case.do(name, ask)
     if call.error is not None:
-        raise Failed(f"an answer of {name}{when and ' '}{when}", told(call)) from call.error
+        raise Failed(f"an answer of {name}{when and ' '}{when}", describe_call(call)) from call.error
     return call.result
 
 
@@ -50,6 +52,13 @@ def _described(aggregation: object) -> tuple[object, ...]:
     options = vars(aggregation) if hasattr(aggregation, "__dict__") else {}
     plain = {name: value for name, value in options.items() if isinstance(value, bool | int | float | str | tuple)}
     return type(aggregation), plain
+
+
+class NoneForGauge(Canary):
+    """Answers None for gauges."""
+
+    def temporality(self, instrument_kind: InstrumentKind) -> Any:
+        return None if instrument_kind is InstrumentKind.GAUGE else self.inner.temporality(instrument_kind)
 
 
 @clause(
@@ -66,7 +75,7 @@ def valid(case: Case) -> None:
     try:
         exporter = case.exporter()
     except (ContractError, PluginLoadError) as error:
-        _have_both(case, case.unguarded())
+        _have_both(case, case.plain_exporter("raw"))
         raise VerdictError(Verdict.INCONCLUSIVE, f"the exporter cannot be built: {words_of(error)}") from error
     _have_both(case, exporter)
     case.observe("both answers are valid for every kind")
@@ -80,6 +89,21 @@ def _have_both(case: Case, exporter: Driven) -> None:
             raise Failed(f"temporality({kind}) is CUMULATIVE or DELTA", f"it is {temporality!r}")
         if not isinstance(aggregation, Aggregation):
             raise Failed(f"aggregation({kind}) is an Aggregation", f"it is {aggregation!r}")
+
+
+class Flips(Canary):
+    """Answers another temporality once it has exported."""
+
+    _exported = False
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        answer = self.inner.temporality(instrument_kind)
+        cumulative, delta = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
+        return (delta if answer == cumulative else cumulative) if self._exported else answer
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        self._exported = True
+        return self.inner.export(context, metrics)
 
 
 @clause(
@@ -104,14 +128,31 @@ def stable(case: Case) -> None:
         return answers
 
     before = answers_now("before an export")
-    case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    case.export(exporter)
     exported = answers_now("after an export")
-    case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    case.shut_down(exporter)
     for when, answers in (("an export", exported), ("shutdown", answers_now("after shutdown"))):
         for kind, answer in answers.items():
             if answer != before[kind]:
                 raise Failed(f"the same answer for {kind} after {when}", f"it was {before[kind]}, and is {answer}")
     case.observe("the answers stayed the same")
+
+
+class _Options(DefaultAggregation):
+    shared: dict[str, object]
+
+
+class SharesAnswer(Canary):
+    """Hands out one dictionary of its own in every answer."""
+
+    def __init__(self, case: Case, inner: Driven) -> None:
+        super().__init__(case, inner)
+        self._shared: dict[str, object] = {}
+
+    def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:  # noqa: ARG002 - the same for all
+        answer = _Options()
+        answer.shared = self._shared
+        return answer
 
 
 @clause(
@@ -154,6 +195,20 @@ def _spoil(held: Any) -> None:  # Any: a dictionary, a list or a set
         held.add(_SPOILT)
 
 
+class HalfBuiltCache(Canary):
+    """Answers from a cache that another caller may still be filling."""
+
+    seed = 2
+    _cache: dict[InstrumentKind, AggregationTemporality] | None = None
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        if self._cache is None:
+            self._cache = {}
+            for one in InstrumentKind:
+                self._cache[one] = self.inner.temporality(one)
+        return self._cache[instrument_kind]
+
+
 @clause(
     "KND-04",
     "MUST",
@@ -177,11 +232,19 @@ def concurrent(case: Case) -> None:
         one.alone(lone)
         for asker in (lone, *askers):
             if asker.error is not None:
-                raise Failed("temporality and aggregation answer beside themselves", told(asker))
+                raise Failed("temporality and aggregation answer beside themselves", describe_call(asker))
             if asker.result != lone.result:
                 raise Failed(f"the answers {lone.result} beside themselves", f"they were {asker.result}")
 
     exercised(case, scenario, "temporality and aggregation answered alike beside themselves", reaching=False)
+
+
+class LocksAnswers(Serialised):
+    """Answers under the lock that it exports under."""
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        with self.turn():
+            return self.inner.temporality(instrument_kind)
 
 
 @clause(
@@ -204,9 +267,9 @@ def unblocked(case: Case) -> None:
     _asked(case, exporter, "an export stood before the gate")
     if parked.over:
         raise VerdictError(Verdict.INCONCLUSIVE, "the export that was parked has ended")
-    flush = case.started("force_flush", lambda: exporter.force_flush(case.calm()))
+    flush = case.started("force_flush", lambda: exporter.force_flush(case.long_context()))
     _asked(case, exporter, "a flush was called beside it")
-    stopping = case.started("shutdown", lambda: exporter.shutdown(case.calm()))
+    stopping = case.started("shutdown", lambda: exporter.shutdown(case.long_context()))
     _asked(case, exporter, "a shutdown was called beside it")
     case.open()
     case.ends(stopping, "shutdown ends once the gate is open")

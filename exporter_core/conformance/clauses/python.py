@@ -12,10 +12,9 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter_core.conformance.canaries.python import InheritsLock, NonDaemonThread
-from exporter_core.conformance.canaries.shutdown import Leaks
-from exporter_core.conformance.case import told
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Canary, Leaks, Serialised
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.observe.tokens import compare
 from exporter_core.conformance.resources import Resources
@@ -24,11 +23,18 @@ from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.sdk.metrics.export import MetricsData
+
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
 
 _CYCLES = 8
 _BOUNDS = 3  # how many times a child's own patience its parent has
+
+
+class InheritsLock(Serialised):
+    """Exports under a lock that a forked child inherits."""
 
 
 @clause(
@@ -69,7 +75,7 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
         case.harness.after_fork()
         call = case.sent(exporter, batch)
         if call.error is not None:
-            return told(call)
+            return describe_call(call)
         lost = compare(batch.points, case.read_back()).lost
         return f"{len(lost)} points lost" if lost else ""
 
@@ -79,6 +85,18 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
     if seen:
         raise Failed(f"a child that was forked {when} exports", seen)
     case.observe(f"a child that was forked {when} exported")
+
+
+class NonDaemonThread(Canary):
+    """Starts a thread in an export that holds up the interpreter's exit."""
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        threading.Thread(target=self._stay, daemon=False).start()
+        return self.inner.export(context, metrics)
+
+    def _stay(self) -> None:
+        with self.holding():
+            self.released.wait()
 
 
 @clause(
@@ -129,9 +147,9 @@ def growth(case: Case) -> None:
     def cycle(*, shut_down: bool) -> None:
         exporter = case.exporter()
         for _ in range(2):
-            case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+            case.export(exporter)
         if shut_down:
-            case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+            case.shut_down(exporter)
 
     cycle(shut_down=True)
     case.forget()

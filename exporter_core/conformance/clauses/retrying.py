@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.canaries.retrying import GivesUp, Poisoned, Retries, Swallows
-from exporter_core.conformance.case import told
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Canary, Swallows
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.errors import ExporterBusyError, PartialSuccessError
+from exporter_core.errors import ExporterBusyError, ExporterError, PartialSuccessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.sdk.metrics.export import MetricsData
+
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import Call
     from exporter_core.conformance.subject import Driven
+    from exporter_core.context import Context
 
 _FINAL = "An error is final: whatever retrying there is has already happened inside."
 _FINAL_REFUSAL = "status:400"
@@ -24,6 +27,14 @@ _REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
 _NONSENSE = ("redirect", "garbage", "truncate")
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _STORM = 60  # attempts within that time
+
+
+class GivesUp(Canary):
+    """Reports a failure that a further attempt has mended."""
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        self.inner.export(context, metrics)
+        raise ExporterError("gave up after the first attempt")
 
 
 @clause(
@@ -47,7 +58,7 @@ def transient(case: Case) -> None:
         case.harness.fault(step, "ok")
         call = case.sent(exporter, batch)
         if call.error is not None:
-            raise Failed(f"a retry after {step}", told(call)) from call.error
+            raise Failed(f"a retry after {step}", describe_call(call)) from call.error
         batches.append(batch)
         if step == _BUSY:
             case.delivered(batch, expected="what was not taken at first arrives once", once=True)
@@ -75,7 +86,7 @@ def remains(case: Case) -> None:
         # What is refused for good need not be tried again: the time is for a slow answer alone. With a busy backend it
         # is for every attempt and the pauses between them; who goes on to the deadline raises an error there.
         seconds = case.patience / 2 if step in (_FINAL_REFUSAL, _BUSY) else _TRYING
-        call = case.send(case.exporter(), case.batch(), case.short(seconds))
+        call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
         if not case.until(lambda: call.over):  # noqa: B023 - awaited here
             case.journal.stamp("note", f"with {step} it never ended, which is another clause's business")
             break
@@ -83,6 +94,18 @@ def remains(case: Case) -> None:
         came_to_an_end |= not call.overrun
     if not came_to_an_end:
         raise VerdictError(Verdict.INCONCLUSIVE, "it was still trying at its deadline, whatever the failure was")
+
+
+class Retries(Canary):
+    """Sends a batch again that was refused for good."""
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        try:
+            self.inner.export(context, metrics)
+            return self.inner.force_flush(context)
+        except ExporterError:
+            self.inner.export(context, metrics)
+            return self.inner.force_flush(context)
 
 
 @clause(
@@ -99,12 +122,12 @@ def remains(case: Case) -> None:
 def permanent(case: Case) -> None:
     """Count the attempts."""
     case.harness.fault(_FINAL_REFUSAL)
-    case.raised(case.sent(case.exporter(), case.batch(), case.short(case.patience / 2)), when="with status 400")
+    case.raised(case.sent(case.exporter(), case.batch(), case.short_context(case.patience / 2)), when="with status 400")
     if case.harness.requests() != 1:
         raise Failed("one attempt for status 400", f"{case.harness.requests()} attempts")
     other, before = case.exporter(), case.harness.requests()
     case.harness.fault("retry-after:0")
-    call = case.send(other, case.batch(), case.short(_TRYING))
+    call = case.send(other, case.batch(), case.short_context(_TRYING))
     case.until(lambda: call.over or case.harness.requests() - before > _STORM)
     attempts = case.harness.requests() - before
     if attempts > _STORM:
@@ -136,6 +159,24 @@ def partial(case: Case) -> None:
         raise Failed("rejected_points is 2", f"it is {rejected}")
 
 
+class Poisoned(Canary):
+    """Fails for ever once it has failed."""
+
+    _failed = False
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        if self._failed:
+            raise ExporterError("an earlier export failed")
+        return super().export(context, metrics)
+
+    def around(self, context: Context, call: Callable[[Context], object]) -> object:
+        try:
+            return call(context)
+        except BaseException:
+            self._failed = True
+            raise
+
+
 @clause(
     "EXP-17",
     "MUST",
@@ -152,7 +193,7 @@ def usable(case: Case) -> None:
     """Fail, export, export nothing; let an export end at its deadline, then when it is cancelled, and export again."""
     exporter = case.exporter()
     name, context = case.done_contexts()[1]
-    case.raised(case.do("export", lambda: exporter.export(context, case.batch().metrics)), when=f"with {name}")
+    case.raised(case.export(exporter, context=context), when=f"with {name}")
     if "status" in case.harness.faults:
         case.harness.fault("status:400", "ok")
         case.raised(case.sent(exporter, case.batch()), when="with status 400")
@@ -161,13 +202,13 @@ def usable(case: Case) -> None:
     case.succeeded(case.sent(exporter, case.tokens.empty()))
     case.delivered(batch, expected="an export after a failure is delivered")
     if case.harness.gated:
-        _usable_after(case, "at its deadline", case.parked)
+        _usable_after(case, "at its deadline", case.blocked_at_gate)
         if case.cancellable:
             _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
 
 
 def _cancelled(case: Case) -> tuple[Driven, Call]:
-    exporter, context = case.exporter(), case.background()
+    exporter, context = case.exporter(), case.background_context()
     call = case.send(exporter, case.batch(), context)
     case.await_entry(call)
     call.cancel()
@@ -197,7 +238,7 @@ def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Ca
     case.until(let_in)
     again = calls[-1]
     if again.error is not None:
-        raise Failed(f"export succeeds after one that ended {when}", told(again)) from again.error
+        raise Failed(f"export succeeds after one that ended {when}", describe_call(again)) from again.error
     case.delivered(batch, expected=f"an export after one that ended {when} is delivered")
 
 
@@ -221,7 +262,7 @@ def nonsense(case: Case) -> None:
         case.harness.fault(step)
         before = case.harness.requests()
         for seconds in (_TRYING, case.patience / 2):
-            call = case.sent(case.exporter(), case.batch(), case.short(seconds))
+            call = case.sent(case.exporter(), case.batch(), case.short_context(seconds))
             case.raised(call, when=f"with {step}")
             # An error that came before any request, or instead of the first one's answer, says nothing of the answer.
             if case.harness.requests() > before + call.overrun:

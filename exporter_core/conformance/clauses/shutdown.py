@@ -6,25 +6,17 @@ import gc
 import inspect
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.canaries.racing import CheckThenSet, FlagAfterDrain
-from exporter_core.conformance.canaries.shutdown import (
-    DropsBuffer,
-    Leaks,
-    Resurrects,
-    ReturnsAfterShutdown,
-    SecondShutdownReturns,
-    ShutdownJoins,
-    ShutdownLeavesEarly,
-    StillSends,
-)
-from exporter_core.conformance.case import told
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Canary, Holds, HoldsUntilFlush, Leaks, Serialised, Swallows
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
 from exporter_core.errors import ExporterShutdownError
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import Call
     from exporter_core.conformance.scheduled import Round
@@ -39,7 +31,11 @@ _AFTERWARDS = "Afterwards export does nothing and raises ExporterShutdownError, 
 
 
 def _shut_down(case: Case, exporter: Driven) -> None:
-    case.succeeded(case.do("shutdown", lambda: exporter.shutdown(case.calm())))
+    case.succeeded(case.shut_down(exporter))
+
+
+class DropsBuffer(Holds):
+    """Accepts everything, and lets go of it in shutdown."""
 
 
 @clause(
@@ -76,12 +72,12 @@ def releases(case: Case) -> None:
     """Count what the process has before the exporter is made and after it was shut down."""
     before = _before(case)
     exporter = case.exporter()
-    call = case.do("export", lambda: exporter.export(case.calm(), case.batch().metrics))
+    call = case.export(exporter)
     if call.error is not None and case.has_harness:
-        raise VerdictError(Verdict.INCONCLUSIVE, f"it may have opened nothing: export, {told(call)}")
+        raise VerdictError(Verdict.INCONCLUSIVE, f"it may have opened nothing: export, {describe_call(call)}")
     _shut_down(case, exporter)
     _released(case, before)
-    case.observe(f"nothing remains (export: {told(call)})")
+    case.observe(f"nothing remains (export: {describe_call(call)})")
 
 
 def _released(case: Case, before: Resources) -> None:
@@ -101,6 +97,14 @@ def _before(case: Case) -> Resources:
     return Resources.now()
 
 
+class ShutdownLeavesEarly(Canary):
+    """Does not shut down with a context that is done."""
+
+    def shutdown(self, context: Context) -> object:
+        context.raise_if_done()
+        return self.inner.shutdown(context)
+
+
 @clause(
     "SHD-03",
     "MUST",
@@ -116,13 +120,20 @@ def done_before(case: Case) -> None:
     for name, context in case.done_contexts():
         before = _before(case)
         exporter = case.exporter()
-        case.do("export", lambda e=exporter: e.export(case.calm(), case.batch().metrics))  # type: ignore[misc]  # binds
-        call = case.do("shutdown", lambda e=exporter, c=context: e.shutdown(c))  # type: ignore[misc]  # binds
-        case.raised(call, when=f"with {name}")
-        after = case.do("export", lambda e=exporter: e.export(case.calm(), case.batch().metrics))  # type: ignore[misc]  # binds
+        case.export(exporter)
+        case.raised(case.shut_down(exporter, context), when=f"with {name}")
+        after = case.export(exporter)
         if not isinstance(after.error, ExporterShutdownError):
-            raise Failed(f"shut down, although with {name}", f"export afterwards: {told(after)}")
+            raise Failed(f"shut down, although with {name}", f"export afterwards: {describe_call(after)}")
         _released(case, before)
+
+
+class ShutdownJoins(Serialised):
+    """Waits in shutdown for the running export, however long it takes."""
+
+    def shutdown(self, context: Context) -> object:
+        with self.turn():
+            return self.inner.shutdown(context)
 
 
 @clause(
@@ -156,7 +167,7 @@ def _stopped(case: Case, how: str) -> None:
         case.shut()
         parked.append(case.send(exporter, case.batch()))
         case.await_entry(parked[0])
-        context = own or (case.short() if how == "at its deadline" else case.background())
+        context = own or (case.short_context() if how == "at its deadline" else case.background_context())
         return case.started("shutdown", lambda: exporter.shutdown(context), context)
 
     stopping = begun()
@@ -165,6 +176,19 @@ def _stopped(case: Case, how: str) -> None:
     case.ends_with_context(stopping, f"shutdown ends {how}", begun)
     case.observe(f"shutdown ended {how}, while the gate was shut{stopping.late}")
     set_free()
+
+
+class StillSends(Canary):
+    """Sends after its shutdown, and says that it did not."""
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        try:
+            return self.inner.export(context, metrics)
+        except ExporterShutdownError:
+            other = self.case.plain_exporter()
+            other.export(context, metrics)
+            other.shutdown(context)
+            raise
 
 
 @clause(
@@ -183,12 +207,20 @@ def nothing_sent(case: Case) -> None:
     exporter = case.exporter()
     _shut_down(case, exporter)
     batch = case.batch()
-    case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
-    case.do("force_flush", lambda: exporter.force_flush(case.calm()))
+    case.export(exporter, batch)
+    case.flush(exporter)
     quiet = case.until(lambda: not before.added() and not case.harness.connections(), seconds=_QUIET)
     if not quiet:
         case.journal.stamp("note", f"not quiet: {', '.join(before.added()) or 'a connection is open'}")
-    case.nothing_of(batch, expected="nothing of an export after shutdown arrives")
+    arrived = {point.token for point in case.read_back()}.intersection(batch.tokens)
+    if arrived:
+        seen = f"{len(arrived)} of its {len(batch.points)} points arrived"
+        raise Failed("nothing of an export after shutdown arrives", seen)
+    case.observe("none of its points arrived")
+
+
+class ReturnsAfterShutdown(Swallows):
+    """Returns from an export after shutdown."""
 
 
 @clause(
@@ -206,10 +238,20 @@ def export_after(case: Case) -> None:
     _shut_down(case, exporter)
     # A raw async def export may be cancelled by a context that is done before its first line is run.
     is_cancelled = case.mode == "raw" and inspect.iscoroutinefunction(case.subject.exporter_class.export)
-    for name, context in (("time left", case.calm()), *(() if is_cancelled else case.done_contexts())):
-        call = case.do("export", lambda c=context: exporter.export(c, case.batch().metrics))  # type: ignore[misc]  # binds
+    for name, context in (("time left", case.long_context()), *(() if is_cancelled else case.done_contexts())):
+        call = case.export(exporter, context=context)
         case.raised(call, ExporterShutdownError, when=f"after shutdown, with {name}")
-    case.succeeded(case.do("force_flush", lambda: exporter.force_flush(case.calm())))
+    case.succeeded(case.flush(exporter))
+
+
+class SecondShutdownReturns(Canary):
+    """Returns from every shutdown."""
+
+    def shutdown(self, context: Context) -> object:
+        try:
+            return self.inner.shutdown(context)
+        except ExporterShutdownError:
+            return None
 
 
 @clause(
@@ -225,8 +267,24 @@ def second(case: Case) -> None:
     """Shut down twice."""
     exporter = case.exporter()
     _shut_down(case, exporter)
-    call = case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    call = case.shut_down(exporter)
     case.raised(call, ExporterShutdownError, when="the second time")
+
+
+class CheckThenSet(Canary):
+    """Looks whether it is shut down, and only then says that it is."""
+
+    seed = 1
+    _down = False
+
+    def shutdown(self, context: Context) -> object:
+        if self._down:
+            raise ExporterShutdownError("shut down already")
+        self._down = True
+        try:
+            return self.inner.shutdown(context)
+        except ExporterShutdownError:
+            return None
 
 
 @clause(
@@ -252,7 +310,7 @@ def one_winner(case: Case) -> None:
         expected = "one of three shutdowns returns, and the others raise ExporterShutdownError"
         for step in shutdowns:
             if step.error is not None and not isinstance(step.error, ExporterShutdownError):
-                raise Failed(expected, told(step))
+                raise Failed(expected, describe_call(step))
         winners = sum(step.error is None for step in shutdowns)
         if winners != 1:
             raise Failed(expected, f"{winners} of 3 returned")
@@ -261,6 +319,24 @@ def one_winner(case: Case) -> None:
             one.closed_once()
 
     exercised(case, scenario, "one of three shutdowns won")
+
+
+class FlagAfterDrain(HoldsUntilFlush):
+    """Holds batches, delivers them in shutdown, and accepts more until that is done."""
+
+    seed = 3
+    _down = False
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        if self._down:
+            raise ExporterShutdownError("shut down")
+        return super().export(context, metrics)
+
+    def shutdown(self, context: Context) -> object:
+        for metrics in self.held:
+            self.inner.export(context, metrics)
+        self._down = True
+        return self.inner.shutdown(context)
 
 
 @clause(
@@ -288,7 +364,8 @@ def accepted_or_refused(case: Case) -> None:
         for export in exports:
             if export.begun > stopping.ended and not isinstance(export.error, ExporterShutdownError):
                 raise Failed(
-                    "an export that begins when shutdown has returned raises ExporterShutdownError", told(export)
+                    "an export that begins when shutdown has returned raises ExporterShutdownError",
+                    describe_call(export),
                 )
         successes = [batch for batch, export in zip(batches, exports, strict=True) if export.error is None]
         one.delivered(
@@ -296,6 +373,17 @@ def accepted_or_refused(case: Case) -> None:
         )
 
     exercised(case, scenario, "no export beside shutdown both succeeded and was lost")
+
+
+class Resurrects(Canary):
+    """Works again after a shutdown that failed."""
+
+    def shutdown(self, context: Context) -> object:
+        try:
+            return self.inner.shutdown(context)
+        except Exception:
+            self.inner = self.case.plain_exporter()
+            raise
 
 
 @clause(
@@ -316,12 +404,12 @@ def final(case: Case) -> None:
     case.shut()
     parked = case.send(exporter, case.batch())
     case.await_entry(parked)
-    stopping = case.start("shutdown", lambda: exporter.shutdown(case.short()))
+    stopping = case.start("shutdown", lambda: exporter.shutdown(case.short_context()))
     case.ends(stopping, "shutdown ends at its deadline")
     case.open()
     case.ends(parked, "the export ends once the gate is open")
     batch = case.batch()
-    call = case.do("export", lambda: exporter.export(case.calm(), batch.metrics))
+    call = case.export(exporter, batch)
     case.raised(call, ExporterShutdownError, when="after a shutdown that timed out")
-    again = case.do("shutdown", lambda: exporter.shutdown(case.calm()))
+    again = case.shut_down(exporter)
     case.raised(again, ExporterShutdownError, when="after one that timed out")

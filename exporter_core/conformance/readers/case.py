@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.sdk.metrics import MeterProvider
 
-from exporter_core.conformance.case import lines, told
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.observe.journal import Call, Journal, words_of
 from exporter_core.conformance.readers.rig import DrivenReader, Script, make
 from exporter_core.conformance.run.run_clause import Run
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.conformance.timeline import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,14 +129,14 @@ class ReaderCase:
     def says_so(self, call: Call, expected: str) -> None:
         """Fail unless the call raised, or returned False."""
         if call.error is None and call.result is not False:
-            raise Failed(expected, told(call) if call.result is None else f"it returned {call.result!r}")
+            raise Failed(expected, describe_call(call) if call.result is None else f"it returned {call.result!r}")
         how = f"raised {type(call.error).__name__}" if call.error is not None else "returned False"
         self.observe(f"{call.name} {how}")
 
     def succeeded(self, call: Call) -> None:
         """Fail unless the call returned, and not False."""
         if call.error is not None or call.result is False:
-            raise Failed(f"{call.name} succeeds", told(call))
+            raise Failed(f"{call.name} succeeds", describe_call(call))
 
     def observe(self, text: str) -> None:
         """Note the positive evidence for PASS."""

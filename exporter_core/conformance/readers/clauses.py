@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from exporter_core.conformance.case import told
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import Clause
 from exporter_core.conformance.readers.case import BRIEF, LONG, ReaderCanary
 from exporter_core.conformance.readers.rig import FAILURES
@@ -390,5 +390,5 @@ def after_shutdown(case: ReaderCase) -> None:
     before = case.script.begun
     call = case.do("force_flush", lambda: driven.flush(LONG))
     if case.script.begun != before:
-        raise Failed("force_flush after shutdown exports nothing", f"it exported; {told(call)}")
+        raise Failed("force_flush after shutdown exports nothing", f"it exported; {describe_call(call)}")
     case.observe("a flush after the shutdown exported nothing")

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.conformance.canaries.export import without_last_points, without_scope_attributes
+from exporter_core.conformance.clauses.export import without_last_points, without_scope_attributes
 from exporter_core.conformance.observe.tokens import metrics_in
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterCoreError

@@ -1,0 +1,134 @@
+"""What the runs of clauses about exporters and about readers share: calls that can be watched, waits, and evidence.
+
+Every wait is bounded. A bound only ever ends a run that fails: what decides is order, never a duration.
+"""
+
+from __future__ import annotations
+
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Literal
+
+from exporter_core.conformance.observe.journal import Call, Journal, words_of
+from exporter_core.conformance.run.verdicts import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.clauses.canary import Fault
+    from exporter_core.conformance.scheduled import Step
+    from exporter_core.context import Context
+
+LEAVE = 2.0
+"""Seconds that calls and shutdowns may take when a clause is over."""
+LOOK = 0.0005
+"""Seconds between two looks at what is waited for, at first."""
+
+_LOOK_MOST = 0.008
+_LOOKS = 5
+_HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts
+
+
+class BaseCase:
+    """One run of one clause.
+
+    Args:
+        clause: which.
+        patience: seconds after which a run that waits has failed.
+        canary: True to wrap the subject in the clause's own fault.
+    """
+
+    def __init__(self, clause: Clause, patience: float, *, canary: bool) -> None:
+        self.clause = clause
+        self.patience = patience
+        self.canary: type[Any] | None = clause.canary if canary else None  # Any: of an exporter or of a reader
+        """The fault that the subject is wrapped in."""
+        self.journal = Journal()
+        self.observations: list[str] = []
+        self._calls: list[Call] = []
+        self._faults: list[Fault] = []
+
+    def observe(self, text: str) -> None:
+        """Note the positive evidence for PASS."""
+        self.observations.append(text)
+        self.journal.stamp("note", text)
+
+    def start(self, name: str, function: Callable[[], object], context: Context | None = None) -> Call:
+        """Call on a thread of its own; see :class:`Call`."""
+        call = Call(function, name, self.journal, context)
+        self._calls.append(call)
+        return call
+
+    def do(self, name: str, function: Callable[[], object]) -> Call:
+        """Call, and wait for the end. Fails the clause if it does not come."""
+        call = self.start(name, function)
+        self.ends(call, f"{name} ends")
+        return call
+
+    def ends(self, call: Call, expected: str) -> None:
+        """Fail unless the call ends."""
+        if call.wait(self.patience) if self.canary is None else self.until(lambda: call.over):
+            return
+        self.journal.stamp("note", f"{call.name} still runs")
+        raise Failed(expected, f"{call.name} had not ended {self.waited}{self._while_shut}")
+
+    def succeeded(self, call: Call | Step) -> None:
+        """Fail unless the call returned."""
+        if call.error is not None:
+            raise Failed(f"{call.name} succeeds", describe_call(call)) from call.error
+
+    def until(
+        self,
+        condition: Callable[[], bool],
+        *,
+        seconds: float | None = None,
+        fault: Literal["is_holding", "is_leaking"] | None = "is_holding",
+    ) -> bool:
+        """Wait for the condition, to the end of patience unless ``seconds`` are given; True if it came.
+
+        In a canary run the wait is over as well once the fault itself has kept it from coming for a while; ``fault`` is
+        None for what no fault keeps from coming.
+        """
+        limit = monotonic() + (self.patience if seconds is None else seconds)
+        looks, since, pause = 0, 0.0, LOOK
+        while not condition():
+            now = monotonic()
+            if now > limit:
+                return False
+            if fault is None or not any(getattr(one, fault) for one in self._faults):
+                looks = 0
+            elif not looks:
+                looks, since = 1, now
+            else:
+                looks += 1
+                if looks > _LOOKS and now > since + _HELD:
+                    return condition()
+            sleep(pause)
+            pause = min(2 * pause, _LOOK_MOST)
+        return True
+
+    @property
+    def waited(self) -> str:
+        """The length of a wait that failed, in words."""
+        return f"{self.patience:g} s later" if self.canary is None else "as its fault held it up"
+
+    @property
+    def _while_shut(self) -> str:
+        """Words for a time at which deliveries are held up; empty at others."""
+        return ""
+
+    def _calls_ended(self) -> bool:
+        """Wait for every call, not long; True if they have ended."""
+        limit = monotonic() + LEAVE
+        for call in self._calls:
+            call.wait(max(0.0, limit - monotonic()))
+        return all(call.over for call in self._calls)
+
+
+def describe_call(call: Call | Step) -> str:
+    """How a call ended; in one line once it is masked."""
+    if not call.over:
+        return f"{call.name} still runs"
+    if call.error is not None:
+        return f"it raised {words_of(call.error)}"
+    return "it returned" if call.result is None else f"it returned {type(call.result).__name__}"

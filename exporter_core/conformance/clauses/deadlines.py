@@ -1,0 +1,251 @@
+"""EXP-05 to EXP-12: deadline and cancellation end an export, whatever the backend does."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from exporter_core.conformance.base_case import describe_call
+from exporter_core.conformance.case import SHORT
+from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
+from exporter_core.conformance.run.verdicts import Verdict, VerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.journal import Call
+    from exporter_core.context import Context
+
+_TIMES_LONGER = 4
+_ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
+_HONOURS = (
+    "Honours the deadline and the cancellation of the context, retries included: raises its error when it is done."
+)
+
+
+@clause(
+    "EXP-05",
+    "MUST",
+    "a context that is already done: an error",
+    words=_HONOURS,
+    technique="X",
+    check="context.raise_if_done() before anything else",
+    canary=IgnoresContext,
+)
+def done_before(case: Case) -> None:
+    """Export with an expired context, then with a cancelled one."""
+    for name, context in case.done_contexts():
+        case.raised(case.export(case.exporter(), context=context), when=f"with {name}")
+
+
+@clause(
+    "EXP-06",
+    "MUST",
+    "the deadline holds when a response never comes",
+    words=_HONOURS,
+    technique="G",
+    check="every wait for the backend is bounded by context.remaining()",
+    canary=IgnoresContext,
+    needs=("gate", "deadline"),
+)
+def no_response(case: Case) -> None:
+    """Export with a short deadline while the gate is shut: it ends before the gate opens."""
+    case.shut()
+    _ends_at_its_deadline(case, case.blocked_at_gate()[1], "while the gate was shut")
+
+
+@clause(
+    "EXP-07",
+    "MUST",
+    "the deadline holds when a response drips",
+    words=_HONOURS,
+    technique="F",
+    check="the time-out of a whole request, not that of a single read (requests and httpx have only the latter)",
+    canary=IgnoresContext,
+    after=("EXP-06",),
+    faults=("drip",),
+    needs=("deadline",),
+)
+def dripping(case: Case) -> None:
+    """Export with a short deadline to a backend whose answer never gets complete."""
+    case.harness.fault("drip")
+    _ends_at_its_deadline(case, case.with_request_in_flight()[1], "while the answer dripped")
+
+
+@clause(
+    "EXP-08",
+    "MUST",
+    "the deadline holds when connecting hangs",
+    words=_HONOURS,
+    technique="F",
+    check="connecting has a time-out of its own, from context.remaining()",
+    canary=IgnoresContext,
+    faults=("blackhole",),
+    needs=("deadline",),
+)
+def connecting(case: Case) -> None:
+    """Export with a short deadline to a backend that never answers a connection.
+
+    Nobody sees an attempt to connect: the deadline leaves time for one, going by an export that succeeds.
+    """
+    began = monotonic()
+    control = case.sent(case.exporter(), case.batch())
+    if control.error is not None:
+        raise VerdictError(Verdict.INCONCLUSIVE, f"an export to the backend as it is: {describe_call(control)}")
+    seconds = max(SHORT, _TIMES_LONGER * (monotonic() - began))
+    case.harness.fault("blackhole")
+    call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
+    _ends_at_its_deadline(case, call, "while connecting hung")
+
+
+@clause(
+    "EXP-09",
+    "MUST",
+    "the deadline bounds all retrying, Retry-After: 3600 included",
+    words=_HONOURS,
+    technique="F",
+    check="the back-off is context.wait(seconds), never longer than the context lasts",
+    canary=IgnoresContext,
+    faults=("retry-after",),
+    needs=("deadline",),
+)
+def retry_after(case: Case) -> None:
+    """Export with a short deadline to a backend that asks for an hour's patience."""
+    case.harness.fault("retry-after:3600")
+    _ends_at_its_deadline(case, case.with_request_in_flight()[1], "with Retry-After: 3600")
+
+
+def _ends_at_its_deadline(case: Case, call: Call, when: str) -> None:
+    case.ends_with_context(call, f"export ends at its deadline {when}", _again(case))
+    case.raised(call, when=when)
+
+
+def _again(case: Case) -> Callable[[Context], Call]:
+    """The same export with another context, on a fresh exporter."""
+    return lambda context: case.send(case.exporter(), case.batch(), context)
+
+
+@clause(
+    "EXP-10",
+    "MUST",
+    "cancelled in flight: ends at once",
+    words=_HONOURS,
+    technique="G",
+    check="what waits for the backend is woken by context.on_done or context.wait",
+    canary=IgnoresContext,
+    needs=("gate", "cancellation"),
+)
+def cancelled_in_flight(case: Case) -> None:
+    """Cancel an export that stands before the shut gate: it ends before the gate opens."""
+    exporter, context = case.exporter(), case.background_context()
+    case.shut()
+    call = case.send(exporter, case.batch(), context)
+    case.await_entry(call)
+    call.cancel()
+    case.ends_with_context(call, "export ends when it is cancelled", _again(case))
+    case.raised(call, when="when it was cancelled, while the gate was shut")
+
+
+@clause(
+    "EXP-11",
+    "MUST",
+    "cancelled in back-off: wakes at once",
+    words=_HONOURS,
+    technique="F",
+    check="context.wait instead of time.sleep between two attempts",
+    canary=IgnoresContext,
+    faults=("retry-after",),
+    needs=("cancellation",),
+)
+def cancelled_in_backoff(case: Case) -> None:
+    """Cancel an export that has been asked to come back in an hour."""
+    exporter, context = case.exporter(), case.background_context()
+    case.harness.fault("retry-after:3600")
+    call = case.send(exporter, case.batch(), context)
+    case.await_requests(1, call)
+    case.until(lambda: call.over, seconds=_ANSWERED)
+    call.cancel()
+    case.ends_with_context(call, "export ends when it is cancelled in its back-off", _again(case))
+    case.raised(call, when="when it was cancelled in its back-off")
+
+
+class WallClock(Canary):
+    """Counts the deadline on the wall clock."""
+
+    def around(self, context: Context, call: Callable[[Context], object]) -> object:
+        remaining = context.remaining()
+        end = time.time() + (3600 if remaining is None else remaining)
+        own = self.case.background_context()
+
+        def watch() -> None:
+            while not own.done and not self.released.wait(0.001):
+                if time.time() >= end:
+                    own.cancel("the wall clock says that it is late")
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            with self.holding(lambda: context.done and not own.done):
+                return call(own)
+        finally:
+            own.cancel("done")
+            watcher.join()
+
+
+@clause(
+    "EXP-12",
+    "MUST",
+    "immune to the wall clock stepping an hour",
+    words="Honours the deadline of the context, which is in monotonic seconds.",
+    technique="F",
+    check="time.monotonic() or context.remaining(), never time.time()",
+    canary=WallClock,
+    derived=True,
+    after=("EXP-06",),
+    needs=("gate", "deadline"),
+)
+def wall_clock(case: Case) -> None:
+    """Step the clock back while a deadline runs, and forward while there is time left."""
+    case.shut()
+    with _stepped_clock() as step:
+        _, call = case.blocked_at_gate(lambda: step(-3600.0))
+        case.ends(call, "export ends at its deadline although the clock went back an hour")
+        case.raised(call, when="although the clock went back an hour")
+    case.open()
+    other = case.exporter()
+    case.shut()
+    with _stepped_clock() as step:
+        call = case.send(other, case.batch())
+        case.await_entry(call)
+        step(7200.0)
+        case.open()
+        case.ends(call, "export ends once the gate is open")
+    case.succeeded(call)
+
+
+@contextmanager
+def _stepped_clock() -> Iterator[Callable[[float], None]]:
+    """Let ``time.time`` and ``time.time_ns`` be stepped, also where a module has imported them by name."""
+    offset = 0.0
+
+    def step(seconds: float) -> None:
+        nonlocal offset
+        offset += seconds
+
+    true = {"time": time.time, "time_ns": time.time_ns}
+    stepped = {"time": lambda: true["time"]() + offset, "time_ns": lambda: true["time_ns"]() + int(offset * 1e9)}
+    known = [getattr(module, "__dict__", None) for module in list(sys.modules.values())]
+    places = [(names, one) for names in known if isinstance(names, dict) for one in true if names.get(one) is true[one]]
+    for names, one in places:
+        names[one] = stepped[one]
+    try:
+        yield step
+    finally:
+        for names, one in places:
+            names[one] = true[one]
