@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from exporter_core.conformance.case import Case
-    from exporter_core.conformance.clauses.canary import Canary
+    from exporter_core.conformance.clauses.canary import Fault
 
 Level = Literal["MUST", "SHOULD", "INFO"]
 Technique = Literal["S", "X", "G", "F", "P", "Q", "T", "C"]
+
+_Check = TypeVar("_Check", bound="Callable[[Any], None]")
 
 FAMILIES = {
     "INT": "Interface",
@@ -31,6 +32,9 @@ FAMILIES = {
     "RDR": "Readers",
 }
 """The families by the first part of their clauses' identifiers, in the order in which people read them."""
+
+READERS = "RDR"
+"""The family about readers, which are checked apart from exporters."""
 
 TECHNIQUES: dict[Technique, str] = {
     "S": "sequential calls, each data point with an identity of its own",
@@ -58,8 +62,8 @@ class Clause:
     technique: Technique
     check: str
     """What to look at in an exporter that fails it."""
-    function: Callable[[Case], None]
-    canary: type[Canary] | None
+    function: Callable[[Any], None]  # Any: takes a Case, or a ReaderCase
+    canary: type[Fault] | None
     """Makes the wrapper that breaks this promise; None for a static canary, which rests on the mutants."""
     since: int = 1
     """The contract version that first made the promise."""
@@ -107,16 +111,16 @@ def clause(
     words: str,
     technique: Technique,
     check: str,
-    canary: type[Canary] | None,
+    canary: type[Fault] | None,
     derived: bool = False,
     hygiene: bool = False,
     after: tuple[str, ...] = (),
     faults: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
-) -> Callable[[Callable[[Case], None]], Callable[[Case], None]]:
+) -> Callable[[_Check], _Check]:
     """Register the decorated function as the check of a clause; the fields are those of :class:`Clause`."""
 
-    def register(function: Callable[[Case], None]) -> Callable[[Case], None]:
+    def register(function: _Check) -> _Check:
         if id in _clauses:
             raise ValueError(f"clause {id} is defined twice")
         _clauses[id] = Clause(
@@ -139,11 +143,8 @@ def clause(
     return register
 
 
-def clauses() -> tuple[Clause, ...]:
-    """Every clause that the kit can run, each after those that it builds on: the order in which they are run."""
-    from exporter_core.conformance import clauses as families  # noqa: PLC0415 - the families register with this module
-
-    families.load()
+def registered(wanted: Callable[[Clause], bool]) -> tuple[Clause, ...]:
+    """The registered clauses that are wanted, each after those that it builds on: the order in which they are run."""
     ordered: dict[str, Clause] = {}
 
     def place(one: Clause) -> None:
@@ -151,20 +152,31 @@ def clauses() -> tuple[Clause, ...]:
             place(_clauses[before])
         ordered[one.id] = one
 
-    for one in in_order(_clauses.values()):
+    for one in in_order(filter(wanted, _clauses.values())):
         place(one)
     return tuple(ordered.values())
 
 
-def select(patterns: Sequence[str] = ()) -> tuple[Clause, ...]:
+def clauses() -> tuple[Clause, ...]:
+    """Every clause about exporters, in the order in which they are run."""
+    from exporter_core.conformance import clauses as families  # noqa: PLC0415 - the families register with this module
+
+    families.load()
+    return registered(lambda one: one.family != READERS)
+
+
+def select(patterns: Sequence[str] = (), among: Sequence[Clause] | None = None) -> tuple[Clause, ...]:
     """The clauses that match one of the patterns, and none of those that begin with ``!``.
 
-    A pattern is for identifiers, such as ``"SHD-*"``, or it is the letter of a technique: ``"!P"`` leaves out the
-    scheduled clauses. Without one that selects, all clauses are there.
+    Args:
+        patterns: for identifiers, such as ``"SHD-*"``, or the letter of a technique: ``"!P"`` leaves out the scheduled
+            clauses. Without one that selects, all clauses are there.
+        among: the clauses to choose from; all about exporters unless given.
     """
     wanted = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
     unwanted = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
-    return tuple(one for one in clauses() if _matches(one, wanted) and not _matches(one, unwanted))
+    found = clauses() if among is None else among
+    return tuple(one for one in found if _matches(one, wanted) and not _matches(one, unwanted))
 
 
 def _matches(one: Clause, patterns: Sequence[str]) -> bool:

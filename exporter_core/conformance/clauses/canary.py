@@ -40,6 +40,11 @@ class Fault:
         finally:
             self._held_up.remove(is_holding)
 
+    def hold(self) -> None:
+        """Hold the calling thread up until the clause is over."""
+        with self.holding():
+            self.released.wait()
+
     @property
     def is_holding(self) -> bool:
         """True while the fault, and not the machine, keeps a call or a process from ending."""

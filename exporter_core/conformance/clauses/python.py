@@ -91,12 +91,8 @@ class NonDaemonThread(Canary):
     """Starts a thread in an export that holds up the interpreter's exit."""
 
     def export(self, context: Context, metrics: MetricsData) -> object:
-        threading.Thread(target=self._stay, daemon=False).start()
+        threading.Thread(target=self.hold, daemon=False).start()
         return self.inner.export(context, metrics)
-
-    def _stay(self) -> None:
-        with self.holding():
-            self.released.wait()
 
 
 @clause(

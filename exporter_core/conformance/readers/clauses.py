@@ -1,63 +1,34 @@
-"""RDR: what a reader promises, whoever's it is, and the canaries that break each promise."""
+"""RDR: what a reader promises, whoever's it is."""
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from exporter_core.conformance.base_case import describe_call
-from exporter_core.conformance.clause import Clause
+from exporter_core.conformance.clause import READERS, Clause, clause, registered, select
 from exporter_core.conformance.readers.case import BRIEF, LONG, ReaderCanary
 from exporter_core.conformance.readers.rig import FAILURES
 from exporter_core.conformance.run.verdicts import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from exporter_core.conformance.clause import Technique
     from exporter_core.conformance.readers.case import ReaderCase
     from exporter_core.conformance.readers.rig import DrivenReader
 
 _OFTEN: Final = 0.01  # seconds between two exports of a reader whose schedule is tried
 _SETTLE: Final = 0.02  # seconds in which a flush that does not wait is caught; it decides nothing else
-_clauses: list[Clause] = []
-
-_Check: TypeAlias = "Callable[[ReaderCase], None]"
-
-
-def _clause(  # noqa: PLR0917 - as they read in a table
-    number: int, promise: str, words: str, technique: Technique, check: str, canary: type[ReaderCanary]
-) -> Callable[[_Check], _Check]:
-    def register(function: _Check) -> _Check:
-        of_readers: Any = function  # Any: a clause's function and canary are of exporters elsewhere
-        wrapper: Any = canary
-        _clauses.append(
-            Clause(
-                id=f"RDR-{number:02}",
-                level="MUST",
-                promise=promise,
-                words=words,
-                technique=technique,
-                check=check,
-                function=of_readers,
-                canary=wrapper,
-            )
-        )
-        return function
-
-    return register
 
 
 def reader_clauses() -> tuple[Clause, ...]:
     """Every clause about readers."""
-    return tuple(_clauses)
+    return registered(lambda one: one.family == READERS)
 
 
 def select_reader_clauses(patterns: Sequence[str] = ()) -> tuple[Clause, ...]:
-    """The clauses that match one of the patterns; all of them without patterns."""
-    return tuple(
-        one for one in _clauses if not patterns or any(fnmatchcase(one.id, pattern.upper()) for pattern in patterns)
-    )
+    """The clauses about readers that match the patterns; see :func:`exporter_core.conformance.clause.select`."""
+    return select(patterns, reader_clauses())
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------
@@ -71,13 +42,15 @@ class Deaf(ReaderCanary):
         self.reports = []
 
 
-@_clause(
-    1,
+@clause(
+    "RDR-01",
+    "MUST",
     "an export error reaches the error handler exactly once",
-    "Every failure of a scheduled export is reported, once.",
-    "S",
-    "a failed export is handed to the error handler, whether it raised or answered; for the SDK that is its logger",
-    Deaf,
+    words="Every failure of a scheduled export is reported, once.",
+    technique="S",
+    check="a failed export is handed to the error handler, whether it raised or answered; for the SDK that is its "
+    "logger",
+    canary=Deaf,
 )
 def reported(case: ReaderCase) -> None:
     """Let the first of several scheduled exports fail, in each way that an exporter can, and count the reports."""
@@ -113,16 +86,20 @@ class Interrupted(ReaderCanary):
     def __init__(self, case: ReaderCase, inner: DrivenReader) -> None:
         super().__init__(case, inner)
         case.script.failing = lambda _number: True
-        self.is_holding = True
+
+    @property
+    def is_holding(self) -> bool:
+        return not self.released.is_set()
 
 
-@_clause(
-    2,
+@clause(
+    "RDR-02",
+    "MUST",
     "the schedule survives whatever an export raises",
-    "Whatever is raised, the schedule goes on.",
-    "S",
-    "the loop of the thread that exports catches BaseException",
-    Interrupted,
+    words="Whatever is raised, the schedule goes on.",
+    technique="S",
+    check="the loop of the thread that exports catches BaseException",
+    canary=Interrupted,
 )
 def survives(case: ReaderCase) -> None:
     """Let the first scheduled export raise what is no Exception; the next ones deliver."""
@@ -130,7 +107,7 @@ def survives(case: ReaderCase) -> None:
     case.script.failing = lambda number: number == 1
     case.reader(_OFTEN)
     case.entered()
-    if not case.comes(lambda: bool(case.script.delivered)):
+    if not case.until(lambda: bool(case.script.delivered)):
         raise Failed("a scheduled export after one that raised a BaseException", "there was none")
     case.observe("exports went on after one that raised a BaseException")
 
@@ -142,20 +119,19 @@ class SaysTrue(ReaderCanary):
     """Returns True from every flush."""
 
     def flush(self, seconds: float) -> object:
-        try:
+        with suppress(Exception):
             self.inner.flush(seconds)
-        except Exception:  # noqa: BLE001, S110 - that is the fault
-            pass
         return True
 
 
-@_clause(
-    3,
+@clause(
+    "RDR-03",
+    "MUST",
     "force_flush says so when nothing was delivered",
-    "force_flush returns when it is done, and raises or returns False when it is not.",
-    "F",
-    "the outcome of the export reaches the caller of force_flush",
-    SaysTrue,
+    words="force_flush returns when it is done, and raises or returns False when it is not.",
+    technique="F",
+    check="the outcome of the export reaches the caller of force_flush",
+    canary=SaysTrue,
 )
 def flush_fails(case: ReaderCase) -> None:
     """Flush with an exporter that fails, in each way that it can."""
@@ -164,7 +140,7 @@ def flush_fails(case: ReaderCase) -> None:
         case.script.way = way
         driven = case.reader()
         call = case.do("force_flush", lambda one=driven: one.flush(LONG))  # type: ignore[misc]  # binds the loop's value
-        case.says_so(call, f"force_flush raises or returns False when the export {way}")
+        case.reported(call, f"force_flush raises or returns False when the export {way}")
 
 
 class ReturnsAtOnce(ReaderCanary):
@@ -175,13 +151,14 @@ class ReturnsAtOnce(ReaderCanary):
         return True
 
 
-@_clause(
-    4,
+@clause(
+    "RDR-04",
+    "MUST",
     "force_flush returns after the delivery",
-    "On return all data recorded before is delivered.",
-    "G",
-    "force_flush waits for the export",
-    ReturnsAtOnce,
+    words="On return all data recorded before is delivered.",
+    technique="G",
+    check="force_flush waits for the export",
+    canary=ReturnsAtOnce,
 )
 def flush_delivers(case: ReaderCase) -> None:
     """Flush while the exporter is held up: it returns after the export has been let go."""
@@ -208,13 +185,14 @@ class FlushWaits(ReaderCanary):
         return None
 
 
-@_clause(
-    5,
+@clause(
+    "RDR-05",
+    "MUST",
     "force_flush is on time with a hung exporter",
-    "force_flush ends when its time is up, and says that nothing was delivered.",
-    "G",
-    "force_flush waits for the export no longer than its time-out",
-    FlushWaits,
+    words="force_flush ends when its time is up, and says that nothing was delivered.",
+    technique="G",
+    check="force_flush waits for the export no longer than its time-out",
+    canary=FlushWaits,
 )
 def flush_on_time(case: ReaderCase) -> None:
     """Flush with a short time-out while the exporter is held up."""
@@ -222,7 +200,7 @@ def flush_on_time(case: ReaderCase) -> None:
     case.script.gate.clear()
     call = case.start("force_flush", lambda: driven.flush(BRIEF))
     case.ends(call, f"force_flush ends when its {BRIEF:g} s are up")
-    case.says_so(call, "force_flush raises or returns False when its time was up")
+    case.reported(call, "force_flush raises or returns False when its time was up")
 
 
 # --- shutdown --------------------------------------------------------------------------------------------------------
@@ -235,13 +213,14 @@ class ShutsNothing(ReaderCanary):
         return None
 
 
-@_clause(
-    6,
+@clause(
+    "RDR-06",
+    "MUST",
     "shutdown delivers what was recorded before",
-    "shutdown collects and exports once more.",
-    "S",
-    "the last collection comes before the exporter's shutdown",
-    ShutsNothing,
+    words="shutdown collects and exports once more.",
+    technique="S",
+    check="the last collection comes before the exporter's shutdown",
+    canary=ShutsNothing,
 )
 def shutdown_delivers(case: ReaderCase) -> None:
     """Record, shut down, look."""
@@ -261,13 +240,14 @@ class ShutdownWaits(ReaderCanary):
         return None
 
 
-@_clause(
-    7,
+@clause(
+    "RDR-07",
+    "MUST",
     "shutdown is on time with a hung exporter",
-    "shutdown ends when its time is up.",
-    "G",
-    "shutdown waits for a running export no longer than its time-out",
-    ShutdownWaits,
+    words="shutdown ends when its time is up.",
+    technique="G",
+    check="shutdown waits for a running export no longer than its time-out",
+    canary=ShutdownWaits,
 )
 def shutdown_on_time(case: ReaderCase) -> None:
     """Shut down with a short time-out beside a scheduled export that is held up."""
@@ -283,20 +263,19 @@ class Quiet(ReaderCanary):
     """Returns from every shutdown."""
 
     def shutdown(self, seconds: float) -> object:
-        try:
+        with suppress(Exception):
             self.inner.shutdown(seconds)
-        except Exception:  # noqa: BLE001, S110 - that is the fault
-            pass
         return None
 
 
-@_clause(
-    8,
+@clause(
+    "RDR-08",
+    "MUST",
     "shutdown says so when its last export failed",
-    "shutdown raises when the last export fails.",
-    "F",
-    "the outcome of the last export reaches the caller of shutdown",
-    Quiet,
+    words="shutdown raises when the last export fails.",
+    technique="F",
+    check="the outcome of the last export reaches the caller of shutdown",
+    canary=Quiet,
 )
 def shutdown_fails(case: ReaderCase) -> None:
     """Shut down with an exporter that fails, in each way that it can."""
@@ -305,7 +284,7 @@ def shutdown_fails(case: ReaderCase) -> None:
         case.script.way = way
         driven = case.reader()
         call = case.do("shutdown", lambda one=driven: one.shutdown(LONG))  # type: ignore[misc]  # binds the loop's value
-        case.says_so(call, f"shutdown raises or returns False when the last export {way}")
+        case.reported(call, f"shutdown raises or returns False when the last export {way}")
 
 
 class OwnTime(ReaderCanary):
@@ -315,13 +294,14 @@ class OwnTime(ReaderCanary):
         return self.inner.shutdown(seconds + LONG)
 
 
-@_clause(
-    9,
+@clause(
+    "RDR-09",
+    "MUST",
     "shutdown hands the exporter the time that is left",
-    "The exporter is shut down within the time of the reader's shutdown.",
-    "S",
-    "the keyword that the exporter's shutdown takes: timeout_millis",
-    OwnTime,
+    words="The exporter is shut down within the time of the reader's shutdown.",
+    technique="S",
+    check="the keyword that the exporter's shutdown takes: timeout_millis",
+    canary=OwnTime,
 )
 def shutdown_time(case: ReaderCase) -> None:
     """Look at the time that the exporter's shutdown is given."""
@@ -349,13 +329,14 @@ class SecondRaises(ReaderCanary):
         return self.inner.shutdown(seconds)
 
 
-@_clause(
-    10,
+@clause(
+    "RDR-10",
+    "MUST",
     "a second shutdown does nothing and returns",
-    "A second shutdown only warns: the provider calls it again at exit.",
-    "S",
-    "the exporter is shut down once",
-    SecondRaises,
+    words="A second shutdown only warns: the provider calls it again at exit.",
+    technique="S",
+    check="the exporter is shut down once",
+    canary=SecondRaises,
 )
 def second_shutdown(case: ReaderCase) -> None:
     """Shut down twice."""
@@ -375,13 +356,14 @@ class ExportsOn(ReaderCanary):
         return self.inner.flush(seconds)
 
 
-@_clause(
-    11,
+@clause(
+    "RDR-11",
+    "MUST",
     "nothing is exported after shutdown",
-    "After shutdown nothing is sent.",
-    "S",
-    "force_flush looks at whether the reader has been shut down",
-    ExportsOn,
+    words="After shutdown nothing is sent.",
+    technique="S",
+    check="force_flush looks at whether the reader has been shut down",
+    canary=ExportsOn,
 )
 def after_shutdown(case: ReaderCase) -> None:
     """Shut down, flush, and count the exports."""
