@@ -10,7 +10,9 @@ from exporter_core.cli import main
 from exporter_core.conformance.report import json_schema
 
 REFERENCE = "kit.reference:ReferenceExporter"
-MUTANTS = "kit.mutants"
+TELLING = "kit.mutants.answers:TellsSecret"
+SENDS_TWICE = "kit.mutants.data:SendsTwice"
+SECOND_RETURNS = "kit.mutants.shutdown:SecondShutdownReturns"
 
 
 def test_a_conformant_exporter_exits_with_0_and_shows_raw_beside_guarded(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,15 +23,15 @@ def test_a_conformant_exporter_exits_with_0_and_shows_raw_beside_guarded(capsys:
 
 
 def test_a_failed_must_exits_with_1_and_comes_first_with_its_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", f"{MUTANTS}:SecondShutdownReturns", "--clause", "shd-0[67]"]) == 1
+    assert main(["check", SECOND_RETURNS, "--clause", "shd-0[67]"]) == 1
     out = capsys.readouterr().out
     assert out.index("FAIL SHD-07 raw [MUST]") < out.index("\nShutdown\n")
-    assert f"exporter-core check {MUTANTS}:SecondShutdownReturns --clause SHD-07 --raw --seed 1" in out
+    assert f"exporter-core check {SECOND_RETURNS} --clause SHD-07 --raw --seed 1" in out
     assert "\033" not in out
 
 
 def test_a_failed_should_decides_under_strict_alone() -> None:
-    command = ["check", f"{MUTANTS}:SendsTwice", "--clause", "EXP-0[13]", "--raw"]
+    command = ["check", SENDS_TWICE, "--clause", "EXP-0[13]", "--raw"]
     assert main(command) == 0
     assert main([*command, "--strict"]) == 1
 
@@ -68,7 +70,7 @@ def test_wrong_usage_exits_with_2_and_one_line(
 
 def test_the_json_report_fits_its_schema_and_has_everything(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
-    assert main(["check", f"{MUTANTS}:TellsSecret", "--format", "json", "-o", str(file), "--clause", "HND-02"]) == 0
+    assert main(["check", TELLING, "--format", "json", "-o", str(file), "--clause", "HND-02"]) == 0
     text = file.read_text()
     report = json.loads(text)
     jsonschema.Draft202012Validator(json_schema()).validate(report)

@@ -48,9 +48,9 @@ EXPORTERS = """
                 self._after(context)
 
     class GivesUp(ReferenceExporter):
-        def _back_off(self, context, seconds):
-            if seconds < 60:
-                return super()._back_off(context, seconds)
+        def _wait(self, context, wait):
+            if wait.kind != "pause" or wait.seconds < 60:
+                return super()._wait(context, wait)
             if context.deadline is not None:
                 time.sleep(0.2)  # as on a busy machine, which is not busy the next time
             raise ExporterError("the backend asks for too much time")

@@ -120,7 +120,7 @@ def test_an_exporter_that_cannot_be_built_is_an_error() -> None:
 
 def test_a_clause_whose_foundation_failed_is_blocked() -> None:
     report = check(
-        "kit.mutants:DropsPoint",
+        "kit.mutants.data:DropsPoint",
         patterns=["EXP-0[13]"],
         modes=["raw"],
         settings=Settings(canaries=False),

@@ -75,7 +75,8 @@ def test_a_registration_under_another_contract_version_is_killed_by_its_clause(
 )
 def test_the_guard_turns_a_failure_into_a_pass(mutant: str, clause: str) -> None:
     settings = Settings(patience=PATIENCE, canaries=False)
-    report = check(f"kit.mutants:{mutant}", patterns=[clause], settings=settings)
+    (target,) = (one.target for one in MUTANTS if one.exporter.__name__ == mutant)
+    report = check(target, patterns=[clause], settings=settings)
     raw, guarded = report.run(clause, "raw"), report.run(clause, "guarded")
     assert raw.verdict is Verdict.FAIL
     # A future that the guard refuses is an error of the export: reported, though not mended.

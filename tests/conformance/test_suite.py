@@ -15,7 +15,7 @@ from exporter_core.conformance import conformance_suite
 
 EXPORTER = """
     import os
-    from kit.mutants import SecondShutdownReturns
+    from kit.mutants.shutdown import SecondShutdownReturns
     from kit.memory import MemoryHarness
 
     class CountedHarness(MemoryHarness):

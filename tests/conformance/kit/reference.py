@@ -1,4 +1,4 @@
-"""Three exporters that keep every clause: synchronous, buffering, asynchronous. They deliver to a sink in memory.
+"""Three exporters that keep every clause: synchronous, buffering, asynchronous. They deliver to a backend in memory.
 
 They show that the clauses can be kept, and are what the mutants are made from: each step that a clause is about is a
 method of its own.
@@ -7,28 +7,27 @@ method of its own.
 from __future__ import annotations
 
 import copy
-import math
-import os
 import threading
-import weakref
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, SecretStr
 
-from exporter_core.conformance.observe.harness import Capabilities
 from exporter_core.conformance.observe.tokens import flatten
 from exporter_core.errors import ContextCancelledError, ExporterError, ExporterShutdownError, PartialSuccessError
 from exporter_core.exporter import Exporter, ExporterConfig
-from kit.memory import MemoryHarness, MemorySink, Response, Wait, sink_of
+from exporter_core.forking import renew_after_fork
+from exporter_core.sync import Turn
+from kit.memory import BufferingHarness, MemoryHarness, backends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
+    from kit.memory import Response, Wait
 
 BACKOFF = 0.002  # seconds before the second attempt; doubled each time
 _TRANSIENT = frozenset({429, 502, 503, 504})
@@ -38,36 +37,8 @@ _OK = 200
 class ReferenceConfig(ExporterConfig):
     """Options of the reference exporters."""
 
-    sink: str = Field(description="The name of the sink in memory.")
+    sink: str = Field(description="The name of the backend in memory.")
     token: SecretStr = Field(default=SecretStr(""), description="A secret.")
-
-
-class Turn:
-    """A lock whose waiters leave when their context is done."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiters: list[Context] = []
-
-    def take(self, context: Context) -> bool:
-        """Wait for the turn while the context lasts; whether it was got."""
-        while not self._lock.acquire(blocking=False):
-            waiter = context.child()
-            self._waiters.append(waiter)
-            if self._lock.acquire(blocking=False):  # it was given back before the waiter was listed
-                self._waiters.remove(waiter)
-                return True
-            waiter.wait(math.inf)
-            self._waiters.remove(waiter)
-            if context.done:
-                return False
-        return True
-
-    def give_back(self) -> None:
-        """End the turn."""
-        self._lock.release()
-        for waiter in self._waiters.copy():
-            waiter.cancel()
 
 
 class ReferenceExporter(Exporter[ReferenceConfig]):
@@ -78,12 +49,12 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)
-        self._sink: MemorySink = sink_of(config.sink)
-        self._renew()
+        self._sink = backends[config.sink]
+        self._renew_after_fork()
         self._is_shut_down = False
-        _living.add(self)
+        renew_after_fork(self)
 
-    def _renew(self) -> None:
+    def _renew_after_fork(self) -> None:
         self._state = threading.Lock()
         self._turn = Turn()
         self._running: Context | None = None
@@ -128,8 +99,13 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
     @contextmanager
     def _call(self, context: Context) -> Iterator[Context]:
         """The turn, and a context that a shutdown can end."""
-        if not self._turn.take(context):
+        while not self._turn.take(context):
             context.raise_if_done()
+        with self._in_turn(context) as running:
+            yield running
+
+    @contextmanager
+    def _in_turn(self, context: Context) -> Iterator[Context]:
         running = context.child()
         try:
             with self._state:
@@ -161,11 +137,20 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
             self._sink.disconnect()
 
     def _deliver(self, context: Context, metrics: MetricsData) -> None:
-        points = tuple(flatten(metrics))  # once: further attempts send what the first one did
+        with closing(self._delivery(tuple(flatten(metrics)))) as delivery:
+            for wait in delivery:
+                self._wait(context, wait)
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        wait.block(context)
+        context.raise_if_done()
+
+    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        """Every attempt to send the points, which stay those that were handed over."""
         for attempt in range(self.attempts):
             pause = BACKOFF * 2**attempt
             try:
-                response = self._exchange(context, points)
+                response = yield from self._exchange(points)
             except ConnectionError as error:
                 self._disconnect()
                 failure = ExporterError("the backend cannot be reached")
@@ -179,30 +164,14 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
                     break
                 pause = max(pause, response.retry_after or 0)
             if attempt < self.attempts - 1:
-                self._back_off(context, pause)
+                yield self._sink.pause(pause)
         raise failure
 
-    def _exchange(self, context: Context, points: Sequence[Point]) -> Response:
+    def _exchange(self, points: Sequence[Point]) -> Generator[Wait, None, Response]:
         if not self._connected:
-            for wait in self._sink.connect():
-                self._wait(context, wait)
+            yield from self._sink.connect()
             self._connected = True
-        conversation = self._sink.request(points)
-        try:
-            while True:
-                self._wait(context, next(conversation))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # typed by the generator
-        finally:
-            conversation.close()
-
-    def _wait(self, context: Context, wait: Wait) -> None:
-        wait.block(context)
-        context.raise_if_done()
-
-    def _back_off(self, context: Context, seconds: float) -> None:
-        context.wait(seconds)
-        context.raise_if_done()
+        return (yield from self._sink.request(points))
 
     def _failure_of(self, response: Response) -> ExporterError | None:
         if response.status != _OK:
@@ -220,8 +189,10 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
 class BufferingExporter(ReferenceExporter):
     """Holds batches until ``force_flush`` or ``shutdown``."""
 
-    def _renew(self) -> None:
-        super()._renew()
+    conformance_harness: ClassVar[type[MemoryHarness]] = BufferingHarness
+
+    def _renew_after_fork(self) -> None:
+        super()._renew_after_fork()
         self._buffer: list[MetricsData] = []  # in a forked child, what the parent holds is the parent's to deliver
 
     def export(self, context: Context, metrics: MetricsData) -> None:
@@ -270,20 +241,11 @@ class AsyncExporter(ReferenceExporter):
         """Deliver the batch, with some retrying inside."""
         self._refuse()
         context.raise_if_done()
-        await self._take(context)
-        try:
-            with self._state:
-                self._refuse()
-                self._running = running = context.child()
-            await self._deliver_async(running, metrics)
-        except ContextCancelledError as error:
+        while not self._turn.take_if_free():
+            await context.sleep(0.001)
             context.raise_if_done()
-            raise ExporterShutdownError("shut down before the delivery was done") from error
-        finally:
-            self._running = None
-            if self._is_shut_down:
-                self._disconnect()
-            self._turn.give_back()
+        with self._in_turn(context) as running:
+            await self._deliver_async(running, metrics)
 
     async def force_flush(self, context: Context) -> None:  # type: ignore[override]  # as above
         """Return: nothing is held."""
@@ -294,73 +256,17 @@ class AsyncExporter(ReferenceExporter):
         self._close_for_calls()
         got = False
         try:
-            while not (got := self._turn._lock.acquire(blocking=False)) and not context.done:
+            while not (got := self._turn.take_if_free()) and not context.done:
                 await context.sleep(0.001)
         finally:
             self._release(got=got)
         context.raise_if_done()
 
-    async def _take(self, context: Context) -> None:
-        while not self._turn._lock.acquire(blocking=False):
-            await context.sleep(0.001)
-            context.raise_if_done()
-
     async def _deliver_async(self, context: Context, metrics: MetricsData) -> None:
-        points = tuple(flatten(metrics))
-        for attempt in range(self.attempts):
-            pause = BACKOFF * 2**attempt
-            try:
-                response = await self._exchange_async(context, points)
-            except ConnectionError as error:
-                self._disconnect()
-                failure = ExporterError("the backend cannot be reached")
-                failure.__cause__ = error
-            else:
-                failed = self._failure_of(response)
-                if failed is None:
-                    return
-                failure = failed
-                if not self._transient(response):
-                    break
-                pause = max(pause, response.retry_after or 0)
-            if attempt < self.attempts - 1:
-                await context.sleep(pause)
-                context.raise_if_done()
-        raise failure
+        with closing(self._delivery(tuple(flatten(metrics)))) as delivery:
+            for wait in delivery:
+                await self._wait_async(context, wait)
 
-    async def _exchange_async(self, context: Context, points: Sequence[Point]) -> Response:
-        if not self._connected:
-            for wait in self._sink.connect():
-                await wait.sleep(context)
-                context.raise_if_done()
-            self._connected = True
-        conversation = self._sink.request(points)
-        try:
-            while True:
-                await next(conversation).sleep(context)
-                context.raise_if_done()
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # typed by the generator
-        finally:
-            conversation.close()
-
-
-class BufferingHarness(MemoryHarness):
-    """The harness of :class:`BufferingExporter`."""
-
-    capabilities = Capabilities(holds=True)
-
-
-BufferingExporter.conformance_harness = BufferingHarness
-
-_living: weakref.WeakSet[ReferenceExporter] = weakref.WeakSet()
-
-
-def _renew_after_fork() -> None:
-    """Locks that threads of the parent hold are never released in the child."""
-    for exporter in _living:
-        exporter._renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_after_fork)
+    async def _wait_async(self, context: Context, wait: Wait) -> None:
+        await wait.sleep(context)
+        context.raise_if_done()

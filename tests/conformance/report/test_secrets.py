@@ -17,7 +17,7 @@ OTHER = "An0ther-s3cret"
 EXPORTER = f"""
     from exporter_core.conformance.observe.journal import Exchange
     from kit.memory import MemoryHarness
-    from kit.mutants import TellsSecret
+    from kit.mutants.answers import TellsSecret
 
     class TellingHarness(MemoryHarness):
         def setup(self, directory, stamp):

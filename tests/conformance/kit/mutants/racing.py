@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ExporterShutdownError
+from kit.mutant import killed_by
 from kit.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
 
 
+@killed_by("KND-04", "it raised KeyError")
 class HalfBuiltCache(ReferenceExporter):
     """Fills the cache of its answers while others read it."""
 
@@ -29,6 +31,7 @@ class HalfBuiltCache(ReferenceExporter):
         return self._cache[instrument_kind]
 
 
+@killed_by("FLU-05", "lost")
 class UnlockedSwap(BufferingExporter):
     """Delivers what it holds, and starts a new buffer with what has come since in the old one."""
 
@@ -40,13 +43,14 @@ class UnlockedSwap(BufferingExporter):
             self._buffer = []
 
 
+@killed_by("FLU-05", "had not arrived")
 class SkipsBusyFlush(BufferingExporter):
     """Leaves the delivery to another flush that is under way, if there is time, and does not wait for it."""
 
     _flushing = False
 
-    def _renew(self) -> None:
-        super()._renew()
+    def _renew_after_fork(self) -> None:
+        super()._renew_after_fork()
         self._flushing = False
 
     def force_flush(self, context: Context) -> None:
@@ -60,6 +64,7 @@ class SkipsBusyFlush(BufferingExporter):
             self._flushing = False
 
 
+@killed_by("FLU-05", "deadlock")
 class TakesLocksInTwoOrders(ReferenceExporter):
     """Takes one lock inside another in a flush, and the other way round in shutdown."""
 
@@ -77,6 +82,7 @@ class TakesLocksInTwoOrders(ReferenceExporter):
         super().shutdown(context)
 
 
+@killed_by("SHD-08", "2 of 3 returned")
 class CheckThenSet(ReferenceExporter):
     """Looks whether it is shut down, and then says that it is."""
 
@@ -85,6 +91,7 @@ class CheckThenSet(ReferenceExporter):
         self._is_shut_down = True
 
 
+@killed_by("SHD-09", "lost")
 class FlagAfterDrain(BufferingExporter):
     """Refuses exports only when its shutdown has delivered what it held."""
 
