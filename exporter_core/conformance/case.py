@@ -256,6 +256,19 @@ class Case(BaseCase):
             sleep(LOOK)
         self.journal.stamp("note", "the subject stands before the gate")
 
+    def send_to_gate(self, exporter: Driven, batch: Batch | None = None, context: Context | None = None) -> Call:
+        """Shut the gate, and start an export that stands before it."""
+        self.shut()
+        call = self.send(exporter, batch or self.batch(), context)
+        self.await_entry(call)
+        return call
+
+    def open_for(self, *calls: Call) -> None:
+        """Open the gate; fails the clause unless the calls end."""
+        self.open()
+        for call in calls:
+            self.ends(call, f"{call.name} ends once the gate is open")
+
     def blocked_at_gate(self, act: Callable[[], None] | None = None) -> tuple[Driven, Call]:
         """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
 
@@ -288,8 +301,7 @@ class Case(BaseCase):
             if not context.done:
                 break
             # Whoever still stands before the gate is not to be taken for the next one.
-            self.open()
-            self.ends(call, "export ends once the gate is open")
+            self.open_for(call)
             self.shut()
         return exporter, call
 

@@ -52,13 +52,10 @@ def reused(case: Case) -> None:
 def _between_attempts(case: Case, exporter: Driven) -> None:
     """Spoil a batch while its first attempt stands before the gate, to be refused with 503 when that opens."""
     case.harness.fault("status:503", "ok")
-    case.shut()
     batch = case.batch()
-    call = case.send(exporter, batch)
-    case.await_entry(call)
+    call = case.send_to_gate(exporter, batch)
     _poison(batch.metrics)
-    case.open()
-    case.ends(call, "export ends once the gate is open")
+    case.open_for(call)
     if call.error is None:  # else it does not try again, which is for EXP-13 to say
         case.delivered(batch, expected="a further attempt sends what the first one did", whole=True)
 

@@ -143,10 +143,7 @@ def _again(case: Case) -> Callable[[Context], Call]:
 )
 def cancelled_in_flight(case: Case) -> None:
     """Cancel an export that stands before the shut gate: it ends before the gate opens."""
-    exporter, context = case.exporter(), case.background_context()
-    case.shut()
-    call = case.send(exporter, case.batch(), context)
-    case.await_entry(call)
+    call = case.send_to_gate(case.exporter(), context=case.background_context())
     call.cancel()
     case.ends_with_context(call, "export ends when it is cancelled", _again(case))
     case.raised(call, when="when it was cancelled, while the gate was shut")
@@ -165,9 +162,9 @@ def cancelled_in_flight(case: Case) -> None:
 )
 def cancelled_in_backoff(case: Case) -> None:
     """Cancel an export that has been asked to come back in an hour."""
-    exporter, context = case.exporter(), case.background_context()
+    exporter = case.exporter()
     case.harness.fault("retry-after:3600")
-    call = case.send(exporter, case.batch(), context)
+    call = case.send(exporter, case.batch(), case.background_context())
     case.await_requests(1, call)
     case.until(lambda: call.over, seconds=_ANSWERED)
     call.cancel()
@@ -219,13 +216,10 @@ def wall_clock(case: Case) -> None:
         case.raised(call, when="although the clock went back an hour")
     case.open()
     other = case.exporter()
-    case.shut()
     with _stepped_clock() as step:
-        call = case.send(other, case.batch())
-        case.await_entry(call)
+        call = case.send_to_gate(other)
         step(7200.0)
-        case.open()
-        case.ends(call, "export ends once the gate is open")
+        case.open_for(call)
     case.succeeded(call)
 
 

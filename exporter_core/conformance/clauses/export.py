@@ -209,8 +209,7 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
             raise
     if call.ends_unasked() and call.succeeded:
         raise Failed("export returns when its delivery is done", "it returned while the gate was shut")
-    case.open()
-    case.ends(call, "export ends once the gate is open")
+    case.open_for(call)
     case.observe("export did not return before its delivery")
 
 

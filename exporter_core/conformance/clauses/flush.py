@@ -104,9 +104,7 @@ class FlushWaits(Serialised):
 def hung(case: Case) -> None:
     """Flush beside a delivery that stands before the shut gate, with a deadline, then cancelled."""
     exporter = case.exporter()
-    case.shut()
-    parked = case.send(exporter, case.batch())
-    case.await_entry(parked)
+    parked = case.send_to_gate(exporter)
     _flushed(case, exporter, case.short_context(), "at its deadline")
     if case.cancellable:
         _flushed(case, exporter, case.background_context(), "when it is cancelled")

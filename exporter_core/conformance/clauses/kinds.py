@@ -261,9 +261,7 @@ class LocksAnswers(Serialised):
 def unblocked(case: Case) -> None:
     """Ask while an export stands before the shut gate, and a flush and a shutdown wait as well."""
     exporter = case.exporter()
-    case.shut()
-    parked = case.send(exporter, case.batch())
-    case.await_entry(parked)
+    parked = case.send_to_gate(exporter)
     _asked(case, exporter, "an export stood before the gate")
     if parked.over:
         raise VerdictError(Verdict.INCONCLUSIVE, "the export that was parked has ended")
@@ -271,9 +269,7 @@ def unblocked(case: Case) -> None:
     _asked(case, exporter, "a flush was called beside it")
     stopping = case.started("shutdown", lambda: exporter.shutdown(case.long_context()))
     _asked(case, exporter, "a shutdown was called beside it")
-    case.open()
-    case.ends(stopping, "shutdown ends once the gate is open")
-    case.ends(flush, "force_flush ends once the gate is open")
+    case.open_for(stopping, flush)
 
 
 def _asked(case: Case, exporter: Driven, when: str) -> None:

@@ -54,10 +54,8 @@ def forks(case: Case) -> None:
     exporter = case.exporter()
     case.succeeded(case.sent(exporter, case.batch()))
     _child_exports(case, exporter, "idle")
-    case.shut()
     first, second = case.batch(), case.batch()
-    parked = case.send(exporter, first)
-    case.await_entry(parked)
+    parked = case.send_to_gate(exporter, first)
     try:
         _child_exports(case, exporter, "in mid-export", inherited=True)
     finally:
@@ -111,9 +109,7 @@ def exits(case: Case) -> None:
 
     def child() -> str:
         exporter = case.exporter()
-        case.shut()
-        parked = case.send(exporter, case.batch())
-        case.await_entry(parked)
+        case.send_to_gate(exporter)
         leave: Callable[[], object] = threading._shutdown  # type: ignore[attr-defined]  # what the interpreter's exit calls first
         leave()
         atexit._run_exitfuncs()
@@ -163,7 +159,7 @@ def growth(case: Case) -> None:
 
 
 def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
-    """Call in a forked child; what it returned, or how it failed. A child that does not end is killed.
+    """Call in a forked child, and return its answer, or how it failed. A child that does not end is killed.
 
     ``forked`` is called in the parent once the child is there.
     """
@@ -173,7 +169,7 @@ def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], obje
         number = os.fork()
     if number == 0:
         os.close(reading)
-        _Child(case, writing).run(function)
+        _answer(case, function, writing)
     os.close(writing)
     if forked is not None:
         forked()
@@ -194,32 +190,26 @@ def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], obje
     return str(answer["seen"])
 
 
-class _Child:
-    """A forked child, which ends with its answer, without cleaning up what is the parent's."""
+def _answer(case: Case, function: Callable[[], str], writing: int) -> NoReturn:
+    """Call in this forked child, and end it with the answer, without cleaning up what is the parent's."""
+    answers = threading.Lock()
 
-    def __init__(self, case: Case, writing: int) -> None:
-        self._case = case
-        self._writing = writing
-        self._answers = threading.Lock()
-
-    def run(self, function: Callable[[], str]) -> NoReturn:
-        threading.Thread(target=self._give_up, daemon=True).start()
-        inconclusive = False
+    def answer(seen: str, *, inconclusive: bool = False) -> NoReturn:
+        answers.acquire()  # for good: there is one answer
         try:
-            seen = function()
-        except VerdictError as error:
-            seen, inconclusive = error.seen, error.verdict is Verdict.INCONCLUSIVE
-        except BaseException as error:  # noqa: BLE001 - it is told
-            seen = words_of(error)
-        self._answer(seen, inconclusive=inconclusive)
-
-    def _give_up(self) -> None:
-        self._case.until(lambda: False)
-        self._answer(f"the child had not ended {self._case.waited}")
-
-    def _answer(self, seen: str, *, inconclusive: bool = False) -> NoReturn:
-        self._answers.acquire()  # for good: there is one answer
-        try:
-            os.write(self._writing, json.dumps({"seen": seen, "inconclusive": inconclusive}).encode())
+            os.write(writing, json.dumps({"seen": seen, "inconclusive": inconclusive}).encode())
         finally:
             os._exit(0)
+
+    def give_up() -> None:
+        case.until(lambda: False)
+        answer(f"the child had not ended {case.waited}")
+
+    threading.Thread(target=give_up, daemon=True).start()
+    try:
+        seen = function()
+    except VerdictError as error:
+        answer(error.seen, inconclusive=error.verdict is Verdict.INCONCLUSIVE)
+    except BaseException as error:  # noqa: BLE001 - the answer says it
+        answer(words_of(error))
+    answer(seen)

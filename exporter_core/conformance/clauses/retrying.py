@@ -208,8 +208,8 @@ def usable(case: Case) -> None:
 
 
 def _cancelled(case: Case) -> tuple[Driven, Call]:
-    exporter, context = case.exporter(), case.background_context()
-    call = case.send(exporter, case.batch(), context)
+    exporter = case.exporter()
+    call = case.send(exporter, case.batch(), case.background_context())
     case.await_entry(call)
     call.cancel()
     return exporter, call

@@ -158,15 +158,12 @@ def _stopped(case: Case, how: str) -> None:
 
     def set_free() -> None:
         if parked:
-            case.open()
-            case.ends(parked.pop(), "the export ends once the gate is open")
+            case.open_for(parked.pop())
 
     def begun(own: Context | None = None) -> Call:
         set_free()
         exporter = case.exporter()
-        case.shut()
-        parked.append(case.send(exporter, case.batch()))
-        case.await_entry(parked[0])
+        parked.append(case.send_to_gate(exporter))
         context = own or (case.short_context() if how == "at its deadline" else case.background_context())
         return case.started("shutdown", lambda: exporter.shutdown(context), context)
 
@@ -401,15 +398,9 @@ class Resurrects(Canary):
 def final(case: Case) -> None:
     """Let a shutdown time out beside a hung export, open the gate, and export again."""
     exporter = case.exporter()
-    case.shut()
-    parked = case.send(exporter, case.batch())
-    case.await_entry(parked)
+    export = case.send_to_gate(exporter)
     stopping = case.start("shutdown", lambda: exporter.shutdown(case.short_context()))
     case.ends(stopping, "shutdown ends at its deadline")
-    case.open()
-    case.ends(parked, "the export ends once the gate is open")
-    batch = case.batch()
-    call = case.export(exporter, batch)
-    case.raised(call, ExporterShutdownError, when="after a shutdown that timed out")
-    again = case.shut_down(exporter)
-    case.raised(again, ExporterShutdownError, when="after one that timed out")
+    case.open_for(export)
+    case.raised(case.export(exporter), ExporterShutdownError, when="after a shutdown that timed out")
+    case.raised(case.shut_down(exporter), ExporterShutdownError, when="after one that timed out")
