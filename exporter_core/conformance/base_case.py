@@ -1,4 +1,4 @@
-"""What the runs of clauses about exporters and about readers share: calls that can be watched, waits, and evidence.
+"""The base of runs about exporters and about readers: calls that can be watched, waits, and evidence.
 
 Every wait is bounded. A bound only ever ends a run that fails: what decides is order, never a duration.
 """
@@ -126,7 +126,7 @@ class BaseCase:
 
 
 def describe_call(call: Call | Step) -> str:
-    """How a call ended; in one line once it is masked."""
+    """Say how a call ended; a message may have several lines until it is masked."""
     if not call.over:
         return f"{call.name} still runs"
     if call.error is not None:

@@ -1,4 +1,4 @@
-"""What a clause is, and the registry of them: one promise of the contract with the function that checks it.
+"""A clause is one promise of the contract with the function that checks it; the registry of them.
 
 The functions stand in :mod:`exporter_core.conformance.clauses`, one module a family. Identifiers are never reused.
 """
@@ -61,22 +61,22 @@ class Clause:
     """The contract's own words."""
     technique: Technique
     check: str
-    """What to look at in an exporter that fails it."""
+    """The place to look at in an exporter that fails it."""
     function: Callable[[Any], None]  # Any: takes a Case, or a ReaderCase
     canary: type[Fault] | None
     """Makes the wrapper that breaks this promise; None for a static canary, which rests on the mutants."""
     since: int = 1
     """The contract version that first made the promise."""
     derived: bool = False
-    """Marked by a dagger: follows from the contract without standing in it."""
+    """True for a promise that follows from the contract without standing in it; marked by a dagger."""
     hygiene: bool = False
-    """Marked by a double dagger: Python hygiene, which never decides about conformance."""
+    """True for Python hygiene, which never decides about conformance; marked by a double dagger."""
     after: tuple[str, ...] = ()
-    """The clauses without which this one says nothing: it is BLOCKED when one of them failed."""
+    """The clauses that it builds on: it is BLOCKED when one of them failed."""
     faults: tuple[str, ...] = ()
-    """The sink's faults that it needs, without their arguments."""
+    """The faults that it needs of the sink, without their arguments."""
     needs: tuple[str, ...] = ()
-    """What else it needs: of the harness ``"read_back"``, ``"gate"``; of the exporter's interface, which an exporter of
+    """Further needs: of the harness ``"read_back"``, ``"gate"``; of the exporter's interface, which an exporter of
     the OpenTelemetry SDK need not have, ``"deadline"``, ``"cancellation"``, ``"partial_success"``."""
 
     @property
@@ -86,12 +86,12 @@ class Clause:
 
     @property
     def how(self) -> str:
-        """How it is checked, in one line."""
+        """The way it is checked, in one line."""
         return " ".join((self.function.__doc__ or "").split())
 
     @property
     def fault(self) -> str | None:
-        """What its canary does wrong, in one line; None for a static canary."""
+        """The fault of its canary, in one line; None for a static canary."""
         return None if self.canary is None else " ".join((self.canary.__doc__ or "").split())
 
     @property

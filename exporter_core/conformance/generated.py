@@ -62,7 +62,7 @@ def batches(tokens: Tokens) -> st.SearchStrategy[Batch]:
 
 
 def _histogram(attributes: dict[str, Any], recorded: list[float], bounds: set[float]) -> HistogramDataPoint:
-    """What the SDK makes of these measurements."""
+    """The point that the SDK makes of these measurements."""
     ordered = sorted(bounds)
     counts = [0] * (len(ordered) + 1)
     for value in recorded:

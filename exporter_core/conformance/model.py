@@ -181,7 +181,7 @@ class ContractMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_duplicated_changed_or_made_up(self) -> None:
-        """What has arrived was sent, is as it was, and is there once; nothing of it was handed over after shutdown."""
+        """Every point that arrived was sent, is unchanged, arrived once, and was not handed over after shutdown."""
         sent = [
             point
             for batches in (self._owed, self._delivered, self._uncertain)
@@ -219,7 +219,7 @@ class ContractMachine(RuleBasedStateMachine):
         return None
 
     def _settle(self, when: str) -> None:
-        """What is owed has been delivered."""
+        """Expect everything that is owed to be delivered."""
         owed = [point for batch in self._owed for point in batch.points]
         found = compare(owed, self._harness.read_back())
         _hold(f"every accepted point has arrived when {when}", not found.lost, f"lost: {found.lost}")

@@ -229,7 +229,7 @@ def exercised(case: Case, scenario: Scenario, evidence: str, *, reaching: bool =
 
 
 def _broken(case: Case, failure: Failure) -> BaseException:
-    """What to raise for an interleaving that has failed."""
+    """The exception to raise for an interleaving that has failed."""
     error = failure.error
     if isinstance(error, ScheduleError):
         if failure.unseen or not str(error).startswith("deadlock"):
@@ -251,7 +251,7 @@ def _broken(case: Case, failure: Failure) -> BaseException:
 
 
 def _blind(case: Case, *, reaching: bool) -> str | None:
-    """Why there is no point in trying."""
+    """The reason why the scheduler cannot run it; None if it can."""
     operations = (getattr(case.subject.exporter_class, name, None) for name in OPERATIONS)
     if not any(inspect.iscoroutinefunction(one) for one in operations) or not (reaching or case.mode == "guarded"):
         return None

@@ -1,4 +1,4 @@
-"""What happened in a run as JSON has it: seconds count from its first event."""
+"""The timeline of a run and its requests as JSON; seconds count from the first event."""
 
 from __future__ import annotations
 

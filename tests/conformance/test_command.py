@@ -19,7 +19,7 @@ def test_a_conformant_exporter_exits_with_0_and_shows_raw_beside_guarded(capsys:
     assert main(["check", REFERENCE, "--clause", "SHD-0[67]"]) == 0
     out = capsys.readouterr().out
     assert "conformant: 2 MUST clauses kept" in out
-    assert "SHD-06  MUST    PASS  PASS     export after shutdown: the shutdown error\n" in out
+    assert "SHD-06  MUST    PASS  PASS     export after shutdown raises the shutdown error\n" in out
 
 
 def test_a_failed_must_exits_with_1_and_comes_first_with_its_command(capsys: pytest.CaptureFixture[str]) -> None:

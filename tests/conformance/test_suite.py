@@ -98,7 +98,7 @@ def test_each_clause_is_an_item_that_says_what_was_seen_unless_that_is_accepted(
         "TestAccepted::test_clause[SHD-06-raw]": "PASSED",
         "TestAccepted::test_clause[SHD-07-raw]": "PASSED",
     }
-    assert "FAIL SHD-07 raw [MUST] a second shutdown: the shutdown error" in said
+    assert "FAIL SHD-07 raw [MUST] a second shutdown raises the shutdown error" in said
     assert "  look at    raise ExporterShutdownError in every shutdown but the first" in said
     assert "  reproduce  exporter-core check mine_exporter:Mine --clause SHD-07 --raw --seed 1" in said
     assert "PASS SHD-05 raw [MUST]" in said

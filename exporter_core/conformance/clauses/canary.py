@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Fault:
-    """What a canary holds up or keeps open, until the clause is over."""
+    """Holds calls up or keeps something open, until the clause is over."""
 
     def __init__(self) -> None:
         self.released = threading.Event()

@@ -33,13 +33,13 @@ class LosesUpdate(HoldsUntilFlush):
     "two exports at once",
     words="Called by one caller at a time.",
     technique="P",
-    check="nothing, unless it is to be used without a guard by several callers: then export under a lock",
+    check="nothing, unless several callers use it without a guard: then export under a lock",
     canary=LosesUpdate,
     after=("EXP-01", "EXP-03", "SHD-01"),
     needs=("read_back",),
 )
 def two_exports(case: Case) -> None:
-    """Two exports beside each other, then a flush and a shutdown: whether both arrive, once."""
+    """Run two exports at once, then a flush and a shutdown: both batches arrive once."""
 
     def scenario(one: Round) -> None:
         exporter = one.exporter()

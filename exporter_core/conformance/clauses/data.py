@@ -32,13 +32,13 @@ class HoldsReference(HoldsUntilFlush):
     "data may be reused after return, and during a retry the first attempt's data is sent",
     words=_WORDS,
     technique="S",
-    check="what is kept beyond export is a copy, attributes included; a batch is encoded before its first attempt",
+    check="keep a copy beyond export, attributes included; encode a batch before its first attempt",
     canary=HoldsReference,
     after=("EXP-02",),
     needs=("read_back",),
 )
 def reused(case: Case) -> None:
-    """Spoil a batch when export has returned, flush, and look at what arrived; then one between two attempts."""
+    """Change a batch after export has returned, flush, and compare what arrived; change one between two attempts."""
     exporter = case.exporter()
     batch = case.batch()
     case.accepted(exporter, batch)
@@ -118,7 +118,7 @@ class _Part(NamedTuple):
 
 
 def _frame(metrics: MetricsData) -> Iterator[_Part]:
-    """What stands around the points, and is there without any as well, in order."""
+    """List everything around the points, in order: resources, scopes, metrics, empty ones too."""
     for of_resource in metrics.resource_metrics:
         yield _part("resource", of_resource.resource, "attributes schema_url")
         yield _part("resource", of_resource, "schema_url")
@@ -135,7 +135,7 @@ def _part(kind: str, of: object, names: str) -> _Part:
 
 
 def _difference(before: Sequence[_Part], after: Sequence[_Part]) -> str:
-    """How the one frame differs from the other, in words; empty if it does not."""
+    """Say how one frame differs from the other; empty if it does not."""
     for kind in ("resource", "scope", "metric"):
         more = sum(part.kind == kind for part in after) - sum(part.kind == kind for part in before)
         if more:

@@ -32,7 +32,7 @@ _HONOURS = (
 @clause(
     "EXP-05",
     "MUST",
-    "a context that is already done: an error",
+    "raises an error when the context is already done",
     words=_HONOURS,
     technique="X",
     check="context.raise_if_done() before anything else",
@@ -73,7 +73,7 @@ def no_response(case: Case) -> None:
     needs=("deadline",),
 )
 def dripping(case: Case) -> None:
-    """Export with a short deadline to a backend whose answer never gets complete."""
+    """Export with a short deadline to a backend that sends its answer a byte at a time, for ever."""
     case.harness.fault("drip")
     _ends_at_its_deadline(case, case.with_request_in_flight()[1], "while the answer dripped")
 
@@ -116,7 +116,7 @@ def connecting(case: Case) -> None:
     needs=("deadline",),
 )
 def retry_after(case: Case) -> None:
-    """Export with a short deadline to a backend that asks for an hour's patience."""
+    """Export with a short deadline to a backend that answers 503 with Retry-After: 3600."""
     case.harness.fault("retry-after:3600")
     _ends_at_its_deadline(case, case.with_request_in_flight()[1], "with Retry-After: 3600")
 
@@ -134,15 +134,15 @@ def _again(case: Case) -> Callable[[Context], Call]:
 @clause(
     "EXP-10",
     "MUST",
-    "cancelled in flight: ends at once",
+    "ends at once when it is cancelled in flight",
     words=_HONOURS,
     technique="G",
-    check="what waits for the backend is woken by context.on_done or context.wait",
+    check="context.on_done or context.wait wakes whatever waits for the backend",
     canary=IgnoresContext,
     needs=("gate", "cancellation"),
 )
 def cancelled_in_flight(case: Case) -> None:
-    """Cancel an export that stands before the shut gate: it ends before the gate opens."""
+    """Cancel an export that waits at the shut gate: it ends before the gate opens."""
     call = case.send_to_gate(case.exporter(), context=case.background_context())
     call.cancel()
     case.ends_with_context(call, "export ends when it is cancelled", _again(case))
@@ -152,7 +152,7 @@ def cancelled_in_flight(case: Case) -> None:
 @clause(
     "EXP-11",
     "MUST",
-    "cancelled in back-off: wakes at once",
+    "ends at once when it is cancelled between two attempts",
     words=_HONOURS,
     technique="F",
     check="context.wait instead of time.sleep between two attempts",
@@ -161,7 +161,7 @@ def cancelled_in_flight(case: Case) -> None:
     needs=("cancellation",),
 )
 def cancelled_in_backoff(case: Case) -> None:
-    """Cancel an export that has been asked to come back in an hour."""
+    """Cancel an export that was answered 503 with Retry-After: 3600."""
     exporter = case.exporter()
     case.harness.fault("retry-after:3600")
     call = case.send(exporter, case.batch(), case.background_context())

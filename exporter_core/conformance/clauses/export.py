@@ -61,7 +61,7 @@ class DropsPoint(Canary):
     needs=("read_back",),
 )
 def success(case: Case) -> None:
-    """Export; what claims to hold nothing has delivered by then, what holds data has after a flush."""
+    """Export and read back; an exporter that holds data is flushed first."""
     exporter = case.exporter()
     first, second = case.batch(), case.batch(1)
     for batch in (first, second):
@@ -107,7 +107,7 @@ class Corrupts(Canary):
     needs=("read_back",),
 )
 def fidelity(case: Case) -> None:
-    """Every kind of point with its extremes, then batches that Hypothesis makes of the seed."""
+    """Export every kind of point with its extremes, then batches that Hypothesis makes from the seed."""
     from exporter_core.conformance.generated import for_each_batch  # noqa: PLC0415 - a fifth of a second, for this one
 
     exporter = case.exporter()
@@ -137,14 +137,14 @@ class SendsTwice(Canary):
     "no duplicates on clean success",
     words=_DELIVER,
     technique="S",
-    check="nothing is sent again that the backend has taken",
+    check="never send again what the backend has taken",
     canary=SendsTwice,
     derived=True,
     after=("EXP-01",),
     needs=("read_back",),
 )
 def once(case: Case) -> None:
-    """Export, flush, shut down: every point arrives one time."""
+    """Export, flush and shut down: every point arrives once."""
     exporter = case.exporter()
     batches = [case.batch(), case.batch()]
     for batch in batches:
@@ -169,7 +169,7 @@ class ReturnsFuture(Canary):
     "synchronous: no detached work, no detached error",
     words=_DELIVER,
     technique="S",
-    check="every operation returns None, and when its work is done; no future, no fire-and-forget",
+    check="every operation returns None, after its work is done: no future, no fire-and-forget",
     canary=ReturnsFuture,
 )
 def synchronous(case: Case) -> None:

@@ -42,9 +42,9 @@ class FlushesEarly(Holds):
     needs=("read_back",),
 )
 def readable(case: Case) -> None:
-    """Read back the moment the flush returns; for what holds data, with the gate shut until the flush stands there.
+    """Read back as soon as the flush returns; if the exporter holds data, the gate is shut until the flush waits there.
 
-    What delivers early, on a thread of its own say, may have nothing left to deliver when the gate is shut.
+    An exporter that delivers early, such as on a thread of its own, may have nothing left when the gate is shut.
     """
     exporter = case.exporter()
     batches = [case.batch(), case.batch()]
@@ -74,7 +74,7 @@ def readable(case: Case) -> None:
 @clause(
     "FLU-02",
     "MUST",
-    "a context that is already done: an error",
+    "raises an error when the context is already done",
     words=_HONOURS,
     technique="X",
     check="context.raise_if_done() in force_flush, also where nothing is held",
@@ -97,12 +97,12 @@ class FlushWaits(Serialised):
     "deadline and cancellation on a hung backend",
     words=_HONOURS,
     technique="G",
-    check="whatever force_flush waits for, the export's lock included, ends with its context",
+    check="every wait in force_flush, that for the lock of export included, ends with its context",
     canary=FlushWaits,
     needs=("gate", "deadline"),
 )
 def hung(case: Case) -> None:
-    """Flush beside a delivery that stands before the shut gate, with a deadline, then cancelled."""
+    """Flush while a delivery waits at the shut gate: first with a deadline, then cancelled."""
     exporter = case.exporter()
     parked = case.send_to_gate(exporter)
     _flushed(case, exporter, case.short_context(), "at its deadline")
@@ -137,7 +137,7 @@ def _flushed(case: Case, exporter: Driven, context: Context, when: str) -> None:
     needs=("read_back",),
 )
 def reported(case: Case) -> None:
-    """Export and flush to a backend that refuses for good: what delivers early may tell it from the export."""
+    """Export and flush to a backend that refuses for good: the export or the flush raises."""
     if not case.capabilities.holds:
         raise VerdictError(Verdict.NOT_APPLICABLE, "it holds nothing, so that no flush delivers anything")
     if "status" not in case.harness.faults:
@@ -151,7 +151,7 @@ def reported(case: Case) -> None:
 
 
 class UnlockedSwap(HoldsUntilFlush):
-    """Holds batches, and forgets those that arrive between the delivery of the others and the new, empty list."""
+    """Holds batches, and loses those that arrive between the delivery of the others and the new, empty list."""
 
     seed = 38
 
@@ -173,16 +173,16 @@ class UnlockedSwap(HoldsUntilFlush):
     "concurrent with itself, export, shutdown",
     words=_HONOURS,
     technique="P",
-    check="take out what is held and replace it in one step, under the lock of export; take locks in one order",
+    check="take out the held data and replace it in one step, under the lock of export; take locks in one order",
     canary=UnlockedSwap,
     after=("EXP-01", "EXP-03", "SHD-01"),
     needs=("read_back",),
 )
 def concurrent(case: Case) -> None:
-    """Two flushes beside exports, then one beside a shutdown: what was accepted before arrives, and once."""
+    """Run two flushes while exports run, then one while a shutdown runs: everything accepted before arrives, once."""
 
     def held(batch: Batch) -> tuple[Batch, ...]:
-        """What a flush is to have delivered: where nothing is held, it has arrived before."""
+        """The batches that a flush has to deliver: none where nothing is held, as they have arrived before."""
         return (batch,) if case.capabilities.holds else ()
 
     def beside_exports(one: Round) -> None:

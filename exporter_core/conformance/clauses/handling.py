@@ -59,7 +59,7 @@ class _Numbered(Canary):
     after=("KND-01", "SHD-06"),
 )
 def handled(case: Case) -> None:
-    """A reader with an exporter that was shut down: each of its exports is reported once, by its number."""
+    """Run a reader over an exporter that was shut down: each failed export is reported once."""
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - this clause alone needs it
 
     exporter = case.exporter()
@@ -90,12 +90,12 @@ def handled(case: Case) -> None:
 
 
 def _chain(error: BaseException) -> str:
-    """What logging shows of an error: its words, and those of the errors that it chains or groups."""
+    """The text that logging shows of an error, with the errors that it chains or groups."""
     return "".join(traceback.TracebackException.from_exception(error, limit=0).format())
 
 
 class TellsSecret(Canary):
-    """Raises an error with the secret in its message; one of no type where there is no secret to tell."""
+    """Raises an error with the secret in its message; a RuntimeError where there is no secret."""
 
     def around(self, context: Context, call: Callable[[Context], object]) -> object:
         try:
@@ -119,7 +119,7 @@ class TellsSecret(Canary):
     after=("EXP-05", "EXP-14"),
 )
 def errors(case: Case) -> None:
-    """Look at the errors of a cancelled export, a refused one and one whose connection was reset."""
+    """Look at the errors of a cancelled export, of a refused one and of one whose connection was reset."""
     exporter = case.exporter()
     context = case.done_contexts()[1][1]
     _look(case, case.raised(case.export(exporter, context=context)))

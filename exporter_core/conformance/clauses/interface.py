@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     canary=None,
 )
 def operations(case: Case) -> None:
-    """The verifier finds nothing."""
+    """Run the verifier of plugins over the class: it finds nothing."""
     try:
         verify(case.subject.exporter_class)
     except ContractError as error:
@@ -41,7 +41,7 @@ def operations(case: Case) -> None:
     canary=None,
 )
 def version(case: Case) -> None:
-    """The entry point's group names a supported version."""
+    """Look at the entry point's group: it names a supported version."""
     entry = case.subject.entry
     if entry is None:
         raise VerdictError(Verdict.NOT_APPLICABLE, "a class that no entry point registers")

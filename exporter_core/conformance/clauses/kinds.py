@@ -40,7 +40,7 @@ def _answers(
 
 
 def _answer(case: Case, name: str, ask: Callable[[], object], when: str = "") -> Any:  # Any: what a wrong exporter says
-    """What is answered; fails the clause if it is an error, or never comes."""
+    """The answer; fails the clause if it is an error, or never comes."""
     call = case.do(name, ask)
     if call.error is not None:
         raise Failed(f"an answer of {name}{when and ' '}{when}", describe_call(call)) from call.error
@@ -71,7 +71,7 @@ class NoneForGauge(Canary):
     canary=NoneForGauge,
 )
 def valid(case: Case) -> None:
-    """Each of the seven kinds has both answers; where the guard takes none of them, the exporter itself is asked."""
+    """Ask for both answers for each of the seven kinds; if the guard cannot be built, ask the exporter itself."""
     try:
         exporter = case.exporter()
     except (ContractError, PluginLoadError) as error:
@@ -220,7 +220,7 @@ class HalfBuiltCache(Canary):
     after=("KND-01",),
 )
 def concurrent(case: Case) -> None:
-    """Three threads ask for every kind, one of them in the opposite order: they hear what a lone caller hears."""
+    """Ask for every kind on three threads, one in the opposite order: all get the answers that a lone caller gets."""
     kinds = list(InstrumentKind)
 
     def scenario(one: Round) -> None:
@@ -250,7 +250,7 @@ class LocksAnswers(Serialised):
 @clause(
     "KND-05",
     "MUST",
-    "never blocked by a parked export, flush or shutdown",
+    "never blocked by a running export, flush or shutdown",
     words=_WORDS,
     technique="G",
     check="temporality and aggregation take no lock that an export holds",
@@ -259,7 +259,7 @@ class LocksAnswers(Serialised):
     needs=("gate",),
 )
 def unblocked(case: Case) -> None:
-    """Ask while an export stands before the shut gate, and a flush and a shutdown wait as well."""
+    """Ask while an export waits at the shut gate, and while a flush and a shutdown wait behind it."""
     exporter = case.exporter()
     parked = case.send_to_gate(exporter)
     _asked(case, exporter, "an export stood before the gate")

@@ -50,7 +50,7 @@ class InheritsLock(Serialised):
     needs=("read_back", "gate"),
 )
 def forks(case: Case) -> None:
-    """Fork while idle and while an export stands before the gate; the child exports, then the parent does."""
+    """Fork while idle and while an export waits at the gate; the child exports, then the parent does."""
     exporter = case.exporter()
     case.succeeded(case.sent(exporter, case.batch()))
     _child_exports(case, exporter, "idle")

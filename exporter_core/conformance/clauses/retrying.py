@@ -43,14 +43,14 @@ class GivesUp(Canary):
     "transient failures are retried inside",
     words=_FINAL,
     technique="F",
-    check="503 and a reset connection are tried again while the context lasts",
+    check="try again after 503 and after a reset connection, while the context lasts",
     canary=GivesUp,
     after=("EXP-01", "EXP-03"),
     faults=("status", "reset"),
     needs=("read_back",),
 )
 def transient(case: Case) -> None:
-    """A backend that fails once, each in another way, has the batch in the end; once, if it said that it took none."""
+    """Export to a backend that answers 503 once, then to one that resets the connection once: both batches arrive."""
     exporter = case.exporter()
     batches = []
     for step in (_BUSY, "reset"):  # before a reset a batch may be stored, and arrive twice: nobody is told
@@ -71,12 +71,12 @@ def transient(case: Case) -> None:
     "a failure that remains is raised",
     words="Returning means done; every failure is an exception.",
     technique="F",
-    check="no except clause that ends in return",
+    check="no except clause ends in a return",
     canary=Swallows,
     needs=("read_back",),
 )
 def remains(case: Case) -> None:
-    """A backend that refuses for good, in each way that the harness can do; one that stays busy, until it gives up."""
+    """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy."""
     can = [step for step in _REFUSALS if step.partition(":")[0] in case.harness.faults]
     if not can:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail")
@@ -120,7 +120,7 @@ class Retries(Canary):
     after=("EXP-14",),
 )
 def permanent(case: Case) -> None:
-    """Count the attempts."""
+    """Count the attempts when the backend answers 400, then when it answers 503 with Retry-After: 0."""
     case.harness.fault(_FINAL_REFUSAL)
     case.raised(case.sent(case.exporter(), case.batch(), case.short_context(case.patience / 2)), when="with status 400")
     if case.harness.requests() != 1:
@@ -150,7 +150,7 @@ def permanent(case: Case) -> None:
     needs=("partial_success",),
 )
 def partial(case: Case) -> None:
-    """A backend that refuses two of five points."""
+    """Export five points to a backend that refuses two of them."""
     exporter = case.exporter()
     case.harness.fault("partial:2")
     error = case.raised(case.sent(exporter, case.batch(5)), PartialSuccessError, when="with 2 points refused")
@@ -183,14 +183,14 @@ class Poisoned(Canary):
     "usable after a failure; an empty batch is fine",
     words=_FINAL,
     technique="F",
-    check="no state of a failed export is left behind",
+    check="a failed export leaves no state behind",
     canary=Poisoned,
     derived=True,
     after=("EXP-01", "EXP-05", "EXP-14", "EXP-15"),
     needs=("read_back",),
 )
 def usable(case: Case) -> None:
-    """Fail, export, export nothing; let an export end at its deadline, then when it is cancelled, and export again."""
+    """Export after a failure, an empty batch too; then after an export that ended at its deadline or was cancelled."""
     exporter = case.exporter()
     name, context = case.done_contexts()[1]
     case.raised(case.export(exporter, context=context), when=f"with {name}")
@@ -231,7 +231,7 @@ def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Ca
     batch, calls = case.batch(), []
 
     def let_in() -> bool:
-        """Whether the guard has noticed that what it gave up has ended."""
+        """Return True once the guard has noticed that the call it gave up has ended."""
         calls.append(case.sent(exporter, batch))
         return not isinstance(calls[-1].error, ExporterBusyError)
 
@@ -254,7 +254,7 @@ def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Ca
     needs=("read_back",),
 )
 def nonsense(case: Case) -> None:
-    """Each kind of nonsense that the protocol has, for as long as the export likes to try."""
+    """Export to a backend that answers with a redirect, with no answer of the protocol, and with half an answer."""
     can = [step for step in _NONSENSE if step in case.harness.faults]
     if not can:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot answer with nonsense")

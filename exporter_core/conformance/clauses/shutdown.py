@@ -35,7 +35,7 @@ def _shut_down(case: Case, exporter: Driven) -> None:
 
 
 class DropsBuffer(Holds):
-    """Accepts everything, and lets go of it in shutdown."""
+    """Accepts everything, and drops it in shutdown."""
 
 
 @clause(
@@ -50,7 +50,7 @@ class DropsBuffer(Holds):
     needs=("read_back",),
 )
 def flushes(case: Case) -> None:
-    """Export some batches, shut down, read back."""
+    """Export some batches, shut down, and read back."""
     exporter = case.exporter()
     batches = [case.batch() for _ in range(_HELD)]
     for batch in batches:
@@ -65,11 +65,11 @@ def flushes(case: Case) -> None:
     "releases threads, descriptors, sockets, children",
     words=_RELEASES,
     technique="Q",
-    check="join what was started, close what was opened",
+    check="join every thread that was started, close everything that was opened",
     canary=Leaks,
 )
 def releases(case: Case) -> None:
-    """Count what the process has before the exporter is made and after it was shut down."""
+    """Compare threads, descriptors, sockets and children before the exporter is made and after its shutdown."""
     before = _before(case)
     exporter = case.exporter()
     call = case.export(exporter)
@@ -89,7 +89,7 @@ def _released(case: Case, before: Resources) -> None:
 
 
 def _before(case: Case) -> Resources:
-    """What there is before an exporter is made, with the harness set up, so that what it has is not counted."""
+    """Count the process's resources before an exporter is made; the harness is set up first, so as not to count."""
     if case.has_harness:
         case.harness.config()
         case.read_back()
@@ -108,7 +108,7 @@ class ShutdownLeavesEarly(Canary):
 @clause(
     "SHD-03",
     "MUST",
-    "a context that is already done: an error, and still released",
+    "raises an error when the context is already done, and releases all the same",
     words=_RELEASES,
     technique="X",
     check="release first, then context.raise_if_done()",
@@ -116,7 +116,7 @@ class ShutdownLeavesEarly(Canary):
     after=("SHD-02", "SHD-06"),
 )
 def done_before(case: Case) -> None:
-    """Shut down with an expired context, then with a cancelled one: an error, and nothing remains all the same."""
+    """Shut down with an expired context, then with a cancelled one: it raises, and nothing remains."""
     for name, context in case.done_contexts():
         before = _before(case)
         exporter = case.exporter()
@@ -147,7 +147,7 @@ class ShutdownJoins(Serialised):
     needs=("gate", "deadline"),
 )
 def hung(case: Case) -> None:
-    """Shut down beside an export that stands before the shut gate, with a deadline; another one cancelled."""
+    """Shut down while an export waits at the shut gate: one shutdown has a deadline, another is cancelled."""
     _stopped(case, "at its deadline")
     if case.cancellable:
         _stopped(case, "when it is cancelled")
@@ -176,7 +176,7 @@ def _stopped(case: Case, how: str) -> None:
 
 
 class StillSends(Canary):
-    """Sends after its shutdown, and says that it did not."""
+    """Sends after its shutdown, and raises the shutdown error all the same."""
 
     def export(self, context: Context, metrics: MetricsData) -> object:
         try:
@@ -191,15 +191,15 @@ class StillSends(Canary):
 @clause(
     "SHD-05",
     "MUST",
-    "export after shutdown: nothing is sent",
+    "export after shutdown sends nothing",
     words=_AFTERWARDS,
     technique="S",
-    check="the flag is looked at before anything is sent",
+    check="check the shutdown flag before anything is sent",
     canary=StillSends,
     needs=("read_back",),
 )
 def nothing_sent(case: Case) -> None:
-    """Export after shutdown, flush, and read back once no thread or connection is left that could still send."""
+    """Export after shutdown, flush, and read back when no thread or connection that could still send is left."""
     before = _before(case)
     exporter = case.exporter()
     _shut_down(case, exporter)
@@ -223,14 +223,14 @@ class ReturnsAfterShutdown(Swallows):
 @clause(
     "SHD-06",
     "MUST",
-    "export after shutdown: the shutdown error",
+    "export after shutdown raises the shutdown error",
     words=_AFTERWARDS,
     technique="S",
     check="raise ExporterShutdownError in export once shutdown was called",
     canary=ReturnsAfterShutdown,
 )
 def export_after(case: Case) -> None:
-    """Export after shutdown, also with a context that is done; a flush returns."""
+    """Export after shutdown, with time left and with a done context; then flush, which returns."""
     exporter = case.exporter()
     _shut_down(case, exporter)
     # A raw async def export may be cancelled by a context that is done before its first line is run.
@@ -254,7 +254,7 @@ class SecondShutdownReturns(Canary):
 @clause(
     "SHD-07",
     "MUST",
-    "a second shutdown: the shutdown error",
+    "a second shutdown raises the shutdown error",
     words=_AFTERWARDS,
     technique="S",
     check="raise ExporterShutdownError in every shutdown but the first",
@@ -269,7 +269,7 @@ def second(case: Case) -> None:
 
 
 class CheckThenSet(Canary):
-    """Looks whether it is shut down, and only then says that it is."""
+    """Checks whether it is shut down, and sets the flag in a second step."""
 
     seed = 1
     _down = False
@@ -287,15 +287,15 @@ class CheckThenSet(Canary):
 @clause(
     "SHD-08",
     "MUST",
-    "N concurrent shutdowns: one winner, one release",
+    "of several shutdowns at once one wins, and resources are released once",
     words=_AFTERWARDS,
     technique="P",
-    check="look at the flag and set it in one step, under a lock",
+    check="check and set the flag in one step, under a lock",
     canary=CheckThenSet,
     after=("EXP-01", "EXP-03", "SHD-01", "SHD-07"),
 )
 def one_winner(case: Case) -> None:
-    """Three shutdowns beside each other: one returns, the others raise the shutdown error; held data arrives once."""
+    """Run three shutdowns at once: one returns, the others raise the shutdown error; held data arrives once."""
 
     def scenario(one: Round) -> None:
         exporter = one.exporter()
@@ -339,7 +339,7 @@ class FlagAfterDrain(HoldsUntilFlush):
 @clause(
     "SHD-09",
     "MUST",
-    "export beside shutdown: never both success and lost",
+    "an export during a shutdown never both succeeds and is lost",
     words=_AFTERWARDS,
     technique="P",
     check="refuse exports before the last delivery begins, under the lock that export accepts under",
@@ -349,7 +349,7 @@ class FlagAfterDrain(HoldsUntilFlush):
     needs=("read_back",),
 )
 def accepted_or_refused(case: Case) -> None:
-    """Three exports of one caller beside a shutdown: what a returned one was handed arrives; one begun later raises."""
+    """Run three exports of one caller during a shutdown: those that return are delivered; one begun later raises."""
 
     def scenario(one: Round) -> None:
         exporter = one.exporter()
@@ -396,7 +396,7 @@ class Resurrects(Canary):
     needs=("gate", "deadline"),
 )
 def final(case: Case) -> None:
-    """Let a shutdown time out beside a hung export, open the gate, and export again."""
+    """Let a shutdown time out while an export hangs, open the gate, and export again."""
     exporter = case.exporter()
     export = case.send_to_gate(exporter)
     stopping = case.start("shutdown", lambda: exporter.shutdown(case.short_context()))

@@ -81,7 +81,7 @@ def _reports_of_one_failure(case: ReaderCase, way: str) -> list[str]:
 
 
 class Interrupted(ReaderCanary):
-    """Delivers nothing any more once an export has failed."""
+    """Delivers nothing after an export has failed."""
 
     def __init__(self, case: ReaderCase, inner: DrivenReader) -> None:
         super().__init__(case, inner)
@@ -102,7 +102,7 @@ class Interrupted(ReaderCanary):
     canary=Interrupted,
 )
 def survives(case: ReaderCase) -> None:
-    """Let the first scheduled export raise what is no Exception; the next ones deliver."""
+    """Let the first scheduled export raise a BaseException that is no Exception; the next ones deliver."""
     case.script.way = "interrupts"
     case.script.failing = lambda number: number == 1
     case.reader(_OFTEN)
@@ -127,7 +127,7 @@ class SaysTrue(ReaderCanary):
 @clause(
     "RDR-03",
     "MUST",
-    "force_flush says so when nothing was delivered",
+    "force_flush raises or returns False when nothing was delivered",
     words="force_flush returns when it is done, and raises or returns False when it is not.",
     technique="F",
     check="the outcome of the export reaches the caller of force_flush",
@@ -161,7 +161,7 @@ class ReturnsAtOnce(ReaderCanary):
     canary=ReturnsAtOnce,
 )
 def flush_delivers(case: ReaderCase) -> None:
-    """Flush while the exporter is held up: it returns after the export has been let go."""
+    """Flush while the exporter is held up: it returns after the export has gone on."""
     driven = case.reader()
     case.record(7)
     case.script.gate.clear()
@@ -178,7 +178,7 @@ def flush_delivers(case: ReaderCase) -> None:
 
 
 class FlushWaits(ReaderCanary):
-    """Waits in a flush for what never comes."""
+    """Never returns from a flush."""
 
     def flush(self, seconds: float) -> object:  # noqa: ARG002 - that is the fault
         self.hold()
@@ -223,7 +223,7 @@ class ShutsNothing(ReaderCanary):
     canary=ShutsNothing,
 )
 def shutdown_delivers(case: ReaderCase) -> None:
-    """Record, shut down, look."""
+    """Record, shut down, and look at what was delivered."""
     driven = case.reader()
     case.record(7)
     case.succeeded(case.do("shutdown", lambda: driven.shutdown(LONG)))
@@ -233,7 +233,7 @@ def shutdown_delivers(case: ReaderCase) -> None:
 
 
 class ShutdownWaits(ReaderCanary):
-    """Waits in a shutdown for what never comes."""
+    """Never returns from a shutdown."""
 
     def shutdown(self, seconds: float) -> object:  # noqa: ARG002 - that is the fault
         self.hold()
@@ -271,7 +271,7 @@ class Quiet(ReaderCanary):
 @clause(
     "RDR-08",
     "MUST",
-    "shutdown says so when its last export failed",
+    "shutdown raises when its last export failed",
     words="shutdown raises when the last export fails.",
     technique="F",
     check="the outcome of the last export reaches the caller of shutdown",
@@ -288,7 +288,7 @@ def shutdown_fails(case: ReaderCase) -> None:
 
 
 class OwnTime(ReaderCanary):
-    """Gives the exporter another time than it was given."""
+    """Gives the exporter more time than it was given."""
 
     def shutdown(self, seconds: float) -> object:
         return self.inner.shutdown(seconds + LONG)

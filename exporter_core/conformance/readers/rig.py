@@ -1,4 +1,4 @@
-"""Either reader under one interface, with an exporter that does what a clause tells it.
+"""Either reader under one interface, with an exporter that follows a clause's script.
 
 The exporter is of the reader's own kind: one of the contract behind a guard, or a ``MetricExporter``.
 """
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
 
 ReaderName = Literal["exporter_core", "sdk"]
 READERS: Final[tuple[ReaderName, ...]] = ("exporter_core", "sdk")
-"""The readers by whose they are."""
+"""The readers: this package's and the SDK's."""
 
 FAILURES: Final[dict[ReaderName, tuple[str, ...]]] = {
     "exporter_core": ("raises",),
     "sdk": ("answers FAILURE", "raises"),
 }
-"""In which ways an exporter of each reader's kind tells that it failed."""
+"""The ways in which an exporter of each reader's kind reports a failure."""
 
 _LOGGER: Final = "opentelemetry"  # what the SDK's readers have for an error handler
 
 
 class Refused(Exception):  # noqa: N818 - a failure of an exporter that a clause asks for
-    """What a scripted exporter fails with."""
+    """The failure of a scripted exporter."""
 
 
 class Interrupt(BaseException):
-    """The same, as what is no Exception."""
+    """The same as a BaseException that is no Exception."""
 
 
 class Script:
-    """What the exporter does, and what it was given."""
+    """Decides what the exporter does, and records what it was given."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.failing: Callable[[int], bool] = lambda _number: False
-        """Whether the attempt of this number, from 1, fails."""
+        """Returns True if the attempt of this number, from 1, fails."""
         self.way = "raises"
-        """How it fails: ``raises``, ``answers FAILURE`` or ``interrupts``."""
+        """The way it fails: ``raises``, ``answers FAILURE`` or ``interrupts``."""
         self.gate = threading.Event()
         """Exports wait for it."""
         self.gate.set()
@@ -64,7 +64,7 @@ class Script:
         """The seconds that each shutdown was given."""
 
     def export(self, metrics: MetricsData) -> bool:
-        """Deliver, or fail as told; whether it was delivered."""
+        """Deliver, or fail as the script says; return True if it was delivered."""
         self.begun += 1
         number = self.begun
         self._journal.stamp("enter", f"export {number}")
@@ -86,12 +86,12 @@ class Script:
 
 
 class DrivenReader:
-    """What the clauses use of a reader."""
+    """A reader as the clauses use it."""
 
     reader: MetricReader
-    """What a ``MeterProvider`` takes."""
+    """The reader for a ``MeterProvider``."""
     reports: list[str]
-    """What the error handler was told."""
+    """The messages that reached the error handler."""
 
     def flush(self, seconds: float) -> object:
         """Have the reader flush."""
@@ -165,7 +165,7 @@ class _Sdks(DrivenReader):
 
 
 class _Handler(logging.Handler):
-    """What the SDK reports to."""
+    """Collects the SDK's reports."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)

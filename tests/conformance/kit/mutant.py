@@ -1,4 +1,4 @@
-"""How a mutant says which clause kills it, and what mutants that wait wrongly have in common."""
+"""The list of mutants, each with the clause that kills it, and helpers that several share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Mutant(NamedTuple):
 
     @property
     def target(self) -> str:
-        """What ``check`` is asked for."""
+        """Its address for ``check``."""
         return f"{self.exporter.__module__}:{self.exporter.__name__}"
 
 

@@ -122,7 +122,7 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
             self._turn.give_back()
 
     def _last(self, context: Context) -> None:
-        """What a shutdown does in its turn, before it releases."""
+        """Do in a shutdown's turn what comes before the release."""
 
     def _release(self, *, got: bool) -> None:
         if got:
