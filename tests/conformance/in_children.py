@@ -11,7 +11,7 @@ import sys
 from exporter_core.conformance import clause
 from exporter_core.conformance.clauses.canary import Canary
 from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
-from kit.forked import Task, run_all
+from kit.forked import Candidate, run_all
 from kit.mutants import racing
 
 FEW = 2
@@ -34,5 +34,5 @@ if how == "harmless":
     for one in clause.clauses():
         if one.canary is not None:
             clause._clauses[one.id] = dataclasses.replace(one, canary=Harmless)
-for task, runs in run_all([Task(target, "raw", settings(target)) for target in targets], at_once=8):
-    print(json.dumps({"target": task.target, "runs": {run["id"]: run for run in runs}}), flush=True)  # noqa: T201 - a program that prints
+for candidate, runs in run_all([Candidate(target, "raw", settings(target)) for target in targets], at_once=8):
+    print(json.dumps({"target": candidate.target, "runs": {run["id"]: run for run in runs}}), flush=True)  # noqa: T201 - a program that prints

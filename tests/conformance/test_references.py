@@ -47,7 +47,7 @@ def test_a_wrong_number_of_runs_is_one_line(
     assert main() == 2
     assert capsys.readouterr() == (
         "",
-        f"error: how many runs, of how many schedules? {wanted!r} is not a number of them\n",
+        f"error: expected a number of runs, and perhaps one of schedules, not {wanted!r}\n",
     )
 
 

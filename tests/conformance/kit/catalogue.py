@@ -1,4 +1,4 @@
-"""Every clause as a Markdown page: ``python -m kit.catalogue`` prints docs/clauses.md."""
+"""Every clause as a Markdown page: ``make clauses`` writes docs/clauses.md with it."""
 
 from __future__ import annotations
 

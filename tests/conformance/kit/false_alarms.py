@@ -1,9 +1,9 @@
 """Runs the clauses on the reference exporters again and again, half of the time with every core kept busy.
 
-``python -m kit.false_alarms 200``: these exporters keep every clause, so that anything but PASS
-and NOT_APPLICABLE is a false alarm; of the asynchronous one's scheduled clauses UNOBSERVABLE is not, for the scheduler
-runs no event loop. A second number says how many schedules those clauses try in each run. Exit code 0 when there is no
-false alarm, 1 when there is, 2 for a wrong number.
+``make false-alarms``, or ``python -m kit.false_alarms 200`` with this folder's parent on the path. These exporters keep
+every clause: any verdict but PASS and NOT_APPLICABLE is a false alarm, except UNOBSERVABLE in the asynchronous one's
+scheduled clauses, since the scheduler runs no event loop. A second number is that of the schedules that those clauses
+try in each run. Exit code 0 if there is no false alarm, 1 if there is one, 2 for a wrong number.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import contextmanager, nullcontext
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
 from exporter_core.conformance.run.verdicts import Verdict
-from kit.forked import Task, run_all
+from kit.forked import Candidate, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,38 +31,33 @@ _MODES: Final[tuple[Mode, ...]] = ("raw", "guarded")
 _FINE: Final = frozenset({Verdict.PASS, Verdict.NOT_APPLICABLE})
 _DEFAULT_RUNS: Final = 200
 _ARGUMENTS: Final = 2
-_TOLD: Final = 100  # runs after which it is said how many there were
+_TOLD: Final = 100  # runs between two lines that say how many there were
 
 
-def false_alarms(runs: int, schedules: int = SCHEDULES) -> Iterator[tuple[Task, bool, list[str]]]:
+def false_alarms(runs: int, schedules: int = SCHEDULES) -> Iterator[tuple[Candidate, bool, list[str]]]:
     """Run each exporter so often in each mode, every second time with every core kept busy.
 
-    Yields each run as it ends: its task, whose seed is the number of the run, whether every core was busy, and what was
-    not as it should be.
+    Yields each run as it ends: its candidate, whose seed is the number of the run; True if every core was busy; and each
+    false alarm in words.
     """
     for busy in (False, True):
         numbers = range(1 + busy, runs + 1, 2)
-        tasks = [
-            Task(f"kit.reference:{exporter}", mode, Settings(seed=number, schedules=schedules))
-            for number in numbers
-            for exporter in EXPORTERS
-            for mode in _MODES
+        candidates = [
+            Candidate(f"kit.reference:{exporter}", mode, Settings(seed=number, schedules=schedules))
+            for number, exporter, mode in product(numbers, EXPORTERS, _MODES)
         ]
         with _every_core_busy() if busy else nullcontext():
-            for task, results in run_all(tasks, at_once=len(EXPORTERS) * len(_MODES)):
-                yield task, busy, _wrong(task, results)
+            for candidate, results in run_all(candidates, at_once=len(EXPORTERS) * len(_MODES)):
+                yield candidate, busy, _wrong(candidate, results)
 
 
-def _wrong(task: Task, results: Sequence[dict[str, Any]]) -> list[str]:  # Any: the fields of a Run
+def _wrong(candidate: Candidate, results: Sequence[dict[str, Any]]) -> list[str]:  # Any: the fields of a Run
     seen = {result["id"]: result for result in results}
     wrong = []
     for clause in clauses():
-        result = seen.get(clause.id)
-        if result is None:
-            wrong.append(f"{clause.id}: never ran to its end")
-            continue
-        on_a_loop = clause.technique == "P" and task.target.endswith("AsyncExporter")
-        if result["verdict"] not in _FINE and not (on_a_loop and result["verdict"] == Verdict.UNOBSERVABLE):
+        result = seen.get(clause.id, {"verdict": "no verdict", "seen": "it never ended"})
+        on_a_loop = clause.technique == "P" and candidate.target.endswith("AsyncExporter")
+        if result["verdict"] not in (_FINE | {Verdict.UNOBSERVABLE} if on_a_loop else _FINE):
             wrong.append(f"{clause.id}: {result['verdict']}: {result['seen']}")
     return wrong
 
@@ -82,26 +78,23 @@ def _every_core_busy() -> Iterator[None]:
 def main() -> int:
     """Run as often as the first argument says; show each false alarm as it comes, and a table at the end."""
     numbers = sys.argv[1:] or [str(_DEFAULT_RUNS)]
-    wrong_ones = [given for given in numbers if not given.isdecimal() or not int(given)]
-    if wrong_ones or len(numbers) > _ARGUMENTS:
-        said = f"{wrong_ones[0]!r} is not a number of them" if wrong_ones else f"{' '.join(numbers)} is too much"
-        sys.stderr.write(f"error: how many runs, of how many schedules? {said}\n")
+    if refused := numbers[_ARGUMENTS:] or [given for given in numbers if not given.isdecimal() or not int(given)]:
+        sys.stderr.write(f"error: expected a number of runs, and perhaps one of schedules, not {refused[0]!r}\n")
         return 2
     runs: Counter[tuple[str, str, bool]] = Counter()
     alarms: Counter[tuple[str, str, bool]] = Counter()
-    for done, (task, busy, wrong) in enumerate(false_alarms(*map(int, numbers)), 1):
-        about = (task.target.partition(":")[2], task.mode, busy)
+    for done, (candidate, busy, wrong) in enumerate(false_alarms(*map(int, numbers)), 1):
+        about = (candidate.target.partition(":")[2], candidate.mode, busy)
         runs[about] += 1
         alarms[about] += len(wrong)
         if not done % _TOLD:
             sys.stderr.write(f"{done} of {int(numbers[0]) * len(EXPORTERS) * len(_MODES)} runs\n")
         for one in wrong:
-            _say(f"{' '.join(about[:2])}, run {task.settings.seed}{', every core busy' * busy}: {one}")
+            _say(f"{' '.join(about[:2])}, run {candidate.settings.seed}{', every core busy' * busy}: {one}")
     _say(f"{'exporter':<20}{'mode':<10}{'runs':>6}{'alarms':>8}{'busy runs':>12}{'alarms':>8}")
-    for exporter in EXPORTERS:
-        for mode in _MODES:
-            of = [(counts[exporter, mode, busy]) for busy in (False, True) for counts in (runs, alarms)]
-            _say(f"{exporter:<20}{mode:<10}{of[0]:>6}{of[1]:>8}{of[2]:>12}{of[3]:>8}")
+    for exporter, mode in product(EXPORTERS, _MODES):
+        of = [(counts[exporter, mode, busy]) for busy in (False, True) for counts in (runs, alarms)]
+        _say(f"{exporter:<20}{mode:<10}{of[0]:>6}{of[1]:>8}{of[2]:>12}{of[3]:>8}")
     found = alarms.total()
     _say(f"{found or 'no'} false alarm{'s' * (found != 1)} of {len(clauses())} clauses")
     return 1 if found else 0

@@ -1,6 +1,6 @@
-"""Runs every clause on many subjects, each in a forked child of this process: for what runs the kit again and again.
+"""Runs every clause on many exporters, each in a forked child of this process, which costs no imports.
 
-A child costs no imports. Only a process without other threads may do this, so it is for programs of their own.
+Only a process without other threads may do this, so it is for programs of their own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BOUND: Final = 300.0  # seconds for one child
 
 
 @dataclass(frozen=True)
-class Task:
+class Candidate:
     """One subject in one mode."""
 
     target: str
@@ -41,13 +41,13 @@ class Task:
 @dataclass
 class _Child:
     number: int
-    task: Task
+    candidate: Candidate
     since: float
     told: bytes = b""
 
 
-def run_all(tasks: Iterable[Task], *, at_once: int) -> Iterator[tuple[Task, list[dict[str, Any]]]]:
-    """Run the tasks, some at once; each with the results of its clauses (see :class:`Run`) as soon as it is over.
+def run_all(candidates: Iterable[Candidate], *, at_once: int) -> Iterator[tuple[Candidate, list[dict[str, Any]]]]:
+    """Run the candidates, some at once; each with the results of its clauses (see :class:`Run`) as soon as it is over.
 
     A child that dies, or hangs and is killed, has the results that it came to.
     """
@@ -55,11 +55,11 @@ def run_all(tasks: Iterable[Task], *, at_once: int) -> Iterator[tuple[Task, list
     for_each_batch(Tokens("first"), 0, lambda _batch: None, examples=1)  # what Hypothesis does once, every child has
     gc.collect()
     gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
-    waiting = iter(tasks)
+    waiting = iter(candidates)
     running: dict[int, _Child] = {}
     while True:
-        while len(running) < at_once and (task := next(waiting, None)) is not None:
-            running.update([_start(task)])
+        while len(running) < at_once and (candidate := next(waiting, None)) is not None:
+            running.update([_start(candidate)])
         if not running:
             return
         for reading in select.select(list(running), [], [], 1.0)[0]:
@@ -69,30 +69,30 @@ def run_all(tasks: Iterable[Task], *, at_once: int) -> Iterator[tuple[Task, list
                 os.close(reading)
                 child = running.pop(reading)
                 os.waitpid(child.number, 0)
-                yield child.task, [json.loads(line) for line in child.told.splitlines()]
+                yield child.candidate, [json.loads(line) for line in child.told.splitlines()]
         for child in running.values():
             if monotonic() > child.since + _BOUND:
                 os.kill(child.number, signal.SIGKILL)
 
 
-def _start(task: Task) -> tuple[int, _Child]:
+def _start(candidate: Candidate) -> tuple[int, _Child]:
     reading, writing = os.pipe()
     number = os.fork()
     if not number:
-        _run(task, writing)
+        _run(candidate, writing)
     os.close(writing)
-    return reading, _Child(number, task, monotonic())
+    return reading, _Child(number, candidate, monotonic())
 
 
-def _run(task: Task, writing: int) -> NoReturn:
+def _run(candidate: Candidate, writing: int) -> NoReturn:
     """Run every clause in this child, and end it without what the parent has to do at its end."""
     try:
-        subject = resolve(task.target)
-        if task.mode == "raw":
+        subject = resolve(candidate.target)
+        if candidate.mode == "raw":
             prepare()
         failed: dict[str, Verdict] = {}
         for clause in clauses():
-            run = run_clause(clause, subject, task.mode, task.settings, failed)
+            run = run_clause(clause, subject, candidate.mode, candidate.settings, failed)
             if run.verdict is not Verdict.PASS:
                 failed[clause.id] = run.verdict
             os.write(writing, json.dumps(run.as_dict()).encode() + b"\n")
