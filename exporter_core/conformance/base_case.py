@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from exporter_core.conformance.observe.journal import Call, Journal, words_of
 from exporter_core.conformance.run.verdicts import Failed
+from exporter_core.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.clauses.canary import Fault
     from exporter_core.conformance.scheduled import Step
-    from exporter_core.context import Context
 
+SHORT = 0.03
+"""Seconds of a deadline that is meant to pass."""
 LEAVE = 2.0
 """Seconds that calls and shutdowns may take when a clause is over."""
 LOOK = 0.0005
 """Seconds between two looks at what is waited for, at first."""
 
 _LOOK_MOST = 0.008
+_LATE = 0.1  # seconds after which the end of a call is looked into that its context is to have ended
+_CONTROLS, _CONTROLLED = 5, 1.0  # calls at most that it is compared with, and seconds for them; one at least
 _LOOKS = 5
 _HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts
 
@@ -46,12 +50,40 @@ class BaseCase:
         self.journal = Journal()
         self.observations: list[str] = []
         self._calls: list[Call] = []
+        self._contexts: list[Context] = []
         self._faults: list[Fault] = []
 
     def observe(self, text: str) -> None:
         """Note the positive evidence for PASS."""
         self.observations.append(text)
         self.journal.stamp("note", text)
+
+    # --- contexts ------------------------------------------------------------------------------------------------
+
+    def long_context(self) -> Context:
+        """A context with more time than anything takes."""
+        return self._kept(Context.with_timeout(3600))
+
+    def short_context(self, seconds: float = SHORT) -> Context:
+        """A context whose deadline is meant to pass."""
+        self.journal.stamp("note", f"a deadline of {seconds:g} s")
+        return self._kept(Context.with_timeout(seconds))
+
+    def background_context(self) -> Context:
+        """A context without a deadline, cancelled when the run is over."""
+        return self._kept(Context.background())
+
+    def done_contexts(self) -> list[tuple[str, Context]]:
+        """A context that has expired and one that was cancelled, with their names."""
+        cancelled = Context.background()
+        cancelled.cancel("by the clause")
+        return [("an expired context", Context.with_timeout(0)), ("a cancelled context", cancelled)]
+
+    def _kept(self, context: Context) -> Context:
+        self._contexts.append(context)
+        return context
+
+    # --- calls ---------------------------------------------------------------------------------------------------
 
     def start(self, name: str, function: Callable[[], object], context: Context | None = None) -> Call:
         """Call on a thread of its own; see :class:`Call`."""
@@ -71,6 +103,42 @@ class BaseCase:
             return
         self.journal.stamp("note", f"{call.name} still runs")
         raise Failed(expected, f"{call.name} had not ended {self.waited}{self._while_shut}")
+
+    def ends_with_context(self, call: Call, expected: str, again: Callable[[Context], Call]) -> None:
+        """Fail unless the call ends, and because its context did.
+
+        One that ends late may have ended by itself: then it does so as late without a deadline or a cancellation. One
+        that a busy machine made late is held up without.
+
+        Args:
+            call: whose deadline passes, or which was cancelled.
+            expected: what is promised.
+            again: starts the same call in the same situation, with another context.
+        """
+        self.ends(call, expected)
+        if self.canary is None and call.lateness > _LATE and self._ends_without(call, again):
+            without = "when it is not cancelled" if call.was_cancelled else "without a deadline"
+            seen = f"it ended {call.lateness * 1000:.0f} ms later{self._while_shut}, as it does {without}"
+            raise Failed(expected, seen)
+
+    def _ends_without(self, call: Call, again: Callable[[Context], Call]) -> bool:
+        """Return True if the same call ends by itself about when this one did, every time it is tried.
+
+        An end that came before, as that of one that gives up at once, says that the machine was slow. A short lateness
+        is tried more often: there a slow machine could look the same.
+        """
+        late = call.lateness
+        for _ in range(max(1, min(_CONTROLS, int(_CONTROLLED / late)))):
+            context = self.background_context()
+            control = again(context)
+            if not control.wait(call.seconds + late / 2):
+                self.observe(f"{control.name} ended by its context: without, it had not after {call.seconds:.1f} s")
+                context.cancel("by the clause")
+                control.wait(LEAVE)
+                return False
+            if control.seconds < call.seconds - late / 2:
+                return False
+        return True
 
     def succeeded(self, call: Call | Step) -> None:
         """Fail unless the call returned."""

@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from exporter_core.conformance.base_case import LEAVE, LOOK, BaseCase, describe_call
+from exporter_core.conformance.base_case import LEAVE, LOOK, SHORT, BaseCase, describe_call
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, failed_in, watched
 from exporter_core.conformance.observe.tokens import Batch, Tokens, compare
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
@@ -26,15 +26,10 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven, Mode, Subject
     from exporter_core.exporter import ExporterConfig
 
-SHORT = 0.03
-"""Seconds of a deadline that is meant to pass."""
-
 _T = TypeVar("_T")
 
 _DEADLINES = (SHORT, 0.2, 1.0, 5.0)
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
-_LATE = 0.1  # seconds after which the end of a call is looked into that its context is to have ended
-_CONTROLS, _CONTROLLED = 5, 1.0  # calls at most that it is compared with, and seconds for them; one at least
 
 
 class Case(BaseCase):
@@ -79,7 +74,6 @@ class Case(BaseCase):
         self.found_seed: int | None = None
         """The seed of the scheduler that a failure was found with."""
         self._is_shut = False
-        self._contexts: list[Context] = []
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
 
@@ -144,31 +138,6 @@ class Case(BaseCase):
     def batch(self, points: int = 3) -> Batch:
         """A batch of points that were never seen before."""
         return self.tokens.batch(points)
-
-    # --- contexts ------------------------------------------------------------------------------------------------
-
-    def long_context(self) -> Context:
-        """A context with more time than anything takes."""
-        return self._kept(Context.with_timeout(3600))
-
-    def short_context(self, seconds: float = SHORT) -> Context:
-        """A context whose deadline is meant to pass."""
-        self.journal.stamp("note", f"a deadline of {seconds:g} s")
-        return self._kept(Context.with_timeout(seconds))
-
-    def background_context(self) -> Context:
-        """A context without a deadline, cancelled when the run is over."""
-        return self._kept(Context.background())
-
-    def done_contexts(self) -> list[tuple[str, Context]]:
-        """A context that has expired and one that was cancelled, with their names."""
-        cancelled = Context.background()
-        cancelled.cancel("by the clause")
-        return [("an expired context", Context.with_timeout(0)), ("a cancelled context", cancelled)]
-
-    def _kept(self, context: Context) -> Context:
-        self._contexts.append(context)
-        return context
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
@@ -323,42 +292,6 @@ class Case(BaseCase):
             raise VerdictError(Verdict.INCONCLUSIVE, f"the call ended before request {number}: {describe_call(call)}")
 
     # --- assertions ----------------------------------------------------------------------------------------------
-
-    def ends_with_context(self, call: Call, expected: str, again: Callable[[Context], Call]) -> None:
-        """Fail unless the call ends, and because its context did.
-
-        One that ends late may have ended by itself: then it does so as late without a deadline or a cancellation. One
-        that a busy machine made late is held up without.
-
-        Args:
-            call: whose deadline passes, or which was cancelled.
-            expected: what is promised.
-            again: starts the same call in the same situation, with another context.
-        """
-        self.ends(call, expected)
-        if self.canary is None and call.lateness > _LATE and self._ends_without(call, again):
-            without = "when it is not cancelled" if call.was_cancelled else "without a deadline"
-            seen = f"it ended {call.lateness * 1000:.0f} ms later{self._while_shut}, as it does {without}"
-            raise Failed(expected, seen)
-
-    def _ends_without(self, call: Call, again: Callable[[Context], Call]) -> bool:
-        """Return True if the same call ends by itself about when this one did, every time it is tried.
-
-        An end that came before, as that of one that gives up at once, says that the machine was slow. A short lateness
-        is tried more often: there a slow machine could look the same.
-        """
-        late = call.lateness
-        for _ in range(max(1, min(_CONTROLS, int(_CONTROLLED / late)))):
-            context = self.background_context()
-            control = again(context)
-            if not control.wait(call.seconds + late / 2):
-                self.observe(f"{control.name} ended by its context: without, it had not after {call.seconds:.1f} s")
-                context.cancel("by the clause")
-                control.wait(LEAVE)
-                return False
-            if control.seconds < call.seconds - late / 2:
-                return False
-        return True
 
     @property
     def _while_shut(self) -> str:

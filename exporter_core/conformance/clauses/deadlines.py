@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.base_case import describe_call
-from exporter_core.conformance.case import SHORT
+from exporter_core.conformance.base_case import SHORT, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
 from exporter_core.conformance.run.verdicts import Verdict, VerdictError

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import Call
     from exporter_core.conformance.scheduled import Round
-    from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
@@ -28,10 +27,6 @@ _HELD = 5  # batches: more than a shutdown that drops some might leave alone
 _RELEASES = "Flush what is held, release every resource, and return; also release when the context is already done."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
 _AFTERWARDS = "Afterwards export does nothing and raises ExporterShutdownError, and so does a second shutdown."
-
-
-def _shut_down(case: Case, exporter: Driven) -> None:
-    case.succeeded(case.shut_down(exporter))
 
 
 class DropsBuffer(Holds):
@@ -55,7 +50,7 @@ def flushes(case: Case) -> None:
     batches = [case.batch() for _ in range(_HELD)]
     for batch in batches:
         case.accepted(exporter, batch)
-    _shut_down(case, exporter)
+    case.succeeded(case.shut_down(exporter))
     case.delivered(*batches, expected="every accepted point has arrived when shutdown returns")
 
 
@@ -75,7 +70,7 @@ def releases(case: Case) -> None:
     call = case.export(exporter)
     if call.error is not None and case.has_harness:
         raise VerdictError(Verdict.INCONCLUSIVE, f"it may have opened nothing: export, {describe_call(call)}")
-    _shut_down(case, exporter)
+    case.succeeded(case.shut_down(exporter))
     _released(case, before)
     case.observe(f"nothing remains (export: {describe_call(call)})")
 
@@ -200,14 +195,12 @@ class StillSends(Canary):
 )
 def nothing_sent(case: Case) -> None:
     """Export after shutdown, flush, and read back when no thread or connection that could still send is left."""
-    before = _before(case)
+    before, batch = _before(case), case.batch()
     exporter = case.exporter()
-    _shut_down(case, exporter)
-    batch = case.batch()
+    case.succeeded(case.shut_down(exporter))
     case.export(exporter, batch)
     case.flush(exporter)
-    quiet = case.until(lambda: not before.added() and not case.harness.connections(), seconds=_QUIET)
-    if not quiet:
+    if not case.until(lambda: not before.added() and not case.harness.connections(), seconds=_QUIET):
         case.journal.stamp("note", f"not quiet: {', '.join(before.added()) or 'a connection is open'}")
     arrived = {point.token for point in case.read_back()}.intersection(batch.tokens)
     if arrived:
@@ -232,7 +225,7 @@ class ReturnsAfterShutdown(Swallows):
 def export_after(case: Case) -> None:
     """Export after shutdown, with time left and with a done context; then flush, which returns."""
     exporter = case.exporter()
-    _shut_down(case, exporter)
+    case.succeeded(case.shut_down(exporter))
     # A raw async def export may be cancelled by a context that is done before its first line is run.
     is_cancelled = case.mode == "raw" and inspect.iscoroutinefunction(case.subject.exporter_class.export)
     for name, context in (("time left", case.long_context()), *(() if is_cancelled else case.done_contexts())):
@@ -263,7 +256,7 @@ class SecondShutdownReturns(Canary):
 def second(case: Case) -> None:
     """Shut down twice."""
     exporter = case.exporter()
-    _shut_down(case, exporter)
+    case.succeeded(case.shut_down(exporter))
     call = case.shut_down(exporter)
     case.raised(call, ExporterShutdownError, when="the second time")
 

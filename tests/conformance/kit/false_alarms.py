@@ -37,8 +37,8 @@ _TOLD: Final = 100  # runs between two lines that say how many there were
 def false_alarms(runs: int, schedules: int = SCHEDULES) -> Iterator[tuple[Candidate, bool, list[str]]]:
     """Run each exporter so often in each mode, every second time with every core kept busy.
 
-    Yields each run as it ends: its candidate, whose seed is the number of the run; True if every core was busy; and each
-    false alarm in words.
+    Yields each run as it ends: its candidate, whose seed is the number of the run; True if every core was busy; and
+    each false alarm in words.
     """
     for busy in (False, True):
         numbers = range(1 + busy, runs + 1, 2)
