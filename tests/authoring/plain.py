@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 from exporter_core import ExporterError, PartialSuccessError
 from exporter_core.authoring import SerialExporter
 from exporter_core.conformance import flatten
-from exporter_core.conformance.memory import MemoryHarness, sink_of
-from exporter_core.conformance.reference import ReferenceConfig
+from kit.memory import MemoryHarness, backends
+from kit.reference import ReferenceConfig
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core import Context
     from exporter_core.conformance import Point
-    from exporter_core.conformance.memory import Response
+    from kit.memory import Response
 
 ATTEMPTS = 4
 TRANSIENT = {429, 502, 503, 504}
@@ -28,7 +28,7 @@ class PlainExporter(SerialExporter[ReferenceConfig]):
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)
-        self._sink = sink_of(config.sink)
+        self._sink = backends[config.sink]
         self._is_connected = False
 
     def deliver(self, context: Context, metrics: MetricsData) -> None:
