@@ -1,4 +1,4 @@
-"""What ``run`` shows: live progress while it runs, and a summary of what was delivered when it ends."""
+"""The screen of ``run``: live progress while it runs, and a summary of the delivery when it ends."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 
 
 def progress(stats: Sequence[ReaderStats], seconds: float, duration: float | None) -> RenderableType:
-    """The table of exporters as it stands.
+    """Return the table of exporters as it stands.
 
     Args:
-        stats: what each reader and its exporter have counted.
-        seconds: how long it has been running.
-        duration: how long it is to run, None for until it is told to stop.
+        stats: the counts of each reader and its exporter.
+        seconds: the time since the start.
+        duration: the time until it stops by itself, None if it runs until stopped.
     """
-    ends = "Ctrl-C ends it" if duration is None else f"of {duration:g} s"
+    ends = "Ctrl-C stops it" if duration is None else f"of {duration:g} s"
     return Group(Text(f"{seconds:.0f} s {ends}", style="dim"), _exporters(stats))
 
 
@@ -47,14 +47,14 @@ def summary(
     places: Mapping[str, Destination],
     options: ConsoleOptions,
 ) -> list[RenderableType]:
-    """What was delivered: the metrics with their latest values, the exporters, and where to look.
+    """Return the summary: the metrics with their latest values, the exporters, and the places of the data.
 
     Args:
         rows: the series to show.
-        at_zero: how many are not shown.
-        stats: what each reader and its exporter have counted.
-        places: by reader, where its data went.
-        options: what the terminal can show: its width decides the trends', and one that has ASCII alone gets none.
+        at_zero: the number of series that are not shown.
+        stats: the counts of each reader and its exporter.
+        places: the destination of each reader's data.
+        options: the terminal's abilities: its width decides that of the trends; without Unicode there are none.
     """
     parts: list[RenderableType] = []
     trend = 0 if options.ascii_only else _TREND_WIDTH // (2 if options.max_width < _NARROW else 1)
@@ -111,9 +111,9 @@ def _metrics(rows: Sequence[Row], trend: int) -> Table:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value in three or four digits: bytes in powers of 1024, a ratio as a percentage.
+    """Return a value in three or four digits: bytes in powers of 1024, a ratio as a percentage.
 
-    Units that only say what is counted, such as ``{request}``, are left to the metric's name.
+    A unit in braces, such as ``{request}``, is not shown: the metric's name says as much.
     """
     if not math.isfinite(value):
         return str(value)
@@ -135,5 +135,5 @@ def _scaled(value: float, base: int, prefixes: Sequence[str]) -> str:
 
 
 def _three_digits(value: float) -> str:
-    """The value with three digits, or all those before the point; whole numbers without a point."""
+    """Return the value with three digits, or all those before the point; whole numbers without a point."""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"  # noqa: PLR2004 - three digits

@@ -1,4 +1,4 @@
-"""Writing the files that commands make; nothing is overwritten unless that is asked for."""
+"""Writing the files that commands make. An existing file is replaced only on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from exporter_core.cli import output
 from exporter_core.errors import SetupError
 
 STANDARD_OUTPUT: Final = "-"
-"""The name of a file that stands for standard output."""
+"""The file name that stands for standard output."""
 
 
 def check_writable(path: str | os.PathLike[str] | None) -> None:
@@ -28,33 +28,25 @@ def check_writable(path: str | os.PathLike[str] | None) -> None:
 
 
 def write_result(path: str | os.PathLike[str] | None, text: str, *, replace: bool = False) -> None:
-    """Write what a command made: to standard output without a file or for ``-``, else as :func:`write_text` does."""
-    if path is None or str(path) == STANDARD_OUTPUT:
-        output.write(text)
-    else:
-        write_text(path, text, replace=replace)
-
-
-def write_text(path: str | os.PathLike[str], text: str, *, replace: bool = False) -> None:
-    """Write a text file in UTF-8.
+    """Write a command's result, in UTF-8.
 
     Args:
-        path: the file; its folder has to exist.
-        text: its content.
-        replace: whether a file that exists may be replaced.
+        path: the file; its folder has to exist. None and ``-`` are standard output.
+        text: the result.
+        replace: replace a file that exists.
 
     Raises:
-        SetupError: it exists, or it cannot be written; one line that says which.
+        SetupError: the file exists, or cannot be written; one line with the reason.
     """
+    if path is None or str(path) == STANDARD_OUTPUT:
+        output.write(text)
+        return
     try:
         with Path(path).open("w" if replace else "x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        if Path(path).is_dir():
-            raise SetupError(f"{path}: is a directory; name a file") from None
-        raise SetupError(f"{path}: exists; --force replaces it") from None
-    except IsADirectoryError:
-        raise SetupError(f"{path}: is a directory; name a file") from None
+    except (FileExistsError, IsADirectoryError):
+        problem = "is a directory; name a file" if Path(path).is_dir() else "exists; --force replaces it"
+        raise SetupError(f"{path}: {problem}") from None
     except OSError as error:
         raise SetupError(f"{path}: cannot be written: {error.strerror or error}") from None
     except ValueError:

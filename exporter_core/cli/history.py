@@ -1,4 +1,4 @@
-"""What has been delivered, kept for showing: the last values of each series, and how they came along."""
+"""The last delivered values of each series, kept for the summary of ``run``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import Gauge, Sum
 from exporter_core.registry import ExporterRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
 
@@ -33,15 +33,11 @@ class Row(NamedTuple):
     attributes: str
     unit: str
     latest: float
-    """The latest value; for a counter, what it has reached."""
+    """The latest value; for a counter, its total."""
     rate: float | None
-    """For a counter, its increase a second over the last export; None for what is not counted up."""
+    """For a counter, its increase a second over the last export; None for other metrics."""
     trend: tuple[float, ...]
     """The values of the last exports, oldest first; for a counter its increases a second."""
-
-    def as_dict(self) -> dict[str, object]:
-        """The row as values that JSON has."""
-        return self._asdict()
 
 
 @dataclass
@@ -52,13 +48,14 @@ class _Series:
 
     def row(self, metric: str, attributes: str) -> Row:
         points = list(self.values)
+        latest = points[-1][1]
         if not self.counts_up:
-            return Row(metric, attributes, self.unit, points[-1][1], None, tuple(value for _, value in points))
-        steps = [
+            return Row(metric, attributes, self.unit, latest, None, tuple(value for _, value in points))
+        rates = [
             (new - old) / max(new_time - old_time, 1) * 1e9
             for (old_time, old), (new_time, new) in itertools.pairwise(points)
         ]
-        return Row(metric, attributes, self.unit, points[-1][1], steps[-1] if steps else None, tuple(steps))
+        return Row(metric, attributes, self.unit, latest, rates[-1] if rates else None, tuple(rates))
 
 
 class History:
@@ -69,7 +66,7 @@ class History:
         self._series: dict[tuple[str, str], _Series] = {}
 
     def record(self, metrics: MetricsData) -> None:
-        """Take the values out of a batch; keeps nothing of the batch itself."""
+        """Take the values out of a batch; the batch itself is not kept."""
         for resource_metrics in metrics.resource_metrics:
             for scope_metrics in resource_metrics.scope_metrics:
                 for metric in scope_metrics.metrics:
@@ -77,17 +74,15 @@ class History:
                         self._append(metric, attributes, time, value)
 
     def rows(self) -> list[Row]:
-        """A row for each series that was ever above or below zero, in order of metric."""
+        """Return a row for each series that was ever above or below zero, in order of metric."""
         with self._mutex:
             rows = [series.row(*key) for key, series in sorted(self._series.items())]
         return [row for row in rows if row.latest or any(row.trend)]
 
     @property
     def series_at_zero(self) -> int:
-        """How many series have no row."""
-        with self._mutex:
-            count = len(self._series)
-        return count - len(self.rows())
+        """The number of series without a row."""
+        return len(self._series) - len(self.rows())
 
     def _append(self, metric: Metric, attributes: str, time: int, value: float) -> None:
         with self._mutex:
@@ -99,7 +94,7 @@ class History:
 
 
 def _values(metric: Metric) -> dict[tuple[str, int], float]:
-    """The numbers of a metric by the attributes that are shown: sums added up, gauges averaged, over what is not."""
+    """Return the numbers of a metric by the attributes shown; over the others sums are added, gauges averaged."""
     found: dict[tuple[str, int], list[float]] = {}
     if isinstance(metric.data, Sum | Gauge):
         for point in metric.data.data_points:
@@ -113,14 +108,14 @@ def _values(metric: Metric) -> dict[tuple[str, int], float]:
 
 
 class Tap:
-    """A guarded exporter that also tells a history of what it has delivered; all else passes through."""
+    """A guarded exporter that also records deliveries in a history; everything else passes through."""
 
     def __init__(self, exporter: GuardedExporter, history: History) -> None:
         self._exporter = exporter
         self._history = history
 
     def export(self, context: Context, metrics: MetricsData) -> None:
-        """Export, and record what was accepted."""
+        """Export, and record the metrics if they were accepted."""
         self._exporter.export(context, metrics)
         self._history.record(metrics)
 
@@ -129,26 +124,22 @@ class Tap:
 
 
 class TappingRegistry(ExporterRegistry):
-    """Loads exporters as ever, and tells a history what the first of them delivers."""
+    """A registry whose first exporter records its deliveries in a history."""
 
     def __init__(self, history: History, *, policy: PluginPolicy) -> None:
         super().__init__(policy=policy)
         self._history: History | None = history
 
     def load(self, name: str, *args: Any, **options: Any) -> GuardedExporter:  # Any: passed on as they come
-        """Load an exporter; two that deliver the same series would make its history jump."""
+        """Load an exporter; only the first is recorded, for the same series twice would make the history jump."""
         exporter = super().load(name, *args, **options)
         history, self._history = self._history, None
         return exporter if history is None else cast("GuardedExporter", Tap(exporter, history))
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
-    """The last ``width`` values as a line of bars, from the least to the greatest of them."""
+    """Return the last ``width`` values as a line of bars, from the least to the greatest of them."""
     shown = [*values][-width:]
-    least, greatest = min(shown, default=0.0), max(shown, default=0.0)
-    return "".join(_bars(shown, least, (greatest - least) or 1.0))
-
-
-def _bars(values: list[float], least: float, span: float) -> Iterator[str]:
-    for value in values:
-        yield _BARS[int((value - least) / span * (len(_BARS) - 1))]
+    least = min(shown, default=0.0)
+    span = max(shown, default=0.0) - least or 1.0
+    return "".join(_BARS[int((value - least) / span * (len(_BARS) - 1))] for value in shown)

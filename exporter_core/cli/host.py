@@ -34,16 +34,16 @@ _CONFIG: dict[str, list[str] | None] = {
     "process.open_file_descriptor.count": None,
     "process.thread.count": None,
 }
-"""What is measured.
+"""The instruments, as the instrumentation's configuration.
 
-Left out are the instrumentation's deprecated ``process.runtime`` names, and ``system.cpu.utilization``: psutil, where
-it comes from, counts an interval of less than a second as a whole one. ``system.cpu.time`` has it exactly, as its rate.
+The instrumentation's deprecated ``process.runtime`` names are left out, and so is ``system.cpu.utilization``: psutil,
+its source, counts an interval of less than a second as a whole one. The rate of ``system.cpu.time`` is exact.
 """
 
 
 @contextmanager
 def measured_by(provider: MeterProvider) -> Iterator[None]:
-    """Have the provider measure this machine. Raises SetupError where the instrumentation is not installed."""
+    """Measure this machine into the provider. Raises SetupError if the instrumentation is not installed."""
     try:
         from opentelemetry.instrumentation.system_metrics import (  # noqa: PLC0415 - an optional dependency
             SystemMetricsInstrumentor,

@@ -1,6 +1,6 @@
-"""What commands write: text or JSON on standard output, errors and warnings on standard error, colour on terminals.
+"""Output of commands: text or JSON on standard output, errors and warnings on standard error, colour on terminals.
 
-Every error that a person sees on the command line is written here.
+Every error of the command line is written here.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from exporter_core.errors import ConfigProblem
 
-_UNLIMITED = 10_000  # columns; what is not a terminal has no width
+_UNLIMITED = 10_000  # columns; a file or a pipe has no width
 
 
 def coloured(stream: TextIO) -> bool:
-    """Whether to write colours to this stream: to a terminal that has them, unless NO_COLOR says not to."""
+    """Return True if colours are written to this stream: it is a terminal with colours, and NO_COLOR is not set."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") in {"dumb", "unknown"}:
         return False
     return stream.isatty()
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """A rich console on standard output, or on another stream; what is no terminal gets plain, unbroken lines."""
+    """Return a rich console on standard output, or on another stream; a file or pipe gets plain, unbroken lines."""
     from rich.console import Console  # noqa: PLC0415 - programs that read JSON need not wait for it
 
     stream = stream or _stdout()
@@ -50,11 +50,11 @@ def console(stream: TextIO | None = None) -> Console:
 def show(renderable: RenderableType, *, soft_wrap: bool = False) -> None:
     """Write a text, table or other renderable of rich's to standard output, at once.
 
-    What is no terminal gets no padding; what the encoding cannot express becomes escapes, and lines of tables ASCII.
+    A file or pipe gets no padding. Characters that the encoding lacks become escapes, and lines of tables ASCII.
 
     Args:
-        renderable: what to write.
-        soft_wrap: leave breaking lines to the terminal, so that they can be copied in one piece.
+        renderable: the text or table.
+        soft_wrap: let the terminal break lines, so that they can be copied in one piece.
     """
     out = console()
     rendered = io.BytesIO()
@@ -76,13 +76,13 @@ def emit_json(value: Any, *, line: bool = False) -> None:  # Any: what JSON can 
 
 
 def write(text: str) -> None:
-    """Write to standard output; what its encoding cannot express becomes escapes."""
+    """Write to standard output; characters that its encoding lacks become escapes."""
     stream = _stdout()
     stream.write(_encodable(text, stream))
 
 
 def discard_output() -> None:
-    """Send to nowhere what is still to be written to standard output: the interpreter would try again at its exit."""
+    """Discard the buffered rest of standard output, which the interpreter would try to write again at its exit."""
     try:
         _write_nowhere(_stdout().fileno())
     except (OSError, ExporterCoreError):
@@ -108,7 +108,7 @@ def _encodable(text: str, stream: TextIO) -> str:
 
 @contextmanager
 def stdout_kept(when: bool = True) -> Iterator[None]:
-    """Meanwhile, send what writes to standard output to standard error: plugins may, and it is for the answer alone."""
+    """Redirect standard output to standard error meanwhile: plugins may print, and it is for the answer alone."""
     if not when:
         yield
         return
@@ -118,7 +118,7 @@ def stdout_kept(when: bool = True) -> Iterator[None]:
     if sys.stderr is None:
         _write_nowhere(1)
     else:
-        os.dup2(2, 1)  # also for what does not write through sys.stdout
+        os.dup2(2, 1)  # also for output that does not go through sys.stdout
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -145,9 +145,9 @@ def warn_of(problem: ConfigProblem) -> None:
 
 
 def report(error: ExporterCoreError) -> int:
-    """Write an error, a line for each problem that it has, and return the exit code that it means.
+    """Write an error, a line for each of its problems, and return the exit code.
 
-    2: what was asked for is wrong or cannot be built. 1: it was tried, and failed.
+    2: the request is wrong or cannot be built. 1: it was tried, and failed.
     """
     if isinstance(error, ConfigError):
         for problem in error.problems:
@@ -162,7 +162,7 @@ def report(error: ExporterCoreError) -> int:
 
 
 def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public type
-    """Write what Typer says is wrong with a command line, on one line; the exit code."""
+    """Write Typer's usage error on one line, and return the exit code."""
     message = " ".join(error.format_message().split()).rstrip(".").replace(". Did you", "; did you")
     possible = getattr(error, "possibilities", None)
     if possible:
@@ -182,14 +182,14 @@ def _word(word: str, colour: str) -> str:
 
 
 def _write(line: str) -> None:
-    """Write to standard error; that it is closed or full changes nothing, for there is nowhere else to say it."""
+    """Write to standard error. If it is closed or full, nothing happens: there is nowhere else to report it."""
     if sys.stderr is None:
         return
     try:
         if sys.stdout is not None:
             sys.stdout.flush()  # where both go to one place, lines stand in the order in which they were written
     except OSError:
-        pass  # said at the end of the command, where it is flushed again
+        pass  # reported at the end of the command, which flushes again
     try:
         sys.stderr.write(_encodable(f"{line}\n", sys.stderr))
         sys.stderr.flush()

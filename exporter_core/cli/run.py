@@ -1,10 +1,8 @@
-"""``exporter-core run``: this machine's metrics through a pipeline, until told to stop."""
+"""``exporter-core run``: this machine's metrics through a pipeline, until it is stopped."""
 
 from __future__ import annotations
 
-import signal
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from exporter_core.cli import output
+from exporter_core.cli.stopping import stopped_by_signals
 from exporter_core.clock import MONOTONIC
 from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
     from exporter_core.cli.history import History
     from exporter_core.config import PipelineConfig
@@ -36,11 +34,13 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="End after so long, not only when told to.", show_default=False),
+        typer.Option(
+            min=0, metavar="SECONDS", help="Stop after SECONDS (default: run until stopped).", show_default=False
+        ),
     ] = None,
     database: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="The SQLite file, without a config file. [metrics.db]", show_default=False),
+        typer.Option(metavar="PATH", help="SQLite file, if there is no config file. [metrics.db]", show_default=False),
     ] = None,
     interval: Annotated[
         float | None,
@@ -48,31 +48,31 @@ def run(  # noqa: PLR0917 - Typer passes them by name
             min=0.01,
             max=_LONGEST_SECONDS,
             metavar="SECONDS",
-            help="Between two exports, without a config file. [1]",
+            help="Time between two exports, if there is no config file. [1]",
             show_default=False,
         ),
     ] = None,
     shutdown_timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="What the last export and the shutdown may take.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time-out of the last export and the shutdown.")
     ] = 10.0,
-    json: Annotated[bool, typer.Option("--json", help="Say as JSON what was delivered.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the delivery summary as JSON.")] = False,
 ) -> int:
     """Export this machine's metrics: processors, memory, disks, network and this process.
 
-    SIGTERM, Ctrl-C and the end of the terminal deliver what there is, within the shutdown timeout, and say what
-    could not be delivered. A second one ends it at once.
+    On SIGTERM, Ctrl-C or the end of the terminal it exports the last metrics, within the shutdown time-out, and reports
+    everything that was not delivered. A second signal stops it at once.
 
     Example: exporter-core run --duration 10
     """
     if file is not None and (database is not None or interval is not None):
-        raise typer.BadParameter("--database and --interval go without a config file; the file says both")
+        raise typer.BadParameter("--database and --interval need no config file: set both in the file")
     from exporter_core.cli.history import History  # noqa: PLC0415 - imports the SDK
     from exporter_core.cli.host import measured_by  # noqa: PLC0415 - imports the instrumentation
 
     history = History()
-    # From here on, so that the last collection, at the end, does not come right behind a scheduled one.
+    # Counted from here, so that the last collection, at the end, does not come right behind a scheduled one.
     began = MONOTONIC.monotonic()
-    with _stop_on_signals() as stop, output.stdout_kept(json):
+    with stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
         pipeline = _pipeline(config, shutdown_timeout, history)
         try:
@@ -82,7 +82,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
         except BaseException:
             pipeline.shutdown(timeout=0)
             raise
-    return _tell(pipeline, report, history, MONOTONIC.monotonic() - began, json=json)
+    return _conclude(pipeline, report, history, MONOTONIC.monotonic() - began, json=json)
 
 
 def _from_file(file: Path) -> PipelineConfig:
@@ -95,7 +95,7 @@ def _from_file(file: Path) -> PipelineConfig:
 
 
 def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
-    """The configuration of ``run`` without a file. Raises SetupError where the exporter is not installed."""
+    """Return the configuration of ``run`` without a file. Raises SetupError if the exporter is not installed."""
     from exporter_core.config import parse_config  # noqa: PLC0415 - imports pydantic
     from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
 
@@ -116,52 +116,25 @@ def _pipeline(config: PipelineConfig, shutdown_timeout: float, history: History)
     from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
 
     registry = TappingRegistry(history, policy=config.policy)
-    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Notes())
+    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Warnings())
 
 
-class Notes:
-    """Says on standard error what fails while it runs, a failure that repeats once."""
+class Warnings:
+    """Writes failures to standard error while the pipeline runs; a failure that repeats, once."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._written: set[str] = set()
 
     def __call__(self, error: Exception) -> None:
-        """Say it, unless it has been said."""
+        """Write the error, unless it has been written."""
         text = str(error)
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._written:
+            self._written.add(text)
             output.warn(text)
 
 
-@contextmanager
-def _stop_on_signals() -> Iterator[Signal]:
-    """A signal that SIGTERM, Ctrl-C or the end of the terminal sets, the last unless nohup keeps it away.
-
-    The second one interrupts; after that none can disturb the way out.
-    """
-    stop = Signal()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.insert(0, signal.SIGHUP)
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
-        if stop.is_set():
-            for one in numbers:
-                signal.signal(one, signal.SIG_IGN)
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is handle:
-                signal.signal(number, handler)
-
-
 def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None) -> None:
-    """Wait for the end, showing progress where somebody watches."""
+    """Wait for the end; on a terminal, show progress meanwhile."""
     if sys.stderr is None or not (sys.stderr.isatty() and _is_quiet(pipeline)):
         stop.wait(None if duration is None else began + duration - MONOTONIC.monotonic())
         return
@@ -179,12 +152,12 @@ def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None
 
 
 def _is_quiet(pipeline: Pipeline) -> bool:
-    """Whether no exporter writes to the terminal itself; a live table and its output would overwrite each other."""
+    """Return True if no exporter writes to the terminal itself, which would break a live table."""
     return all(reader.exporter.rpartition(":")[2] != "console" for reader in pipeline.config.readers)
 
 
-def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds: float, *, json: bool) -> int:
-    """Say what was delivered, and what was not; the exit code."""
+def _conclude(pipeline: Pipeline, report: PipelineReport, history: History, seconds: float, *, json: bool) -> int:
+    """Print what was delivered, and what was not; return the exit code."""
     stats = pipeline.stats()
     places = {
         reader.name: place
@@ -202,7 +175,7 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
                     "shutdown": report.as_dict(),
                     "readers": [one.as_dict() for one in stats],
                     "destinations": {name: place._asdict() for name, place in places.items()},
-                    "metrics": [row.as_dict() for row in rows],
+                    "metrics": [row._asdict() for row in rows],
                 }
             )
         else:
@@ -212,14 +185,14 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
 
             for part in summary(rows, history.series_at_zero, stats, places, output.console().options):
                 output.show(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece
-    finally:  # although it cannot be written what was delivered
+    finally:  # even if the summary cannot be written
         for line in failures:
             output.fail(line)
     return 1 if failures else 0
 
 
 def _failures(report: ReaderReport, stats: ReaderStats) -> Iterator[str]:
-    """What one reader did not deliver, while it ran and at the end."""
+    """Return a line for the failures of one reader while it ran, and one for those at the end."""
     counted = stats.exporter
     lost = counted.points_handed_over - counted.points_accepted
     if counted.exports_failed:

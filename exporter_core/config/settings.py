@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter_core.contract import InstrumentKind
-    from exporter_core.discovery.policy import PluginPolicy
+    from exporter_core.discovery import PluginPolicy
     from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
 

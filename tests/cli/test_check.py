@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from exporter_core.cli.progress import Progress
+from exporter_core.cli.check_output import Progress
 from exporter_core.conformance.run.run_clause import Run
 from exporter_core.conformance.run.verdicts import Verdict
 
