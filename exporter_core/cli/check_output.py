@@ -105,8 +105,13 @@ def progress_bar(target: str, results: int) -> Iterator[Progress]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield Progress()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - a terminal
-    from rich.progress import Progress as Bar  # noqa: PLC0415 - a terminal only
+    from rich.progress import (  # noqa: PLC0415 - a terminal
+        BarColumn,
+        MofNCompleteColumn,
+        Progress as Bar,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     columns = (
         TextColumn("{task.description}", markup=False),

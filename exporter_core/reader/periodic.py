@@ -31,8 +31,7 @@ from exporter_core.guard.stats import count_points
 from exporter_core.masking import Masker, cause_of
 from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
-from exporter_core.reader.instruments import aggregations, temporalities
-from exporter_core.reader.instruments import cardinality_limits as sdk_cardinality_limits
+from exporter_core.reader.instruments import aggregations, cardinality_limits as sdk_cardinality_limits, temporalities
 from exporter_core.reader.jobs import Job, Phase, finish
 from exporter_core.reader.schedule import Schedule
 from exporter_core.reader.stats import ReaderStats

@@ -2,15 +2,13 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
 from exporter_core.config import AggregationSettings, ViewSettings, parse_config, sdk_view
-from exporter_core.config.models import InstrumentName
-from exporter_core.config.models import View as ViewModel
+from exporter_core.config.models import InstrumentName, View as ViewModel
 from exporter_core.config.report import Report
 from exporter_core.config.views import read_view
 from exporter_core.contract import InstrumentKind
