@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from exporter_core.cli.check_input import options_of
 from exporter_core.cli.check_output import (
     as_json_text,
     check_form,
@@ -15,10 +15,10 @@ from exporter_core.cli.check_output import (
     text_look,
     write_report,
 )
-from exporter_core.cli.files import check_writable, write_result
 from exporter_core.cli.listing import exporter_names
+from exporter_core.cli.output import check_writable, write_result
 from exporter_core.cli.stopping import stopped_by_signals
-from exporter_core.errors import SetupError
+from exporter_core.errors import ConfigError, ConfigProblem, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,6 +140,36 @@ def check(
             )
     write_report(report, form, file, strict=strict)
     return conclude(report, strict=strict).exit_code
+
+
+def options_of(text: str) -> dict[str, Any]:  # Any: options of an exporter
+    """Return the options in a mapping of JSON or YAML, or in a file with one, environment variables substituted.
+
+    A text that is no mapping is the name of a file.
+
+    Raises:
+        ConfigError: it is neither; with the position of the problem.
+    """
+    source = "--config"
+    document = _parsed(text, source)
+    if isinstance(document, str) and "\n" not in text.strip():
+        from exporter_core.config.files import read_text  # noqa: PLC0415 - only for a file
+
+        source = text
+        document = _parsed(read_text(text), source)
+    if not isinstance(document, dict):
+        kind = "null" if document is None else type(document).__name__
+        raise ConfigError([ConfigProblem(f"expected a mapping in JSON or YAML, not {kind}", source=source)])
+    return document
+
+
+def _parsed(text: str, source: str) -> object:
+    from exporter_core.config.yaml import parse  # noqa: PLC0415 - only for options
+
+    document = parse(text, source=source, environ=os.environ)
+    if document.problems:
+        raise ConfigError(document.problems)
+    return document.root.data()
 
 
 def _form(form: Form | None, *, json: bool) -> Form:

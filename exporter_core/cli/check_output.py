@@ -10,7 +10,7 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from exporter_core.cli import output
-from exporter_core.cli.files import STANDARD_OUTPUT, write_result
+from exporter_core.cli.output import STANDARD_OUTPUT, write_result
 from exporter_core.errors import SetupError
 from exporter_core.printable import printable
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from exporter_core.cli.files import write_result
 from exporter_core.cli.inspection import inspect_exporters
 from exporter_core.cli.listing import exporter_names
+from exporter_core.cli.output import write_result
 from exporter_core.option_table import options
 from exporter_core.printable import printable
 

@@ -1,4 +1,4 @@
-"""Output of commands: text or JSON on standard output, errors and warnings on standard error, colour on terminals.
+"""Output of commands: text or JSON on standard output or in a file, errors and warnings on standard error.
 
 Every error of the command line is written here.
 """
@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from exporter_core.errors import ConfigError, ExporterCoreError, SetupError
 from exporter_core.printable import printable
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from exporter_core.errors import ConfigProblem
+
+STANDARD_OUTPUT: Final = "-"
+"""The file name that stands for standard output."""
 
 _UNLIMITED = 10_000  # columns; a file or a pipe has no width
 
@@ -79,6 +82,46 @@ def write(text: str) -> None:
     """Write to standard output; characters that its encoding lacks become escapes."""
     stream = _stdout()
     stream.write(_encodable(text, stream))
+
+
+def check_writable(path: str | None) -> None:
+    """Raise SetupError if :func:`write_result` could not write the file, or replace it; nothing is written."""
+    if path is None or path == STANDARD_OUTPUT:
+        return
+    folder = os.path.dirname(path) or "."  # noqa: PTH120 - pathlib is not imported here
+    if os.path.isdir(path):  # noqa: PTH112 - as above
+        raise SetupError(f"{path}: is a directory; name a file")
+    if not os.path.exists(folder):  # noqa: PTH110 - as above
+        raise SetupError(f"{path}: cannot be written: the folder {folder} does not exist")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):  # noqa: PTH110 - as above
+        raise SetupError(f"{path}: cannot be written: permission denied")
+
+
+def write_result(path: str | None, text: str, *, replace: bool = False) -> None:
+    """Write a command's result, in UTF-8.
+
+    Args:
+        path: the file; its folder has to exist. None and ``-`` are standard output.
+        text: the result.
+        replace: replace a file that exists.
+
+    Raises:
+        SetupError: the file exists, or cannot be written; one line with the reason.
+    """
+    if path is None or path == STANDARD_OUTPUT:
+        write(text)
+        return
+    try:
+        with open(path or ".", "w" if replace else "x", encoding="utf-8") as file:  # noqa: PTH123 - as above
+            file.write(text)
+    except (FileExistsError, IsADirectoryError):
+        directory = os.path.isdir(path or ".")  # noqa: PTH112 - as above
+        problem = "is a directory; name a file" if directory else "exists; --force replaces it"
+        raise SetupError(f"{path}: {problem}") from None
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except ValueError:
+        raise SetupError(f"{path!s:.80}: cannot be written: its name has a null character") from None
 
 
 def discard_output() -> None:

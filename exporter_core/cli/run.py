@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,16 +13,47 @@ import typer
 from exporter_core.cli import output
 from exporter_core.cli.stopping import stopped_by_signals
 from exporter_core.clock import MONOTONIC
+from exporter_core.errors import SetupError
 from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from exporter_core.cli.history import History
+    from opentelemetry.metrics import MeterProvider
+
+    from exporter_core.cli.run_output import History
     from exporter_core.config import PipelineConfig
     from exporter_core.pipeline import Pipeline, PipelineReport
     from exporter_core.pipeline.reports import ReaderReport
     from exporter_core.reader import ReaderStats
+
+_INSTRUMENTS: dict[str, list[str] | None] = {
+    "system.cpu.time": ["idle", "user", "system", "irq"],
+    "system.memory.usage": ["used", "free", "cached"],
+    "system.memory.utilization": ["used", "free", "cached"],
+    "system.swap.usage": ["used", "free"],
+    "system.disk.io": ["read", "write"],
+    "system.disk.operations": ["read", "write"],
+    "system.disk.time": ["read", "write"],
+    "system.network.io": ["transmit", "receive"],
+    "system.network.packets": ["transmit", "receive"],
+    "system.network.errors": ["transmit", "receive"],
+    "system.network.dropped.packets": ["transmit", "receive"],
+    "system.network.connections": [],
+    "process.cpu.time": ["user", "system"],
+    "process.cpu.utilization": ["user", "system"],
+    "process.memory.usage": None,
+    "process.memory.virtual": None,
+    "process.disk.io": ["read", "write"],
+    "process.context_switches": ["involuntary", "voluntary"],
+    "process.open_file_descriptor.count": None,
+    "process.thread.count": None,
+}
+"""The instruments, as the instrumentation's configuration.
+
+The instrumentation's deprecated ``process.runtime`` names are left out, and so is ``system.cpu.utilization``: psutil,
+its source, counts an interval of less than a second as a whole one. The rate of ``system.cpu.time`` is exact.
+"""
 
 _REFRESH_SECONDS = 0.25
 _LONGEST_SECONDS = 1e9  # 32 years; a file may say more, but not infinity
@@ -66,8 +98,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     """
     if file is not None and (database is not None or interval is not None):
         raise typer.BadParameter("--database and --interval need no config file: set both in the file")
-    from exporter_core.cli.history import History  # noqa: PLC0415 - imports the SDK
-    from exporter_core.cli.host import measured_by  # noqa: PLC0415 - imports the instrumentation
+    from exporter_core.cli.run_output import History  # noqa: PLC0415 - imports the SDK
 
     history = History()
     # Counted from here, so that the last collection, at the end, does not come right behind a scheduled one.
@@ -76,7 +107,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
         pipeline = _pipeline(config, shutdown_timeout, history)
         try:
-            with measured_by(pipeline.meter_provider):
+            with _measured_by(pipeline.meter_provider):
                 _wait(pipeline, stop, began, duration)
                 report = pipeline.shutdown()
         except BaseException:
@@ -112,25 +143,41 @@ def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
 
 
 def _pipeline(config: PipelineConfig, shutdown_timeout: float, history: History) -> Pipeline:
-    from exporter_core.cli.history import TappingRegistry  # noqa: PLC0415 - imports the SDK
+    from exporter_core.cli.run_output import TappingRegistry  # noqa: PLC0415 - imports the SDK
     from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
 
     registry = TappingRegistry(history, policy=config.policy)
-    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Warnings())
+    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=warn_once())
 
 
-class Warnings:
-    """Writes failures to standard error while the pipeline runs; a failure that repeats, once."""
+def warn_once() -> Callable[[Exception], None]:
+    """Return a function that writes errors to standard error while the pipeline runs; an error that repeats, once."""
+    written: set[str] = set()
 
-    def __init__(self) -> None:
-        self._written: set[str] = set()
-
-    def __call__(self, error: Exception) -> None:
-        """Write the error, unless it has been written."""
+    def warn(error: Exception) -> None:
         text = str(error)
-        if text not in self._written:
-            self._written.add(text)
+        if text not in written:
+            written.add(text)
             output.warn(text)
+
+    return warn
+
+
+@contextmanager
+def _measured_by(provider: MeterProvider) -> Iterator[None]:
+    """Measure this machine into the provider. Raises SetupError if the instrumentation is not installed."""
+    try:
+        from opentelemetry.instrumentation.system_metrics import (  # noqa: PLC0415 - an optional dependency
+            SystemMetricsInstrumentor,
+        )
+    except ModuleNotFoundError as error:
+        raise SetupError("this machine's metrics need an extra: pip install 'exporter-core[host]'") from error
+    instrumentor = SystemMetricsInstrumentor(config=_INSTRUMENTS)
+    instrumentor.instrument(meter_provider=provider)
+    try:
+        yield
+    finally:
+        instrumentor.uninstrument()
 
 
 def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None) -> None:
@@ -140,7 +187,7 @@ def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None
         return
     from rich.live import Live  # noqa: PLC0415 - a terminal only
 
-    from exporter_core.cli.display import progress  # noqa: PLC0415 - a terminal only
+    from exporter_core.cli.run_output import progress  # noqa: PLC0415 - a terminal only
 
     with Live(console=output.console(sys.stderr), transient=True, auto_refresh=False) as live:
         while not stop.is_set():
@@ -181,7 +228,7 @@ def _conclude(pipeline: Pipeline, report: PipelineReport, history: History, seco
         else:
             from rich.text import Text  # noqa: PLC0415 - text output only
 
-            from exporter_core.cli.display import summary  # noqa: PLC0415 - imports rich
+            from exporter_core.cli.run_output import summary  # noqa: PLC0415 - imports rich
 
             for part in summary(rows, history.series_at_zero, stats, places, output.console().options):
                 output.show(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from exporter_core.cli.files import write_result
-from exporter_core.cli.output import stdout_kept, warn
+from exporter_core.cli.output import stdout_kept, warn, write_result
 
 
 def schema(

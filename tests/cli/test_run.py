@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from exporter_core import ExporterError
-from exporter_core.cli.run import Warnings
+from exporter_core.cli.run import warn_once
 
 PROGRAM = [sys.executable, "-m", "exporter_core"]
 BOUND = 60  # seconds; ends failing runs only
@@ -164,9 +164,9 @@ def test_what_the_file_says_in_vain_is_warned_of_once(tmp_path):
 
 
 def test_a_failure_that_repeats_is_said_once(capsys):
-    warnings = Warnings()
+    warn = warn_once()
     for error in (ExporterError("no route"), ExporterError("no route"), ExporterError("refused")):
-        warnings(error)
+        warn(error)
     assert capsys.readouterr().err == "warning: no route\nwarning: refused\n"
 
 

@@ -9,8 +9,7 @@ from hypothesis import given, strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from exporter_core.cli.display import quantity
-from exporter_core.cli.history import History, sparkline
+from exporter_core.cli.run_output import History, quantity, sparkline
 
 
 @pytest.mark.parametrize(
