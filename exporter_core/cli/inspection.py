@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -114,10 +115,7 @@ def check_all(
     """Check each entry, as many side by side as there are processors; the results are in the order given."""
     wanted = list(entries)
     given_up = Event()
-
-    def one(entry: PluginEntry) -> CheckResult:
-        return check(entry, path=path, timeout=timeout, build=build, given_up=given_up)
-
+    one = partial(check, path=path, timeout=timeout, build=build, given_up=given_up)
     with ThreadPoolExecutor(max_workers=max(1, min(len(wanted), os.cpu_count() or 1))) as pool:
         try:
             return list(pool.map(one, wanted))

@@ -137,13 +137,13 @@ def _scan_and_store(roots: list[str], key: bytes, file: str | None) -> Listing:
         return listing_of(scan(roots, watch), watch)
     name, fd = temporary
     try:
-        # The file system's own time, from before the scan. What changes within the same tick of its clock leaves no
-        # trace in a stat, so a state as young as this cannot be relied on.
+        # The file system's own time, from before the scan. A change within the same tick of its clock leaves no trace
+        # in a stat, so a state as young as this cannot be relied on.
         begun = os.fstat(fd).st_mtime_ns
         watch = Watch(settled_before=begun - _SETTLING_NS)
         result = listing_of(scan(roots, watch), watch)
-        # What was there has been found wrong or was not wanted. Besides, ext4 writes a file that replaces another one
-        # to the disk at once, which costs more than the scan that another process may make meanwhile.
+        # The old file is invalid, or a refresh was asked for. Besides, ext4 writes a file that replaces another one to
+        # the disk at once, which costs more than the scan that another process may make meanwhile.
         _remove(file)
         data = None if watch.changed_since(begun) else _encoded(key, watch, result)
         if data is not None and _put(name, fd, data, file):
@@ -183,7 +183,7 @@ def _stamp(states: list[State]) -> bytes:
 
 
 def _create_beside(file: str) -> tuple[str, int] | None:
-    """A new file of our own in the index's folder, which is made if need be; None if that cannot be written."""
+    """Create a new file of our own in the index's folder, and that folder; return None if that is impossible."""
     name = f"{file}.{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -194,7 +194,7 @@ def _create_beside(file: str) -> tuple[str, int] | None:
 
 
 def _put(name: str, fd: int, data: bytes, file: str) -> bool:
-    """Write the file and move it into place as a whole; false if that failed."""
+    """Write the file and move it into place as a whole; return False if that failed."""
     try:
         while data:
             data = data[os.write(fd, data) :]
@@ -206,7 +206,7 @@ def _put(name: str, fd: int, data: bytes, file: str) -> bool:
 
 
 def _drop_oldest(folder: str) -> None:
-    """Keep the folder small: it holds an index for each sys.path, and what an interrupted process left."""
+    """Keep the folder small: it holds an index for each sys.path, and files that interrupted processes left."""
     with os.scandir(folder) as children:
         ours = [child for child in children if child.name.startswith(_FILE_PREFIX)]
     if len(ours) > _KEPT_FILES:

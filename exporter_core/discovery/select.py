@@ -9,7 +9,7 @@ or tampered index can make a selection slower but never cause an import.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from exporter_core.discovery.entries import (
     SUPPORTED_CONTRACT,
@@ -46,7 +46,12 @@ FIRST_PARTY = {
 """The distribution to install for each first-party exporter that is not part of exporter-core."""
 
 
-class PluginPolicy:
+class _Lists(NamedTuple):
+    allow: tuple[str, ...] | None
+    block: tuple[str, ...]
+
+
+class PluginPolicy(_Lists):
     """The allow and block lists. An item is an entry's name or its distribution's, compared normalised.
 
     Args:
@@ -54,13 +59,12 @@ class PluginPolicy:
         block: never imported; stronger than ``allow``.
     """
 
-    __slots__ = ("allow", "block")
+    __slots__ = ()
 
-    def __init__(self, allow: Iterable[str] | None = None, block: Iterable[str] = ()) -> None:
+    def __new__(cls, allow: Iterable[str] | None = None, block: Iterable[str] = ()) -> Self:  # noqa: D102 - see the class
         if isinstance(allow, str) or isinstance(block, str):
             raise TypeError("allow and block are sequences of names, not one name")
-        self.allow: tuple[str, ...] | None = None if allow is None else tuple(allow)
-        self.block: tuple[str, ...] = tuple(block)
+        return super().__new__(cls, None if allow is None else tuple(allow), tuple(block))
 
     def reason_against(self, entry: PluginEntry) -> str | None:
         """Return the reason why this entry may not be imported, as half a sentence; None if it may."""
@@ -73,22 +77,8 @@ class PluginPolicy:
             return f"neither its name {entry.name!r} nor its distribution {entry.distribution!r} is in the allow list"
         return None
 
-    def __eq__(self, other: object) -> bool:
-        return repr(self) == repr(other) if isinstance(other, PluginPolicy) else NotImplemented
 
-    def __hash__(self) -> int:
-        return hash((self.allow, self.block))
-
-    def __repr__(self) -> str:
-        return f"PluginPolicy(allow={self.allow!r}, block={self.block!r})"
-
-
-def select(
-    name: str,
-    *,
-    policy: PluginPolicy | None = None,
-    path: Sequence[str] | None = None,
-) -> PluginEntry:
+def select(name: str, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> PluginEntry:
     """Return the entry of the exporter called ``name``, or ``distribution:name``. Imports no plugin.
 
     If an exporter of the contract and one of the SDK have the same name, it selects that of the contract.
