@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
+from rich.padding import Padding
+from rich.text import Text
 
 from exporter_core.cli.inspection import inspect_exporters
 from exporter_core.cli.listing import exporter_names
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
-    from rich.text import Text
 
     from exporter_core.cli.inspection import CheckResult
 
@@ -57,10 +59,6 @@ def describe(
 
 
 def _show(result: CheckResult, found: Sequence[Option]) -> None:
-    from rich.console import Group  # noqa: PLC0415 - programs that read JSON need not wait for it
-    from rich.padding import Padding  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
     entry = result.entry
     contract = "an exporter of the OpenTelemetry SDK" if entry.of_sdk else f"contract v{entry.contract_version}"
     parts: list[RenderableType] = [
@@ -95,8 +93,6 @@ def _paragraphs(docstring: str) -> list[str]:
 
 def _marked(text: str) -> Text:
     """Return the text with everything in backticks in colour."""
-    from rich.text import Text  # noqa: PLC0415 - programs that read JSON need not wait for it
-
     lines = text.replace("``", "`").splitlines()  # reStructuredText doubles them
     marked = Text("\n".join(map(printable, lines)))
     marked.highlight_regex(r"`[^`]+`", "cyan")
