@@ -97,15 +97,17 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     Example: exporter-core run --duration 10
     """
     if file is not None and (database is not None or interval is not None):
-        raise typer.BadParameter("--database and --interval need no config file: set both in the file")
-    from exporter_core.cli.run_output import History  # noqa: PLC0415 - imports the SDK
+        raise typer.BadParameter("--database and --interval are for runs without a config file: set both in the file")
+    from exporter_core.cli.run_output import History, TappingRegistry  # noqa: PLC0415 - imports the SDK
+    from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - as above
 
     history = History()
     # Counted from here, so that the last collection, at the end, does not come right behind a scheduled one.
     began = MONOTONIC.monotonic()
     with stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
-        pipeline = _pipeline(config, shutdown_timeout, history)
+        registry = TappingRegistry(history, policy=config.policy)
+        pipeline = Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=warn_once())
         try:
             with _measured_by(pipeline.meter_provider):
                 _wait(pipeline, stop, began, duration)
@@ -142,14 +144,6 @@ def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
     )
 
 
-def _pipeline(config: PipelineConfig, shutdown_timeout: float, history: History) -> Pipeline:
-    from exporter_core.cli.run_output import TappingRegistry  # noqa: PLC0415 - imports the SDK
-    from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
-
-    registry = TappingRegistry(history, policy=config.policy)
-    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=warn_once())
-
-
 def warn_once() -> Callable[[Exception], None]:
     """Return a function that writes errors to standard error while the pipeline runs; an error that repeats, once."""
     written: set[str] = set()
@@ -182,7 +176,9 @@ def _measured_by(provider: MeterProvider) -> Iterator[None]:
 
 def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None) -> None:
     """Wait for the end; on a terminal, show progress meanwhile."""
-    if sys.stderr is None or not (sys.stderr.isatty() and _is_quiet(pipeline)):
+    # The console exporter writes to the terminal itself, and would break a live table.
+    on_console = any(reader.exporter.rpartition(":")[2] == "console" for reader in pipeline.config.readers)
+    if sys.stderr is None or not sys.stderr.isatty() or on_console:
         stop.wait(None if duration is None else began + duration - MONOTONIC.monotonic())
         return
     from rich.live import Live  # noqa: PLC0415 - a terminal only
@@ -196,11 +192,6 @@ def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None
                 return
             live.update(progress(pipeline.stats(), seconds, duration), refresh=True)
             stop.wait(_REFRESH_SECONDS if duration is None else min(_REFRESH_SECONDS, duration - seconds))
-
-
-def _is_quiet(pipeline: Pipeline) -> bool:
-    """Return True if no exporter writes to the terminal itself, which would break a live table."""
-    return all(reader.exporter.rpartition(":")[2] != "console" for reader in pipeline.config.readers)
 
 
 def _conclude(pipeline: Pipeline, report: PipelineReport, history: History, seconds: float, *, json: bool) -> int:
