@@ -123,7 +123,7 @@ def plain(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return the text on one line, with what would end the cell escaped."""
+    """Return the text on one line, with characters that would end the cell escaped."""
     return " ".join(text.split()).replace("|", "\\|")
 
 

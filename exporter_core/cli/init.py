@@ -87,8 +87,8 @@ def init(
 ) -> None:
     """Write a config file, with comments, for some exporters.
 
-    Each exporter gets a reader of its own. Every option stands there with its default and what it means; what has to be
-    filled in is marked REQUIRED.
+    Each exporter gets a reader of its own. Every option is in the file, with its description and default; those that
+    you must fill in are marked REQUIRED.
 
     Example: exporter-core init sqlite -o metrics.yaml
     """

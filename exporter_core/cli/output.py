@@ -69,13 +69,11 @@ def show(renderable: RenderableType, *, soft_wrap: bool = False) -> None:
     _stdout().flush()
 
 
-def emit_json(value: Any, *, line: bool = False) -> None:  # Any: what JSON can hold
-    """Write a JSON document to standard output; on one line, at once, if it is one of several."""
+def emit_json(value: Any) -> None:  # Any: JSON
+    """Write a JSON document to standard output."""
     import json  # noqa: PLC0415 - text output does without
 
-    write(json.dumps(value, indent=None if line else 2) + "\n")
-    if line:
-        sys.stdout.flush()
+    write(json.dumps(value, indent=2) + "\n")
 
 
 def write(text: str) -> None:

@@ -132,7 +132,7 @@ def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
     from exporter_core.config import parse_config  # noqa: PLC0415 - imports pydantic
     from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
 
-    ExporterRegistry().select("sqlite")  # its error says what to install; that of the mapping names a place in it
+    ExporterRegistry().select("sqlite")  # for its error, which names the distribution to install
     exporter = {"sqlite": {"path": str(database)}}
     periodic = {"interval": max(1, round(interval * 1000)), "timeout": 10_000, "exporter": exporter}
     return parse_config(

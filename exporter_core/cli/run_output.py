@@ -39,7 +39,7 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 
 
-class Row(NamedTuple):
+class SeriesRow(NamedTuple):
     """One line of the summary."""
 
     metric: str
@@ -59,16 +59,16 @@ class _Series:
     counts_up: bool
     values: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))  # time in ns, value
 
-    def row(self, metric: str, attributes: str) -> Row:
+    def row(self, metric: str, attributes: str) -> SeriesRow:
         points = list(self.values)
         latest = points[-1][1]
         if not self.counts_up:
-            return Row(metric, attributes, self.unit, latest, None, tuple(value for _, value in points))
+            return SeriesRow(metric, attributes, self.unit, latest, None, tuple(value for _, value in points))
         rates = [
             (new - old) / max(new_time - old_time, 1) * 1e9
             for (old_time, old), (new_time, new) in itertools.pairwise(points)
         ]
-        return Row(metric, attributes, self.unit, latest, rates[-1] if rates else None, tuple(rates))
+        return SeriesRow(metric, attributes, self.unit, latest, rates[-1] if rates else None, tuple(rates))
 
 
 class History:
@@ -86,7 +86,7 @@ class History:
                     for (attributes, time), value in _values(metric).items():
                         self._append(metric, attributes, time, value)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[SeriesRow]:
         """Return a row for each series that was ever above or below zero, in order of metric."""
         with self._mutex:
             rows = [series.row(*key) for key, series in sorted(self._series.items())]
@@ -171,7 +171,7 @@ def progress(stats: Sequence[ReaderStats], seconds: float, duration: float | Non
 
 
 def summary(
-    rows: Sequence[Row],
+    rows: Sequence[SeriesRow],
     at_zero: int,
     stats: Sequence[ReaderStats],
     places: Mapping[str, Destination],
@@ -222,7 +222,7 @@ def _exporters(stats: Sequence[ReaderStats]) -> Table:
     return table
 
 
-def _metrics(rows: Sequence[Row], trend: int) -> Table:
+def _metrics(rows: Sequence[SeriesRow], trend: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("metric", no_wrap=True)
     table.add_column("", style="dim", min_width=11)

@@ -47,7 +47,7 @@ def _one(distribution: Any) -> Found:  # Any: the class is the custom finder's o
     path = str(getattr(distribution, "_path", "")).rstrip("/")
     try:
         name, version = str(distribution.metadata["Name"] or ""), str(distribution.metadata["Version"] or "")
-    except Exception:  # noqa: BLE001 - without usable metadata it still has what its directory's name says
+    except Exception:  # noqa: BLE001 - without usable metadata, its directory's name still has both
         name = version = ""
     named = name_of_directory(path.rpartition("/")[2])
     location = path or f"{name} {version} from {type(distribution).__module__}.{type(distribution).__qualname__}"

@@ -67,7 +67,7 @@ class Watch:
 
 
 class Found(NamedTuple):
-    """One metadata directory, or what another finder gives in its place."""
+    """One distribution: a metadata directory, or the result of another finder."""
 
     key: str
     """The normalised distribution name."""

@@ -71,7 +71,7 @@ def absolute(path: Iterable[object]) -> list[str]:
             try:
                 text = os.path.abspath(text)  # noqa: PTH100 - pathlib costs more to import than discovery does
             except OSError:
-                continue  # the current directory is gone, and with it what is relative to it
+                continue  # the current directory is gone, and everything relative to it
         found[text] = None
     return list(found)
 

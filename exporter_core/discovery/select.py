@@ -216,7 +216,7 @@ def _conflict(noun: str, rivals: tuple[PluginEntry, ...]) -> str:
 
 
 def origin_of(entry: PluginEntry) -> str:
-    """Return the entry's distribution and version, for messages; quoted if they hold what would break a line."""
+    """Return the entry's distribution and version, for messages; quoted if they would break a line."""
     return _shown(f"{entry.distribution} {entry.version}".rstrip())
 
 
