@@ -61,7 +61,7 @@ def _imported(name: str) -> Any:  # Any: a command of Typer's, whose type is not
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             # Typer shows an argument's Python type behind its name: "NAME <list[str]>".
-            vars(parameter)["display_type_rich"] = lambda _context: None
+            vars(parameter)["display_type_rich"] = lambda ctx: None  # noqa: ARG005 - passed by this name
     return command
 
 
