@@ -12,8 +12,6 @@ from exporter_core.contract import InstrumentKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INSTRUMENT_CLASSES"]
-
 INSTRUMENT_CLASSES: Final[Mapping[InstrumentKind, Any]] = MappingProxyType(  # Any: the SDK's alias is not public
     {
         InstrumentKind.COUNTER: sdk.Counter,
@@ -25,4 +23,4 @@ INSTRUMENT_CLASSES: Final[Mapping[InstrumentKind, Any]] = MappingProxyType(  # A
         InstrumentKind.OBSERVABLE_GAUGE: sdk.ObservableGauge,
     }
 )
-"""What the SDK's readers, views and exporters call the kinds."""
+"""The instrument class by kind, which the SDK's readers, views and exporters go by."""

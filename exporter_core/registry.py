@@ -1,7 +1,7 @@
-"""From a name to a guarded exporter: name -> entry point -> class -> validated config -> exporter -> guard.
+"""``ExporterRegistry``: from a name to a guarded exporter.
 
-Selecting imports the one plugin that was named, after the allow and block lists have been asked. Whatever goes wrong
-is one error that names the exporter, its distribution and version, and the cause.
+name -> entry point -> class -> validated options -> exporter -> guard. The allow and block lists are checked first, and
+only the plugin that was named is imported. Every error names the exporter, its distribution and version, and the cause.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from exporter_core.discovery import PluginEntry, PluginPolicy, installed, origin_of, select, select_observer
-from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError, SetupError
+from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
 from exporter_core.masking import Masker, cause_of, describe, masker_for
-from exporter_core.untrusted import CodeFailedError, ErrorSnapshot, TookTooLongError, call_here, call_within, is_a
+from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_here, call_within, is_a
 from exporter_core.validation import problems_of, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
+    from exporter_core.errors import SetupError
     from exporter_core.observing import Observers
 
 __all__ = ["ExporterRegistry", "load_exporter"]
@@ -39,7 +40,7 @@ def load_exporter(
     Args:
         name: the exporter's name, or ``distribution:name``.
         config: its options; None for its defaults.
-        runner: where its code runs: ``"thread"`` keeps deadlines on time, ``"inline"`` uses the caller's thread.
+        runner: ``"thread"`` runs its code on threads of its own and keeps deadlines; ``"inline"`` on the caller's.
 
     Raises:
         SetupError: nothing was built; see :meth:`ExporterRegistry.load`.
@@ -48,10 +49,10 @@ def load_exporter(
 
 
 class ExporterRegistry:
-    """The exporters that are installed, and may be used.
+    """The installed exporters that may be used; imports and verifies each at most once.
 
-    Those of the entry-point group ``opentelemetry_metrics_exporter`` are among them, each made an exporter of the
-    contract by :class:`exporter_core.bridge.inbound.InboundExporter`.
+    It has those of the entry-point group ``opentelemetry_metrics_exporter`` too, each made an exporter of the contract
+    by :class:`exporter_core.bridge.inbound.InboundExporter`.
 
     Args:
         policy: the allow and block lists; everything is allowed unless given.
@@ -69,11 +70,11 @@ class ExporterRegistry:
         return self._policy
 
     def entries(self) -> tuple[PluginEntry, ...]:
-        """Every installed exporter, blocked and unusable ones included. Imports no plugin."""
+        """Return every installed exporter, blocked and unusable ones included. Imports no plugin."""
         return installed(path=self._path)
 
     def select(self, name: str) -> PluginEntry:
-        """The entry that this name selects. Imports no plugin.
+        """Return the entry that this name selects. Imports no plugin.
 
         Raises:
             ExporterNotFoundError, ExporterConflictError, PluginBlockedError, UnsupportedContractError: there is none.
@@ -81,7 +82,7 @@ class ExporterRegistry:
         return select(name, policy=self._policy, path=self._path)
 
     def exporter_class(self, name: str) -> type:
-        """The class that this name selects, imported and verified against the contract.
+        """Return the class that this name selects, imported and verified against the contract.
 
         Raises:
             PluginLoadError: importing it failed, or took too long.
@@ -91,7 +92,7 @@ class ExporterRegistry:
         return self._plugin(self.select(name), name).exporter_class
 
     def config_model(self, name: str) -> type[ExporterConfig]:
-        """The model of the exporter's options; raises as :meth:`exporter_class` does."""
+        """Return the model of the exporter's options; raises as :meth:`exporter_class` does."""
         return self._plugin(self.select(name), name).config_model
 
     def load(
@@ -110,7 +111,7 @@ class ExporterRegistry:
             name: the exporter's name, or ``distribution:name``.
             config: its options, validated here unless they are an instance of its model; None for its defaults.
             runner: ``"thread"`` or ``"inline"``.
-            copy: hand it a deep copy of each batch.
+            copy: hand it a deep copy of the metrics.
             observers: told of every operation.
             timeout: seconds that each may take: importing it, checking its options, and building it with its first
                 answers.
@@ -122,22 +123,33 @@ class ExporterRegistry:
             SetupError: as for :meth:`select`.
         """
         entry = self.select(name)
+        title = _title(name, entry)
         exporter_class, model = self._plugin(entry, name, timeout)
-        given = {} if config is None else config
-        options, masker = _validated(model, given, name, _title(name, entry), timeout)
+        if isinstance(config, model):
+            options = config
+        elif config is None or isinstance(config, Mapping):
+            try:
+                options = validate_options(model, config or {}, title=title, path=(name,), timeout=timeout)
+            except ConfigError as error:
+                source = f"exporter {name!r}"
+                problems = [ConfigProblem(one.message, source=source, path=one.path) for one in error.problems]
+                raise ConfigError(problems) from None
+        else:
+            expected = f"expected {model.__name__} or a mapping"
+            raise TypeError(f"config of exporter {name!r}: {expected}, not {type(config).__name__}")
         return GuardedExporter(
             factory=lambda: exporter_class(options),
             name=name,
             runner=runner,
             copy=copy,
             origin=origin_of(entry),
-            masker=masker,
+            masker=run_plugin_code(lambda: masker_for(options), title, timeout),  # it runs code of the options' types
             observers=observers,
             timeout=timeout,
         )
 
     def observer(self, name: str) -> object:
-        """An instance of the installed observer of this name, made without arguments.
+        """Return an instance of the installed observer of this name, made without arguments.
 
         Raises:
             PluginLoadError: importing or building it failed, or took too long.
@@ -150,17 +162,56 @@ class ExporterRegistry:
             observer = _imported(entry)
             return observer() if isinstance(observer, type) else observer
 
-        return _bounded(build, title)
+        return run_plugin_code(build, title)
 
     def _plugin(self, entry: PluginEntry, name: str, timeout: float = BUILD_SECONDS) -> _Plugin:
         found = self._plugins.get(entry)
         if found is None:
-            found = self._plugins[entry] = _bounded(lambda: _verified(entry), _title(name, entry), timeout)
+            found = self._plugins[entry] = run_plugin_code(lambda: _verified(entry), _title(name, entry), timeout)
         return found
 
 
+def validate_options(
+    model: type[ExporterConfig],
+    given: Mapping[str, Any],
+    *,
+    title: str,
+    path: Sequence[str | int] = (),
+    timeout: float = BUILD_SECONDS,
+) -> ExporterConfig:
+    """Validate an exporter's options by its model, whose validators are the plugin's code, and may do anything.
+
+    Args:
+        model: the exporter's ``config_model``.
+        given: the options.
+        title: the exporter, in messages.
+        path: the keys that lead to the options; they precede the path of each problem.
+        timeout: seconds that it may take.
+
+    Raises:
+        ConfigError: the options do not fit; every problem at once.
+        PluginLoadError: a validator failed, or took too long.
+        ContractError: the model makes something else of them.
+    """
+
+    def validate() -> ExporterConfig | list[ConfigProblem]:
+        try:
+            options = model.model_validate(given)
+        except ValidationError as error:
+            return problems_of(error, model, path=path)
+        if not isinstance(options, model):
+            raise ContractError(f"{model.__module__}.{model.__qualname__} validates options to something else")
+        return options
+
+    failed = ": checking the options failed"
+    validated = run_plugin_code(validate, title, timeout, masker=Masker(texts_in(given)), failed=failed)
+    if isinstance(validated, list):
+        raise ConfigError(validated)
+    return validated
+
+
 class _Plugin(NamedTuple):
-    """What has been imported for an entry, and fits the contract."""
+    """An entry's exporter class, imported, which fits the contract."""
 
     exporter_class: type
     config_model: type[ExporterConfig]
@@ -198,58 +249,46 @@ def _verified(entry: PluginEntry) -> _Plugin:
     return _Plugin(exporter_class, model)
 
 
-def _validated(
-    model: type[ExporterConfig], given: Mapping[str, Any] | ExporterConfig, name: str, title: str, timeout: float
-) -> tuple[ExporterConfig, Masker]:
-    """The options as the model has them, with the masker of their secrets."""
-    if not isinstance(given, (model, Mapping)):
-        raise TypeError(
-            f"config of exporter {name!r}: expected {model.__name__} or a mapping, not {type(given).__name__}"
-        )
-
-    def validate() -> tuple[ExporterConfig, Masker] | list[ConfigProblem]:
-        try:
-            options = given if isinstance(given, model) else model.model_validate(given)
-        except ValidationError as error:
-            return problems_of(error, model, path=(name,))
-        if not isinstance(options, model):
-            raise ContractError(f"{model.__module__}.{model.__qualname__} validates options to something else")
-        return options, masker_for(options)
-
-    # Validators are the plugin's code, and so are the models that a masker walks through.
-    validated = _bounded(validate, title, timeout, Masker(texts_in(given) if isinstance(given, Mapping) else ()))
-    if isinstance(validated, list):
-        problems = [ConfigProblem(one.message, source=f"exporter {name!r}", path=one.path) for one in validated]
-        raise ConfigError(problems)
-    return validated
-
-
-def _bounded(
-    function: Callable[[], _T], title: str, timeout: float = BUILD_SECONDS, masker: Masker | None = None
+def run_plugin_code(
+    function: Callable[[], _T],
+    title: str,
+    timeout: float = BUILD_SECONDS,
+    *,
+    masker: Masker | None = None,
+    failed: str = " cannot be loaded",
 ) -> _T:
-    """Run plugin code on a thread that can be left behind; a SetupError that begins with ``title`` for its errors.
+    """Run plugin code on a thread that can be left behind, and return its result.
 
     Inside an import it runs on the calling thread: the plugin may need a module that this very thread is importing,
     and would wait for it on another.
+
+    Args:
+        function: called without arguments.
+        title: what it is about, with which each message begins.
+        timeout: seconds that it may take.
+        masker: masks secrets in the message.
+        failed: follows the title.
+
+    Raises:
+        ContractError: the function raised one.
+        PluginLoadError: it raised something else, or took too long.
     """
     masker = masker or Masker()
     try:
         return call_here(function) if _importing() else call_within(function, timeout)
     except TookTooLongError:
-        raise PluginLoadError(f"{title} cannot be loaded: it did not end within {timeout:g} s") from None
-    except CodeFailedError as failed:
-        raise _failed(title, failed.snapshot, masker) from cause_of(failed.snapshot, masker)
-
-
-def _failed(title: str, told: ErrorSnapshot, masker: Masker) -> SetupError:
-    if is_a(told.error, ContractError):
-        problems = masker(told.text).splitlines()
-        return ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))
-    return PluginLoadError(f"{title} cannot be loaded: {describe(told, masker)}")
+        raise PluginLoadError(f"{title}{failed}: it did not end within {timeout:g} s") from None
+    except CodeFailedError as error:
+        snapshot = error.snapshot
+        raised: SetupError = PluginLoadError(f"{title}{failed}: {describe(snapshot, masker)}")
+        if is_a(snapshot.error, ContractError):
+            problems = masker(snapshot.text).splitlines()
+            raised = ContractError("\n".join(f"{title} does not fit the contract: {problem}" for problem in problems))
+        raise raised from cause_of(snapshot, masker)
 
 
 def _importing() -> bool:
-    """Whether the calling thread is in the middle of an import."""
+    """Return True while the calling thread is in the middle of an import."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":

@@ -1,7 +1,7 @@
-"""An OpenTelemetry Python ``MetricExporter`` as an exporter of the contract, for whatever is written for the SDK.
+"""Makes a ``MetricExporter`` of the OpenTelemetry SDK an exporter of the contract.
 
-What the SDK's interface cannot say stays unsaid here: it has no cancellation, and most of its exporters ignore the
-time-out that they are given. The guard keeps the contract for them.
+The SDK's interface has no cancellation, and most of its exporters ignore their time-out. The guard keeps the contract
+for them.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _SHORTEST: Final = 1.0  # milliseconds; some exporters take 0 for "no limit"
 
 
 class InboundExporter:
-    """An exporter of the contract that hands everything to a ``MetricExporter`` of the OpenTelemetry SDK.
+    """An exporter of the contract that passes every call to a ``MetricExporter`` of the OpenTelemetry SDK.
 
-    - Each call gets what remains until the deadline as ``timeout_millis``, if the method takes it; without a deadline
-      the exporter's own default holds. Cancellation cannot be passed on.
-    - ``export`` fails unless it answers ``MetricExportResult.SUCCESS``; ``force_flush`` and ``shutdown`` fail if they
-      answer anything but True or None. The error has what the exporter logged meanwhile, in the calling thread, through
-      the loggers of its class's modules: the answer itself gives no reason. Exceptions pass through.
-    - ``shutdown`` calls the exporter's ``shutdown`` alone, once. What the exporter holds is its own to flush there.
-    - Temporality and aggregation are those that the SDK's readers would use: of the exporter's
-      ``_preferred_temporality`` and ``_preferred_aggregation``, read once; cumulative, and the SDK's default, where it
+    - Each call gets the time until the deadline as ``timeout_millis``, if the method takes it; without a deadline the
+      exporter's own default holds. Cancellation cannot be passed on.
+    - ``export`` fails unless it returns ``MetricExportResult.SUCCESS``; ``force_flush`` and ``shutdown`` fail if they
+      return anything but True or None. The return value gives no reason, so the error has what the exporter logged in
+      the calling thread through the loggers of its class's modules. Exceptions pass through.
+    - ``shutdown`` calls only the exporter's ``shutdown``, once. The exporter flushes there what it holds.
+    - Temporality and aggregation are those that the SDK's readers would use: the exporter's
+      ``_preferred_temporality`` and ``_preferred_aggregation``, read once; cumulative and the SDK's default where it
       has none.
 
     Args:
@@ -80,7 +80,7 @@ class InboundExporter:
         return self._aggregations.get(instrument_kind) or DefaultAggregation()
 
     def export(self, context: Context, metrics: MetricsData) -> None:
-        """Have the exporter export, and raise unless it says that it succeeded."""
+        """Have the exporter export, and raise unless it returns SUCCESS."""
         if self._shut_down:
             raise ExporterShutdownError("the exporter has been shut down", operation="export")
         context.raise_if_done()
@@ -88,13 +88,13 @@ class InboundExporter:
         if answer is MetricExportResult.SUCCESS:
             return
         if answer is MetricExportResult.FAILURE:
-            raise ExporterError(f"it answered MetricExportResult.FAILURE {_reason(logged)}", operation="export")
+            raise ExporterError(f"it returned MetricExportResult.FAILURE {_reason(logged)}", operation="export")
         raise ExporterError(
-            f"it answered {_shown(answer)}; expected MetricExportResult.SUCCESS or FAILURE", operation="export"
+            f"it returned {_shown(answer)}; expected MetricExportResult.SUCCESS or FAILURE", operation="export"
         )
 
     def force_flush(self, context: Context) -> None:
-        """Have the exporter flush, and raise if it says that it could not."""
+        """Have the exporter flush, and raise if it returns a failure."""
         if self._shut_down:
             return
         context.raise_if_done()
@@ -114,12 +114,12 @@ class InboundExporter:
     def _finish(self, operation: str, context: Context) -> None:
         answer, logged = self._call(operation, context)
         if answer is False or answer is MetricExportResult.FAILURE:
-            raise ExporterError(f"it answered {_shown(answer)} {_reason(logged)}", operation=operation)
+            raise ExporterError(f"it returned {_shown(answer)} {_reason(logged)}", operation=operation)
         if answer is not None and answer is not True and answer is not MetricExportResult.SUCCESS:
-            raise ExporterError(f"it answered {_shown(answer)}; expected True or False", operation=operation)
+            raise ExporterError(f"it returned {_shown(answer)}; expected True or False", operation=operation)
 
     def _call(self, operation: str, context: Context, *arguments: object) -> tuple[object, list[str]]:
-        """Call the exporter's method; its answer, and what it logged."""
+        """Call the exporter's method; return its answer and what it logged."""
         options: dict[str, float] = {}
         remaining = context.remaining()
         if self._takes_timeout[operation] and remaining is not None and isfinite(remaining):
@@ -140,7 +140,7 @@ def _shown(answer: object) -> str:
 
 
 def _takes_timeout(exporter: object, operation: str) -> bool:
-    """Whether the method takes the time-out; most do, some of those written for older versions of the SDK do not."""
+    """Return True if the method takes the time-out; some that were written for older versions of the SDK do not."""
     where = f"{type(exporter).__module__}.{type(exporter).__qualname__}.{operation}"
     method = getattr(exporter, operation, None)
     if not callable(method):
@@ -163,7 +163,7 @@ def _takes_timeout(exporter: object, operation: str) -> bool:
 
 
 def _by_kind(exporter: object, attribute: str) -> dict[InstrumentKind, Any]:  # Any: whatever the exporter prefers
-    """A preference by instrument class, as the SDK has it, by instrument kind."""
+    """Return a preference by instrument kind; the SDK has it by instrument class."""
     preferred: Mapping[type, Any] = getattr(exporter, attribute, None) or {}  # Any: as above
     kinds = {instrument_class: kind for kind, instrument_class in INSTRUMENT_CLASSES.items()}
     unknown = [instrument_class for instrument_class in preferred if instrument_class not in kinds]

@@ -1,4 +1,4 @@
-"""What an exporter logs during a call: the SDK's exporters tell why they failed nowhere else.
+"""The log records of an exporter's call: the SDK's exporters say nowhere else why they failed.
 
 The loggers are only listened to: every record goes on to where it would have gone.
 """
@@ -41,7 +41,7 @@ _mutex = threading.Lock()
 
 @contextmanager
 def heard(exporter_class: type, masker: Masker) -> Iterator[list[str]]:
-    """The last warnings and errors that this thread logs in the block through the loggers of the class's modules.
+    """Give the last warnings and errors that this thread logs in the block through the loggers of the class's modules.
 
     One line each, of at most 400 characters, secrets masked.
     """
@@ -65,8 +65,6 @@ def heard(exporter_class: type, masker: Masker) -> Iterator[list[str]]:
 
 def _listen(name: str) -> None:
     logger = logging.getLogger(name)
-    if any(isinstance(one, _Listener) for one in logger.filters):
-        return
     with _mutex:
         if not any(isinstance(one, _Listener) for one in logger.filters):
             logger.filters = [_Listener(), *logger.filters]  # a list of its own: another thread may go through the old

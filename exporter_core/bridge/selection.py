@@ -1,7 +1,7 @@
-"""What the entry-point group ``opentelemetry_metrics_exporter`` gives, as an exporter class with options.
+"""Makes exporter classes with options of the entry points in the group ``opentelemetry_metrics_exporter``.
 
-The SDK's exporters have no model of their options, so one is made from the signature of whatever builds them: a class
-or a factory, which is called with the options as keyword arguments.
+The SDK's exporters have no model of their options, so one is made from the signature of the class or factory that
+builds them, which is called with the options as keyword arguments.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class _Options(ExporterConfig):
     model_config: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=False, populate_by_name=False)
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments: those options that were given, under the names of the parameters (Any: theirs)."""
+        """Return the options that were given, by the names of the parameters (Any: theirs)."""
         fields = type(self).model_fields
         given = {fields[name].alias or name: getattr(self, name) for name in self.model_fields_set & fields.keys()}
         return {**(self.model_extra or {}), **given}
 
 
 def inbound_class(target: object) -> type[InboundExporter]:
-    """A class of exporters, with a ``config_model``, that each build and bridge one exporter of the SDK.
+    """Return an exporter class with a ``config_model``, whose instances build and bridge one exporter of the SDK.
 
     Args:
         target: a ``MetricExporter`` class, or a function that returns such an exporter.
@@ -86,7 +86,7 @@ def _checked(target: object) -> Callable[..., object]:
 
 
 def _model(build: Callable[..., object]) -> type[_Options]:
-    """The options that ``build`` takes, one for each parameter; its private ones are left out."""
+    """Return a model of the options that ``build`` takes, one for each parameter but its private ones."""
     where = f"{getattr(build, '__module__', '?')}.{getattr(build, '__qualname__', type(build).__qualname__)}"
     try:
         parameters = list(inspect.signature(build).parameters.values())
@@ -120,7 +120,7 @@ def _field(parameter: inspect.Parameter) -> Any:  # Any: as pydantic types its f
 
 
 def _annotation(build: Callable[..., object], parameter: inspect.Parameter) -> Any:  # Any: a type expression
-    """The parameter's type where a config file can express it, else Any: then the exporter itself has to judge."""
+    """Return the parameter's type if a config file can express it, else Any: then the exporter checks it itself."""
     function = inspect.unwrap(build.__init__ if isinstance(build, type) else build)  # type: ignore[misc]  # only read
     holder = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
     if parameter.annotation is _Kind.empty:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,6 +11,7 @@ from exporter_core.cli.listing import Row, emit_rows, rows, show_rows
 if TYPE_CHECKING:
     from exporter_core.discovery import PluginPolicy
     from exporter_core.exporter import ExporterConfig
+    from exporter_core.registry import ExporterRegistry
 
 
 def list_exporters(
@@ -54,7 +55,7 @@ def _policy(path: str) -> PluginPolicy:
     """
     from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
 
-    return load_config(path, registry=_AnyExporter()).policy
+    return load_config(path, registry=cast("ExporterRegistry", _AnyExporter())).policy
 
 
 class _AnyExporter:

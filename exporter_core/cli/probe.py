@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.config import PipelineConfig, ReaderSettings
-    from exporter_core.registry import ExporterRegistry
 
 METRIC = "exporter_core.probe"
 """The name of the metric that is sent: a gauge with the value 1."""
@@ -48,16 +47,14 @@ def probe(
     Example: exporter-core probe metrics.yaml
     """
     from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
-    from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
 
     config = load_config(file)
     for problem in config.warnings:
         output.warn_of(problem)
-    registry = ExporterRegistry(policy=config.policy)
     steps = []
     with output.stdout_kept(json):
         for settings in config.readers:
-            for step in _steps(config, settings, registry, timeout):
+            for step in _steps(config, settings, timeout):
                 steps.append(step)
                 if not json:
                     _show(step)
@@ -68,9 +65,7 @@ def probe(
     return 1 if any(step.error for step in steps) else 0
 
 
-def _steps(
-    config: PipelineConfig, settings: ReaderSettings, registry: ExporterRegistry, timeout: float
-) -> Iterator[_Step]:
+def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> Iterator[_Step]:
     """Take the steps; after the first that fails only the shutdown follows."""
     from exporter_core.context import Context  # noqa: PLC0415 - see above
     from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - see above
@@ -88,7 +83,7 @@ def _steps(
     yield step(
         "load",
         lambda: loaded.append(
-            registry.load(
+            config.registry.load(
                 settings.exporter, settings.config, runner=settings.runner, copy=settings.copy, timeout=timeout
             )
         ),

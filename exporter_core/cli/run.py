@@ -106,7 +106,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     began = MONOTONIC.monotonic()
     with stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
-        registry = TappingRegistry(history, policy=config.policy)
+        registry = TappingRegistry(history, config.registry)
         pipeline = Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=warn_once())
         try:
             with _measured_by(pipeline.meter_provider):

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
 
     from exporter_core.context import Context
-    from exporter_core.discovery import PluginPolicy
     from exporter_core.exporter import Destination
     from exporter_core.guard import GuardedExporter
     from exporter_core.reader import ReaderStats
@@ -137,15 +136,16 @@ class Tap:
 
 
 class TappingRegistry(ExporterRegistry):
-    """A registry whose first exporter records its deliveries in a history."""
+    """Loads exporters from another registry, and records the deliveries of the first in a history."""
 
-    def __init__(self, history: History, *, policy: PluginPolicy) -> None:
-        super().__init__(policy=policy)
+    def __init__(self, history: History, registry: ExporterRegistry) -> None:
+        super().__init__(policy=registry.policy)
+        self._registry = registry
         self._history: History | None = history
 
     def load(self, name: str, *args: Any, **options: Any) -> GuardedExporter:  # Any: passed on as they come
         """Load an exporter; only the first is recorded, for the same series twice would make the history jump."""
-        exporter = super().load(name, *args, **options)
+        exporter = self._registry.load(name, *args, **options)
         history, self._history = self._history, None
         return exporter if history is None else cast("GuardedExporter", Tap(exporter, history))
 

@@ -1,7 +1,11 @@
 """The config file: OpenTelemetry declarative configuration, read with positions and resolved to plain settings.
 
-``load_config`` and ``parse_config`` give a :class:`PipelineConfig` or raise every problem at once; ``json_schema``
-describes the file for editors; ``sdk_resource`` and ``sdk_view`` make the SDK's objects of the settings.
+``load_config`` and ``parse_config`` return a :class:`PipelineConfig` or raise every problem at once; ``json_schema``
+describes the file for editors; ``sdk_resource`` and ``sdk_view`` make the SDK's objects.
+
+``files`` reads the text, ``yaml`` parses it to ``nodes`` with ``substitution``, ``models`` validate it, ``loader``,
+``readers``, ``views`` and ``resource`` check what the models cannot, ``findings`` collects the problems, and
+``settings`` is the result.
 """
 
 from __future__ import annotations
@@ -9,21 +13,13 @@ from __future__ import annotations
 from exporter_core.config.loader import load_config, parse_config
 from exporter_core.config.resource import sdk_resource
 from exporter_core.config.schema import json_schema
-from exporter_core.config.settings import (
-    AggregationSettings,
-    PipelineConfig,
-    ReaderSettings,
-    ResourceSettings,
-    ViewSettings,
-)
+from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
 from exporter_core.config.views import sdk_view
 
 __all__ = [
-    "AggregationSettings",
     "PipelineConfig",
     "ReaderSettings",
     "ResourceSettings",
-    "ViewSettings",
     "json_schema",
     "load_config",
     "parse_config",

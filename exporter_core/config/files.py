@@ -1,4 +1,4 @@
-"""Reads the text of a config file: a regular file, not too large, in UTF-8. Nothing here can wait or fill memory."""
+"""Reads the text of a config file: a regular file of limited size, in UTF-8. It never waits and never fills memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ _OTHER_ENCODINGS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\
 
 
 def read_text(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> str:
-    """The text of a file, without a byte order mark; the file is refused unread when it is larger than ``max_bytes``.
+    """Return the text of a file, without a byte order mark; a file larger than ``max_bytes`` is refused unread.
 
     Raises:
-        ConfigError: it cannot be read, or is no file with text in UTF-8.
+        ConfigError: it cannot be read, or is not a text file in UTF-8.
     """
     source = os.fspath(path)
-    data = _read(source, max_bytes)
+    if not source:
+        raise ConfigError([ConfigProblem("expected the name of a config file, not an empty text")])
+    try:
+        data = _read(source, max_bytes)
+    except OSError as error:
+        raise _refusal(f"cannot read the file: {error.strerror or error}", source) from None
+    except ValueError:
+        raise _refusal("cannot read the file: its name has a null character", source.replace("\0", "?")) from None
     for mark, encoding in _OTHER_ENCODINGS.items():
         if data.startswith(mark):
             raise _refusal(f"the file is in {encoding}; save it as UTF-8", source, 1, 1)
@@ -36,15 +43,8 @@ def read_text(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> st
 
 
 def _read(source: str, max_bytes: int) -> bytes:
-    if not source:
-        raise ConfigError([ConfigProblem("expected the name of a config file, not an empty text")])
-    try:
-        # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise _refusal(f"cannot read the file: {error.strerror or error}", source) from None
-    except ValueError:
-        raise _refusal("cannot read the file: its name has a null character", source.replace("\0", "?")) from None
+    # Opening a pipe that nobody writes to would wait for ever without O_NONBLOCK.
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
@@ -55,8 +55,6 @@ def _read(source: str, max_bytes: int) -> bytes:
             raise _refusal(f"has {status.st_size:,} bytes; a config file has at most {max_bytes:,}", source)
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise _refusal(f"cannot read the file: {error.strerror or error}", source) from None
     finally:
         os.close(descriptor)
     if len(data) > max_bytes:  # it grew, or it is one of the kernel's files, whose size is given as 0

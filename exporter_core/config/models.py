@@ -1,19 +1,25 @@
 """Pydantic models of the config file: OpenTelemetry declarative configuration 1.0 and 1.1, the parts about metrics.
 
-They accept what the official JSON Schema accepts. What is beyond it (what the OpenTelemetry Python SDK cannot do, what
-has to fit together) is in :mod:`exporter_core.config.checks`.
+They accept what the official JSON Schema accepts. Checks beyond it, such as for what the OpenTelemetry Python SDK
+cannot do, stand in the modules of the sections: ``loader``, ``readers``, ``views``, ``resource``.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from exporter_core.validation import kind_of, stated
-
-FILE_FORMATS: Final = ("1.0", "1.1")
-"""The versions of the file format that are read."""
 
 AttributeType = Literal["string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array"]
 InstrumentName = Literal[
@@ -25,7 +31,17 @@ InstrumentName = Literal[
     "observable_up_down_counter",
     "observable_gauge",
 ]
-Milliseconds = Annotated[int, Field(ge=0, le=9_223_372_036_000)]  # the longest that a thread can wait
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise stated("expected whole milliseconds, such as 5000")
+    return value
+
+
+Milliseconds = Annotated[
+    int, Field(ge=0, le=9_223_372_036_000), BeforeValidator(_whole)
+]  # the longest wait of a thread
 Limit = Annotated[int, Field(gt=0)]
 Pattern = Annotated[list[str], Field(min_length=1)]
 _ATTRIBUTE_TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
@@ -38,6 +54,17 @@ _ABSENT: Final[Any] = None  # Any: a default that may not be written: the schema
 Component = dict[str, dict[str, Any] | None]  # Any: the options belong to the component
 
 
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
+
+
+def sound(model: type[_ModelT], data: object) -> _ModelT | None:
+    """Return a part of the file on its own; None when it is wrong, which the validation of the whole has reported."""
+    try:
+        return model.model_validate(data)
+    except ValidationError:
+        return None
+
+
 class _Model(BaseModel):
     """Strict as the official schema: a quoted number is a string, and unknown keys are errors."""
 
@@ -46,7 +73,6 @@ class _Model(BaseModel):
         frozen=True,
         strict=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         protected_namespaces=(),
     )
 
@@ -65,7 +91,7 @@ class _Choice(_Model):
 
     @property
     def chosen(self) -> str:
-        """The field that is given."""
+        """The name of the field that is given."""
         return next(iter(self.model_fields_set))
 
 
@@ -79,17 +105,16 @@ class Empty(_Model):
 class AttributeNameValue(_Model):
     """One attribute of the resource."""
 
-    name: str
-    """The attribute's name."""
-    type: AttributeType = Field(default=_ABSENT)
-    """The type of the value; string unless said otherwise."""
-    value: str | int | float | bool | list[str] | list[bool] | list[int] | list[float] | None
-    """The attribute's value, of the type that `type` says; null leaves the attribute out."""
+    name: str = Field(description="The attribute's name.")
+    type: AttributeType = Field(default=_ABSENT, description="The value's type; string unless given.")
+    value: str | int | float | bool | list[str] | list[bool] | list[int] | list[float] | None = Field(
+        description="The attribute's value, of the type given; null leaves the attribute out."
+    )
 
     @field_validator("value")
     @classmethod
     def _of_type(cls, value: Any, info: ValidationInfo) -> Any:  # Any: one of the types of the field
-        """The value as its type has it; the schema says in words that they must match."""
+        """Check that the value has the type given, as the schema demands in words."""
         given = info.data.get("type")
         name = given or "string"
         element, types = _ATTRIBUTE_TYPES[name.removesuffix("_array")]
@@ -120,42 +145,45 @@ class AttributeNameValue(_Model):
 class IncludeExclude(_Model):
     """Names to keep; `*` and `?` stand for any characters and any one."""
 
-    included: Pattern = Field(default_factory=list)
-    """The names to keep; all of them unless given."""
-    excluded: Pattern = Field(default_factory=list)
-    """The names to leave out, also of the included ones."""
+    included: Pattern = Field(default_factory=list, description="The names to keep; all of them unless given.")
+    excluded: Pattern = Field(
+        default_factory=list, description="The names to leave out, also where `included` has them."
+    )
 
 
 class ResourceDetection(_Model):
-    """Attributes that are found out when the pipeline starts."""
+    """Attributes that are detected when the pipeline starts."""
 
-    attributes: IncludeExclude = IncludeExclude()
-    """Which of the detected attributes to keep."""
-    detectors: Annotated[list[Component], Field(min_length=1)] = Field(default_factory=list)
-    """The detectors to run: `host`, `process`, `service`, or the name of an installed resource detector."""
+    attributes: IncludeExclude = Field(default=IncludeExclude(), description="The detected attributes to keep.")
+    detectors: Annotated[list[Component], Field(min_length=1)] = Field(
+        default_factory=list,
+        description="The detectors to run: `host`, `process`, `service`, or an installed resource detector.",
+    )
 
 
 class Resource(_Model):
-    """What the metrics are about."""
+    """The entity that the metrics describe."""
 
-    attributes: Annotated[list[AttributeNameValue], Field(min_length=1)] = Field(default_factory=list)
-    """Attributes; stronger than those of `attributes_list`."""
-    attributes_list: str | None = None
-    """Attributes as in OTEL_RESOURCE_ATTRIBUTES: `key=value,key=value`, percent-encoded."""
-    detection: ResourceDetection = Field(default_factory=ResourceDetection, alias="detection/development")
-    """Attributes that are found out."""
-    schema_url: str | None = None
-    """The schema URL of the resource."""
+    attributes: Annotated[list[AttributeNameValue], Field(min_length=1)] = Field(
+        default_factory=list, description="Attributes; they override those of `attributes_list`."
+    )
+    attributes_list: str | None = Field(
+        default=None,
+        description="Attributes as in OTEL_RESOURCE_ATTRIBUTES: `key=value,key=value`, percent-encoded.",
+    )
+    detection: ResourceDetection = Field(
+        default_factory=ResourceDetection, alias="detection/development", description="Detection of attributes."
+    )
+    schema_url: str | None = Field(default=None, description="The schema URL of the resource.")
 
 
 # --- meter provider ---------------------------------------------------------------------------------------------------
 
 
 class CardinalityLimits(_Model):
-    """How many attribute sets an instrument may have; measurements with further ones become one overflow point."""
+    """The most attribute sets of an instrument; measurements with further ones become one overflow point."""
 
-    default: Limit | None = None
-    """For every kind that is not given; 2000 unless given."""
+    default: Limit | None = Field(default=None, description="For every kind that is not given; 2000 unless given.")
     counter: Limit | None = None
     up_down_counter: Limit | None = None
     histogram: Limit | None = None
@@ -168,23 +196,27 @@ class CardinalityLimits(_Model):
 class PeriodicReader(_Model):
     """Collects and exports on a schedule."""
 
-    interval: Milliseconds | None = None
-    """Milliseconds between the starts of two exports, at least 1; 60000 unless given."""
-    timeout: Milliseconds | None = None
-    """Milliseconds that one export may take; 0 means without limit; 30000 unless given."""
-    max_export_batch_size: Limit | None = Field(default=None, alias="max_export_batch_size/development")
-    """Not supported."""
-    exporter: Component
-    """The exporter's name with its options."""
-    producers: Annotated[list[Component], Field(min_length=1)] = Field(default_factory=list)
-    """Not supported."""
-    cardinality_limits: CardinalityLimits = CardinalityLimits()
-    """How many attribute sets an instrument may have."""
+    interval: Milliseconds | None = Field(
+        default=None, description="Milliseconds between the starts of two exports, at least 1; 60000 unless given."
+    )
+    timeout: Milliseconds | None = Field(
+        default=None, description="Milliseconds that one export may take; 0 means without limit; 30000 unless given."
+    )
+    max_export_batch_size: Limit | None = Field(
+        default=None, alias="max_export_batch_size/development", description="Not supported."
+    )
+    exporter: Component = Field(description="The exporter's name with its options.")
+    producers: Annotated[list[Component], Field(min_length=1)] = Field(
+        default_factory=list, description="Not supported."
+    )
+    cardinality_limits: CardinalityLimits = Field(
+        default=CardinalityLimits(), description="The most attribute sets of an instrument, by its kind."
+    )
 
     @field_validator("interval")
     @classmethod
     def _pause(cls, value: int | None) -> int | None:
-        """The schema allows 0, without a meaning: an export would follow the other without an end."""
+        """Refuse 0, which the schema allows without a meaning: an export would follow the other without an end."""
         if value == 0:
             raise stated("0 would export without a pause; expected at least 1 (milliseconds)")
         return value
@@ -201,34 +233,37 @@ class PullReader(_Model):
 class MetricReader(_Choice):
     """A reader."""
 
-    periodic: PeriodicReader = Field(default=_ABSENT)
-    """Collects and exports on a schedule."""
-    pull: PullReader = Field(default=_ABSENT)
-    """Not supported: exporters here push."""
+    periodic: PeriodicReader = Field(default=_ABSENT, description="Collects and exports on a schedule.")
+    pull: PullReader = Field(default=_ABSENT, description="Not supported: exporters here push.")
 
 
 class ExplicitBucketHistogram(_Model):
     """A histogram with given bucket boundaries."""
 
-    boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(default=_ABSENT)
-    """Upper bounds of the buckets, increasing."""
-    record_min_max: bool | None = None
-    """Whether to record the least and the greatest value; true unless given."""
+    boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default=_ABSENT, description="Upper bounds of the buckets, increasing."
+    )
+    record_min_max: bool | None = Field(
+        default=None, description="Record the least and the greatest value; true unless given."
+    )
 
 
 class ExponentialHistogram(_Model):
     """A histogram whose buckets fit themselves to the values."""
 
-    max_scale: Annotated[int, Field(ge=-10, le=20)] | None = None
-    """The finest scale; 20 unless given."""
-    max_size: Annotated[int, Field(ge=2)] | None = None
-    """The most buckets, of positive and of negative values each; 160 unless given."""
-    record_min_max: bool | None = None
-    """Whether to record the least and the greatest value; true unless given."""
+    max_scale: Annotated[int, Field(ge=-10, le=20)] | None = Field(
+        default=None, description="The finest scale; 20 unless given."
+    )
+    max_size: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="The most buckets, of positive and of negative values each; 160 unless given."
+    )
+    record_min_max: bool | None = Field(
+        default=None, description="Record the least and the greatest value; true unless given."
+    )
 
 
 class Aggregation(_Choice):
-    """How measurements become points."""
+    """The way in which measurements become points."""
 
     default: Empty | None = None
     drop: Empty | None = None
@@ -239,44 +274,35 @@ class Aggregation(_Choice):
 
 
 class ViewSelector(_Model):
-    """Which instruments a view is for: those that fit all that is given."""
+    """The instruments of a view: those that fit all that is given."""
 
-    instrument_name: str | None = None
-    """The instrument's name; `*` and `?` stand for any characters and any one."""
-    instrument_type: InstrumentName = Field(default=_ABSENT)
-    """The instrument's kind."""
-    unit: str | None = None
-    """The instrument's unit."""
-    meter_name: str | None = None
-    """The meter's name."""
-    meter_version: str | None = None
-    """The meter's version."""
-    meter_schema_url: str | None = None
-    """The meter's schema URL."""
+    instrument_name: str | None = Field(
+        default=None, description="The instrument's name; `*` and `?` stand for any characters and any one."
+    )
+    instrument_type: InstrumentName = Field(default=_ABSENT, description="The instrument's kind.")
+    unit: str | None = Field(default=None, description="The instrument's unit.")
+    meter_name: str | None = Field(default=None, description="The meter's name.")
+    meter_version: str | None = Field(default=None, description="The meter's version.")
+    meter_schema_url: str | None = Field(default=None, description="The meter's schema URL.")
 
 
 class ViewStream(_Model):
-    """What becomes of the instruments that a view is for."""
+    """The metrics that a view makes of its instruments."""
 
-    name: str | None = None
-    """The metric's name; the instrument's unless given."""
-    description: str | None = None
-    """The metric's description; the instrument's unless given."""
-    aggregation: Aggregation = Field(default=_ABSENT)
-    """How measurements become points."""
-    aggregation_cardinality_limit: Limit | None = None
-    """How many attribute sets there may be."""
-    attribute_keys: IncludeExclude = IncludeExclude()
-    """Which attributes to keep."""
+    name: str | None = Field(default=None, description="The metric's name; the instrument's unless given.")
+    description: str | None = Field(
+        default=None, description="The metric's description; the instrument's unless given."
+    )
+    aggregation: Aggregation = Field(default=_ABSENT, description="The way in which measurements become points.")
+    aggregation_cardinality_limit: Limit | None = Field(default=None, description="The most attribute sets.")
+    attribute_keys: IncludeExclude = Field(default=IncludeExclude(), description="The attributes to keep.")
 
 
 class View(_Model):
     """Changes how the metrics of some instruments are made."""
 
-    selector: ViewSelector
-    """Which instruments."""
-    stream: ViewStream
-    """What becomes of them."""
+    selector: ViewSelector = Field(description="The instruments.")
+    stream: ViewStream = Field(description="Their metrics.")
 
 
 class MeterConfig(_Model):
@@ -300,60 +326,63 @@ class MeterConfigurator(_Model):
 
 
 class MeterProvider(_Model):
-    """What is collected, how, and where it goes."""
+    """The readers, and the metrics that they collect."""
 
-    readers: Annotated[list[MetricReader], Field(min_length=1)]
-    """Each reader collects on its own schedule and hands to one exporter."""
-    views: Annotated[list[View], Field(min_length=1)] = Field(default_factory=list)
-    """Changes to how metrics are made."""
-    exemplar_filter: Literal["always_on", "always_off", "trace_based"] = "trace_based"
-    """Which measurements may become exemplars; trace_based unless given."""
-    meter_configurator: MeterConfigurator = Field(default=_ABSENT, alias="meter_configurator/development")
-    """Not supported."""
+    readers: Annotated[list[MetricReader], Field(min_length=1)] = Field(
+        description="Each reader collects on its own schedule and hands to one exporter."
+    )
+    views: Annotated[list[View], Field(min_length=1)] = Field(
+        default_factory=list, description="Changes to how metrics are made."
+    )
+    exemplar_filter: Literal["always_on", "always_off", "trace_based"] = Field(
+        default="trace_based", description="The measurements that may become exemplars; trace_based unless given."
+    )
+    meter_configurator: MeterConfigurator = Field(
+        default=_ABSENT, alias="meter_configurator/development", description="Not supported."
+    )
 
 
-# --- what is exporter-core's own --------------------------------------------------------------------------------------
+# --- settings of exporter-core ----------------------------------------------------------------------------------------
 
 
 class ExporterOptions(_Model):
-    """How an exporter is run."""
+    """The way in which an exporter is run."""
 
-    runner: Literal["thread", "inline"] = "thread"
-    """Where its code runs: on threads of its own, held to its deadlines, or in the caller's."""
-    copy_data: bool = Field(default=False, alias="copy")
-    """Whether to hand it copies, for an exporter that changes what it is given."""
+    runner: Literal["thread", "inline"] = Field(
+        default="thread",
+        description="`thread`: its code runs on threads of its own, held to its deadlines; `inline`: in the caller's.",
+    )
+    copy_data: bool = Field(
+        default=False, alias="copy", description="Hand it copies, for an exporter that changes what it is given."
+    )
 
 
 class Plugins(_Model):
-    """Which plugins may be imported, by exporter name or by distribution."""
+    """The plugins that may be imported, by exporter name or by distribution."""
 
-    allow: list[str] | None = None
-    """If given, no others."""
-    block: list[str] = Field(default_factory=list)
-    """Not these; stronger than `allow`."""
+    allow: list[str] | None = Field(default=None, description="If given, no others.")
+    block: list[str] = Field(default_factory=list, description="Not these, even if `allow` has them.")
 
 
 class CoreSection(_Model):
     """Settings of exporter-core itself."""
 
-    exporters: dict[str, ExporterOptions] = Field(default_factory=dict)
-    """How to run exporters, by the name that a reader gives."""
-    plugins: Plugins = Plugins()
-    """Which plugins may be imported."""
-    observers: list[str] = Field(default_factory=list)
-    """Names of the observers that are told of every operation."""
+    exporters: dict[str, ExporterOptions] = Field(
+        default_factory=dict, description="Settings for running exporters, by the name that a reader gives."
+    )
+    plugins: Plugins = Field(default=Plugins(), description="The plugins that may be imported.")
+    observers: list[str] = Field(
+        default_factory=list, description="Names of the observers that are told of every operation."
+    )
 
 
 class FileModel(_Model):
     """A config file: OpenTelemetry declarative configuration, with one section of exporter-core's own."""
 
-    file_format: Literal["1.0", "1.1"]
-    """The version of the file format, in quotes."""
-    disabled: bool | None = None
-    """Whether to do nothing at all."""
-    resource: Resource = Field(default_factory=Resource)
-    """What the metrics are about."""
-    meter_provider: MeterProvider = Field(default=_ABSENT)
-    """What is collected, how, and where it goes."""
-    exporter_core: CoreSection = CoreSection()
-    """Settings of exporter-core itself."""
+    file_format: Literal["1.0", "1.1"] = Field(description="The version of the file format, in quotes.")
+    disabled: bool | None = Field(default=None, description="True turns everything off.")
+    resource: Resource = Field(default_factory=Resource, description="The entity that the metrics describe.")
+    meter_provider: MeterProvider = Field(
+        default=_ABSENT, description="The readers, and the metrics that they collect."
+    )
+    exporter_core: CoreSection = Field(default=CoreSection(), description="Settings of exporter-core itself.")

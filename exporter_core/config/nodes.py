@@ -1,4 +1,4 @@
-"""The values of a config file with their line and column; the YAML 1.2 core schema, which gives scalars their types."""
+"""Values of a config file with their line and column; the YAML 1.2 core schema, which gives scalars their types."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMED: Final[dict[str, Scalar]] = {
 
 
 def resolve_scalar(text: str) -> Scalar:
-    """The value of a plain scalar by the YAML 1.2 core schema (section 10.3.2): ``yes`` and ``1:30`` are strings."""
+    """Return a plain scalar's value by the YAML 1.2 core schema (section 10.3.2): ``yes`` and ``1:30`` are strings."""
     if text in _NAMED:
         return _NAMED[text]
     try:
@@ -51,10 +51,10 @@ class Node:
         line: the line of its first character.
         column: the column of its first character.
         keys: line and column of each key of a mapping.
-        size: how many values it has, itself and those that aliases repeat included.
+        size: the number of its values, itself and those that aliases repeat included.
         unset: the environment variables that were replaced by nothing in it.
-        plain: whether it is a scalar without quotes.
-        broken: whether a problem was reported for it already, so that its value means nothing.
+        plain: True for a scalar without quotes.
+        broken: True if it has a problem already, so that its value means nothing.
     """
 
     value: Scalar | list[Node] | dict[str, Node]
@@ -67,17 +67,12 @@ class Node:
     broken: bool = False
 
     def data(self) -> Data:
-        """The value as plain Python objects."""
+        """Return the value as plain Python objects."""
         if isinstance(self.value, list):
             return [item.data() for item in self.value]
         if isinstance(self.value, dict):
             return {key: item.data() for key, item in self.value.items()}
         return self.value
-
-    @property
-    def is_visible(self) -> bool:
-        """Whether it is a scalar with a text of its own to point at."""
-        return not isinstance(self.value, list | dict) and not (self.value is None and not self.unset)
 
 
 @dataclass(slots=True)
@@ -87,7 +82,7 @@ class Document:
     Args:
         source: the file's name.
         root: its value.
-        problems: what is wrong with it so far.
+        problems: those found so far.
     """
 
     source: str
@@ -95,17 +90,12 @@ class Document:
     problems: list[ConfigProblem] = field(default_factory=list)
 
     def find(self, path: Sequence[str | int]) -> Node | None:
-        """The node that a path leads to, None when there is none."""
-        node = self.root
-        for part in path:
-            inside = _child(node, part)
-            if inside is None:
-                return None
-            node = inside
-        return node
+        """Return the node that a path leads to, None when there is none."""
+        nodes = self._along(path)
+        return nodes[-1] if len(nodes) == len(path) + 1 else None
 
     def position(self, path: Sequence[str | int], *, of_key: bool = False) -> tuple[int, int]:
-        """Line and column of a path: of a scalar where it is written, else of the key or item that holds the value.
+        """Return line and column of a path: of a scalar itself, else of the key or item that holds the value.
 
         A path that leads nowhere gives the position of the nearest value around it.
 
@@ -113,18 +103,24 @@ class Document:
             path: keys and positions from the root.
             of_key: point at the last key of the path, also when its value is a scalar.
         """
-        node, place = self.root, (self.root.line, self.root.column)
-        for number, part in enumerate(path, start=1):
-            inside = _child(node, part)
+        nodes = self._along(path)
+        node = nodes[-1]
+        key = nodes[-2].keys.get(str(path[len(nodes) - 2])) if len(nodes) > 1 else None
+        is_written = not isinstance(node.value, list | dict) and (node.value is not None or bool(node.unset))
+        is_whole = len(nodes) == len(path) + 1
+        if key is None or (is_whole and is_written and not of_key):
+            return node.line, node.column
+        return key
+
+    def _along(self, path: Sequence[str | int]) -> list[Node]:
+        """Return the nodes along a path, from the root as far as there are any."""
+        nodes = [self.root]
+        for part in path:
+            inside = _child(nodes[-1], part)
             if inside is None:
                 break
-            last = number == len(path)
-            if part in node.keys and not (last and inside.is_visible and not of_key):
-                place = node.keys[str(part)]
-            else:
-                place = (inside.line, inside.column)
-            node = inside
-        return place
+            nodes.append(inside)
+        return nodes
 
 
 def _child(node: Node, part: str | int) -> Node | None:

@@ -1,176 +1,147 @@
-"""The readers of a config file: their schedules, and their exporters' options validated by the plugins' own models."""
+"""The readers of a config file: their schedules, and their exporters' options validated by the exporters' models."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
-
+from exporter_core.config.models import ExporterOptions, PeriodicReader, sound
 from exporter_core.config.settings import ReaderSettings
 from exporter_core.contract import InstrumentKind
-from exporter_core.discovery import PluginEntry, PluginPolicy
-from exporter_core.errors import SetupError
-from exporter_core.masking import Masker, describe
-from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
-from exporter_core.validation import problems_of, texts_in
+from exporter_core.discovery import PluginEntry
+from exporter_core.errors import ConfigError, SetupError
+from exporter_core.registry import validate_options
+from exporter_core.validation import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from exporter_core.config.models import ExporterOptions, PeriodicReader
-    from exporter_core.config.report import Report
-    from exporter_core.errors import ConfigProblem
+    from exporter_core.config.findings import Findings
+    from exporter_core.discovery import PluginPolicy
     from exporter_core.exporter import ExporterConfig
+    from exporter_core.registry import ExporterRegistry
 
 _INTERVAL: Final = 60_000  # milliseconds, as in the configuration schema
 _TIMEOUT: Final = 30_000
 _CHECK_SECONDS: Final = 10.0  # for a plugin to check its options; it may look at files
 
 
-class Models(Protocol):
-    """What is asked of a registry of exporters."""
-
-    def select(self, name: str) -> object:
-        """The installed entry of a name, or something else for a built-in exporter; imports nothing."""
-        raise NotImplementedError
-
-    def config_model(self, name: str) -> type[ExporterConfig]:
-        """The model of an exporter's options; imports that plugin."""
-        raise NotImplementedError
-
-
-class Remembering:
-    """A registry that is asked once for each name: a file may name one exporter in many readers."""
-
-    def __init__(self, models: Models) -> None:
-        self._models = models
-        self._answers: dict[tuple[str, str], Any] = {}  # Any: an entry, a model, or the error
-
-    def select(self, name: str) -> object:
-        """The registry's answer."""
-        return self._once("select", name)
-
-    def config_model(self, name: str) -> type[ExporterConfig]:
-        """The registry's answer."""
-        return cast("type[ExporterConfig]", self._once("config_model", name))
-
-    def _once(self, question: str, name: str) -> object:
-        if (question, name) not in self._answers:
-            try:
-                self._answers[question, name] = getattr(self._models, question)(name)
-            except SetupError as error:
-                self._answers[question, name] = error
-        answer = self._answers[question, name]
-        if isinstance(answer, SetupError):
-            raise answer.with_traceback(None)  # it would grow by each time it is raised
-        return answer
-
-
-def read_exporter(
-    component: Mapping[str, Any],
-    path: Sequence[str | int],
-    report: Report,
-    models: Models | None,
+def read_readers(
+    items: Sequence[object],
+    runs: Mapping[str, object],
+    findings: Findings,
+    registry: ExporterRegistry,
     policy: PluginPolicy | None,
-) -> tuple[str, ExporterConfig] | None:
-    """Name and validated options of the exporter under a reader; None when there is a problem, which is reported.
+) -> tuple[ReaderSettings, ...]:
+    """Return the valid readers, and note the problems of the others.
 
     Args:
-        component: what stands under ``exporter:``.
-        path: where that is.
-        report: takes the problems.
-        models: the registry.
-        policy: asked before the registry imports a plugin; without one, none is imported.
+        items: the list ``readers`` of the file.
+        runs: the mapping ``exporter_core.exporters``: settings for running each exporter, by its name.
+        findings: takes problems and warnings.
+        registry: the source of the exporters' models.
+        policy: checked before the registry imports a plugin; without a policy, none is imported.
     """
-    names = list(component)
-    if len(names) != 1:
-        if not names:
-            report.error("no exporter; name one, such as 'console:'", path)
-        for name in names[1:]:
-            message = f"a second exporter under one reader, after '{names[0]}'; give '{name}' a reader of its own"
-            report.error(message, (*path, name), of_key=True)
-        return None
-    name = names[0]
-    where = (*path, name)
-    options = component[name]
-    if models is None or policy is None or not (options is None or isinstance(options, dict)):
-        return None  # the validation of the whole has reported why
-    try:
-        entry = models.select(name)
-        reason = policy.reason_against(entry) if isinstance(entry, PluginEntry) else None
-        if reason is not None:
-            report.error(f"exporter '{name}' may not be used: {reason}", where, of_key=True, bare=True)
-            return None
-        model = models.config_model(name)
-    except SetupError as error:
-        report.error(str(error), where, of_key=True, bare=True)
-        return None
-    config = _validated(name, model, options or {}, where, report)
-    return (name, config) if config is not None else None
+
+    @cache  # a file may name one exporter in many readers
+    def model_of(name: str) -> type[ExporterConfig] | str:
+        """Return the model of an exporter's options, or the reason why the exporter cannot be used."""
+        try:
+            entry = registry.select(name)
+            reason = policy.reason_against(entry) if policy and isinstance(entry, PluginEntry) else None
+            return registry.config_model(name) if reason is None else f"exporter '{name}' may not be used: {reason}"
+        except SetupError as error:
+            return str(error)
+
+    readers: list[ReaderSettings] = []
+    used: set[str] = set()
+    for number, item in enumerate(items):
+        if not isinstance(item, dict):
+            continue  # the validation of the whole has reported why, here and below
+        path = ("meter_provider", "readers", number, "periodic")
+        if "pull" in item:
+            message = "pull readers are not supported: exporters here push; use 'periodic'"
+            findings.error(message, (*path[:-1], "pull"), of_key=True)
+        raw = item.get("periodic")
+        component = raw.get("exporter") if isinstance(raw, dict) else None
+        used.update(component if isinstance(component, dict) else ())
+        exporter = _read_exporter(component, (*path, "exporter"), findings, model_of if policy else None)
+        reader = sound(PeriodicReader, raw)
+        if reader is not None:
+            _check_supported(reader, path, findings)
+            if exporter is not None:
+                run = sound(ExporterOptions, runs.get(exporter[0], {})) or ExporterOptions()
+                readers.append(_settings(reader, number, *exporter, run))
+    for name in runs.keys() - used:
+        close = nearest(name, used)
+        hint = f"; did you mean '{close}'?" if close else ""
+        findings.warn(f": no reader exports to '{name}'{hint}", ("exporter_core", "exporters", name))
+    return tuple(readers)
 
 
-def read_reader(
-    reader: PeriodicReader,
+def _read_exporter(
+    component: object,
     path: Sequence[str | int],
-    report: Report,
-    exporter: tuple[str, ExporterConfig] | None,
-    how: ExporterOptions,
-) -> ReaderSettings | None:
-    """The settings of one periodic reader; None without an exporter to go with it.
+    findings: Findings,
+    model_of: Callable[[str], type[ExporterConfig] | str] | None,
+) -> tuple[str, ExporterConfig] | None:
+    """Return name and validated options of the exporter under a reader; None when there is a problem.
 
     Args:
-        reader: the reader.
-        path: where it is; ends with its position and ``periodic``.
-        report: takes the problems.
-        exporter: name and validated options of its exporter.
-        how: how to run it.
+        component: the value of ``exporter:``.
+        path: its path.
+        findings: takes the problems.
+        model_of: gives the model of an exporter's options, or the reason why it cannot be used.
     """
-    interval = _INTERVAL if reader.interval is None else reader.interval
-    timeout = _TIMEOUT if reader.timeout is None else reader.timeout
+    names = list(component) if isinstance(component, dict) else []
+    if component == {}:
+        findings.error("no exporter; name one, such as 'console:'", path)
+    for name in names[1:]:
+        message = f"a second exporter under one reader, after '{names[0]}'; give '{name}' a reader of its own"
+        findings.error(message, (*path, name), of_key=True)
+    if not isinstance(component, dict) or len(names) != 1 or model_of is None:
+        return None
+    (name,) = names
+    where, options = (*path, name), component[name] or {}
+    if not isinstance(options, dict):
+        return None
+    model = model_of(name)
+    if isinstance(model, str):
+        findings.error(model, where, of_key=True, bare=True)
+        return None
+    try:
+        title = f"exporter '{name}'"
+        return name, validate_options(model, options, title=title, path=where, timeout=_CHECK_SECONDS)
+    except ConfigError as error:
+        findings.add(error.problems, exporter=name, prefix=where)
+    except SetupError as error:
+        findings.error(str(error), where, of_key=True, bare=True)
+    return None
+
+
+def _check_supported(reader: PeriodicReader, path: Sequence[str | int], findings: Findings) -> None:
     if reader.producers:
         message = "metric producers are not supported by the OpenTelemetry Python SDK; remove them"
-        report.error(message, (*path, "producers"), of_key=True)
+        findings.error(message, (*path, "producers"), of_key=True)
     if reader.max_export_batch_size is not None:
         key = "max_export_batch_size/development"
-        report.warn("is not acted on: a collection is exported as a whole", (*path, key))
-    if exporter is None:
-        return None
-    name, config = exporter
+        findings.ignored((*path, key), "a collection is exported as a whole")
+
+
+def _settings(
+    reader: PeriodicReader, position: int, name: str, config: ExporterConfig, run: ExporterOptions
+) -> ReaderSettings:
+    interval = _INTERVAL if reader.interval is None else reader.interval
+    timeout = _TIMEOUT if reader.timeout is None else reader.timeout
     limits = reader.cardinality_limits
     given = {kind: getattr(limits, kind.value) or limits.default for kind in InstrumentKind}
     return ReaderSettings(
-        position=next(part for part in reversed(path) if isinstance(part, int)),
+        position=position,
         exporter=name,
         config=config,
         interval=interval / 1000,
         timeout=timeout / 1000 if timeout else None,
         cardinality_limits={kind: limit for kind, limit in given.items() if limit is not None},
-        runner=how.runner,
-        copy=how.copy_data,
+        runner=run.runner,
+        copy=run.copy_data,
     )
-
-
-def _validated(
-    name: str, model: type[ExporterConfig], options: Mapping[str, Any], path: Sequence[str | int], report: Report
-) -> ExporterConfig | None:
-    """The options as the plugin's model has them; its validators are the plugin's code, and may do anything."""
-
-    def validate() -> ExporterConfig | list[ConfigProblem]:
-        try:
-            return model.model_validate(options)
-        except ValidationError as error:
-            return problems_of(error, model, path=path)
-
-    try:
-        validated = call_within(validate, _CHECK_SECONDS)
-    except TookTooLongError:
-        cause = f"it took longer than {_CHECK_SECONDS:g} s"
-    except CodeFailedError as failed:
-        cause = describe(failed.snapshot, Masker(texts_in(options)))
-    else:
-        if not isinstance(validated, list):
-            return validated
-        report.add(validated, exporter=name, prefix=path)
-        return None
-    report.error(f"exporter '{name}': checking the options failed: {cause}", path, of_key=True, bare=True)
-    return None

@@ -1,4 +1,4 @@
-"""The resource of a config file: its attributes checked against their types, and the SDK's object made of it."""
+"""The resource of a config file: checks of its attributes and detectors, and the SDK's object."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from exporter_core.config.settings import AttributeValue, ResourceSettings
-from exporter_core.errors import SetupError
-from exporter_core.masking import Masker, cause_of, describe
-from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
+from exporter_core.registry import run_plugin_code
 from exporter_core.validation import unknown
 
 if TYPE_CHECKING:
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource as SdkResource
 
+    from exporter_core.config.findings import Findings
     from exporter_core.config.models import Resource
-    from exporter_core.config.report import Report
 
 _DETECTOR_GROUP: Final = "opentelemetry_resource_detector"
 _DETECTION_SECONDS: Final = 5.0
@@ -32,33 +30,30 @@ _DETECTION_SECONDS: Final = 5.0
 _ENTRY_POINTS: Final = {"host": ("host", "os"), "service": ("service_instance",)}
 
 
-def read_resource(resource: Resource, path: Sequence[str | int], report: Report) -> ResourceSettings:
-    """The settings of a resource; what is wrong with it goes to the report."""
-    attributes = _attributes_list(resource.attributes_list or "", (*path, "attributes_list"), report)
+def read_resource(resource: Resource, path: Sequence[str | int], findings: Findings) -> ResourceSettings:
+    """Return the settings of a resource, and note its problems."""
+    attributes = _attributes_list(resource.attributes_list or "", (*path, "attributes_list"), findings)
     for number, attribute in enumerate(resource.attributes):
         where = (*path, "attributes", number)
         if attribute.value is None:
-            report.warn(f"the attribute '{attribute.name}' has no value and is left out", where)
+            findings.warn(f": the attribute '{attribute.name}' has no value and is left out", where)
         else:
             attributes[attribute.name] = attribute.value
     detection = resource.detection
     installed = _installed_detectors() if detection.detectors else {}
-    detectors = [
-        name
-        for number, component in enumerate(detection.detectors)
-        for name in _detector(component, installed, (*path, "detection/development", "detectors", number), report)
-    ]
+    for number, component in enumerate(detection.detectors):
+        _check_detector(component, installed, (*path, "detection/development", "detectors", number), findings)
     return ResourceSettings(
         attributes=attributes,
         schema_url=resource.schema_url or "",
-        detectors=tuple(detectors),
+        detectors=tuple(name for component in detection.detectors for name in component),
         included=tuple(detection.attributes.included),
         excluded=tuple(detection.attributes.excluded),
     )
 
 
 def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkResource:
-    """The SDK's resource: ``telemetry.sdk.*`` and a default ``service.name``, detected attributes, given attributes.
+    """Return the SDK's resource: ``telemetry.sdk.*``, a default ``service.name``, detected and given attributes.
 
     Raises:
         SetupError: a detector failed, or took longer than 5 seconds.
@@ -81,33 +76,31 @@ def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkR
     return Resource({**attributes, **settings.attributes}, settings.schema_url)
 
 
-def _attributes_list(text: str, path: Sequence[str | int], report: Report) -> dict[str, AttributeValue]:
-    """The attributes of ``key=value,key=value``, percent-decoded."""
+def _attributes_list(text: str, path: Sequence[str | int], findings: Findings) -> dict[str, AttributeValue]:
+    """Return the attributes of ``key=value,key=value``, percent-decoded."""
     attributes: dict[str, AttributeValue] = {}
     for number, pair in enumerate(part.strip() for part in text.split(",")):
         name, equals, value = pair.partition("=")
         if equals and name.strip():
             attributes[name.strip()] = unquote(value.strip())
         elif pair:
-            report.error(f"item {number + 1} is not of the form name=value", path)
+            findings.error(f"item {number + 1} is not of the form name=value", path)
     return attributes
 
 
-def _detector(
-    component: Mapping[str, Any], installed: Mapping[str, Any], path: Sequence[str | int], report: Report
-) -> list[str]:
-    """The name of one entry of ``detectors``, empty when it cannot be used."""
+def _check_detector(
+    component: Mapping[str, Any], installed: Mapping[str, Any], path: Sequence[str | int], findings: Findings
+) -> None:
+    """Check one entry of ``detectors``."""
     if len(component) != 1:
-        report.error(f"expected the name of one resource detector, not {len(component)}", path)
-        return []
+        findings.error(f"expected the name of one resource detector, not {len(component)}", path)
+        return
     ((name, options),) = component.items()
     if options:
-        report.error("options of resource detectors are not supported; remove them", (*path, name))
+        findings.error("options of resource detectors are not supported; remove them", (*path, name))
     if any(entry not in installed for entry in _ENTRY_POINTS.get(name, (name,))):
         message = unknown(name, {"host", "process", "service"} | installed.keys(), what="resource detector")
-        report.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)
-        return []
-    return [name]
+        findings.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)
 
 
 def _installed_detectors() -> dict[str, Any]:  # Any: an entry point, whose class differs between Python versions
@@ -115,7 +108,7 @@ def _installed_detectors() -> dict[str, Any]:  # Any: an entry point, whose clas
 
 
 def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:  # Any: attribute values
-    """The attributes that the detectors find; one may ask the network, so each has a few seconds."""
+    """Return the attributes that the detectors find; one may ask the network, so each has a few seconds."""
     installed = _installed_detectors() if detectors else {}
 
     def detect(name: str) -> dict[str, Any]:  # Any: attribute values
@@ -126,13 +119,8 @@ def _detected(detectors: Sequence[str], environ: Mapping[str, str]) -> dict[str,
 
     attributes: dict[str, Any] = {}
     for name in detectors:
-        try:
-            attributes.update(call_within(partial(detect, name), _DETECTION_SECONDS))
-        except TookTooLongError:
-            raise SetupError(f"the resource detector '{name}' took longer than {_DETECTION_SECONDS:g} s") from None
-        except CodeFailedError as failed:
-            text = f"the resource detector '{name}' failed: {describe(failed.snapshot, Masker())}"
-            raise SetupError(text) from cause_of(failed.snapshot, Masker())
+        title = f"the resource detector '{name}'"
+        attributes.update(run_plugin_code(partial(detect, name), title, _DETECTION_SECONDS, failed=" failed"))
         if name == "service" and environ.get("OTEL_SERVICE_NAME"):
             attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
     return attributes

@@ -1,48 +1,35 @@
-"""JSON Schema of the config file, with the options of the exporters that are installed; for editors and other tools."""
+"""JSON Schema of the config file, with the options of the installed exporters; for editors and other tools."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
-from exporter_core.config.readers import Models
-from exporter_core.errors import PluginLoadError, SetupError
-from exporter_core.masking import Masker, cause_of, describe
+from exporter_core.errors import SetupError
 from exporter_core.option_schema import options_schema
-from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_within
+from exporter_core.registry import run_plugin_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from pydantic import BaseModel
 
-_SCHEMA_SECONDS = 10.0  # for the code of one plugin's options
+    from exporter_core.registry import ExporterRegistry
+
+_SCHEMA_SECONDS: Final = 10.0  # for the code of one plugin's options
 
 
-class _Named(Protocol):
-    """Something with an exporter's name."""
+def json_schema(
+    registry: ExporterRegistry, *, left_out: Callable[[SetupError], object] | None = None
+) -> dict[str, Any]:
+    """Return the schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
 
-    @property
-    def name(self) -> str: ...
-
-
-class Listing(Models, Protocol):
-    """What is asked of a registry of exporters."""
-
-    def entries(self) -> Iterable[_Named]:
-        """Every installed exporter."""
-        raise NotImplementedError
-
-
-def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] | None = None) -> dict[str, Any]:
-    """The schema (draft 2020-12) of the file after substitution, with each installed exporter's options.
-
-    Exporters that cannot be loaded, or that the registry's policy forbids, are left out. This imports the others.
+    It imports the exporters. Those that cannot be loaded, or that the registry's policy forbids, are left out.
 
     Args:
-        registry: the exporters.
-        left_out: told why, for each exporter that is left out.
+        registry: the source of the exporters.
+        left_out: called with the error of each exporter that is left out.
     """
     schema = options_schema(FileModel)
     definitions = schema["$defs"]
@@ -73,7 +60,7 @@ def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] |
         definitions[name] |= {"minProperties": 1, "maxProperties": 1}
     schema["required"] = ["file_format"]
     for key, reason in OTHER_KEYS.items():
-        schema["properties"][key] = {"description": f"Not acted on: {reason}."}
+        schema["properties"][key] = {"description": f"Ignored: {reason}."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -83,20 +70,18 @@ def json_schema(registry: Listing, *, left_out: Callable[[SetupError], object] |
 
 
 def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any: JSON
-    """The schema of an exporter's options, its definitions under names that no other exporter's have.
+    """Return the schema of an exporter's options, its definitions under names that no other exporter's have.
 
     Raises:
         PluginLoadError: the model's own code failed, or took too long.
     """
     template = f"#/$defs/{_escaped(_definition(name))}.{{model}}"
-    try:
-        schema = call_within(lambda: options_schema(model, ref_template=template), _SCHEMA_SECONDS)
-    except TookTooLongError:
-        text = f"exporter {name!r}: the JSON Schema of its options took longer than {_SCHEMA_SECONDS:g} s"
-        raise PluginLoadError(text) from None
-    except CodeFailedError as failed:
-        text = f"exporter {name!r}: its options have no JSON Schema: {describe(failed.snapshot, Masker())}"
-        raise PluginLoadError(text) from cause_of(failed.snapshot, Masker())
+    schema = run_plugin_code(
+        lambda: options_schema(model, ref_template=template),
+        f"exporter {name!r}",
+        _SCHEMA_SECONDS,
+        failed=": its options have no JSON Schema",
+    )
     inner = schema.pop("$defs", {})
     return {**schema, "$defs": {f"{_definition(name)}.{key}": value for key, value in inner.items()}}
 
@@ -106,5 +91,5 @@ def _definition(name: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As part of a JSON pointer in a URI fragment."""
+    """Escape a text for a JSON pointer in a URI fragment."""
     return text.replace("~", "~0").replace("/", "~1").replace("%", "%25").replace(" ", "%20")

@@ -1,31 +1,33 @@
-"""What a config file says, ready for use: plain frozen values, times in seconds, options validated."""
+"""A config file ready for use: plain frozen values, times in seconds, options validated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exporter_core.config.models import View
     from exporter_core.contract import InstrumentKind
     from exporter_core.discovery import PluginPolicy
     from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
+    from exporter_core.registry import ExporterRegistry
 
 AttributeValue = str | bool | int | float | list[str] | list[bool] | list[int] | list[float]
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceSettings:
-    """What the metrics are about.
+    """The subject of the metrics.
 
     Args:
-        attributes: attributes that are given; they are stronger than detected ones.
+        attributes: the explicit attributes; they override detected ones.
         schema_url: the schema URL, empty for none.
-        detectors: the resource detectors to run, in order, as the file names them.
+        detectors: the resource detectors to run, in order, by their names in the file.
         included: patterns of the detected attributes to keep; empty keeps all.
-        excluded: patterns of the detected attributes to leave out, stronger than ``included``.
+        excluded: patterns of the detected attributes to leave out, even if ``included`` has them.
     """
 
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
@@ -41,13 +43,13 @@ class ReaderSettings:
 
     Args:
         position: the reader's place in the file, from 0.
-        exporter: the exporter's name as the file gives it, perhaps ``distribution:name``.
+        exporter: the exporter's name in the file, perhaps ``distribution:name``.
         config: its validated options.
         interval: seconds between the starts of two exports.
         timeout: seconds that one export may take, None for no limit.
-        cardinality_limits: attribute sets an instrument of a kind may have; kinds that are missing have the SDK's.
-        runner: where the exporter's code runs.
-        copy: whether it is handed copies of the data.
+        cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's for kinds left out.
+        runner: ``"thread"`` or ``"inline"``.
+        copy: True to hand it copies of the data.
     """
 
     position: int
@@ -61,35 +63,8 @@ class ReaderSettings:
 
     @property
     def label(self) -> str:
-        """What reports call the reader: position and name."""
+        """The reader's name in reports: position and exporter."""
         return f"{self.position}:{self.exporter}"
-
-
-@dataclass(frozen=True, slots=True)
-class AggregationSettings:
-    """An aggregation of the SDK: its name in the file and the arguments of its class."""
-
-    kind: Literal[
-        "default", "drop", "explicit_bucket_histogram", "base2_exponential_bucket_histogram", "last_value", "sum"
-    ]
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # Any: each aggregation has its own
-
-
-@dataclass(frozen=True, slots=True)
-class ViewSettings:
-    """One view: the first six select instruments (None fits all), the others say what becomes of them."""
-
-    instrument_name: str | None = None
-    instrument_kind: InstrumentKind | None = None
-    unit: str | None = None
-    meter_name: str | None = None
-    meter_version: str | None = None
-    meter_schema_url: str | None = None
-    name: str | None = None
-    description: str | None = None
-    aggregation: AggregationSettings | None = None
-    cardinality_limit: int | None = None
-    attribute_keys: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +73,24 @@ class PipelineConfig:
 
     Args:
         source: the file's name, None for a mapping.
-        disabled: whether to do nothing; then there are no readers.
-        resource: what the metrics are about.
+        disabled: True to do nothing; then there are no readers.
+        resource: the subject of the metrics.
         readers: in file order.
         views: in file order.
-        exemplar_filter: which measurements may become exemplars.
+        exemplar_filter: the measurements that may become exemplars.
         observers: names of observers to load.
-        policy: which plugins may be imported.
-        warnings: what the file says that is not acted on, in file order.
+        policy: the plugins that may be imported.
+        registry: the source of the exporters: it imported them to read the file, and it builds them.
+        warnings: the parts of the file that are ignored, in file order.
     """
 
     source: str | None
     disabled: bool
     resource: ResourceSettings
     readers: tuple[ReaderSettings, ...]
-    views: tuple[ViewSettings, ...]
+    views: tuple[View, ...]
     exemplar_filter: Literal["always_on", "always_off", "trace_based"]
     observers: tuple[str, ...]
     policy: PluginPolicy
+    registry: ExporterRegistry = field(repr=False, compare=False)
     warnings: tuple[ConfigProblem, ...] = ()

@@ -1,6 +1,6 @@
-"""``Pipeline``: the readers and guarded exporters that one config file describes, as one thing to flush and shut down.
+"""``Pipeline``: the readers and guarded exporters of one config file, flushed and shut down together.
 
-``lifecycle`` is the pipeline; ``building`` makes its parts, or none; ``reports`` says what was delivered.
+``lifecycle`` is the pipeline; ``building`` makes its provider, readers and observers; ``reports`` are its results.
 """
 
 from exporter_core.pipeline.lifecycle import Pipeline

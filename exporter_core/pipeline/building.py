@@ -1,11 +1,10 @@
-"""From a config to running readers and their provider: all of it, or nothing that stays behind."""
+"""Builds the provider, readers and observers of a config: all of them, or none that stays behind."""
 
 from __future__ import annotations
 
 import logging
 import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk import metrics as sdk
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("exporter_core.pipeline")
 
 OBSERVERS_SECONDS: Final = 1.0
-"""How long observers may take to hear what is queued for them, at the end."""
+"""The time that observers have at the end for what is queued for them."""
 
-_DISCARD_SECONDS: Final = 5.0  # for shutting down each exporter that was built in vain
+_DISCARD_SECONDS: Final = 5.0  # for shutting down each exporter of a pipeline that cannot be built
 
 _EXEMPLAR_FILTERS: Final[dict[str, Callable[[], sdk.ExemplarFilter]]] = {
     "always_on": sdk.AlwaysOnExemplarFilter,
@@ -38,25 +37,16 @@ _EXEMPLAR_FILTERS: Final[dict[str, Callable[[], sdk.ExemplarFilter]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a pipeline consists of."""
-
-    provider: sdk.MeterProvider
-    readers: tuple[PeriodicReader, ...]
-    observers: Observers | None
-
-
 def build(
     config: PipelineConfig, registry: ExporterRegistry, error_handler: Callable[[Exception], object] | None
-) -> Parts:
-    """Build what the config describes. When a part fails, those built before are shut down.
+) -> tuple[sdk.MeterProvider, tuple[PeriodicReader, ...], Observers | None]:
+    """Build the provider, its readers and the observers. When one fails, those built before are shut down.
 
     Raises:
-        SetupError: a part cannot be built.
+        SetupError: one of them cannot be built.
     """
     with ExitStack() as undo:
-        observers = _observers(config, registry)
+        observers = Observers([registry.observer(name) for name in config.observers]) if config.observers else None
         if observers is not None:
             undo.callback(observers.close, OBSERVERS_SECONDS)
         readers = []
@@ -70,13 +60,7 @@ def build(
             readers.append(reader)
         provider = _provider(config, readers)
         undo.pop_all()
-    return Parts(provider, tuple(readers), observers)
-
-
-def _observers(config: PipelineConfig, registry: ExporterRegistry) -> Observers | None:
-    if not config.observers:
-        return None
-    return Observers([registry.observer(name) for name in config.observers])
+    return provider, tuple(readers), observers
 
 
 def _reader(
@@ -108,27 +92,26 @@ def _provider(config: PipelineConfig, readers: list[PeriodicReader]) -> sdk.Mete
 
 @contextmanager
 def _failing_as(what: str) -> Iterator[None]:
-    """Make what the SDK raises, or a reader refuses, one line of ours."""
+    """Raise a SetupError of one line for an error of the SDK or of a reader."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - raised again, in words of ours
+    except Exception as error:  # noqa: BLE001 - raised again in one line
         masker = Masker()
         raise SetupError(f"{what}: {describe(error, masker)}") from cause_of(error, masker)
 
 
 def _stop(reader: PeriodicReader) -> None:
-    """Shut down a reader that was built in vain."""
+    """Shut down a reader of a pipeline that cannot be built."""
     job = reader.begin_shutdown(Context.with_timeout(_DISCARD_SECONDS))
-    for delivery in finish([job] if job is not None else []):
-        if delivery.error is not None:
-            reader.report(delivery.error)
+    if job is not None and finish([job]) and job.error is not None:
+        reader.report(job.error)
 
 
 def _discard(exporter: GuardedExporter) -> None:
-    """Shut down an exporter that was built in vain."""
+    """Shut down an exporter of a pipeline that cannot be built."""
     try:
         exporter.shutdown(Context.with_timeout(_DISCARD_SECONDS))
     except ExporterShutdownError:
         pass  # by its reader
-    except Exception as error:  # noqa: BLE001 - beside the error that is about to be raised this one is a note
+    except Exception as error:  # noqa: BLE001 - the error that prevented the pipeline is the one to raise
         _logger.warning("%s", exporter.describe_error(error))

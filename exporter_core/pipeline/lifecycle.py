@@ -1,26 +1,26 @@
-"""The life of a pipeline: made from a config, flushed as often as one likes, shut down once, at exit at the latest."""
+"""``Pipeline``: made from a config, flushed any number of times, shut down once, at exit at the latest."""
 
 from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from exporter_core.config import PipelineConfig, load_config, parse_config
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterReentrancyError
+from exporter_core.forking import renew_after_fork
 from exporter_core.guard import GuardState
 from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
-from exporter_core.pipeline.reports import PipelineReport, ReaderReport, report_of
-from exporter_core.reader import Delivery, finish
-from exporter_core.registry import ExporterRegistry
-from exporter_core.sync import Latch
+from exporter_core.pipeline.reports import PipelineReport, ReaderReport
+from exporter_core.reader import Job, finish
+from exporter_core.sync import Latch, Once
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from exporter_core.guard import GuardedExporter
     from exporter_core.reader import PeriodicReader, ReaderStats
+    from exporter_core.registry import ExporterRegistry
 
 _logger = logging.getLogger("exporter_core.pipeline")
 
@@ -37,13 +38,13 @@ _SHUTDOWN_SECONDS = 30.0
 class Pipeline:
     """The readers and guarded exporters of one config, behind one OpenTelemetry meter provider.
 
-    Use it as a context manager, or call :meth:`shutdown`; what is still running when the interpreter exits is shut down
-    then, in ``shutdown_timeout`` seconds. Nothing is made global: pass :attr:`meter_provider` to
+    Use it as a context manager, or call :meth:`shutdown`. A pipeline that still runs when the interpreter exits is shut
+    down then, in ``shutdown_timeout`` seconds. Nothing is made global: pass :attr:`meter_provider` to
     ``opentelemetry.metrics.set_meter_provider`` for that.
 
     Args:
         config: what to build.
-        registry: where exporters and observers come from; the installed plugins that the config allows unless given.
+        registry: the source of exporters and observers; the one that read the config unless given.
         shutdown_timeout: seconds that leaving a ``with`` block, or the interpreter's exit, may take.
         error_handler: called with each failure that has no caller to be raised to; by default they are logged.
 
@@ -61,18 +62,15 @@ class Pipeline:
     ) -> None:
         for warning in config.warnings:
             _logger.warning("%s", warning)
-        parts = build(config, registry or ExporterRegistry(policy=config.policy), error_handler)
         self._config = config
-        self._provider = parts.provider
-        self._readers = parts.readers
+        self._provider, self._readers, self._observers = build(config, registry or config.registry, error_handler)
         for reader in self._readers:
             # Provider, meters and instruments keep the readers, and so the pipeline, which shuts down at exit.
             reader.keeps = self
-        self._observers = parts.observers
         self._shutdown_timeout = shutdown_timeout
-        self._pid = os.getpid()
-        # The first shutdown of each process: one that was going on when the process forked ends in the parent alone.
-        self._closings: dict[int, _Closing] = {}
+        self._forked = False
+        self._closing = Once()  # taken by the first shutdown
+        renew_after_fork(self)
         # What later calls are told if the first shutdown does not come to its end.
         self._report = PipelineReport(
             tuple(ReaderReport(reader.name, 0, 0, 0.0, "the shutdown was interrupted") for reader in self._readers), 0.0
@@ -91,7 +89,7 @@ class Pipeline:
         shutdown_timeout: float = _SHUTDOWN_SECONDS,
         error_handler: Callable[[Exception], object] | None = None,
     ) -> Self:
-        """Build what a config file describes; the other arguments are those of the class.
+        """Build the pipeline of a config file; the other arguments are those of the class.
 
         Raises:
             ConfigError: everything that is wrong with the file, each ``FILE:LINE:COLUMN: message``.
@@ -109,7 +107,7 @@ class Pipeline:
         shutdown_timeout: float = _SHUTDOWN_SECONDS,
         error_handler: Callable[[Exception], object] | None = None,
     ) -> Self:
-        """Build what a mapping describes that has the structure of a config file; nothing is substituted in it.
+        """Build the pipeline of a mapping with the structure of a config file; nothing is substituted in it.
 
         Raises:
             ConfigError: everything that is wrong with it; each problem names the path of keys.
@@ -118,16 +116,19 @@ class Pipeline:
         config = parse_config(mapping, registry=registry)
         return cls(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=error_handler)
 
-    # --- what it consists of -------------------------------------------------------------------------------------
+    # --- its parts -----------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> PipelineConfig:
-        """What it was built from."""
+        """The config that it was built from."""
         return self._config
 
     @property
     def meter_provider(self) -> MeterProvider:
-        """The SDK's provider, which makes the meters. As long as it, or what it has made, is in use the pipeline is."""
+        """The SDK's provider, which makes the meters.
+
+        The pipeline lives while its provider, a meter or an instrument is referenced.
+        """
         return self._provider
 
     @property
@@ -141,7 +142,7 @@ class Pipeline:
         return tuple(reader.exporter for reader in self._readers)
 
     def stats(self) -> tuple[ReaderStats, ...]:
-        """What each reader and its exporter have counted so far."""
+        """The counts of each reader and its exporter so far."""
         return tuple(reader.stats() for reader in self._readers)
 
     # --- delivering ----------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ class Pipeline:
     def flush(self, timeout: float = 30.0) -> PipelineReport:
         """Collect, export and flush through all readers side by side, in at most ``timeout`` seconds.
 
-        Returns when all is delivered, or has failed: the report says which. What it says is not reported elsewhere.
+        Returns when all is delivered or has failed; the report says which. Its errors are not reported elsewhere.
 
         Raises:
             ExporterReentrancyError: called from a reader's own thread, or from inside an exporter.
@@ -157,14 +158,13 @@ class Pipeline:
         context = Context.with_timeout(timeout)
         for reader in self._readers:
             reader._refuse_reentry("force_flush")
-        deliveries = finish([reader.begin_flush(context) for reader in self._readers])
-        return _report(self._readers, deliveries)
+        return PipelineReport.of(finish([reader.begin_flush(context) for reader in self._readers]))
 
     def shutdown(self, timeout: float | None = None) -> PipelineReport:
-        """Deliver what there is and shut every exporter down, side by side, in at most ``timeout`` seconds.
+        """Deliver the last metrics and shut every exporter down, side by side, in at most ``timeout`` seconds.
 
-        Without a time-out it takes the pipeline's ``shutdown_timeout``. Every exporter is shut down, whatever fails.
-        A later call returns the report of the first, for which a concurrent one waits.
+        The default is the pipeline's ``shutdown_timeout``. Every exporter is shut down, whatever fails. A later call
+        returns the report of the first; a concurrent one waits for it.
 
         Raises:
             DeadlineExceededError: another thread's shutdown did not end in time.
@@ -175,12 +175,12 @@ class Pipeline:
         for reader in self._readers:
             reader._refuse_reentry("shutdown")
         if self._shut_down(self._readers, context) is None:
-            first = self._first_closing()
+            first = self._first_closing
             if first.is_of_this_thread:
-                text = "pipeline: shutdown: called by a signal handler that interrupts this very thread's shutdown"
+                text = "pipeline: shutdown: called by a signal handler that interrupts this thread's own shutdown"
                 raise ExporterReentrancyError(text)
             if not first.ended and not first.closed.wait(context):
-                raise DeadlineExceededError("pipeline: another thread's shutdown has not ended in time")
+                raise DeadlineExceededError("pipeline: shutdown timed out: another thread's shutdown is still running")
         return self._report
 
     def __enter__(self) -> Self:
@@ -196,87 +196,83 @@ class Pipeline:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
+    @property
+    def _first_closing(self) -> _Closing:
+        return cast("_Closing", self._closing.owner)
+
     def _end(self) -> None:
-        """Shut down where nobody gets the report, so that failures are to be reported."""
+        """Shut down where nobody gets the report, and report the failures instead."""
         context = Context.with_timeout(self._shutdown_timeout)
         readers: Sequence[PeriodicReader] = self._readers
-        if os.getpid() != self._pid:
+        if self._forked:
             # An exporter that this forked child has not used cannot be built any more: no thread starts at exit.
             readers = [reader for reader in readers if reader.exporter.state is not GuardState.FORKED]
-        deliveries = self._shut_down(readers, context)
-        if deliveries is None:
-            first = self._first_closing()
+        jobs = self._shut_down(readers, context)
+        if jobs is None:
+            first = self._first_closing
             if not first.ended and not first.is_of_this_thread:
                 first.closed.wait(context)
             return
-        for reader, delivery in zip(readers, deliveries, strict=True):
-            if delivery.error is not None:
-                reader.report(delivery.error)
+        for job in jobs:
+            if job.error is not None:
+                job.reader.report(job.error)
 
-    def _first_closing(self) -> _Closing:
-        """The shutdown that counts: one that has ended, before a fork perhaps, or this process's own."""
-        ended = (closing for closing in list(self._closings.values()) if closing.ended)
-        return next(ended, None) or self._closings[os.getpid()]
+    def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]] | None:
+        """Shut down these readers and keep the report; return None if another shutdown has begun before.
 
-    def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Delivery] | None:
-        """Shut down these readers and keep the report; None if another shutdown has begun before.
-
-        Whoever is interrupted (Ctrl-C), at whatever point, has each exporter released and lets the others through.
+        A caller that is interrupted (Ctrl-C), at whatever point, has each exporter shut down and wakes the others.
         """
-        closing, pid = _Closing(), os.getpid()
-        jobs = [reader.shutdown_job(context) for reader in readers]
+        closing = _Closing()
+        jobs = [Job(reader, "shutdown", context) for reader in readers]
         try:
-            if any(one.ended for one in list(self._closings.values())):
+            if not self._closing.take(closing):
                 return None
-            if self._closings.setdefault(pid, closing) is not closing:
-                return None
-            begun = [reader.begin(job) for reader, job in zip(readers, jobs, strict=True)]
-            finished = iter(finish([job for job, first in zip(jobs, begun, strict=True) if first]))
-            # A reader may have been shut down through the provider: whoever did it knows what came of it.
-            deliveries = [next(finished) if first else Delivery(0, 0, 0.0, None) for first in begun]
-            self._report = _report(readers, deliveries)
+            # A reader may have been shut down through the provider, whose caller got its errors.
+            finish([job for job in jobs if job.reader.begin(job)])
+            self._report = PipelineReport.of(jobs)
         except BaseException:
-            if self._closings.get(pid) is closing:
-                for reader, job in zip(readers, jobs, strict=True):
-                    reader.give_up(job)
+            if self._closing.owner is closing:
+                for job in jobs:
+                    job.reader.give_up(job)
             raise
         else:
-            return deliveries
+            return jobs
         finally:
-            if pid in self._closings and self._closings[pid] is closing:  # no call: it could be interrupted
-                try:
+            try:
+                if self._closing.owner is closing:
                     self._end_closing(context)
-                finally:
-                    closing.ended = True
-                    closing.closed.open()
+            finally:  # of a shutdown that is not the first nobody waits for the end
+                closing.ended = True
+                closing.closed.open()
 
     def _end_closing(self, context: Context) -> None:
-        """Let go of the interpreter's exit and of the observers."""
+        """Unregister from the interpreter's exit, and close the observers."""
         self._finalizer.detach()
         atexit.unregister(self._at_exit)
         if self._observers is not None:
             remaining = context.remaining()
             self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
 
+    def _renew_after_fork(self) -> None:
+        """Forget a shutdown that goes on: it ends in the parent alone."""
+        self._forked = True
+        if self._closing.taken and not self._first_closing.ended:
+            self._closing = Once()
+
 
 class _Closing:
-    """One shutdown: whose it is, and whether it has ended."""
+    """One shutdown: its thread, and its end."""
 
     def __init__(self) -> None:
         self._thread = threading.current_thread()
         self.ended = False
         self.closed = Latch()
-        """Open when it has ended."""
+        """Opened at its end."""
 
     @property
     def is_of_this_thread(self) -> bool:
-        """Whether the calling thread is in the middle of it, and so would wait for itself."""
+        """True where the calling thread is in the middle of it, and so would wait for itself."""
         return self._thread is threading.current_thread() and not self.ended
-
-
-def _report(readers: Sequence[PeriodicReader], deliveries: Sequence[Delivery]) -> PipelineReport:
-    reports = tuple(report_of(*pair) for pair in zip(readers, deliveries, strict=True))
-    return PipelineReport(reports, max((report.seconds for report in reports), default=0.0))
 
 
 def _shut_down_at_exit(reference: weakref.ref[Pipeline]) -> None:
@@ -285,4 +281,4 @@ def _shut_down_at_exit(reference: weakref.ref[Pipeline]) -> None:
         try:
             pipeline._end()
         except KeyboardInterrupt:
-            _logger.warning("%r: its shutdown at exit was interrupted; what it held may not be delivered", pipeline)
+            _logger.warning("%r: shutdown at exit was interrupted; its last metrics may be lost", pipeline)

@@ -1,17 +1,19 @@
-"""What a flush or shutdown of a pipeline delivered, reader by reader."""
+"""The result of a flush or shutdown of a pipeline, reader by reader."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from exporter_core.reader import Delivery, PeriodicReader
+    from collections.abc import Sequence
+
+    from exporter_core.reader import Job, PeriodicReader
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderReport:
-    """What one reader delivered."""
+    """The delivery of one reader."""
 
     name: str
     """Position in the config and exporter, such as ``0:sqlite``."""
@@ -20,45 +22,49 @@ class ReaderReport:
     points_accepted: int
     """Those of them that the exporter accepted in time."""
     seconds: float
-    """How long it took."""
+    """Duration."""
     error: str | None
-    """What failed, in one line, secrets masked; None if all is delivered."""
+    """The failure in one line, secrets masked; None if all is delivered."""
 
     @property
     def ok(self) -> bool:
-        """Whether all is delivered."""
+        """True if all is delivered."""
         return self.error is None
 
     def as_dict(self) -> dict[str, object]:
-        """The report as values that JSON has."""
+        """Return the report as values that JSON has."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineReport:
-    """What a whole pipeline delivered."""
+    """The delivery of a whole pipeline."""
 
     readers: tuple[ReaderReport, ...]
-    """In the order of the config."""
+    """Reports in the order of the config."""
     seconds: float
-    """How long it took, about as long as the slowest reader."""
+    """Duration, about that of the slowest reader."""
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job[PeriodicReader]]) -> Self:
+        """Return the report of each reader's flush or shutdown."""
+        readers = tuple(
+            ReaderReport(
+                name=job.reader.name,
+                points_handed_over=job.points_handed_over,
+                points_accepted=job.points_accepted,
+                seconds=job.seconds,
+                error=None if job.error is None else job.reader.exporter.describe_error(job.error),
+            )
+            for job in jobs
+        )
+        return cls(readers, max((reader.seconds for reader in readers), default=0.0))
 
     @property
     def ok(self) -> bool:
-        """Whether every reader delivered all."""
+        """True if every reader delivered all."""
         return all(reader.ok for reader in self.readers)
 
     def as_dict(self) -> dict[str, object]:
-        """The report as values that JSON has."""
+        """Return the report as values that JSON has."""
         return {"ok": self.ok, "seconds": self.seconds, "readers": [reader.as_dict() for reader in self.readers]}
-
-
-def report_of(reader: PeriodicReader, delivery: Delivery) -> ReaderReport:
-    """The report of one reader's delivery."""
-    return ReaderReport(
-        name=reader.name,
-        points_handed_over=delivery.points_handed_over,
-        points_accepted=delivery.points_accepted,
-        seconds=delivery.seconds,
-        error=None if delivery.error is None else reader.exporter.describe_error(delivery.error),
-    )

@@ -1,44 +1,69 @@
-"""Reporting failures that have no caller to be raised to: those of the schedule, and those that came too late."""
+"""The failures of one reader: put into words, and reported where there is no caller to raise them to."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from exporter_core.errors import ExporterCoreError, ExporterError
 from exporter_core.log import log
+from exporter_core.masking import Masker, cause_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _logger = logging.getLogger("exporter_core.reader")
 
+_ErrorT = TypeVar("_ErrorT", bound=ExporterCoreError)
+
 
 class Failures:
-    """Hands each failure of one reader to the error handler, once.
+    """Makes the errors of one reader, and reports each one that has no caller, once, to the error handler.
 
-    Without a handler each is one line of the log. A line that only repeats the one before is counted, and logged at
-    the 10th, 100th, ... time; success ends the row.
+    Without a handler each is one line of the log. A repeated line is counted, and logged at the 10th, 100th, ... time;
+    a success ends the row.
 
     Args:
-        name: the reader's name.
+        reader: the reader's name.
+        exporter: the exporter's name.
         describe: puts an error into one line, secrets masked.
         handler: the application's error handler.
     """
 
     def __init__(
-        self, name: str, describe: Callable[[BaseException], str], handler: Callable[[Exception], object] | None
+        self,
+        reader: str,
+        exporter: str,
+        describe: Callable[[BaseException], str],
+        handler: Callable[[Exception], object] | None,
     ) -> None:
-        self._name = name
+        self._reader = reader
+        self._exporter = exporter
         self._describe = describe
         self._handler = handler
         self._mutex = threading.RLock()  # reentrant, since a handler of signals or of logging may fail in its turn
         self._row = ""
         self._in_a_row = 0
         self.count = 0
-        """How many were reported."""
+        """The number of failures reported."""
         self.last: str | None = None
         """The last one in a line."""
+
+    def error(self, kind: type[_ErrorT], operation: str, text: str) -> _ErrorT:
+        """Return an error that names the reader and the operation."""
+        message = f"reader {self._reader!r}: {operation}{text}"
+        if issubclass(kind, ExporterError):
+            return kind(message, exporter=self._exporter, operation=operation)
+        return kind(message)
+
+    def named(self, error: BaseException) -> Exception:
+        """Return the error if it is one of ours, which names the reader or the exporter, else one of ours about it."""
+        if isinstance(error, ExporterCoreError):
+            return error
+        ours = self.error(ExporterError, "collect", f" failed: {self._describe(error)}")
+        ours.__cause__ = cause_of(error, Masker())
+        return ours
 
     def report(self, error: Exception) -> None:
         """Report it. Raises nothing."""
@@ -55,15 +80,15 @@ class Failures:
             self._log(f"{text} (and the error handler raised {type(raised).__name__})")
 
     def success(self) -> None:
-        """Something was delivered: the next failure begins a row of its own."""
+        """End the row: an export went well."""
         with self._mutex:
             if self._in_a_row > 1:
                 text = "reader %r: delivers again, after %d failures in a row"
-                log(_logger, logging.WARNING, text, self._name, self._in_a_row)
+                log(_logger, logging.WARNING, text, self._reader, self._in_a_row)
             self._row, self._in_a_row = "", 0
 
     def _log(self, text: str) -> None:
-        title = f"reader {self._name!r}: "
+        title = f"reader {self._reader!r}: "
         line = text if text.startswith(title) else title + text
         with self._mutex:
             self._in_a_row = self._in_a_row + 1 if line == self._row else 1

@@ -1,8 +1,8 @@
-"""Forks: none in the middle of a collect, within a bound; in the child every reader goes on by itself.
+"""Keeps forks out of collections, within a bound.
 
-The SDK collects under a lock that belongs to the whole provider and is not renewed in a child: whoever forks while
-another thread collects leaves a child that can never collect. So a fork waits, at most :data:`FORK_SECONDS`, for the
-collects in progress. Where that is not enough, the child's readers of that provider know it and say it.
+The SDK collects under one lock for the whole provider and does not renew it in a child: a child that was forked during
+a collection can never collect. So a fork waits, at most :data:`FORK_SECONDS`, for the collections in progress. Where
+that is not enough, the readers of that provider raise an error in the child.
 """
 
 from __future__ import annotations
@@ -10,67 +10,81 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from exporter_core.forking import renew_after_fork
+from exporter_core.forking import call_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter_core.reader.periodic import PeriodicReader
-
 FORK_SECONDS: Final = 1.0
-"""How long a fork waits for collects in progress, in seconds."""
+"""The longest that a fork waits for collections in progress, in seconds."""
 
 
-_living: weakref.WeakValueDictionary[int, PeriodicReader] = weakref.WeakValueDictionary()
+class _Here(threading.local):
+    """The calling thread's own: its collection, and the findings of its fork, since two threads may fork at once."""
 
-
-class _Fork(threading.local):
-    """What the thread that forks has found out; two threads may fork at once."""
-
-    held: tuple[PeriodicReader, ...] = ()
+    source: object = None
+    held: tuple[CollectionGate, ...] = ()
     stuck: tuple[object, ...] = ()
 
 
-_fork = _Fork()
+_here = _Here()
 
 
-def register(reader: PeriodicReader) -> None:
-    """Keep forks out of this reader's collects, and have it told in every child, while it lives."""
-    _living[id(reader)] = reader
-    renew_after_fork(reader)
+class CollectionGate:
+    """Held by a reader while it collects; forks wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # reentrant, since a callback may fork
+        self.source: object = None
+        """The collected provider's part that holds the SDK's lock."""
+        _gates[id(self)] = self
+
+    @contextmanager
+    def collecting(self, source: object) -> Iterator[None]:
+        """Collect from this source in the block."""
+        self.source = source
+        with self.lock:
+            _here.source = source
+            try:
+                yield
+            finally:
+                _here.source = None
 
 
-def _readers() -> Iterator[PeriodicReader]:
-    # valuerefs() is a list made in one go: another thread may make or drop a reader meanwhile.
-    for reference in _living.valuerefs():
-        reader = reference()
-        if reader is not None:
-            yield reader
+_gates: weakref.WeakValueDictionary[int, CollectionGate] = weakref.WeakValueDictionary()
+call_after_fork(_gates.clear)  # before the child's readers make new ones
+
+
+def collecting_here(source: object) -> bool:
+    """Return True while the calling thread itself collects from this source, for whichever reader."""
+    return _here.source is source
+
+
+def collecting_at_fork(source: object) -> bool:
+    """Return True in a child that was forked while this source was being collected from."""
+    return any(source is one for one in _here.stuck)
 
 
 def _before() -> None:
     until = monotonic() + FORK_SECONDS
     held, stuck = [], []
-    for reader in _readers():
-        if reader._gate.acquire(timeout=max(0.0, until - monotonic())):
-            held.append(reader)
+    # valuerefs() is a list made in one go: another thread may make or drop a reader meanwhile.
+    for gate in filter(None, (reference() for reference in _gates.valuerefs())):
+        if gate.lock.acquire(timeout=max(0.0, until - monotonic())):
+            held.append(gate)
         else:
-            stuck.append(reader._source())
-    _fork.held, _fork.stuck = tuple(held), tuple(stuck)
+            stuck.append(gate.source)
+    _here.held, _here.stuck = tuple(held), tuple(stuck)
 
 
 def _after_in_parent() -> None:
-    held, _fork.held, _fork.stuck = _fork.held, (), ()
-    for reader in held:
-        reader._gate.release()
-
-
-def collecting_at_fork(source: object) -> bool:
-    """Return True in a child that was forked while this source was being collected from."""
-    return any(source is one for one in _fork.stuck)
+    held, _here.held, _here.stuck = _here.held, (), ()
+    for gate in held:
+        gate.lock.release()
 
 
 if hasattr(os, "register_at_fork"):

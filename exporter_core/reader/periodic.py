@@ -1,94 +1,97 @@
-"""The reader: when and how it collects, exports, flushes and shuts down.
+"""``PeriodicReader``: collects, exports, flushes and shuts down.
 
-What its thread does stands in ``_work`` and below; what callers do is to hand it a job and to wait. A failure is
-raised to the caller there is, else reported; never both.
+Its thread does the work, in ``_work`` and the methods after it; a caller hands it a job and waits. A failure is raised
+to the caller, or reported if there is none; never both.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MetricsTimeoutError
 from opentelemetry.sdk.metrics.export import MetricReader
 
 from exporter_core.clock import MONOTONIC, Clock
 from exporter_core.context import Context
+from exporter_core.contract import InstrumentKind
 from exporter_core.errors import (
+    ContextCancelledError,
     DeadlineExceededError,
     ExporterBusyError,
-    ExporterCoreError,
     ExporterError,
     ExporterForkedError,
     ExporterReentrancyError,
     ExporterShutdownError,
     PartialSuccessError,
 )
+from exporter_core.forking import renew_after_fork
 from exporter_core.guard.stats import count_points
-from exporter_core.masking import Masker, cause_of
+from exporter_core.instruments import INSTRUMENT_CLASSES
 from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
-from exporter_core.reader.instruments import aggregations, cardinality_limits as sdk_cardinality_limits, temporalities
-from exporter_core.reader.jobs import Job, Phase, finish
+from exporter_core.reader.jobs import Job, Phase
 from exporter_core.reader.schedule import Schedule
 from exporter_core.reader.stats import ReaderStats
-from exporter_core.reader.worker import Worker
+from exporter_core.reader.thread import ReaderThread
 from exporter_core.sync import Once, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.contract import InstrumentKind
     from exporter_core.guard import GuardedExporter
 
 _logger = logging.getLogger(__name__)
-
-_ErrorT = TypeVar("_ErrorT", bound=ExporterCoreError)
 
 _SHORTEST_INTERVAL: Final = 0.001
 _COLLECT_WITHOUT_LIMIT: Final = 86_400.0  # seconds; the SDK adds it to the wall clock
 _POLL: Final = 0.02  # seconds between two looks at a busy exporter, when a caller waits for it
 
 
-class _Collecting(threading.local):
-    """What the calling thread collects from just now, for whichever reader: it holds the SDK's lock of it."""
-
-    source: object = None
-
-
-_collecting = _Collecting()
+def finish(jobs: Sequence[Job[PeriodicReader]]) -> Sequence[Job[PeriodicReader]]:
+    """Wait for jobs, side by side, each until its own deadline; return them. Exporters are always shut down."""
+    try:
+        for job in jobs:
+            job.wait(job.delivery_context)
+        late = [job for job in jobs if job.operation == "shutdown" and not job.over and job.release.take(job)]
+        for number, job in enumerate(late):
+            job.reader._release(job, share=len(late) - number)
+        for job in jobs:
+            job.wait(job.context)
+            if not job.over:
+                job.settle([job.reader._late(job)])
+    except BaseException:
+        for job in jobs:
+            job.reader._abandon(job)
+        raise
+    for job in jobs:
+        job.reader._report(job, job.errors[1:])
+    return jobs
 
 
 class PeriodicReader(MetricReader):
     """Collects at start + n * interval and exports through a guard; give it to ``MeterProvider(metric_readers=[...])``.
 
-    It collects on a daemon thread of its own alone. A tick that outlasts the interval misses those that pass meanwhile;
-    one whose exporter is still busy does not collect, since collecting resets delta data.
+    It collects on its own daemon thread only. A tick that takes longer than the interval misses the ticks that pass
+    meanwhile. A tick does not collect while the exporter is busy, since collecting resets delta data.
 
     Args:
-        exporter: where to; the reader shuts it down with itself.
+        exporter: the destination; the reader shuts it down with itself.
         interval: seconds between two exports; ``math.inf`` exports on flush and shutdown only.
         timeout: seconds that one scheduled collection, and one scheduled export, may take; None for no limit.
-        name: what messages call the reader; the exporter's name unless given.
-        cardinality_limits: attribute sets that an instrument of a kind may have; the SDK's 2000 for kinds left out.
-        error_handler: called with each failure that has no caller to be raised to, on the reader's thread, and should
-            return quickly; by default each is one line of the log, repeated ones are counted.
-        clock: what the schedule and the deadlines count in.
+        name: the reader's name in messages; the exporter's name unless given.
+        cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's 2000 for kinds left out.
+        error_handler: called on the reader's thread with each failure that has no caller to be raised to; it should
+            return quickly. By default each is one line of the log, and repeated ones are counted.
+        clock: the clock of the schedule and the deadlines.
 
     Raises:
         ValueError: an argument is out of range.
     """
-
-    _closing: Once  # taken by the first shutdown
-    _batch: MetricsData | None
-    _exporting: Context | None
-    _export_ended: Signal  # of the export that runs, or ran last
-    _worker: Worker
 
     def __init__(
         self,
@@ -106,9 +109,11 @@ class PeriodicReader(MetricReader):
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout: expected more than 0 seconds, or None for no limit, not {timeout!r}")
         super().__init__(
-            preferred_temporality=temporalities(exporter),
-            preferred_aggregation=aggregations(exporter),
-            cardinality_limits=sdk_cardinality_limits(cardinality_limits or {}),
+            preferred_temporality={cls: exporter.temporality(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
+            preferred_aggregation={cls: exporter.aggregation(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
+            cardinality_limits={
+                INSTRUMENT_CLASSES[InstrumentKind(kind)]: limit for kind, limit in (cardinality_limits or {}).items()
+            },
         )
         self._exporter = exporter
         self._interval = interval
@@ -117,32 +122,51 @@ class PeriodicReader(MetricReader):
         self._error_handler = error_handler
         self._clock = clock
         self.keeps: object = None
-        """What is not to be collected before the reader is, such as the pipeline that it belongs to."""
+        """Kept alive with the reader: the pipeline that it belongs to."""
         self._start(closed=False, stuck=False)
-        forking.register(self)
+        renew_after_fork(self)
+
+    def _start(self, *, closed: bool, stuck: bool) -> None:
+        """Begin, as a new reader or in a forked child."""
+        self._closing = Once()  # taken by the first shutdown
+        self._gate = forking.CollectionGate()
+        self._stuck = stuck
+        self._collected: MetricsData | None = None
+        self._running_export: tuple[Context, Signal] | None = None  # with the signal of its end
+        self._collections = 0
+        self._skipped = 0
+        self._failures = Failures(self._name, self._exporter.name, self._exporter.describe_error, self._error_handler)
+        self._schedule = Schedule(self._clock.monotonic(), self._interval)
+        if closed:
+            self._closing.take(self)
+            return
+        self._thread = ReaderThread(weakref.ref(self), self._name, self._clock)
+        self._finalizer = weakref.finalize(self, self._thread.close)
+        self._finalizer.atexit = False
+        self._thread.start()
 
     # --- what the SDK calls --------------------------------------------------------------------------------------
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect, export, and flush the exporter; True when all of it is delivered.
 
-        Waits for an exporter that is busy with an earlier batch. The time-out is in milliseconds, as the SDK has it.
+        Waits while an earlier export is still running. The time-out is in milliseconds, as the SDK has it.
 
         Raises:
             DeadlineExceededError: the time was up first.
             ExporterShutdownError: the reader has been shut down.
             ExporterError: the exporter failed, or no MeterProvider has this reader.
         """
-        (delivery,) = finish([self.begin_flush(self._context(timeout_millis / 1000))])
-        if delivery.error is not None:
-            raise delivery.error
+        (job,) = finish([self.begin_flush(self._context(timeout_millis / 1000))])
+        if job.error is not None:
+            raise job.error
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 # Any: the SDK's signature
-        """Collect and export once more, then shut the exporter down, which is done whatever happens before.
+        """Collect and export once more, then shut the exporter down, whatever happens before.
 
-        At most 5 seconds, and a quarter of the time, are kept for the exporter's own shutdown. A second call logs a
-        warning and returns. The time-out is in milliseconds, as the SDK has it.
+        A quarter of the time, at most 5 seconds, is kept for the exporter's own shutdown. A second call logs a warning
+        and returns. The time-out is in milliseconds, as the SDK has it.
 
         Raises:
             DeadlineExceededError: the time was up first.
@@ -152,9 +176,9 @@ class PeriodicReader(MetricReader):
         if job is None:
             _logger.warning("reader %r has been shut down already", self._name)
             return
-        (delivery,) = finish([job])
-        if delivery.error is not None:
-            raise delivery.error
+        finish([job])
+        if job.error is not None:
+            raise job.error
 
     def _receive_metrics(
         self,
@@ -162,71 +186,68 @@ class PeriodicReader(MetricReader):
         timeout_millis: float = 10_000,
         **kwargs: Any,  # noqa: ARG002 # Any: the SDK's signature
     ) -> None:
-        if self._worker.is_current:
-            self._batch = metrics_data
+        if self._thread.is_current:
+            self._collected = metrics_data
         else:  # the application calls collect() itself
             self._exporter.export(self._context(timeout_millis / 1000), metrics_data)
 
     # --- for pipelines -------------------------------------------------------------------------------------------
 
-    def begin_flush(self, context: Context) -> Job:
-        """Have the reader's thread flush; returns at once. :func:`finish` waits for it."""
+    def begin_flush(self, context: Context) -> Job[PeriodicReader]:
+        """Have the reader's thread flush, and return at once. :func:`finish` waits for it."""
         job = Job(self, "force_flush", context)
-        refusal = self._refusal(context)
-        if refusal is None:
-            self._worker.submit(job)
+        try:
+            self._admit_flush(context)
+        except (ExporterError, DeadlineExceededError) as refusal:
+            job.settle([refusal])
         else:
-            job.end([refusal])
+            self._thread.submit(job)
         return job
 
-    def begin_shutdown(self, context: Context) -> Job | None:
-        """Have the reader's thread shut down; returns at once, None unless it is the first call.
+    def begin_shutdown(self, context: Context) -> Job[PeriodicReader] | None:
+        """Have the reader's thread shut down, and return at once; None unless it is the first call.
 
         Raises:
             ExporterReentrancyError: called from the reader's own thread, or from inside the exporter.
         """
         self._refuse_reentry("shutdown")
-        job = self.shutdown_job(context)
+        job = Job(self, "shutdown", context)
         try:
             return job if self.begin(job) else None
         except BaseException:  # Ctrl-C
             self.give_up(job)
             raise
 
-    def shutdown_job(self, context: Context) -> Job:
-        """A shutdown, for :meth:`begin`."""
-        return Job(self, "shutdown", context)
-
-    def begin(self, job: Job) -> bool:
-        """Have the reader's thread do this shutdown, if it is the first."""
-        first = self._closing.take(job)
+    def begin(self, shutdown: Job[PeriodicReader]) -> bool:
+        """Have the reader's thread do this shutdown; return False unless it is the first."""
+        first = self._closing.take(shutdown)
         if first:
-            self._worker.submit(job)
+            self._thread.submit(shutdown)
         return first
 
-    def give_up(self, job: Job) -> None:
-        """Have the exporter released at once, if this shutdown is the first: its caller was interrupted, and leaves."""
-        if self._closing.take(job):
-            job.abandon()
+    def give_up(self, shutdown: Job[PeriodicReader]) -> None:
+        """Shut the exporter down without waiting, if this shutdown is the first: its caller was interrupted."""
+        if self._closing.take(shutdown):
+            self._abandon(shutdown)
 
     def report(self, error: Exception) -> None:
-        """Report a failure that there is no caller to raise to."""
+        """Report a failure that has no caller to be raised to."""
         self._failures.report(error)
 
     # --- beside the contract -------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
-        """What messages call the reader."""
+        """The reader's name in messages."""
         return self._name
 
     @property
     def exporter(self) -> GuardedExporter:
-        """Where it exports to."""
+        """The exporter that it exports to."""
         return self._exporter
 
     def stats(self) -> ReaderStats:
-        """What has been counted so far."""
+        """Return the counts so far."""
         return ReaderStats(
             name=self._name,
             collections=self._collections,
@@ -244,14 +265,14 @@ class PeriodicReader(MetricReader):
     # --- the thread's work ---------------------------------------------------------------------------------------
 
     def _work(self) -> float:
-        """Do the jobs, and the tick if it is due; returns when the next one is."""
-        while self._worker.jobs:
-            self._perform(self._worker.jobs.popleft())
+        """Do the jobs, and the tick if it is due; return the time of the next one."""
+        while self._thread.jobs:
+            self._perform(self._thread.jobs.popleft())
         if self._clock.monotonic() >= self._schedule.due and not self._closing.taken:
             try:
                 self._tick()
             except BaseException as error:  # noqa: BLE001 - whatever is raised, by whomever, the schedule goes on
-                self._failures.report(self._reported(error))
+                self._failures.report(self._failures.named(error))
             self._schedule.advance(self._clock.monotonic())
         return self._schedule.due
 
@@ -260,176 +281,173 @@ class PeriodicReader(MetricReader):
             return  # no provider has taken the reader yet
         if self._exporter.busy:
             self._skipped += 1
-            raise self._error(ExporterBusyError, "export", str(Phase.BUSY))
-        batch = self._collected(self._context(self._timeout))
-        if batch is not None:
-            self._export(self._context(self._timeout), batch)
+            raise self._failures.error(ExporterBusyError, "export", f" skipped: {Phase.BUSY}")
+        metrics = self._collect_metrics(self._context(self._timeout))
+        if metrics is not None:
+            self._export(self._context(self._timeout), metrics)
             self._failures.success()
 
-    def _perform(self, job: Job) -> None:
+    def _perform(self, job: Job[PeriodicReader]) -> None:
         if job.over:
             return  # nobody waits for it
         errors: list[Exception] = []
         try:
             self._deliver(job)
         except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
-            errors.append(self._reported(error))
+            errors.append(self._failures.named(error))
         try:
             if job.operation == "force_flush" and not (errors and (job.context.done or self._closing.taken)):
                 job.phase = Phase.FLUSHING
-                self._exporter.force_flush(job.until)
-            elif job.operation == "shutdown" and job.take_release():
+                self._exporter.force_flush(job.context)
+            elif job.operation == "shutdown" and job.release.take(self._thread):
                 job.phase = Phase.RELEASING
-                self._exporter.shutdown(job.until)
+                self._exporter.shutdown(job.context)
         except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
-            errors.append(self._reported(error))
+            errors.append(self._failures.named(error))
         if job.operation == "shutdown":
-            self._worker.close()
+            self._thread.close()
         if not errors:
             self._failures.success()
-        job.end(errors)
+        if not job.settle(errors):
+            self._report(job, errors)  # the caller has left
 
-    def _deliver(self, job: Job) -> None:
+    def _refuse(self, job: Job[PeriodicReader]) -> None:
+        """Fail a job that came too late for the thread."""
+        job.settle([self._failures.error(ExporterShutdownError, job.operation, ": it has been shut down")])
+
+    def _deliver(self, job: Job[PeriodicReader]) -> None:
         """Collect and export for a job, once the exporter is free."""
         if self._collect is None:
             return  # a reader that no provider has (any more) shuts down all the same
         job.phase = Phase.BUSY
         while self._exporter.busy:
-            if job.context.done:
-                raise job.late()
+            if job.delivery_context.done:
+                raise self._late(job)
             self._clock.wait(Signal(), _POLL)
         job.phase = Phase.COLLECTING
-        batch = self._collected(job.context)
-        if batch is None:
+        metrics = self._collect_metrics(job.delivery_context)
+        if metrics is None:
             return
-        job.points_handed_over = count_points(batch)
+        job.points_handed_over = count_points(metrics)
         job.phase = Phase.EXPORTING
         # What is collected would be lost if it were not exported: rather too late for the caller than never.
-        context = self._context(self._timeout) if job.context.done else job.context
+        context = self._context(self._timeout) if job.delivery_context.done else job.delivery_context
         try:
-            self._export(context, batch)
+            self._export(context, metrics)
         except PartialSuccessError as error:
             job.points_accepted = max(0, job.points_handed_over - error.rejected_points)
             raise
         job.points_accepted = job.points_handed_over
 
-    def _collected(self, context: Context) -> MetricsData | None:
-        """What the SDK has, None for nothing.
+    def _collect_metrics(self, context: Context) -> MetricsData | None:
+        """Collect from the SDK; return None for nothing.
 
-        The SDK measures its time-out by the wall clock, after each callback; one that does not return, it waits for.
+        The SDK checks its time-out by the wall clock, after each callback, and waits for one that does not return.
         """
         remaining = context.remaining()
-        self._batch = None
+        self._collected = None
         try:
-            with self._gate:
+            with self._gate.collecting(self._source()):
                 if self._stuck:
-                    text = "the process forked while metrics were collected: the SDK cannot collect in this child"
-                    raise self._error(ExporterForkedError, "collect", text)
+                    text = ": the process forked while metrics were collected: the SDK cannot collect in this child"
+                    raise self._failures.error(ExporterForkedError, "collect", text)
                 self._collections += 1
-                _collecting.source = self._source()
-                try:
-                    self.collect(timeout_millis=1000 * (_COLLECT_WITHOUT_LIMIT if remaining is None else remaining))
-                finally:
-                    _collecting.source = None
+                self.collect(timeout_millis=1000 * (_COLLECT_WITHOUT_LIMIT if remaining is None else remaining))
         except MetricsTimeoutError as error:
-            text = "a callback of an observable instrument took too long, so nothing was collected"
-            raise self._error(DeadlineExceededError, "collect", text) from error
-        batch, self._batch = self._batch, None
-        return batch
+            text = " timed out: a callback of an observable instrument took too long, so nothing was collected"
+            raise self._failures.error(DeadlineExceededError, "collect", text) from error
+        metrics, self._collected = self._collected, None
+        return metrics
 
-    def _export(self, context: Context, batch: MetricsData) -> None:
-        self._export_ended = Signal()
-        self._exporting = child = context.child()
+    def _export(self, context: Context, metrics: MetricsData) -> None:
+        child, ended = context.child(), Signal()
+        self._running_export = child, ended
         try:
-            self._exporter.export(child, batch)
+            self._exporter.export(child, metrics)
         finally:
-            self._exporting = None
-            self._export_ended.set()
+            self._running_export = None
+            ended.set()
+
+    # --- the callers' side of a job ------------------------------------------------------------------------------
+
+    def _late(self, job: Job[PeriodicReader]) -> DeadlineExceededError:
+        """Return the error of a job whose time is up."""
+        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}")
+
+    def _release(self, job: Job[PeriodicReader], share: int) -> None:
+        """Shut the exporter down in place of the thread, in one of ``share`` parts of the time left.
+
+        A running export is cancelled: it has had its time, and the rest is for the exporter's shutdown.
+        """
+        job.settle([self._late(job)])
+        remaining = job.context.remaining()
+        context = job.context.child(timeout=None if remaining is None else remaining / share)
+        if (running := self._running_export) is not None:
+            export_context, ended = running
+            export_context.cancel("the reader is being shut down")
+            # With the inline runner nobody knows when it ends: half of the time is kept for the exporter's shutdown.
+            remaining = context.remaining()
+            self._clock.wait(ended, None if remaining is None else remaining / 2)
+        self._shut_down_exporter(job, context)
+
+    def _abandon(self, job: Job[PeriodicReader]) -> None:
+        """Let an interrupted caller leave; the exporter is shut down, and nobody waits for it."""
+        job.settle([])
+        if job.operation == "shutdown" and job.release.take(job):
+            self._shut_down_exporter(job, job.context.child(timeout=0))
+        self._report(job, job.errors)
+        job.errors.clear()  # it may be abandoned twice
+
+    def _shut_down_exporter(self, job: Job[PeriodicReader], context: Context) -> None:
+        try:
+            self._exporter.shutdown(context)
+        except Exception as error:  # noqa: BLE001 - it is part of the result; KeyboardInterrupt passes
+            job.errors.append(error)
+        finally:
+            self._thread.close()
+
+    def _report(self, job: Job[PeriodicReader], errors: Sequence[Exception]) -> None:
+        """Report errors that have no caller, except those that only repeat that the time was up."""
+        expected = job.delivery_context.done or job.release.owner is job
+        for error in errors:
+            over = isinstance(error, DeadlineExceededError | ContextCancelledError | ExporterShutdownError)
+            if not (over and expected):
+                self._failures.report(error)
 
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _context(self, seconds: float | None) -> Context:
-        """A context on the reader's clock."""
+        """Return a context on the reader's clock."""
         deadline = None if seconds is None else self._clock.monotonic() + max(0.0, seconds)
         return Context(deadline=deadline, clock=self._clock)
 
-    def _error(self, kind: type[_ErrorT], operation: str, text: str, *, verb: str = "") -> _ErrorT:
-        """An error that names the reader and the operation."""
-        message = f"reader {self._name!r}: {operation}{verb}: {text}"
-        if issubclass(kind, ExporterError):
-            return kind(message, exporter=self._exporter.name, operation=operation)
-        return kind(message)
-
-    def _reported(self, error: BaseException) -> Exception:
-        """The error as it is raised or reported: one of ours, which names the reader or the exporter."""
-        if isinstance(error, ExporterCoreError):
-            return error
-        ours = self._error(ExporterError, "collect", self._exporter.describe_error(error), verb=" failed")
-        ours.__cause__ = cause_of(error, Masker())
-        return ours
-
-    def _cancel_export(self, cause: str, context: Context) -> None:
-        """End the export that the reader's thread waits for, if there is one; waits until the guard has let it go.
-
-        With the inline runner nobody knows when that will be: half of the time is the exporter's shutdown's.
-        """
-        exporting, ended = self._exporting, self._export_ended
-        if exporting is not None:
-            exporting.cancel(cause)
-            remaining = context.remaining()
-            self._clock.wait(ended, None if remaining is None else remaining / 2)
-
-    def _refusal(self, context: Context) -> Exception | None:
-        """Why a flush cannot be begun."""
-        try:
-            self._refuse_reentry("force_flush")
-        except ExporterReentrancyError as error:
-            return error
+    def _admit_flush(self, context: Context) -> None:
+        """Raise where a flush cannot be begun."""
+        self._refuse_reentry("force_flush")
         if self._closing.taken:
-            return self._error(ExporterShutdownError, "force_flush", "it has been shut down")
+            raise self._failures.error(ExporterShutdownError, "force_flush", ": it has been shut down")
         if self._collect is None:
-            text = "no MeterProvider has this reader, so there is nothing to collect; pass it in metric_readers"
-            return self._error(ExporterError, "force_flush", text)
+            text = ": no MeterProvider has this reader, so there is nothing to collect; pass it in metric_readers"
+            raise self._failures.error(ExporterError, "force_flush", text)
         if context.done:
-            return self._error(DeadlineExceededError, "force_flush", "there was no time left to begin")
-        return None
+            raise self._failures.error(DeadlineExceededError, "force_flush", " timed out: no time was left to begin")
 
     def _refuse_reentry(self, operation: str) -> None:
         """Raise where the caller would wait for itself."""
-        if self._worker.is_current:
-            text = "called from the reader's own thread, by an instrument's callback or the error handler"
-            raise self._error(ExporterReentrancyError, operation, text)
-        if _collecting.source is self._source():  # the reader's thread would wait for the lock that this one holds
-            text = "called by an instrument's callback, which another reader of the same provider waits for"
-            raise self._error(ExporterReentrancyError, operation, text)
+        if self._thread.is_current:
+            text = ": called from the reader's own thread, by an instrument's callback or the error handler"
+            raise self._failures.error(ExporterReentrancyError, operation, text)
+        if forking.collecting_here(self._source()):  # the reader's thread would wait for the lock that this one holds
+            text = ": called by an instrument's callback, which another reader of the same provider waits for"
+            raise self._failures.error(ExporterReentrancyError, operation, text)
         self._exporter._refuse_reentry(operation)
 
-    def _start(self, *, closed: bool, stuck: bool) -> None:
-        """Begin, as a new reader or anew in a forked child."""
-        self._closing = Once()
-        self._gate = threading.RLock()  # reentrant, since a callback may fork
-        self._stuck = stuck
-        self._batch = None
-        self._exporting = None
-        self._export_ended = Signal()
-        self._collections = 0
-        self._skipped = 0
-        self._failures = Failures(self._name, self._exporter.describe_error, self._error_handler)
-        self._schedule = Schedule(self._clock.monotonic(), self._interval)
-        if closed:
-            self._closing.take(self)
-            return
-        self._worker = Worker(weakref.ref(self), self._name, self._clock)
-        self._finalizer = weakref.finalize(self, self._worker.close)
-        self._finalizer.atexit = False
-        self._worker.start()
-
     def _source(self) -> object:
-        """What it collects from, and shares the SDK's lock of with the other readers of its provider."""
+        """Return the SDK's object that it collects from, shared with the other readers of its provider."""
         return getattr(self._collect, "__self__", self)
 
     def _renew_after_fork(self) -> None:
-        """Go on in a forked child, where the parent's threads are not."""
-        self._worker.closed = True  # should it be this very thread that forked, in a callback
+        """Go on in a forked child, which does not have the parent's threads."""
+        self._thread.closed = True  # should it be this very thread that forked, in a callback
         self._finalizer.detach()
         self._start(closed=self._closing.taken, stuck=forking.collecting_at_fork(self._source()))

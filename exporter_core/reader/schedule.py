@@ -1,4 +1,4 @@
-"""When a reader ticks: at start + n * interval, however long the ticks take."""
+"""The times of a reader's ticks: start + n * interval, however long the ticks take."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 
 class Schedule:
-    """Ticks without drift; those that pass while one is at work are missed, not made up for.
+    """Ticks without drift; those that pass during another one are missed, not made up for.
 
     Args:
-        start: where it begins, in seconds on the reader's clock; the first tick is one interval later.
+        start: its beginning, in seconds on the reader's clock; the first tick is one interval later.
         interval: seconds between two ticks; infinite for none.
     """
 
@@ -18,15 +18,15 @@ class Schedule:
         self._interval = interval
         self._count = 1
         self.missed = 0
-        """Ticks that passed while an earlier one was at work."""
+        """Ticks that passed during an earlier one."""
 
     @property
     def due(self) -> float:
-        """When the next tick is."""
+        """The time of the next tick."""
         return self._start + self._count * self._interval
 
     def advance(self, now: float) -> None:
-        """A tick has been made; go on to the first one after ``now``."""
+        """Go on from a tick to the first one after ``now``."""
         self._count += 1
         if self.due > now or math.isinf(self._interval):
             return

@@ -1,4 +1,4 @@
-"""What a reader has counted."""
+"""The counts of a reader."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class ReaderStats:
 
     name: str
     collections: int
-    """How often metrics were collected, empty collections included."""
+    """Collections, empty ones included."""
     ticks_skipped: int
-    """Ticks that did not collect since the exporter was busy: nothing is lost, the next one has it all."""
+    """Ticks that did not collect because the exporter was busy; nothing is lost, the next one has it all."""
     ticks_missed: int
-    """Ticks that passed while an earlier one was at work."""
+    """Ticks that passed during an earlier one."""
     errors_reported: int
     """Failures that had no caller to be raised to."""
     last_error: str | None
-    """The last of them in one line, secrets masked."""
+    """The last failure in one line, secrets masked."""
     exporter: ExporterStats
 
     def as_dict(self) -> dict[str, object]:
-        """The counts as values that JSON has."""
+        """Return the counts as values that JSON has."""
         return asdict(self)

@@ -126,10 +126,10 @@ def test_the_exporter_is_handed_the_very_metrics(alike, context, metrics):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (MetricExportResult.FAILURE, "it answered MetricExportResult.FAILURE and logged no reason"),
-        (None, "it answered None; expected MetricExportResult.SUCCESS or FAILURE"),
-        (True, "it answered True; expected MetricExportResult.SUCCESS or FAILURE"),
-        (0, "it answered an object of type int; expected MetricExportResult.SUCCESS or FAILURE"),
+        (MetricExportResult.FAILURE, "it returned MetricExportResult.FAILURE and logged no reason"),
+        (None, "it returned None; expected MetricExportResult.SUCCESS or FAILURE"),
+        (True, "it returned True; expected MetricExportResult.SUCCESS or FAILURE"),
+        (0, "it returned an object of type int; expected MetricExportResult.SUCCESS or FAILURE"),
     ],
 )
 def test_any_other_answer_to_an_export_is_a_failure(alike, context, metrics, answer, says):
@@ -148,9 +148,9 @@ def test_true_and_none_are_done(alike, context, operation, answer):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (False, "it answered False and logged no reason"),
-        (MetricExportResult.FAILURE, "it answered MetricExportResult.FAILURE and logged no reason"),
-        (0, "it answered an object of type int; expected True or False"),
+        (False, "it returned False and logged no reason"),
+        (MetricExportResult.FAILURE, "it returned MetricExportResult.FAILURE and logged no reason"),
+        (0, "it returned an object of type int; expected True or False"),
     ],
 )
 def test_false_and_what_is_no_answer_are_failures(alike, context, operation, answer, says):
@@ -177,11 +177,11 @@ def test_the_last_warnings_and_errors_are_the_reason(context, metrics):
         (logging.ERROR, "gave\nup"),
     )
     assert failure(InboundExporter(exporter).export, context, metrics) == (
-        "it answered MetricExportResult.FAILURE and logged: attempt 2; gave up"
+        "it returned MetricExportResult.FAILURE and logged: attempt 2; gave up"
     )
     for operation in ("force_flush", "shutdown"):
         text = failure(getattr(InboundExporter(exporter), operation), context)
-        assert text == "it answered False and logged: attempt 2; gave up"
+        assert text == "it returned False and logged: attempt 2; gave up"
 
 
 def test_a_logged_exception_is_part_of_the_reason(context, metrics):
@@ -255,7 +255,7 @@ def test_a_program_without_logging_still_shows_the_records_on_standard_error(run
         print(shown.getvalue())
     """
     assert run_python(code).splitlines()[:2] == [
-        "it answered MetricExportResult.FAILURE and logged: out of paper",
+        "it returned MetricExportResult.FAILURE and logged: out of paper",
         "out of paper",
     ]
 
@@ -455,7 +455,7 @@ def test_a_guard_gives_a_failure_its_name_and_reason(context, metrics, runner):
     bridged = InboundExporter(Logging((logging.ERROR, "no ink")))
     with GuardedExporter(bridged, name="printer", runner=runner, masker=Masker(["ink"])) as guarded:
         text = failure(guarded.export, context, metrics)
-        assert text == ("exporter 'printer': export failed: it answered MetricExportResult.FAILURE and logged: no ***")
+        assert text == ("exporter 'printer': export failed: it returned MetricExportResult.FAILURE and logged: no ***")
         bridged._exporter.shutdown = lambda timeout_millis=0: None
 
 

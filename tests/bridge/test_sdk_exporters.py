@@ -145,7 +145,7 @@ def test_a_servers_refusal_is_in_the_error_without_the_secret_that_it_repeats(co
             with pytest.raises(ExporterError) as caught:
                 exporter.export(context, metrics)
             assert str(caught.value) == (
-                "exporter 'otlp_proto_http': export failed: it answered MetricExportResult.FAILURE and logged: "
+                "exporter 'otlp_proto_http': export failed: it returned MetricExportResult.FAILURE and logged: "
                 "Failed to export metrics batch code: 401, reason: no such key: ***"
             )
     assert backend.received[0][0]["x-api-key"] == "tiger lily"
@@ -155,7 +155,7 @@ def test_a_closed_port_is_an_error_in_time_that_says_so(context, metrics, closed
     options = {"endpoint": f"http://127.0.0.1:{closed_port}/v1/metrics", "timeout": 0.5}
     with load_exporter(HTTP, options) as exporter, pytest.raises(ExporterError) as caught:
         exporter.export(context, metrics)
-    assert "export failed: it answered MetricExportResult.FAILURE and logged: " in str(caught.value)
+    assert "export failed: it returned MetricExportResult.FAILURE and logged: " in str(caught.value)
     assert "Failed to export metrics batch" in str(caught.value)
 
 

@@ -64,7 +64,7 @@ def test_warnings_stand_apart_and_change_nothing(cli, file):
     path = file(WARNED)
     code, out, err = cli("validate", path)
     assert (code, out) == (0, f"{path}: fine, 2 readers: 0:none, 1:console\n")
-    assert err.startswith(f"{path}:1:1: warning: tracer_provider: is not acted on: ")
+    assert err.startswith(f"{path}:1:1: warning: tracer_provider is ignored: ")
 
 
 def test_several_files_are_all_checked(cli, file):

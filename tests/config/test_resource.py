@@ -192,5 +192,5 @@ def test_a_detector_that_fails_is_an_error_that_names_it() -> None:
 @pytest.mark.usefixtures("detectors")
 def test_a_detector_that_hangs_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DETECTION_SECONDS", 0.05)
-    with pytest.raises(SetupError, match=r"the resource detector 'hanging' took longer than 0.05 s"):
+    with pytest.raises(SetupError, match=r"the resource detector 'hanging' failed: it did not end within 0.05 s"):
         sdk_resource(ResourceSettings(detectors=("hanging",)), {})

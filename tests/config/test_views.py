@@ -3,21 +3,21 @@ from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
-from exporter_core.config import AggregationSettings, ViewSettings, parse_config, sdk_view
+from exporter_core.config import parse_config, sdk_view
+from exporter_core.config.findings import Findings
 from exporter_core.config.models import InstrumentName, View as ViewModel
-from exporter_core.config.report import Report
-from exporter_core.config.views import read_view
+from exporter_core.config.views import check_view
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ConfigError
 
 
 @pytest.fixture
-def read(registry, minimal) -> Callable[..., ViewSettings]:
-    def read(stream: dict[str, Any], **selector: Any) -> ViewSettings:
+def read(registry, minimal) -> Callable[..., ViewModel]:
+    def read(stream: dict[str, Any], **selector: Any) -> ViewModel:
         view = {"selector": selector, "stream": stream}
         return parse_config(minimal(provider={"views": [view]}), registry=registry).views[0]
 
@@ -35,7 +35,7 @@ def faults(read) -> Callable[..., list[str]]:
 
 
 def test_a_view_is_read_whole(read) -> None:
-    settings = read(
+    view = read(
         {
             "name": "n",
             "description": "d",
@@ -50,21 +50,21 @@ def test_a_view_is_read_whole(read) -> None:
         meter_version="1",
         meter_schema_url="u",
     )
-    assert settings == ViewSettings(
-        instrument_name="i",
-        instrument_kind=InstrumentKind.HISTOGRAM,
-        unit="s",
-        meter_name="m",
-        meter_version="1",
-        meter_schema_url="u",
-        name="n",
-        description="d",
-        aggregation=AggregationSettings(
-            "explicit_bucket_histogram", {"boundaries": [1.0, 2.5], "record_min_max": False}
-        ),
-        cardinality_limit=9,
-        attribute_keys=frozenset({"a", "b"}),
-    )
+    assert dict(view.selector) == {
+        "instrument_name": "i",
+        "instrument_type": "histogram",
+        "unit": "s",
+        "meter_name": "m",
+        "meter_version": "1",
+        "meter_schema_url": "u",
+    }
+    stream = view.stream
+    assert (stream.name, stream.description, stream.aggregation_cardinality_limit) == ("n", "d", 9)
+    assert stream.attribute_keys.included == ["a", "b"]
+    assert stream.aggregation.chosen == "explicit_bucket_histogram"
+    assert dict(stream.aggregation.explicit_bucket_histogram) == {"boundaries": [1.0, 2.5], "record_min_max": False}
+    made = sdk_view(view)
+    assert (made._instrument_type, made._attribute_keys) == (Histogram, {"a", "b"})
 
 
 @pytest.mark.parametrize(
@@ -196,10 +196,11 @@ names = st.none() | st.text("ab*?.", min_size=1, max_size=3)
     ),
 )
 def test_every_view_that_is_accepted_can_be_made(selector: dict[str, Any], stream: dict[str, Any]) -> None:
-    report = Report(None)
-    view = read_view(ViewModel.model_validate({"selector": selector, "stream": stream}), (), report)
+    findings = Findings(None)
+    view = ViewModel.model_validate({"selector": selector, "stream": stream})
+    check_view(view, (), findings)
     try:
-        report.raise_problems()
+        findings.raise_problems()
     except ConfigError:
         with pytest.raises(Exception, match=r"Some instrument selection|declared with wildcard"):
             sdk_view(view)

@@ -8,10 +8,11 @@ import pytest
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge
 
 from exporter_core import hookimpl
-from exporter_core.config import AggregationSettings, PipelineConfig, ViewSettings, parse_config
+from exporter_core.config import PipelineConfig, parse_config
+from exporter_core.config.models import Aggregation, View, ViewSelector, ViewStream
 from exporter_core.errors import ConfigError, ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import ExporterConfig
-from exporter_core.guard import GuardState
+from exporter_core.guard import GuardState, verify
 from exporter_core.observing import Observation
 from exporter_core.pipeline import Pipeline
 from exporter_core.testing import FakeExporter
@@ -19,8 +20,19 @@ from exporter_core.testing import FakeExporter
 LONG = 30.0
 
 
+UNKNOWN = Aggregation.model_construct(_fields_set={"sum"}, sum=[("no", 1)])  # an argument that the SDK does not have
+
+
 def broken() -> object:
     raise OSError("no such host")
+
+
+def install(site: Path, module: str, source: str, entry_points: str) -> None:
+    info = site / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)
+    (site / f"{module}.py").write_text(source)
 
 
 def test_a_file_is_built_and_named_in_its_errors(tmp_path: Path) -> None:
@@ -112,11 +124,11 @@ def test_what_is_shut_down_in_vain_and_fails_is_reported_beside_the_error(regist
     ("part", "message"),
     [
         (
-            {"views": (ViewSettings(instrument_name="h*", name="renamed", aggregation=None),)},
+            {"views": (View(selector=ViewSelector(instrument_name="h*"), stream=ViewStream(name="renamed")),)},
             "the OpenTelemetry SDK refuses the configuration: ",
         ),
         (
-            {"views": (ViewSettings(instrument_name="h", aggregation=AggregationSettings("sum", {"no": 1})),)},
+            {"views": (View(selector=ViewSelector(instrument_name="h"), stream=ViewStream(aggregation=UNKNOWN)),)},
             "the OpenTelemetry SDK refuses the configuration: TypeError: ",
         ),
     ],
@@ -209,11 +221,7 @@ def test_an_observer_whose_hooks_do_not_fit_is_one_line(registry: Callable, conf
 
 
 def test_an_installed_observer_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = tmp_path / "watching-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: watching\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[exporter_core.observers.v1]\nwatch = watching_for_a_test:Watch\n")
-    (tmp_path / "watching_for_a_test.py").write_text(
+    source = (
         "from exporter_core import hookimpl\n"
         "SEEN = []\n"
         "class Watch:\n"
@@ -221,6 +229,8 @@ def test_an_installed_observer_is_found_by_its_name(tmp_path: Path, monkeypatch:
         "    def on_operation(self, observation):\n"
         "        SEEN.append(observation.operation)\n"
     )
+    entry = "[exporter_core.observers.v1]\nwatch = watching_for_a_test:Watch\n"
+    install(tmp_path, "watching_for_a_test", source, entry)
     monkeypatch.syspath_prepend(str(tmp_path))
     readers = [{"periodic": {"exporter": {"none": {}}}}]
     mapping = {
@@ -233,6 +243,66 @@ def test_an_installed_observer_is_found_by_its_name(tmp_path: Path, monkeypatch:
     import watching_for_a_test
 
     assert watching_for_a_test.SEEN == ["force_flush", "shutdown"]
+
+
+ONCE = """\
+from pathlib import Path
+from exporter_core import Exporter, ExporterConfig
+from pydantic import field_validator
+
+def log(line):
+    with Path(__file__).with_name("log").open("a") as file:
+        file.write(f"{line}\\n")
+
+log("imported")
+
+class Options(ExporterConfig):
+    path: str = "x"
+
+    @field_validator("path")
+    @classmethod
+    def read(cls, value):
+        log("validated")
+        return value
+
+class Once(Exporter[Options]):
+    def __init__(self, config):
+        log("built")
+        super().__init__(config)
+
+    def export(self, context, metrics):
+        pass
+"""
+
+
+def test_loading_a_file_and_building_its_pipeline_imports_a_plugin_once_and_validates_its_options_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "only_once_for_a_test"
+    install(tmp_path, name, ONCE, f"[exporter_core.exporters.v1]\nonce = {name}:Once\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    verified: list[object] = []
+    monkeypatch.setattr("exporter_core.registry.verify", lambda cls: (verified.append(cls), verify(cls))[1])
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        'file_format: "1.1"\nmeter_provider: {readers: [{periodic: {exporter: {once: {path: y}}}}]}\n', encoding="utf-8"
+    )
+    with Pipeline.from_file(file) as one:
+        assert one.config.readers[0].config.path == "y"
+    assert (tmp_path / "log").read_text().split() == ["imported", "validated", "built"]
+    assert len(verified) == 1
+
+
+def test_an_exporter_of_the_sdk_is_built_from_a_file(tmp_path: Path) -> None:
+    """Its model of options is made from its constructor, by the registry: it has to be the same one throughout."""
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        'file_format: "1.1"\nmeter_provider: {readers: [{periodic: {exporter: {"opentelemetry-sdk:console": }}}]}\n',
+        encoding="utf-8",
+    )
+    with Pipeline.from_file(file) as one:
+        one.meter_provider.get_meter("m").create_counter("orders").add(1)
+        assert one.flush().readers[0].points_accepted == 1
 
 
 def test_an_exporter_gets_the_options_that_the_config_has_for_it(registry: Callable, config: Callable) -> None:

@@ -17,7 +17,7 @@ from exporter_core.errors import (
 from exporter_core.guard import GuardState
 from exporter_core.pipeline import Pipeline
 from exporter_core.reader import finish
-from exporter_core.reader.worker import Worker
+from exporter_core.reader.thread import ReaderThread
 from exporter_core.testing import FakeExporter
 
 LONG = 30.0
@@ -158,7 +158,7 @@ def test_every_exporter_is_shut_down_though_a_callback_of_the_application_hangs(
     one.meter_provider.get_meter("m").create_observable_gauge("g", [lambda options: hung() or []])
     report = one.shutdown(SOON)
     assert [reader.ok for reader in report.readers] == [False, False]
-    assert "collecting has not ended" in report.readers[0].error
+    assert "the collection is still running" in report.readers[0].error
     assert all(event.wait(LONG) for event in entered)  # the report is there in time, and does not wait for them
     hung.gate.set()
 
@@ -291,7 +291,7 @@ def test_a_flush_from_a_callback_is_refused_by_every_reader_and_waits_for_none(
 
     def callback(options: object) -> list[object]:
         with monkeypatch.context() as patch:
-            patch.setattr(Worker, "submit", lambda self, job: submitted.append(job) or job.end([]))
+            patch.setattr(ReaderThread, "submit", lambda self, job: submitted.append(job) or job.settle([]))
             with pytest.raises(Exception, match="called from the reader's own thread") as caught:
                 one.flush(LONG) if through == "pipeline" else one.meter_provider.force_flush(LONG * 1000)
         raised.append(caught.value)

@@ -36,8 +36,8 @@ class Registry(ExporterRegistry):
 
 def build(*names, **options):
     readers = tuple(ReaderSettings(n, name, ExporterConfig(), interval=3600) for n, name in enumerate(names))
-    config = PipelineConfig(None, False, ResourceSettings(), readers, (), "trace_based", (), PluginPolicy())
-    return Pipeline(config, registry=Registry(), **options)
+    config = PipelineConfig(None, False, ResourceSettings(), readers, (), "trace_based", (), PluginPolicy(), Registry())
+    return Pipeline(config, **options)
 """
 
 OPTIONS = ("-W", "ignore::DeprecationWarning")  # from Python 3.12 on: a process with threads forks

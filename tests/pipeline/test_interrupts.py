@@ -74,4 +74,4 @@ def test_a_signal_handler_that_interrupts_a_shutdown_is_refused_one_of_its_own(p
         signal.signal(signal.SIGUSR1, before)
     error = raised[0]
     assert isinstance(error, ExporterReentrancyError)
-    assert "a signal handler that interrupts this very thread's shutdown" in str(error)
+    assert "a signal handler that interrupts this thread's own shutdown" in str(error)

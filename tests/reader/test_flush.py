@@ -114,7 +114,7 @@ def test_a_flush_ends_on_time_while_a_callback_hangs_and_says_so(rig: Callable, 
         one.reader.force_flush(SOON)
     assert time.monotonic() - started < LONG / 2
     assert str(caught.value) == (
-        "reader '0:fake': force_flush: not done in time: collecting has not ended; "
+        "reader '0:fake': force_flush timed out: the collection is still running; "
         "it waits for a callback of an observable instrument"
     )
     hung.gate.set()
@@ -128,7 +128,7 @@ def test_a_flush_behind_a_hung_collection_says_that_it_waited(rig: Callable, hun
     one.meter.create_observable_gauge("g", [lambda options: entered.set() or hung() or []])
     first = one.reader.begin_flush(Context.with_timeout(LONG))
     assert entered.wait(LONG)
-    with pytest.raises(DeadlineExceededError, match="an earlier collection or export of this reader has not ended"):
+    with pytest.raises(DeadlineExceededError, match="an earlier collection or export is still running"):
         one.reader.force_flush(SOON)
     hung.gate.set()
     (delivery,) = finish([first])
@@ -201,7 +201,7 @@ def test_a_flush_waits_for_an_exporter_that_is_busy(rig: Callable, gated: Callab
         one.reader.force_flush(SOON)
     assert entered.is_set()
     counter.add(2)
-    with pytest.raises(DeadlineExceededError, match="busy with an earlier batch, so nothing was collected"):
+    with pytest.raises(DeadlineExceededError, match="an earlier export is still running, so nothing was collected"):
         one.reader.force_flush(SOON)
     waiting = one.reader.begin_flush(Context.with_timeout(LONG))
     gate.set()

@@ -20,7 +20,7 @@ LOGGER = "exporter_core.reader"
 
 
 def failures(handler: Callable[[Exception], object] | None = None) -> Failures:
-    return Failures("0:fake", str, handler)
+    return Failures("0:fake", "fake", str, handler)
 
 
 def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

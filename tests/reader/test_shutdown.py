@@ -33,7 +33,7 @@ def test_shutdown_exports_what_there_is_before_it_shuts_the_exporter_down(rig: C
 def test_a_second_shutdown_only_warns_on_a_thread_that_has_the_number_of_the_readers(rig: Callable) -> None:
     one = rig()
     one.reader.shutdown()
-    one.reader._worker._thread.join(LONG)
+    one.reader._thread.join(LONG)
     raised: list[BaseException] = []
 
     def again() -> None:
@@ -96,7 +96,7 @@ def test_the_exporter_is_shut_down_on_time_though_a_callback_hangs(rig: Callable
     one = rig(gate=gate)
     one.meter.create_observable_gauge("g", [lambda options: (entered.set(), gate.wait(LONG), [])[2]])
     started = time.monotonic()
-    with pytest.raises(DeadlineExceededError, match="collecting has not ended"):
+    with pytest.raises(DeadlineExceededError, match="the collection is still running"):
         one.reader.shutdown(SOON)
     assert time.monotonic() - started < LONG / 2
     assert entered.is_set()
@@ -136,7 +136,7 @@ def test_the_exporter_is_shut_down_on_time_though_an_abandoned_export_hangs(
     one.meter.create_counter("c").add(1)
     with pytest.raises(DeadlineExceededError):
         one.reader.force_flush(SOON)
-    with pytest.raises(DeadlineExceededError, match="busy with an earlier batch"):
+    with pytest.raises(DeadlineExceededError, match="an earlier export is still running"):
         one.reader.shutdown(SOON)
     until(lambda: one.exporter.calls == ["export", "shutdown"])
     gate.set()
@@ -217,7 +217,7 @@ def test_a_flush_that_comes_too_late_for_the_thread_fails_at_once(rig: Callable)
     one = rig()
     one.reader.shutdown()
     late = Job(one.reader, "force_flush", Context.with_timeout(LONG))
-    one.reader._worker.submit(late)
+    one.reader._thread.submit(late)
     (delivery,) = finish([late])
     assert isinstance(delivery.error, ExporterShutdownError)
 

@@ -69,7 +69,7 @@ ANSWERS = {
     ),
 }
 
-# Options with this validator of the option "password", given the secret; what is said after "... cannot be loaded: ".
+# Options with this validator of the option "password", given the secret; what is said after "... options failed: ".
 VALIDATORS = {
     "validator_that_exits": ("raise SystemExit('no ' + value)", "SystemExit: no ***"),
     "validator_that_raises": ("raise OSError('no ' + value)", "OSError: no ***"),
@@ -84,7 +84,7 @@ VALIDATORS = {
 ODD_OPTIONS = {
     "options_that_hang": (
         options("import threading; threading.Event().wait()"),
-        "PluginLoadError: {title} cannot be loaded: it did not end within 1 s",
+        "PluginLoadError: {title}: checking the options failed: it did not end within 1 s",
     ),
     "options_refuse_to_be_told_of": (
         (
@@ -92,7 +92,7 @@ ODD_OPTIONS = {
             "class Options(Config):\n    @field_validator('password')\n    @classmethod\n"
             "    def read(cls, value): raise Error\n"
         ),
-        "PluginLoadError: {title} cannot be loaded: it did not end within 1 s",
+        "PluginLoadError: {title}: checking the options failed: it did not end within 1 s",
     ),
     "options_become_a_dict": (
         "class Options(Config):\n    @classmethod\n    def model_validate(cls, *_, **__): return {}\n",
@@ -129,7 +129,7 @@ def expectations():
         HANGING, "PluginLoadError: {title} was not built in time: its constructor or its first an..."
     )
     words |= dict.fromkeys(ANSWERS, "ContractError: {title} does not fit the contract: {text}")
-    words |= dict.fromkeys(VALIDATORS, "PluginLoadError: {title} cannot be loaded: {text}")
+    words |= dict.fromkeys(VALIDATORS, "PluginLoadError: {title}: checking the options failed: {text}")
     words |= {name: text for name, (_, text) in ODD_OPTIONS.items()}
     texts = {name: text for name, (_, text) in {**CONSTRUCTORS, **ANSWERS, **VALIDATORS}.items()}
     return {

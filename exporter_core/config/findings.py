@@ -1,4 +1,4 @@
-"""Collects the problems and warnings of one config, with their positions in the file."""
+"""``Findings``: the problems and warnings of one config, with their positions in the file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from exporter_core.config.nodes import Document
 
 
-class Report:
-    """What is wrong and what is to be known, of a file (with positions) or of a mapping (with paths).
+class Findings:
+    """Problems and warnings about a file (with positions) or a mapping (with paths).
 
     Args:
         document: the parsed file, None for a mapping.
@@ -29,8 +29,8 @@ class Report:
     def error(self, message: str, path: Sequence[str | int], *, of_key: bool = False, bare: bool = False) -> None:
         """Note an error about the value at a path, or about the path's last key.
 
-        A ``bare`` message says itself what it is about: it gets the path in front only where there is no file. Of
-        several lines one is made.
+        A ``bare`` message names its subject itself: it gets the path in front only where there is no file. Several
+        lines are joined to one.
         """
         message = "; ".join(" ".join(line.split()) for line in message.splitlines()).replace(":; ", ": ")
         if path and not (bare and self.document):
@@ -38,15 +38,19 @@ class Report:
         self._problems.append(self._located(message, path, of_key=of_key))
 
     def warn(self, message: str, path: Sequence[str | int]) -> None:
-        """Note that something at a path is not acted on."""
-        self._warnings.append(self._located(f"{shown_path(path)}: {message}" if path else message, path, of_key=True))
+        """Note a warning about the last key of a path."""
+        self._warnings.append(self._located(f"{shown_path(path)}{message}", path, of_key=True))
+
+    def ignored(self, path: Sequence[str | int], reason: str) -> None:
+        """Warn that the last key of a path has no effect."""
+        self.warn(f" is ignored: {reason}", path)
 
     def add(self, problems: Sequence[ConfigProblem], *, exporter: str = "", prefix: Sequence[str | int] = ()) -> None:
-        """Take over the problems of a validation, with hints that only the file can give.
+        """Take the problems of a validation, and add hints that only the file can give.
 
         Args:
             problems: with paths from the root.
-            exporter: the exporter whose options they are about; then their messages get a name in front.
+            exporter: the exporter whose options they are about; its name is put in front of the messages.
             prefix: the path of that exporter's options.
         """
         for problem in problems:
@@ -67,18 +71,13 @@ class Report:
             self._problems.append(self._located(message, problem.path, of_key=unknown_key))
 
     def raise_problems(self) -> None:
-        """Raise what was noted, in file order.
+        """Raise the problems, in file order.
 
         Raises:
             ConfigError: there is a problem.
         """
         if self._problems:
             raise ConfigError(sorted(self._problems, key=_order))
-
-    @property
-    def has_problems(self) -> bool:
-        """Whether anything is wrong."""
-        return bool(self._problems)
 
     @property
     def warnings(self) -> tuple[ConfigProblem, ...]:
