@@ -1,5 +1,5 @@
-# One command does the main job (make run), one proves it (make test). Both set up what they need, from PyPI alone, and
-# work offline on the second call.
+# One command does the main job (make run), one proves it (make test). Both install their requirements, from PyPI alone,
+# and work offline on the second call.
 
 # The interpreter that the environment is made with; any CPython from 3.11 on. PYTHON=/path/to/python chooses another.
 PYTHON ?= python3
@@ -8,18 +8,18 @@ UV     := .tools/bin/uv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-# How long make run watches this machine, in seconds.
+# Seconds for which make run watches this machine.
 DURATION ?= 10
 
 PLUGINS      := $(wildcard plugins/*/pyproject.toml)
 PUBLIC_USERS := $(wildcard plugins/*/exporter_core_* tests/contract/v1_plugin/exporter_core_*)
 
-# uv's cache stays in the project, so that what one call has fetched the next one finds whatever HOME is.
+# uv's cache stays in the project, so that the next call finds it whatever HOME is.
 export UV_CACHE_DIR           ?= $(CURDIR)/.tools/cache
 export UV_PYTHON_DOWNLOADS    := never
-# What Hypothesis has learnt of the sources serves the checker's worker processes too, which else begin anew.
+# The checker's worker processes share what Hypothesis has learnt of the sources; each would begin anew otherwise.
 export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CURDIR)/.hypothesis
-# Hundreds of processes import the same modules, which are not to be compiled anew by each, whatever the machine's custom.
+# Hundreds of processes import the same modules: write byte code, even if the machine's settings forbid it.
 export PYTHONDONTWRITEBYTECODE :=
 # pyright would ask the npm registry for a newer pyright.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -28,7 +28,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DELETE_ON_ERROR:
 
 .PHONY: help
-help: ## show what can be made
+help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 # --- setting up ------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ $(UV):
 	@$(need_python)rm -rf .tools
 	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && .tools/bin/python -m pip install -qq --disable-pip-version-check uv \
 	    || { rm -rf .tools; $(PYTHON) -m pip install -qq --disable-pip-version-check --target .tools uv; } \
-	    || { echo "make: uv cannot be installed: $(PYTHON) needs pip or venv, and PyPI has to be in reach" >&2; exit 2; }
+	    || { echo "make: uv cannot be installed: $(PYTHON) needs pip or venv, and PyPI must be reachable" >&2; exit 2; }
 
 # The stamp makes a second call do nothing, and so work offline.
 $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
@@ -78,7 +78,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 test: $(STAMP) browser ## run every test
 	@$(BIN)/pytest -q -n $(WORKERS)
 
-# How often each of the reference exporters is checked; half of the runs with every core kept busy.
+# Runs for each of the reference exporters; half of them with every core kept busy.
 RUNS ?= 200
 
 .PHONY: false-alarms
@@ -93,16 +93,16 @@ test-all: $(UV) ## run every test on every CPython from 3.11 on that this machin
 	done
 
 .PHONY: check
-check: lint types imports contract ## check style, types, layers and the frozen contract
+check: lint types imports contract ## check style, types, layers, circles and the frozen contract
 
 .PHONY: lint
-lint: $(STAMP) ## check style (make format mends it)
+lint: $(STAMP) ## check style (make format fixes it)
 	@$(BIN)/ruff check -q .
-	@$(BIN)/ruff format -q --check . || { echo "make format puts this right"; exit 1; }
+	@$(BIN)/ruff format -q --check . || { echo "make format fixes this"; exit 1; }
 	@echo "style: fine"
 
 .PHONY: format
-format: $(STAMP) ## put style right where that needs no thought
+format: $(STAMP) ## fix style where a program can
 	@$(BIN)/ruff check -q --fix-only .
 	@$(BIN)/ruff format -q .
 
@@ -116,12 +116,13 @@ types: $(STAMP) ## check types, and that those of the public names are complete
 	@echo "types: fine"
 
 .PHONY: imports
-imports: $(STAMP) ## check that modules import only modules of the layers below
+imports: $(STAMP) ## check that modules import only modules of the layers below, and none in a circle
 	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$out"; exit 1; }
+	@$(BIN)/python .ci/circles.py
 	@echo "imports: fine"
 
 .PHONY: contract
-contract: $(STAMP) ## check that the contract is what was frozen
+contract: $(STAMP) ## check that the contract is unchanged
 	@$(BIN)/python tests/contract/freeze.py --check
 
 .PHONY: freeze
@@ -138,6 +139,6 @@ bench: $(STAMP) ## run the benchmarks
 	    test -z "$$missed" || { echo "make: a bound is missed in$$missed" >&2; exit 1; }
 
 .PHONY: clean
-clean: ## remove everything that make has made
+clean: ## remove everything that make has created
 	@rm -rf .venv .venv-* .tools .artefacts dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

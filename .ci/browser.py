@@ -1,8 +1,8 @@
 """Print the Chromium that the tests of the HTML report use; with ``--fetch``, bring Debian's if there is none.
 
-It is what the environment variable CHROMIUM names, else the one in ``.tools``, else a Chromium or Chrome on PATH.
-Fetching takes no root and touches nothing outside ``.tools``: Debian's package and those that it needs and the machine
-lacks are downloaded with apt and unpacked. Exit code 1, and what to do, where there is none.
+It is the one that the environment variable CHROMIUM names, else the one in ``.tools``, else a Chromium or Chrome on
+PATH. Fetching needs no root and touches nothing outside ``.tools``: Debian's package and its missing dependencies are
+downloaded with apt and unpacked. Without a browser it prints the way out and ends with 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 TOOLS = Path(__file__).parents[1] / ".tools"
 HOME = TOOLS / "chromium"
 OWN = HOME / "run"
-"""Starts the one in ``.tools``."""
+"""The program that starts the one in ``.tools``."""
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 FONTS = """\
 <?xml version="1.0"?>
@@ -33,18 +33,18 @@ WAY_OUT = (
 
 
 class FetchError(Exception):
-    """It cannot be fetched, and why."""
+    """The browser cannot be fetched; the message says why."""
 
 
 def find() -> str | None:
-    """The program to start, None if there is none that runs."""
+    """Return the program to start, None if none runs."""
     named = os.environ.get("CHROMIUM")
     candidates = [named] if named else [str(OWN), *(shutil.which(name) or "" for name in NAMES)]
     return next((one for one in candidates if one and runs(one)), None)
 
 
 def runs(program: str) -> bool:
-    """Whether it is a browser that starts: on some systems the name is only a hint at another package."""
+    """Return True for a browser that starts: on some systems the name is only a hint at another package."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):

@@ -1,6 +1,6 @@
-"""Ask pyright whether the types of every public name are complete; end with 1 and what is not.
+"""Check with pyright that the types of every public name are complete; print the incomplete ones and end with 1.
 
-Public is what ``exporter_core.__all__`` names, with all public members, and ``exporter_core.testing``.
+Public are the names in ``exporter_core.__all__``, with all public members, and ``exporter_core.testing``.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import exporter_core
 
 
 def is_public(symbol: str, public: set[str]) -> bool:
-    """Whether the symbol is a public name, or a public part of one."""
+    """Return True for a public name, or a public part of one."""
     parts = symbol.split(".")
     prefixes = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
     return bool(prefixes & public) and not any(part[0] == "_" and part != "__init__" for part in parts)
 
 
 def main() -> int:
-    """Run pyright from PATH; the exit status."""
+    """Run pyright from PATH; return the exit status."""
     done = subprocess.run(
         ["pyright", "--outputjson", "--ignoreexternal", "--verifytypes", "exporter_core"],  # noqa: S607 - from PATH
         capture_output=True,

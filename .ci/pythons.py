@@ -1,6 +1,6 @@
-"""Print the CPythons from 3.11 on that this machine has and can run, newest first, one of each minor version.
+"""Print the installed CPythons from 3.11 on that run, newest first, one of each minor version.
 
-Each line is an environment and the interpreter to make it with; ``.venv`` belongs to the interpreter that runs this.
+Each line is a virtual environment and the interpreter for it; ``.venv`` belongs to the interpreter that runs this.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DESCRIBE = (
 
 
 def candidates() -> Iterator[Path]:
-    """Where interpreters are found: this one, then PATH, then pyenv's."""
+    """Yield interpreters: this one, then those on PATH, then pyenv's."""
     yield Path(sys.executable)
     for folder in os.get_exec_path():
         yield from (path for path in Path(folder).glob("python3.*") if re.fullmatch(r"python3\.\d+", path.name))
@@ -32,7 +32,7 @@ def candidates() -> Iterator[Path]:
 
 
 def described(path: Path) -> tuple[tuple[int, int], str] | None:
-    """Version and real path of a released CPython that is new enough; None for what is not, or does not run."""
+    """Return version and real path of a released CPython that is new enough and runs, else None."""
     try:
         done = subprocess.run([path, "-c", DESCRIBE], capture_output=True, text=True, timeout=30, check=True)
         major, minor, level, implementation, executable = done.stdout.rstrip("\n").split(" ", 4)
@@ -45,7 +45,7 @@ def described(path: Path) -> tuple[tuple[int, int], str] | None:
 
 
 def main() -> None:
-    """Print them."""
+    """Print one line for each interpreter."""
     found: dict[tuple[int, int], str] = {}
     for path in candidates():
         description = described(path)

@@ -1,7 +1,7 @@
-"""What listing installed exporters costs at 1,000 distributions, beside the ways in which others do it.
+"""Times of listing the installed exporters at 1,000 distributions, beside its peers.
 
-All sides run in one interleaved run over the same generated site directory, whose files are as old as an installed
-program's usually are; the figures are medians. The last rows measure whole processes.
+All sides run in one interleaved run over the same generated site directory, with files as old as those of a usual
+installation; the figures are medians. The last rows measure whole processes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from exporter_core.contract import EXPORTER_GROUP
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPORTERS = 8
-CALLS = 10  # in a row in a round, as a time of one call has the caches that the row before it left
+CALLS = 10  # in a row in each round: a single call would be timed with the caches that the previous row left
 MONTH_AGO = 30 * 86400
 
 
 class Floor(NamedTuple):
-    """One figure to reach: ``value`` is to be at most ``limit``."""
+    """One figure with its bound: ``value`` must be at most ``limit``."""
 
     what: str
     value: float
@@ -43,7 +43,7 @@ class Floor(NamedTuple):
 
     @property
     def reached(self) -> bool:
-        """Whether it is."""
+        """True if the bound is kept."""
         return self.value <= self.limit
 
 
@@ -120,7 +120,7 @@ def in_process(site: Path, stevedore_folder: Path, rounds: int) -> dict[str, flo
 
     path = [str(site)]
     before = sys.path[:]
-    # importlib.metadata and stevedore look nowhere else; what else is installed here is no part of the 1,000.
+    # importlib.metadata and stevedore search sys.path; other packages installed here are not among the 1,000.
     sys.path[:] = [*path, *(entry for entry in before if Path(entry).name not in {"site-packages", ROOT.name})]
     discovery.installed()
     measured: dict[str, Callable[[], object]] = {
@@ -199,7 +199,7 @@ def interleaved(measured: dict[str, Callable[[], object]], rounds: int, calls: i
 
 
 def floors_of(rows: dict[str, float]) -> list[Floor]:
-    """What is to be reached, as at-most figures."""
+    """Return the figures with their bounds."""
     warm, bare = rows["list, warm index"], rows["python -c pass"]
     above = rows["import exporter_core"] - bare
     sdk = rows["import opentelemetry.sdk.metrics"] - bare

@@ -1,4 +1,4 @@
-"""Logging from threads that have to go on: those of guards, readers, observers and timers."""
+"""Logging from threads that must not end: those of guards, readers, observers and timers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["log"]
-
 
 def log(logger: logging.Logger, level: int, message: str, *arguments: object) -> None:
-    """Log, whatever the application's handlers and filters raise: logging passes it on, and it would end the thread."""
+    """Log, and ignore any error of the application's handlers and filters: logging would let it end the thread."""
     try:
         logger.log(level, message, *arguments, stacklevel=2)
-    except BaseException:  # noqa: BLE001, S110 - there is nowhere left to say it
+    except BaseException:  # noqa: BLE001, S110 - there is nowhere left to report it
         pass

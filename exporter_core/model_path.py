@@ -1,7 +1,7 @@
-"""Follows the location of a pydantic error through the model's types.
+"""Resolution of a pydantic error's location through the model's types.
 
-Pydantic puts the labels of union alternatives between the keys; here they are told apart, so that what remains is the
-path of keys and positions that a person wrote.
+Pydantic puts the labels of union alternatives between the keys. Without them, the path of keys and positions remains
+that a person wrote.
 """
 
 from __future__ import annotations
@@ -15,49 +15,41 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import BaseModel
-
-__all__ = ["Place", "UnionStep", "option_names", "resolve"]
+    from pydantic.fields import FieldInfo
 
 _KEY: Final = "[key]"  # pydantic's mark for an error about a mapping's key instead of its value
 
 
 @dataclass(frozen=True, slots=True)
-class UnionStep:
-    """A union on the way: the path that leads to it and the label of the alternative that was taken."""
-
-    path: tuple[str | int, ...]
-    branch: str
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
-    """Where an error stands: the path a person wrote, the unions passed, the valid keys beside the last one."""
+    """The place of an error: the path that a person wrote, and its surroundings."""
 
     path: tuple[str | int, ...]
-    unions: tuple[UnionStep, ...]
+    unions: tuple[tuple[tuple[str | int, ...], str], ...]
+    """The unions on the way: the path that leads to each, and the label of the alternative that was taken."""
     siblings: tuple[str, ...]
+    """The valid keys beside the last one."""
     is_key: bool
+    """True for an error about a mapping's key instead of its value."""
 
     def union_at(self, depth: int) -> tuple[str | int, ...] | None:
-        """The path of the union number ``depth`` on the way, None when there are fewer."""
-        return self.unions[depth].path if depth < len(self.unions) else None
+        """Return the path of the union number ``depth`` on the way, None when there are fewer."""
+        return self.unions[depth][0] if depth < len(self.unions) else None
 
 
 def resolve(model: type[BaseModel], location: Sequence[str | int]) -> Place:
     """Split an error's location into the path of keys and the alternatives of unions."""
     path: list[str | int] = []
-    unions: list[UnionStep] = []
+    unions: list[tuple[tuple[str | int, ...], str]] = []
     siblings: tuple[str, ...] = ()
     current: Any = model  # Any: a type expression
-    parts = list(location)
-    is_key = bool(parts) and parts[-1] == _KEY
-    if is_key:
-        parts.pop()
+    is_key = bool(location) and location[-1] == _KEY
+    parts = list(location[:-1] if is_key else location)
     while parts:
         alternatives = _alternatives(current)
         part = parts.pop(0)
         if len(alternatives) > 1:
-            unions.append(UnionStep(tuple(path), str(part)))
+            unions.append((tuple(path), str(part)))
             current = _branch(alternatives, str(part), parts)
             continue
         current = alternatives[0] if alternatives else None
@@ -68,25 +60,20 @@ def resolve(model: type[BaseModel], location: Sequence[str | int]) -> Place:
 
 
 def option_names(model: type[BaseModel]) -> tuple[str, ...]:
-    """The keys that a model takes, as people write them: aliases where there are any."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias
-        if alias is None:
-            names.append(name)
-        elif isinstance(alias, str):
-            names.append(alias)
-            if _takes_names(model):
-                names.append(name)
-        else:
-            choices = getattr(alias, "choices", [alias])
-            names.extend(choice if isinstance(choice, str) else str(choice.path[0]) for choice in choices)
-    return tuple(names)
+    """Return the keys that a model takes, as people write them: aliases where there are any."""
+    return tuple(key for name, field in model.model_fields.items() for key in _keys(model, name, field))
 
 
-def _takes_names(model: type[BaseModel]) -> bool:
-    config = model.model_config
-    return bool(config.get("populate_by_name") or config.get("validate_by_name"))
+def _keys(model: type[BaseModel], name: str, field: FieldInfo) -> list[str]:
+    """Return the keys of one field."""
+    alias = field.validation_alias
+    if alias is None:
+        return [name]
+    if isinstance(alias, str):
+        by_name = model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name")
+        return [alias, name] if by_name else [alias]
+    choices = getattr(alias, "choices", [alias])
+    return [choice if isinstance(choice, str) else str(choice.path[0]) for choice in choices]
 
 
 def _is_model(annotation: object) -> bool:
@@ -96,7 +83,7 @@ def _is_model(annotation: object) -> bool:
 
 
 def _bare(annotation: Any) -> Any:  # Any: a type expression
-    """The type without Annotated and without a named alias around it."""
+    """Return the type without Annotated and without a named alias around it."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
@@ -107,21 +94,20 @@ def _bare(annotation: Any) -> Any:  # Any: a type expression
 
 
 def _alternatives(annotation: Any) -> list[Any]:  # Any: type expressions
-    """The members of a union without None, nested unions laid flat; the type alone when it is no union."""
-    annotation_bare = _bare(annotation)
-    if get_origin(annotation_bare) not in {Union, UnionType}:
-        return [annotation_bare]
+    """Return the members of a union without None, nested unions laid flat; the type alone when it is no union."""
+    union = _bare(annotation)
+    if get_origin(union) not in {Union, UnionType}:
+        return [union]
     members: list[Any] = []
-    for member in get_args(annotation_bare):
-        if member is type(None):
-            continue
-        inner = _alternatives(member)
-        members.extend(inner if len(inner) > 1 else [member])
+    for member in get_args(union):
+        if member is not type(None):
+            inner = _alternatives(member)
+            members.extend(inner if len(inner) > 1 else [member])
     return members if len(members) > 1 else [_bare(member) for member in members]
 
 
 def _branch(alternatives: Sequence[Any], label: str, rest: Sequence[str | int]) -> Any:  # Any: type expressions
-    """The alternative that a label of pydantic stands for; None when it cannot be told."""
+    """Return the alternative that a label of pydantic stands for; None when it cannot be told."""
     for member in alternatives:
         bare = _bare(member)
         tags = [getattr(extra, "tag", None) for extra in getattr(member, "__metadata__", ())]
@@ -136,21 +122,17 @@ def _branch(alternatives: Sequence[Any], label: str, rest: Sequence[str | int]) 
 
 
 def _literals(model: type[BaseModel]) -> set[str]:
-    """Every literal value of a model's fields: those that may be the tag of a discriminated union."""
-    values: set[str] = set()
-    for field in model.model_fields.values():
-        annotation = _bare(field.annotation)
-        if get_origin(annotation) is Literal:
-            values.update(str(value) for value in get_args(annotation))
-    return values
+    """Return every literal value of a model's fields: those that may be the tag of a discriminated union."""
+    annotations = [_bare(field.annotation) for field in model.model_fields.values()]
+    literals = [annotation for annotation in annotations if get_origin(annotation) is Literal]
+    return {str(value) for literal in literals for value in get_args(literal)}
 
 
 def _inside(annotation: Any, part: str | int) -> Any:  # Any: type expressions
-    """The type of what stands under one key or position."""
+    """Return the type of the value under one key or position."""
     if _is_model(annotation):
         for name, field in annotation.model_fields.items():
-            alias = field.validation_alias
-            if part in {name, alias if isinstance(alias, str) else name, *_alias_choices(alias)}:
+            if part in {name, *_keys(annotation, name, field)}:
                 return field.annotation
         return None
     arguments = get_args(annotation)
@@ -162,7 +144,3 @@ def _inside(annotation: Any, part: str | int) -> Any:  # Any: type expressions
     if origin is tuple and isinstance(part, int) and arguments[-1] is not Ellipsis:
         return arguments[part] if part < len(arguments) else None
     return arguments[0]
-
-
-def _alias_choices(alias: object) -> list[str]:
-    return [choice for choice in getattr(alias, "choices", ()) if isinstance(choice, str)]

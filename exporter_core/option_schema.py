@@ -1,6 +1,6 @@
-"""The JSON Schema of an exporter's options, fit to be shown to anybody: what is secret in its defaults is masked.
+"""The JSON Schema of an exporter's options, with secrets in its defaults masked, so that anybody may see it.
 
-A default may come from the environment, or be what the author of a plugin uses at home.
+A default may come from the environment, or from the plugin author's own machine.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
     from exporter_core.masking import Masker
 
-__all__ = ["options_schema"]
-
 # The values of a JSON Schema are Any: they are whatever JSON can hold.
 
 
 def options_schema(model: type[BaseModel], *, ref_template: str = DEFAULT_REF_TEMPLATE) -> dict[str, Any]:
-    """The model's schema; an option of a type that JSON Schema cannot express may be anything.
+    """Return the model's schema; an option of a type that JSON Schema cannot express may be anything.
 
     Raises whatever the model's own code raises.
     """
@@ -33,12 +31,12 @@ def options_schema(model: type[BaseModel], *, ref_template: str = DEFAULT_REF_TE
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out what JSON cannot express, without a warning."""
+    """A generator that leaves out types that JSON cannot express, without a warning."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as in the base class
 
     def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> dict[str, Any]:  # noqa: ARG002 - the base's signature
-        """Describe such an option as one that takes anything, not the whole model as one that cannot be described."""
+        """Describe such an option as one that takes anything, instead of refusing the whole model."""
         return {}
 
 

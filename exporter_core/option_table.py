@@ -1,7 +1,7 @@
-"""A config model's options, read from its JSON Schema, and a Markdown table of them: what plugin READMEs show.
+"""A config model's options, read from its JSON Schema, and the Markdown table of them in plugin READMEs.
 
-``python -m exporter_core.option_table exporter_core_sqlite:SqliteConfig`` prints one. A test of the plugin holds its
-README to it.
+``python -m exporter_core.option_table exporter_core_sqlite:SqliteConfig`` prints one. A test of the plugin compares
+its README with it.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Option(NamedTuple):
     name: str
     """The option's key; of an option in a nested model ``outer.inner``."""
     type: str
-    """What it accepts, such as ``integer, at least 1``; of a choice, its values in backticks."""
+    """The values it accepts, such as ``integer, at least 1``; of a choice, its values in backticks."""
     required: bool
     default: Any
-    """What it is unless given, None if it is required or has none (Any: JSON)."""
+    """The default, None if it is required or has none (Any: JSON)."""
     description: str
     """One line."""
     secret: bool
 
 
 def option_table(model: type[BaseModel]) -> str:
-    """The model's options as a Markdown table with a row each: name, type, default, description.
+    """Return the model's options as a Markdown table with a row each: name, type, default, description.
 
     Ends without a line break.
     """
@@ -63,7 +63,7 @@ def _row(option: Option) -> str:
 
 
 def options(schema: dict[str, Any]) -> list[Option]:
-    """The options that a model's JSON Schema describes, those of a nested model right after the option it is for."""
+    """Return the options that a model's JSON Schema describes, a nested model's right after its own option."""
     return list(_options(schema, schema.get("$defs", {}), "", ()))
 
 
@@ -87,7 +87,7 @@ def _options(
 
 
 def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """The option's type in words, without the None that an optional one accepts."""
+    """Return the option's type in words, without the None that an optional one accepts."""
     if "$ref" in option:
         option = definitions[_reference(option)]
     if "anyOf" in option:
@@ -97,6 +97,8 @@ def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "enum" in option:
         return ", ".join(f"`{plain(value)}`" for value in option["enum"])
     kind = str(option.get("format", option.get("type", "any")))
+    if kind == "uri":
+        return "URL"  # its bounds are those of any URL
     words = {"string": "text", "password": "text (secret)", "object": "mapping", "array": "list"}.get(kind, kind)
     if kind == "array" and option.get("items"):
         words += f" of {_type(option['items'], definitions)}"
@@ -107,7 +109,7 @@ def _type(option: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def _references(option: dict[str, Any]) -> list[str]:
-    """The names of the definitions that the option's own value may be."""
+    """Return the names of the definitions that the option's own value may be."""
     return [_reference(choice) for choice in (option, *option.get("anyOf", ())) if "$ref" in choice]
 
 
@@ -116,12 +118,12 @@ def _reference(option: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A JSON value in words: text as it is, the rest as JSON."""
+    """Return a JSON value in words: text as it is, the rest as JSON."""
     return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _cell(text: str) -> str:
-    """The text on one line, with what would end the cell escaped."""
+    """Return the text on one line, with characters that would end the cell escaped."""
     return " ".join(text.split()).replace("|", "\\|")
 
 

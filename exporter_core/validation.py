@@ -1,7 +1,6 @@
-"""Says in plain words what pydantic found wrong with options: one line a problem, with the nearest valid spelling.
+"""Pydantic's errors about options in plain words: one line a problem, with the nearest valid spelling.
 
-No message quotes the value that was given, because it may be a secret. Positions in a file are added by whoever knows
-the file.
+No message quotes the value that was given, because it may be a secret. The caller adds positions in a file.
 """
 
 from __future__ import annotations
@@ -23,13 +22,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
-__all__ = ["UnknownKeyProblem", "kind_of", "nearest", "problems_of", "shown_path", "stated", "texts_in", "unknown"]
-
 _STATED: Final = "exporter_core_stated"  # the error type of :func:`stated`
 _FEW: Final = 12  # so many valid names are listed; more would bury the message
 _LONGEST_KEY: Final = 60
 
-# What was expected, by pydantic's error type; the placeholders are names of the error's context.
+# The expected value, by pydantic's error type; the placeholders are names of the error's context.
 _EXPECTED_KIND: Final = {
     "string_type": "a string",
     "string_sub_type": "a string",
@@ -113,55 +110,47 @@ _EXPECTED: Final = {
 }
 
 
+_NOT_EMPTY: Final = {"string_too_short": "a string that is not empty", "too_short": "at least one item"}
+
+
 def problems_of(
     error: ValidationError, model: type[BaseModel], *, path: Sequence[str | int] = (), what: str = "option"
 ) -> list[ConfigProblem]:
-    """Every problem that pydantic found, in its order, as plain one-line messages that never quote the value given.
+    """Return every problem that pydantic found, in its order, as one-line messages that never quote the value given.
 
     Args:
-        error: what ``model.model_validate`` raised.
+        error: the error that ``model.model_validate`` raised.
         model: the model that was validated against.
-        path: where the model's own value stands; it precedes the path of each problem.
-        what: what a key of the model is called in messages.
+        path: the place of the model's own value; it precedes the path of each problem.
+        what: the word for a key of the model in messages.
 
     Returns:
         Problems whose ``path`` leads to the wrong value, to an unknown key, or to the mapping that lacks a key.
     """
     found = [_Found(details, resolve(model, details["loc"])) for details in error.errors(include_url=False)]
     messages = _messages(found, 0, what)
-    misspelt = _misspelt(messages)
+    missing = [(where, item.details["loc"][-1]) for where, _, item in messages if item and item.kind == "missing"]
+    # A required key that stands there misspelt is one problem, not two.
+    misspelt = {
+        (where[:-1], nearest(str(where[-1]), [str(key) for lacking, key in missing if lacking == where[:-1]]))
+        for where, _, item in messages
+        if item and item.kind == "extra_forbidden"
+    }
     return [
-        (UnknownKeyProblem if item is not None and item.details["type"] == "extra_forbidden" else ConfigProblem)(
-            message, path=(*path, *where)
-        )
-        for where, message, item in messages
-        if item is None or item.details["type"] != "missing" or (where, item.details["loc"][-1]) not in misspelt
+        (UnknownKeyProblem if item and item.kind == "extra_forbidden" else ConfigProblem)(text, path=(*path, *where))
+        for where, text, item in messages
+        if item is None or item.kind != "missing" or (where, item.details["loc"][-1]) not in misspelt
     ]
 
 
-def _misspelt(messages: Sequence[_Message]) -> set[tuple[tuple[str | int, ...], str]]:
-    """The missing keys, with the mappings that lack them, that stand there misspelt: one problem, not two."""
-    missing: dict[tuple[str | int, ...], list[str]] = {}
-    for where, _, item in messages:
-        if item is not None and item.details["type"] == "missing":
-            missing.setdefault(where, []).append(str(item.details["loc"][-1]))
-    found = set()
-    for where, _, item in messages:
-        if item is not None and item.details["type"] == "extra_forbidden":
-            close = nearest(str(where[-1]), missing.get(where[:-1], ()))
-            if close is not None:
-                found.add((where[:-1], close))
-    return found
-
-
 class UnknownKeyProblem(ConfigProblem):
-    """A problem about the last key of its path, not about the value that stands there."""
+    """A problem with the last key of its path, not with the value that stands there."""
 
     __slots__ = ()
 
 
 def unknown(name: str, names: Iterable[str], *, what: str = "option") -> str:
-    """The message for a name that is not among the valid ones: with the nearest, or with all when they are few."""
+    """Return the message for an unknown name: with the nearest valid one, or with all when they are few."""
     names = sorted(names)
     shown = Masker()(" ".join(name.split()))
     message = f"unknown {what} '{shown if len(shown) <= _LONGEST_KEY else shown[:_LONGEST_KEY] + '...'}'"
@@ -176,16 +165,16 @@ def unknown(name: str, names: Iterable[str], *, what: str = "option") -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The valid name that is spelt most like this one, None when none is similar."""
+    """Return the valid name that is spelt most like this one, None when none is similar."""
     by_key = {_spelling(candidate): candidate for candidate in names}
     close = difflib.get_close_matches(_spelling(name[: 2 * _LONGEST_KEY]), by_key, n=1, cutoff=0.65)
     return by_key[close[0]] if close else None
 
 
 def stated(message: str) -> Exception:
-    """For validators of models here: an error whose message is shown as it is, since it quotes no value.
+    """Return an error for validators of models here; its message is shown as it is, since it quotes no value.
 
-    The message of a ValueError is masked instead, because a plugin's validator may well quote what it was given.
+    The message of a ValueError is masked instead, because a plugin's validator may well quote the value.
     """
     from pydantic_core import PydanticCustomError  # noqa: PLC0415 - importing this module stays light
 
@@ -193,7 +182,7 @@ def stated(message: str) -> Exception:
 
 
 def kind_of(value: object) -> str:
-    """What kind of value this is, in the words of a config file."""
+    """Return the kind of a value, in the words of a config file."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (bool, "a boolean"),
         (str, "a string"),
@@ -207,7 +196,7 @@ def kind_of(value: object) -> str:
 
 
 def shown_path(path: Sequence[str | int]) -> str:
-    """A path for people: ``tls.ca_file``, ``headers[0].name``, ``labels['a.b']``; empty for the root."""
+    """Return a path for people: ``tls.ca_file``, ``headers[0].name``, ``labels['a.b']``; empty for the root."""
     text = ""
     for part in path:
         if isinstance(part, str) and re.fullmatch(r"[\w/-]+", part):
@@ -225,14 +214,18 @@ class _Found:
     place: Place
 
     @property
+    def kind(self) -> str:
+        """Pydantic's error type."""
+        return self.details["type"]
+
+    @property
     def expected(self) -> str | None:
-        """What was expected, None when the error is of another nature."""
-        kind = self.details["type"]
-        template = _EXPECTED_KIND.get(kind) or _EXPECTED.get(kind)
+        """The values that are valid here; None for an error of another nature."""
+        template = _EXPECTED_KIND.get(self.kind) or _EXPECTED.get(self.kind)
         if template is None:
             return None
-        if kind in {"string_too_short", "too_short"} and self.context.get("min_length") == 1:
-            return "a string that is not empty" if kind == "string_too_short" else "at least one item"
+        if self.context.get("min_length") == 1 and self.kind in _NOT_EMPTY:
+            return _NOT_EMPTY[self.kind]
         text = template.format_map(self.context)
         return re.sub(r"\b1 (character|byte|item)s", r"1 \1", text)
 
@@ -242,18 +235,17 @@ class _Found:
 
     @property
     def is_deep(self) -> bool:
-        """Whether the value had the right shape, and the error is about what is inside."""
-        kind = self.details["type"]
-        return kind in {"missing", "extra_forbidden", "value_error", "assertion_error"} or self.expected is None
+        """True if the value had the right shape, and the error is about something inside it."""
+        return self.kind in {"missing", "extra_forbidden", "value_error", "assertion_error"} or self.expected is None
 
 
 _Message = tuple[tuple[str | int, ...], str, _Found | None]
 
 
 def _messages(found: Sequence[_Found], depth: int, what: str) -> list[_Message]:
-    """Path, message and origin of each problem; alternatives of a union that all failed become one, without origin.
+    """Return path, message and origin of each problem; a union whose alternatives all failed is one, without origin.
 
-    ``depth`` is how many unions around the errors have been dealt with.
+    ``depth`` counts the unions around the errors that have been dealt with.
     """
     result: list[_Message] = []
     for union, group in groupby(found, key=lambda item: item.place.union_at(depth)):
@@ -263,7 +255,7 @@ def _messages(found: Sequence[_Found], depth: int, what: str) -> list[_Message]:
             continue
         branches: dict[str, list[_Found]] = {}
         for item in members:
-            branches.setdefault(item.place.unions[depth].branch, []).append(item)
+            branches.setdefault(item.place.unions[depth][1], []).append(item)
         deep = [
             branch
             for branch in branches.values()
@@ -278,22 +270,21 @@ def _messages(found: Sequence[_Found], depth: int, what: str) -> list[_Message]:
 
 
 def _either(union: tuple[str | int, ...], members: Sequence[_Found]) -> tuple[tuple[str | int, ...], str]:
-    """One message for the alternatives of a union, none of which fits."""
+    """Return one message for the alternatives of a union, none of which fits."""
     expected = list(dict.fromkeys(item.expected for item in members if item.expected))
     text = expected[0] if len(expected) == 1 else f"{', '.join(expected[:-1])} or {expected[-1]}"
-    if all(item.details["type"] in _EXPECTED_KIND for item in members):
+    if all(item.kind in _EXPECTED_KIND for item in members):
         text += f", not {_given(members[0])}"
     return union, _at(union, f"expected {text}")
 
 
 def _message(item: _Found, what: str) -> tuple[tuple[str | int, ...], str]:
-    """Path and message of one error outside unions."""
-    path = item.place.path
-    kind = item.details["type"]
+    """Return path and message of one error outside unions."""
+    path, kind = item.place.path, item.kind
     if kind == "missing" and path:
-        name = path[-1]
-        path = path[:-1]
-        return path, _at(path, f"missing required {what} '{name}'" if isinstance(name, str) else f"missing item {name}")
+        *rest, name = path
+        text = f"missing required {what} '{name}'" if isinstance(name, str) else f"missing item {name}"
+        return tuple(rest), _at(rest, text)
     if kind == "extra_forbidden" and path:
         return path, _at(path[:-1], unknown(str(path[-1]), item.place.siblings, what=what))
     if kind == "union_tag_not_found":
@@ -314,14 +305,14 @@ def _message(item: _Found, what: str) -> tuple[tuple[str | int, ...], str]:
 
 
 def _with_nearest(choices: str, given: object) -> str:
-    """The choices, as pydantic lists them, with the one that the value given resembles."""
+    """Return the choices, as pydantic lists them, with the one that the value given resembles."""
     close = nearest(given, re.findall(r"'([^']*)'", choices)) if isinstance(given, str) else None
     return f"{choices}; did you mean '{close}'?" if close else choices
 
 
 def _other(item: _Found) -> str:
-    """The message of a validator, or of an error type not known here, without the value it was about."""
-    if item.details["type"] == _STATED:
+    """Return the message of a validator, or of an error type not known here, without the value it is about."""
+    if item.kind == _STATED:
         return str(item.context["message"])
     text = str(item.context["error"]) if "error" in item.context else item.details["msg"]
     text = re.sub(r"^(?:Value error|Assertion failed), ", "", text)
@@ -331,7 +322,7 @@ def _other(item: _Found) -> str:
 
 
 def texts_in(value: object, depth: int = 0) -> list[str]:
-    """Every text inside a value that was given: what a message about it must not repeat."""
+    """Return every text inside a value that was given: a message about it must not repeat them."""
     if isinstance(value, str | bytes):
         return [value if isinstance(value, str) else value.decode(errors="replace")]
     secret = getattr(value, "get_secret_value", None)

@@ -8,8 +8,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exporter_core.clock import MonotonicClock, TimerHandle
 from exporter_core.sync import Signal

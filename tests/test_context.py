@@ -12,8 +12,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from exporter_core.clock import MONOTONIC, TimerHandle

@@ -3,8 +3,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PostgresDsn, RootModel, SecretBytes, SecretStr
 
 from exporter_core.errors import MaskedCauseError

@@ -4,17 +4,17 @@ A command is a row in ``COMMANDS`` of :mod:`exporter_core.cli.app` and a Typer f
 
 - Its signature is its options and arguments (``Annotated[..., typer.Option(...)]``), its docstring its help. The
   docstring begins with the row's summary and ends with a paragraph ``Example: exporter-core ...``.
-- It returns None or 0 when all is well, 1 when something that was tried failed, or raises: an error of
-  :mod:`exporter_core.errors` becomes lines on standard error and an exit code, 2 for what is wrong with the input and 1
-  for what failed (:func:`exporter_core.cli.output.report`). No expected error is a traceback.
-- At module level it imports what its signature needs, and what is light; pydantic, pluggy, OpenTelemetry and rich stay
-  in the functions that use them.
+- It returns None or 0 on success, 1 after a failure, or raises: an error of :mod:`exporter_core.errors` becomes lines
+  on standard error and an exit code, 2 for wrong input and 1 for a failure
+  (:func:`exporter_core.cli.output.report`). No expected error is a traceback.
+- At module level it imports the names that its signature needs, and light modules; pydantic, pluggy, OpenTelemetry and
+  rich stay in the functions that use them.
 - Results go to standard output, for people through :func:`~exporter_core.cli.output.show`, for programs
   (``--json``) through :func:`~exporter_core.cli.output.emit_json`, never by print; errors, warnings and progress to
   standard error.
-  Text that comes from plugins, files or the network goes through :func:`~exporter_core.cli.output.printable`.
+  Text from plugins, files or the network goes through :func:`~exporter_core.cli.output.printable`.
 
-A broken pipe ends a command silently with 1, Ctrl-C with 130; a command that has to drain handles signals itself.
+A broken pipe ends a command silently with 1, Ctrl-C with 130; a command that has work to finish handles signals itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LIST_FLAGS = {"--json", "--refresh"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. The arguments are those of the process unless given."""
+    """Run one command and return the exit code. The arguments are those of the process unless given."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["list"] and "--json" in given and _LIST_FLAGS.issuperset(given[1:]):
         return _guarded(lambda: _list(given))
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list(arguments: list[str]) -> int:
-    """``list --json``, which programs ask often, without the 100 ms that importing Typer takes."""
+    """Run ``list --json``, which programs call often, without the 100 ms that importing Typer takes."""
     from exporter_core.cli.listing import emit_rows, rows  # noqa: PLC0415 - one command's module
 
     emit_rows(rows(refresh="--refresh" in arguments))
@@ -61,7 +61,7 @@ def _any_command(arguments: list[str]) -> int:
 
 
 def _guarded(command: Callable[[], int]) -> int:
-    """The command's exit code, its output written; 1 when that cannot be written, 130 after Ctrl-C."""
+    """Run the command and return its exit code; 1 if its output cannot be written, 130 after Ctrl-C."""
     try:
         code = command()
         if sys.stdout is not None:

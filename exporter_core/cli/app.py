@@ -20,33 +20,32 @@ PROGRAM: Final = "exporter-core"
 
 
 class Command(NamedTuple):
-    """Where a command is: its module below ``exporter_core.cli`` and its function there; and its one-line help."""
+    """A command: the function in the module of the same name below ``exporter_core.cli``, and its one-line help."""
 
-    module: str
     function: str
     summary: str
 
 
 COMMANDS: Final = {
-    "list": Command("list_exporters", "list_exporters", "Show the exporters that are installed."),
-    "describe": Command("describe", "describe", "Show an exporter's options."),
-    "init": Command("init", "init", "Write a config file, with comments, for some exporters."),
-    "validate": Command("validate", "validate", "Check config files."),
-    "probe": Command("probe", "probe", "Send one metric through each exporter of a config file."),
-    "run": Command("run", "run", "Export this machine's metrics."),
-    "check": Command("check", "check", "Check an exporter against the exporter contract."),
-    "schema": Command("schema", "schema", "Write the JSON Schema of the config file."),
-    "new": Command("new", "new", "Start a plugin distribution that works as it is."),
+    "list": Command("list_exporters", "Show the exporters that are installed."),
+    "describe": Command("describe", "Show an exporter's options."),
+    "init": Command("init", "Write a config file, with comments, for some exporters."),
+    "validate": Command("validate", "Check config files."),
+    "probe": Command("probe", "Send one metric through each exporter of a config file."),
+    "run": Command("run", "Export this machine's metrics."),
+    "check": Command("check", "Check an exporter against the exporter contract."),
+    "schema": Command("schema", "Write the JSON Schema of the config file."),
+    "new": Command("new", "Start a plugin distribution that works as it is."),
 }
 """The commands, in the order in which help shows them."""
 
-# Typer's base of usage errors is not public, but a base of what is. Any: to mypy it is no exception.
+# Typer's base class of usage errors is not public; its BadParameter is. Any: to mypy it is no exception.
 _USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Commands(TyperGroup):
-    """Knows name and summary of every command, and imports the one that is used."""
+    """The commands by name and summary; the module of a command is imported when the command is used."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # Any: Typer's own types, which are not public
         name, command, rest = super().resolve_command(ctx, args)
@@ -54,20 +53,16 @@ class _Commands(TyperGroup):
 
 
 def _imported(name: str) -> Any:  # Any: a command of Typer's, whose type is not public
-    where = COMMANDS[name]
-    function = getattr(import_module(f"exporter_core.cli.{where.module}"), where.function)
+    function = COMMANDS[name].function
+    command_module = import_module(f"exporter_core.cli.{function}")
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
-    alone.command(name)(function)
+    alone.command(name)(getattr(command_module, function))
     command = get_command(alone)
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             # Typer shows an argument's Python type behind its name: "NAME <list[str]>".
-            vars(parameter)["display_type_rich"] = _no_type
+            vars(parameter)["display_type_rich"] = lambda ctx: None  # noqa: ARG005 - passed by this name
     return command
-
-
-def _no_type(ctx: Any) -> None:  # Any: a type of Typer's, which is not public
-    del ctx
 
 
 app = typer.Typer(
@@ -75,7 +70,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=_SETTINGS,
     help="Choose an OpenTelemetry metrics exporter by name, and trust it.",
-    epilog="Exit codes: 0 all is well, 1 something that was tried failed, 2 wrong usage or configuration.",
+    epilog="Exit codes: 0 success, 1 a failure while running, 2 wrong usage or configuration.",
 )
 
 
@@ -94,16 +89,12 @@ def _program(
     pass
 
 
-def _not_imported() -> None:
-    """Stands in the table for a command whose module is not imported."""
-
-
 for _name, _command in COMMANDS.items():
-    app.command(_name, help=_command.summary)(_not_imported)
+    app.command(_name, help=_command.summary)(lambda: None)  # stands for a function that is not imported
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code. Wrong usage is printed, other errors raised."""
+    """Run one command line and return the exit code. Wrong usage is printed, other errors are raised."""
     group = get_command(app)
     if "_EXPORTER_CORE_COMPLETE" in os.environ:
         group.main(list(arguments), prog_name=PROGRAM)  # a shell asks for completions; this exits

@@ -1,15 +1,18 @@
-"""``exporter-core describe``: what an exporter says of itself and of its options."""
+"""``exporter-core describe``: an exporter's description, options and temporality."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
+from rich.padding import Padding
+from rich.text import Text
 
-from exporter_core.cli.completion import exporter_names
-from exporter_core.cli.inspection import ask
+from exporter_core.cli.inspection import inspect_exporters
+from exporter_core.cli.listing import exporter_names
 from exporter_core.cli.output import emit_json, show
-from exporter_core.discovery import summary_of
+from exporter_core.discovery import origin_of, summary_of
 from exporter_core.option_table import Option, options, plain
 from exporter_core.printable import printable
 
@@ -17,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
-    from rich.text import Text
 
-    from exporter_core.discovery.check import CheckResult
+    from exporter_core.cli.inspection import CheckResult
 
 
 def describe(
@@ -29,11 +31,11 @@ def describe(
 ) -> None:
     """Show an exporter's options.
 
-    The exporter is imported, and built if its options all have defaults, in a process of its own.
+    The exporter is imported in a child process, and built there if all its options have defaults.
 
     Example: exporter-core describe sqlite
     """
-    result = ask([name], build=True)[name]
+    result = inspect_exporters([name], build=True)[name]
     found = options(result.config_schema or {})
     if json:
         entry = result.entry
@@ -57,15 +59,10 @@ def describe(
 
 
 def _show(result: CheckResult, found: Sequence[Option]) -> None:
-    from rich.console import Group  # noqa: PLC0415 - programs that read JSON need not wait for it
-    from rich.padding import Padding  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
     entry = result.entry
-    origin = f"{entry.distribution} {entry.version}".strip()
     contract = "an exporter of the OpenTelemetry SDK" if entry.of_sdk else f"contract v{entry.contract_version}"
     parts: list[RenderableType] = [
-        Text.assemble((printable(entry.name), "bold"), f"  {printable(origin)}, {contract}"),
+        Text.assemble((printable(entry.name), "bold"), f"  {printable(origin_of(entry))}, {contract}"),
         "",
     ]
     if result.docstring:
@@ -84,7 +81,7 @@ def _show(result: CheckResult, found: Sequence[Option]) -> None:
 
 
 def _paragraphs(docstring: str) -> list[str]:
-    """The paragraphs, each on one line unless its lines are indented or a list."""
+    """Return the paragraphs, each on one line unless its lines are indented or a list."""
     paragraphs = docstring.split("\n\n")
     return [
         paragraph
@@ -95,9 +92,7 @@ def _paragraphs(docstring: str) -> list[str]:
 
 
 def _marked(text: str) -> Text:
-    """The text with what stands in backticks in colour."""
-    from rich.text import Text  # noqa: PLC0415 - programs that read JSON need not wait for it
-
+    """Return the text with everything in backticks in colour."""
     lines = text.replace("``", "`").splitlines()  # reStructuredText doubles them
     marked = Text("\n".join(map(printable, lines)))
     marked.highlight_regex(r"`[^`]+`", "cyan")
@@ -105,12 +100,10 @@ def _marked(text: str) -> Text:
 
 
 def _temporality(result: CheckResult, found: Sequence[Option]) -> str:
-    """In words, grouped by what is asked for."""
+    """Return the temporality in words, the kinds grouped by it."""
     if result.temporality is None:
-        missing = ", ".join(option.name for option in found if option.required and "." not in option.name)
-        return (
-            f"known once there is a value for {missing}" if missing else "not known; it cannot be built with defaults"
-        )
+        missing = " and ".join(f"`{option.name}`" for option in found if option.required and "." not in option.name)
+        return f"unknown until {missing} is set" if missing else "unknown: the exporter cannot be built with defaults"
     kinds: dict[str, list[str]] = {}
     for kind, temporality in result.temporality.items():
         kinds.setdefault(temporality, []).append(kind)

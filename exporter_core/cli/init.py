@@ -2,14 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+import re
+import textwrap
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from exporter_core.cli.completion import exporter_names
-from exporter_core.cli.files import write_result
-from exporter_core.cli.inspection import ask
-from exporter_core.cli.template import config_text
+from exporter_core.cli.inspection import inspect_exporters
+from exporter_core.cli.listing import exporter_names
+from exporter_core.cli.output import write_result
+from exporter_core.option_table import options
+from exporter_core.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from exporter_core.cli.inspection import CheckResult
+    from exporter_core.option_table import Option
+
+_WIDTH: Final = 100
+_PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
+_NOT_TEXT: Final = {
+    "true",
+    "false",
+    "null",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "y",
+    "n",
+}  # of other types in YAML
+
+_HEAD: Final = """\
+# OpenTelemetry declarative configuration for exporter-core.
+#   exporter-core validate FILE   checks this file
+#   exporter-core probe FILE      sends one metric through each exporter
+#   exporter-core run FILE        exports this machine's metrics
+# ${NAME} is replaced by an environment variable, ${NAME:-default} with a default; a dollar sign is written $$.
+file_format: "1.1"
+
+# The service that the metrics describe.
+resource:
+  attributes:
+    - name: service.name
+      value: "${OTEL_SERVICE_NAME:-unknown_service}"
+
+meter_provider:
+  readers:
+"""
+
+_READER: Final = """\
+    - periodic:
+        # Milliseconds between the starts of two exports.
+        interval: 60000
+        # Milliseconds that one export may take.
+        timeout: 30000
+        exporter:
+"""
+
+_TAIL: Final = """
+# Settings of exporter-core itself.
+# exporter_core:
+#   # Where each exporter's code runs: thread keeps deadlines on time, inline uses the caller's thread.
+#   exporters:
+{exporters}
+#   plugins:
+#     # Never import these, by exporter name or by distribution; with "allow", import only these.
+#     block: []
+"""
 
 
 def init(
@@ -25,11 +87,82 @@ def init(
 ) -> None:
     """Write a config file, with comments, for some exporters.
 
-    Each exporter gets a reader of its own. Every option stands there with its default and what it means; what has to be
-    filled in is marked REQUIRED.
+    Each exporter gets a reader of its own. Every option is in the file, with its description and default; those that
+    you must fill in are marked REQUIRED.
 
     Example: exporter-core init sqlite -o metrics.yaml
     """
-    results = ask(names)
-    text = config_text([(name, results[name]) for name in names])
-    write_result(output, text, replace=force)
+    results = inspect_exporters(names)
+    write_result(output, _config_text([(name, results[name]) for name in names]), replace=force)
+
+
+def _config_text(exporters: Sequence[tuple[str, CheckResult]]) -> str:
+    """Return a config file with a reader for each exporter, given by its name and the result of its inspection."""
+    text = [_HEAD]
+    for number, (name, result) in enumerate(exporters):
+        text += ["\n" * bool(number), _READER, *(f"{line}\n" for line in _indented(_exporter(name, result), " " * 10))]
+    names = dict.fromkeys(_scalar(name) for name, _ in exporters)
+    text.append(_TAIL.format(exporters="\n".join(f"#     {name}: {{runner: thread}}" for name in names)))
+    return "".join(text)
+
+
+def _exporter(name: str, result: CheckResult) -> list[str]:
+    """The lines under ``exporter:``."""
+    lines = _options(options(result.config_schema or {}), name, "", 12)
+    return [*_comment(result.docstring.partition("\n\n")[0], 10), f"{_scalar(name)}:", *_indented(lines, "  ")]
+
+
+def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -> list[str]:
+    """Return the lines of options, each with its comment; options of a nested model stand below the model's own.
+
+    An optional option is itself a comment; inside a nested model only if it has no default, so that the model's lines
+    are valid when all of them are uncommented.
+    """
+    lines: list[str] = []
+    rest = list(found)
+    while rest:
+        option, *rest = rest
+        inner = [one for one in rest if one.name.startswith(f"{option.name}.")]
+        del rest[: len(inner)]
+        key = _scalar(option.name.removeprefix(prefix))
+        if inner:
+            nested = _options(inner, exporter, f"{option.name}.", indent + 2)
+            empty = all(line.startswith("#") or not line for line in nested)
+            body = [f"{key}: {{}}" if empty else f"{key}:", *_indented(nested, "  ")]
+        else:
+            body = [f"{key}: {_value(option, exporter)}".rstrip()]
+            if option.required:
+                body[0] += "  # REQUIRED"
+        if not option.required and (not prefix or option.default is None):
+            body = _indented(body, "# ")
+        kind = "secret, best kept in the environment" if option.secret else option.type.replace("`", "")
+        lines += [""] * bool(lines)
+        lines += [*_comment(option.description, indent), *_comment(f"({kind})", indent), *body]
+    return lines
+
+
+def _value(option: Option, exporter: str) -> str:
+    """Return the value in the file: the default; for a secret, a reference to an environment variable."""
+    if option.secret:
+        variable = re.sub(r"[^A-Z0-9]+", "_", f"{exporter}_{option.name}".upper())
+        return f'"${{{variable if variable[0].isalpha() else f"EXPORTER_{variable}"}}}"'
+    if option.default is None:
+        empty = {"mapping": "{}", "list": "[]"}
+        return "" if option.required else empty.get(option.type.partition(" ")[0], "")
+    return _scalar(option.default)
+
+
+def _scalar(value: Any) -> str:  # Any: JSON
+    """Return a value as YAML, without a reference to an environment variable."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return (text if text.isprintable() else json.dumps(value)).replace("$", "$$")
+
+
+def _comment(text: str, indent: int) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(printable(" ".join(text.split())), _WIDTH - indent - 2)]
+
+
+def _indented(lines: Iterable[str], by: str) -> list[str]:
+    return [f"{by}{line}".rstrip() for line in lines]

@@ -1,19 +1,86 @@
-"""What a command asks of an exporter that it must not import: description and options, from a child process."""
+"""Looking into plugins: each is imported and verified in a child process of its own, and the outcome is one line.
+
+Nothing that a plugin does there reaches this process: it may print, hang, crash or exit. The caller leaves out blocked
+plugins: every entry given here is imported.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from exporter_core.discovery import select
-from exporter_core.discovery.check import CheckResult, check_all
+from exporter_core.discovery import origin_of, select
+from exporter_core.discovery.scan import absolute
 from exporter_core.errors import PluginLoadError, SetupError
+from exporter_core.masking import Masker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from exporter_core.discovery import PluginEntry
+
+TIMEOUT = 30.0
+"""Seconds that a plugin's import and verification may take together: heavy client libraries need several."""
+
+OUTPUT_LIMIT = 64 * 1024
+"""The bytes of a plugin's own output that are kept; the rest is read and dropped."""
+
+_ANSWER_LIMIT = 8 * 1024 * 1024
+_LOOK_INTERVAL = 0.1  # seconds
+_REAP_TIMEOUT = 5.0  # seconds
+_PIPE_BYTES = 1 << 20  # at least what a pipe holds, so that one read empties it
+
+# The answer comes through a pipe of its own, whose number is the argument: standard output is the plugin's.
+_PROGRAM = """\
+import json, sys
+request = json.load(sys.stdin)
+sys.path[:] = request.pop("sys_path")
+from exporter_core.cli.inspection_child import main
+main(request, int(sys.argv[1]))
+"""
 
 
-def ask(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
-    """What each exporter says of itself, by the name asked for.
+class CheckResult(NamedTuple):
+    """The outcome of one plugin's import and verification in its child process."""
+
+    entry: PluginEntry
+    failure: str | None
+    """The reason why the plugin cannot be used, one line; None if it can."""
+    output: str
+    """The start of the plugin's standard output and standard error, at most :data:`OUTPUT_LIMIT` bytes."""
+    seconds: float
+    """The time that it took, with the start of the child process."""
+    docstring: str = ""
+    """The exporter class's own docstring; empty if it has none."""
+    config_schema: dict[str, Any] | None = None  # Any: JSON
+    """The JSON Schema of the plugin's options; None after a failure."""
+    temporality: dict[str, str] | None = None
+    """The temporality that it asks for, by instrument kind; None unless it was built, with its options' defaults."""
+
+    @property
+    def ok(self) -> bool:
+        """True if the plugin can be used."""
+        return self.failure is None
+
+    @property
+    def reason(self) -> str:
+        """The reason why the exporter cannot be used, one line that does not name it."""
+        title = f"exporter {self.entry.qualified_name!r} ({origin_of(self.entry)})"
+        return (self.failure or "").replace(f" {title} ", "; ").removeprefix(f"{title} ")
+
+
+def inspect_exporters(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
+    """Import each exporter in a child process, for its description and options; return the results by name.
 
     Args:
         names: as in a config file, perhaps ``distribution:name``.
@@ -30,9 +97,11 @@ def ask(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
         except SetupError as error:
             problems.append(error)
     results = dict(zip(entries, check_all(entries.values(), build=build), strict=True))
-    for name, result in results.items():
-        if result.failure is not None:
-            problems.append(PluginLoadError(f"exporter {name!r} ({_origin(result)}): {reason(result)}"))
+    problems += [
+        PluginLoadError(f"exporter {name!r} ({origin_of(result.entry)}): {result.reason}")
+        for name, result in results.items()
+        if not result.ok
+    ]
     if len(problems) > 1:
         raise SetupError("\n".join(map(str, problems)))
     if problems:
@@ -40,11 +109,148 @@ def ask(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
     return results
 
 
-def reason(result: CheckResult) -> str:
-    """Why the exporter cannot be used, one line that does not name it."""
-    title = f"exporter {result.entry.qualified_name!r} ({_origin(result)})"
-    return (result.failure or "").replace(f" {title} ", "; ").removeprefix(f"{title} ")
+def check_all(
+    entries: Iterable[PluginEntry], *, path: Sequence[str] | None = None, timeout: float = TIMEOUT, build: bool = False
+) -> list[CheckResult]:
+    """Check each entry, as many side by side as there are processors; the results are in the order given."""
+    wanted = list(entries)
+    given_up = Event()
+    one = partial(check, path=path, timeout=timeout, build=build, given_up=given_up)
+    with ThreadPoolExecutor(max_workers=max(1, min(len(wanted), os.cpu_count() or 1))) as pool:
+        try:
+            return list(pool.map(one, wanted))
+        except BaseException:
+            given_up.set()  # after Ctrl-C nobody waits for the children: they are killed
+            raise
 
 
-def _origin(result: CheckResult) -> str:
-    return f"{result.entry.distribution} {result.entry.version}".strip()
+def check(
+    entry: PluginEntry,
+    *,
+    path: Sequence[str] | None = None,
+    timeout: float = TIMEOUT,
+    build: bool = False,
+    given_up: Event | None = None,
+) -> CheckResult:
+    """Import and verify one exporter in a child process. Never raises for anything that the plugin does.
+
+    Args:
+        entry: the entry; it is resolved again in the child.
+        path: directories to search for distributions instead of ``sys.path``; imports search them first, then
+            ``sys.path``.
+        timeout: seconds after which the child, with every process it has started, is killed.
+        build: also build one with its options' defaults, if it can be, and ask it for its temporality.
+        given_up: kills the child when it is set.
+    """
+    begun = time.monotonic()
+    request = {
+        "name": entry.qualified_name,
+        "build": build,
+        "path": None if path is None else absolute(path),
+        "sys_path": list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)])),
+    }
+    status, answer, output = _run(json.dumps(request).encode(), begun + timeout, given_up or Event())
+    return CheckResult(
+        entry,
+        **answer or {"failure": _failure(status, timeout)},
+        output=Masker()(output.decode("utf-8", "replace")),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _run(request: bytes, deadline: float, given_up: Event) -> tuple[int | None, dict[str, Any] | None, bytes]:
+    """Return the child's exit status (None: the time was up), its answer if it gave one, and its output."""
+    answer, output = bytearray(), bytearray()
+    reading, writing = os.pipe()
+    with (
+        tempfile.TemporaryFile() as stdin,
+        open(reading, "rb", buffering=0),  # noqa: PTH123 - a file descriptor
+        open(writing, "wb", buffering=0) as childs,  # noqa: PTH123 - as above
+    ):
+        # The request is in a file, not a pipe: writing to a child that never reads would block.
+        stdin.write(request)
+        stdin.seek(0)
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, this module's own program
+            [sys.executable, "-P", "-c", _PROGRAM, str(writing)],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[writing],
+            start_new_session=True,
+        )
+        with cast("IO[bytes]", process.stdout) as outputs:
+            try:
+                childs.close()
+                in_time = _listen(process.pid, {reading: answer, outputs.fileno(): output}, deadline, given_up)
+            finally:
+                # The group is the child's and whatever it has started. Not reaped yet, its number is still its own.
+                os.killpg(process.pid, signal.SIGKILL)
+                status = _reap(process)
+    return status if in_time else None, _understood(bytes(answer)), bytes(output)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(_REAP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return None  # killed, but stuck in the kernel, such as on a network file system that does not answer
+
+
+def _listen(pid: int, kept: dict[int, bytearray], deadline: float, given_up: Event) -> bool:
+    """Collect the bytes of the two pipes, the answer's first, until the child has answered or is gone.
+
+    Returns False if the deadline came first, or it was given up.
+    """
+    answer_fd, output_fd = kept
+    limits = {answer_fd: _ANSWER_LIMIT, output_fd: OUTPUT_LIMIT}
+    with selectors.DefaultSelector() as selector:
+        for fd in kept:
+            os.set_blocking(fd, False)
+            selector.register(fd, selectors.EVENT_READ)
+        while (remaining := deadline - time.monotonic()) > 0 and not given_up.is_set():
+            # A process that the child has started can hold the pipes open after its end, so that is looked at too.
+            gone = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            for key, _ in selector.select(0 if gone else min(remaining, _LOOK_INTERVAL)):
+                if not _take(key.fd, kept[key.fd], limits[key.fd]):
+                    selector.unregister(key.fd)
+            if gone or kept[answer_fd].endswith(b"\n"):
+                _take(output_fd, kept[output_fd], OUTPUT_LIMIT)
+                return True
+    return False
+
+
+def _take(fd: int, kept: bytearray, limit: int) -> bool:
+    """Read the pipe, keep its bytes up to the limit; return False at the end of the stream."""
+    try:
+        data = os.read(fd, _PIPE_BYTES)
+    except BlockingIOError:
+        return True
+    kept += data[: limit - len(kept)]
+    return bool(data)
+
+
+def _understood(answer: bytes) -> dict[str, Any] | None:  # Any: JSON
+    """Return the answer, if it is one: a plugin that runs in the child could write anything to the pipe."""
+    kinds: dict[str, Any] = {  # Any: a class or a union of classes
+        "failure": str | None,
+        "docstring": str,
+        "config_schema": dict | None,
+        "temporality": dict | None,
+    }
+    try:
+        said = json.loads(answer)
+        return said if "failure" in said and all(isinstance(said[key], kinds[key]) for key in said) else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _failure(status: int | None, timeout: float) -> str:
+    if status is None:
+        return f"importing and verifying it did not end within {timeout:g} s"
+    if status < 0:
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = f"signal {-status}"
+        return f"importing it crashed the process ({name})"
+    return f"importing it ended the process (exit status {status})"

@@ -1,4 +1,4 @@
-"""The command ``list``, with its options; what it lists is in :mod:`exporter_core.cli.listing`."""
+"""``exporter-core list``: its options, and ``--check``; the rows come from :mod:`exporter_core.cli.listing`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def list_exporters(
     *,
-    check: Annotated[bool, typer.Option("--check", help="Import each exporter, in a process of its own.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Look again at what is installed.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Import each exporter in a child process.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Scan the installed packages again.")] = False,
     config: Annotated[
         str | None, typer.Option("--config", metavar="FILE", help="Apply the plugins section of this config file.")
     ] = None,
@@ -25,7 +25,7 @@ def list_exporters(
 ) -> int:
     """Show the exporters that are installed.
 
-    Nothing is imported, unless --check asks for it; then the exit code is 1 if one cannot be used.
+    No exporter is imported without --check. With it, the exit code is 1 if one cannot be used.
 
     Example: exporter-core list --check
     """
@@ -37,19 +37,18 @@ def list_exporters(
 
 
 def _checked(found: list[Row]) -> list[Row]:
-    """The rows with what became of the exporters that may be imported."""
-    from exporter_core.cli.inspection import reason  # noqa: PLC0415 - of use to --check only
-    from exporter_core.discovery.check import check_all  # noqa: PLC0415 - as above
+    """Return the rows with the outcome of importing every exporter that may be imported."""
+    from exporter_core.cli.inspection import check_all  # noqa: PLC0415 - of use to --check only
 
     results = check_all(row.entry for row in found if row.status in {"ok", "conflict", "shadowed"})
-    failures = {result.entry: reason(result) for result in results if result.failure is not None}
+    failures = {result.entry: result.reason for result in results if not result.ok}
     return [
         row._replace(status="failed", reason=failures[row.entry]) if row.entry in failures else row for row in found
     ]
 
 
 def _policy(path: str) -> PluginPolicy:
-    """The allow and block lists of a config file, which is checked without importing a plugin.
+    """Return the allow and block lists of a config file, which is checked without importing a plugin.
 
     Raises:
         ConfigError: the file is wrong.
@@ -60,7 +59,7 @@ def _policy(path: str) -> PluginPolicy:
 
 
 class _AnyExporter:
-    """Knows every exporter's name, and lets it have any options."""
+    """A registry in which every name is an exporter that takes any options."""
 
     def select(self, name: str) -> object:
         return name

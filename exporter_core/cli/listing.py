@@ -1,4 +1,4 @@
-"""``exporter-core list``: what is installed, without importing any of it, or with ``--check`` in child processes."""
+"""The installed exporters as rows with a status: for ``list``, and for completion. Imports none of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BUILT_IN_SUMMARY = "Discard all metrics."
-"""The summary of ``none``, whose distribution is exporter-core itself."""
+"""The summary of ``none``: that of its distribution, exporter-core, describes the whole."""
 
 _COLOURS = {
     "ok": "green",
@@ -41,15 +41,15 @@ class Row(NamedTuple):
     status: str
     """``ok``, ``conflict``, ``shadowed``, ``unsupported`` or ``blocked``; with ``--check`` also ``failed``."""
     reason: str | None
-    """Why the status is not ``ok``, in one line."""
+    """The reason for a status other than ``ok``, in one line."""
 
 
 def rows(policy: PluginPolicy | None = None, *, refresh: bool = False) -> list[Row]:
-    """The installed exporters, in order of name. Imports none of them.
+    """Return the installed exporters, in order of name.
 
     Args:
-        policy: what may be used; None for everything.
-        refresh: scan although the index looks valid.
+        policy: the allow and block lists; None allows everything.
+        refresh: scan whatever the index says.
     """
     entries = installed(refresh=refresh)
     against = {entry: policy.reason_against(entry) if policy else None for entry in entries}
@@ -65,21 +65,30 @@ def _status(
     if against is not None:
         return "blocked", against
     if by is not None:
-        return "shadowed", f"the name means that of {origin_of(by)}; {entry.qualified_name} selects this one"
+        return "shadowed", f"shadowed by {origin_of(by)}; use '{entry.qualified_name}' to select this one"
     if not entry.supported:
         version = entry.contract_version
         what = f"contract version {version}" if version is not None else f"the group {entry.group}"
         return "unsupported", f"it is registered for {what}; this exporter-core supports version 1"
     if rivals:
         others = list(dict.fromkeys(origin_of(rival) for rival in rivals if rival != entry))
-        return "conflict", f"also registered by {' and '.join(others)}; {entry.qualified_name} selects this one"
+        return "conflict", f"also registered by {' and '.join(others)}; use '{entry.qualified_name}' to select this one"
     return "ok", None
 
 
+def exporter_names(incomplete: str) -> list[str]:
+    """Return the names that select an installed exporter and start so; a qualified name where a plain one is ambiguous.
+
+    Shells ask for them, to complete an argument.
+    """
+    found = [(row.entry, row.status) for row in rows() if row.entry.supported]
+    names = (entry.name if status == "ok" else entry.qualified_name for entry, status in found)
+    return sorted({name for name in names if name.startswith(incomplete)})
+
+
 def _summary(entry: PluginEntry) -> str:
-    if entry.name == "none" and normalize(entry.distribution) == "exporter-core":
-        return BUILT_IN_SUMMARY
-    return summary_of(entry)
+    built_in = entry.name == "none" and normalize(entry.distribution) == "exporter-core"
+    return BUILT_IN_SUMMARY if built_in else summary_of(entry)
 
 
 def _contract(entry: PluginEntry) -> str:
@@ -109,7 +118,7 @@ def emit_rows(found: Sequence[Row]) -> None:
 
 
 def show_rows(found: Sequence[Row]) -> None:
-    """Write the rows as a table, and below it why an exporter cannot be used."""
+    """Write the rows as a table, and below it the reason for each status other than ``ok``."""
     from rich.table import Table  # noqa: PLC0415 - programs that read JSON need not wait for it
     from rich.text import Text  # noqa: PLC0415 - as above
 

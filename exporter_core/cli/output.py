@@ -1,6 +1,6 @@
-"""What commands write: text or JSON on standard output, errors and warnings on standard error, colour on terminals.
+"""Output of commands: text or JSON on standard output or in a file, errors and warnings on standard error.
 
-Every error that a person sees on the command line is written here.
+Every error of the command line is written here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from exporter_core.errors import ConfigError, ExporterCoreError, SetupError
 from exporter_core.printable import printable
@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
     from exporter_core.errors import ConfigProblem
 
-_UNLIMITED = 10_000  # columns; what is not a terminal has no width
+STANDARD_OUTPUT: Final = "-"
+"""The file name that stands for standard output."""
+
+_UNLIMITED = 10_000  # columns; a file or a pipe has no width
 
 
 def coloured(stream: TextIO) -> bool:
-    """Whether to write colours to this stream: to a terminal that has them, unless NO_COLOR says not to."""
+    """Return True if colours are written to this stream: it is a terminal with colours, and NO_COLOR is not set."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") in {"dumb", "unknown"}:
         return False
     return stream.isatty()
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """A rich console on standard output, or on another stream; what is no terminal gets plain, unbroken lines."""
+    """Return a rich console on standard output, or on another stream; a file or pipe gets plain, unbroken lines."""
     from rich.console import Console  # noqa: PLC0415 - programs that read JSON need not wait for it
 
     stream = stream or _stdout()
@@ -50,11 +53,11 @@ def console(stream: TextIO | None = None) -> Console:
 def show(renderable: RenderableType, *, soft_wrap: bool = False) -> None:
     """Write a text, table or other renderable of rich's to standard output, at once.
 
-    What is no terminal gets no padding; what the encoding cannot express becomes escapes, and lines of tables ASCII.
+    A file or pipe gets no padding. Characters that the encoding lacks become escapes, and lines of tables ASCII.
 
     Args:
-        renderable: what to write.
-        soft_wrap: leave breaking lines to the terminal, so that they can be copied in one piece.
+        renderable: the text or table.
+        soft_wrap: let the terminal break lines, so that they can be copied in one piece.
     """
     out = console()
     rendered = io.BytesIO()
@@ -66,23 +69,61 @@ def show(renderable: RenderableType, *, soft_wrap: bool = False) -> None:
     _stdout().flush()
 
 
-def emit_json(value: Any, *, line: bool = False) -> None:  # Any: what JSON can hold
-    """Write a JSON document to standard output; on one line, at once, if it is one of several."""
+def emit_json(value: Any) -> None:  # Any: JSON
+    """Write a JSON document to standard output."""
     import json  # noqa: PLC0415 - text output does without
 
-    write(json.dumps(value, indent=None if line else 2) + "\n")
-    if line:
-        sys.stdout.flush()
+    write(json.dumps(value, indent=2) + "\n")
 
 
 def write(text: str) -> None:
-    """Write to standard output; what its encoding cannot express becomes escapes."""
+    """Write to standard output; characters that its encoding lacks become escapes."""
     stream = _stdout()
     stream.write(_encodable(text, stream))
 
 
+def check_writable(path: str | None) -> None:
+    """Raise SetupError if :func:`write_result` could not write the file, or replace it; nothing is written."""
+    if path is None or path == STANDARD_OUTPUT:
+        return
+    folder = os.path.dirname(path) or "."  # noqa: PTH120 - pathlib is not imported here
+    if os.path.isdir(path):  # noqa: PTH112 - as above
+        raise SetupError(f"{path}: is a directory; name a file")
+    if not os.path.exists(folder):  # noqa: PTH110 - as above
+        raise SetupError(f"{path}: cannot be written: the folder {folder} does not exist")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):  # noqa: PTH110 - as above
+        raise SetupError(f"{path}: cannot be written: permission denied")
+
+
+def write_result(path: str | None, text: str, *, replace: bool = False) -> None:
+    """Write a command's result, in UTF-8.
+
+    Args:
+        path: the file; its folder has to exist. None and ``-`` are standard output.
+        text: the result.
+        replace: replace a file that exists.
+
+    Raises:
+        SetupError: the file exists, or cannot be written; one line with the reason.
+    """
+    if path is None or path == STANDARD_OUTPUT:
+        write(text)
+        return
+    try:
+        with open(path or ".", "w" if replace else "x", encoding="utf-8") as file:  # noqa: PTH123 - as above
+            file.write(text)
+    except (FileExistsError, IsADirectoryError):
+        directory = os.path.isdir(path or ".")  # noqa: PTH112 - as above
+        problem = "is a directory; name a file" if directory else "exists; --force replaces it"
+        raise SetupError(f"{path}: {problem}") from None
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be written: {error.strerror or error}") from None
+    except ValueError:
+        raise SetupError(f"{path!s:.80}: cannot be written: its name has a null character") from None
+
+
 def discard_output() -> None:
-    """Send to nowhere what is still to be written to standard output: the interpreter would try again at its exit."""
+    """Discard the buffered rest of standard output, which the interpreter would try to write again at its exit."""
     try:
         _write_nowhere(_stdout().fileno())
     except (OSError, ExporterCoreError):
@@ -108,7 +149,7 @@ def _encodable(text: str, stream: TextIO) -> str:
 
 @contextmanager
 def stdout_kept(when: bool = True) -> Iterator[None]:
-    """Meanwhile, send what writes to standard output to standard error: plugins may, and it is for the answer alone."""
+    """Redirect standard output to standard error meanwhile: plugins may print, and it is for the answer alone."""
     if not when:
         yield
         return
@@ -118,7 +159,7 @@ def stdout_kept(when: bool = True) -> Iterator[None]:
     if sys.stderr is None:
         _write_nowhere(1)
     else:
-        os.dup2(2, 1)  # also for what does not write through sys.stdout
+        os.dup2(2, 1)  # also for output that does not go through sys.stdout
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -145,9 +186,9 @@ def warn_of(problem: ConfigProblem) -> None:
 
 
 def report(error: ExporterCoreError) -> int:
-    """Write an error, a line for each problem that it has, and return the exit code that it means.
+    """Write an error, a line for each of its problems, and return the exit code.
 
-    2: what was asked for is wrong or cannot be built. 1: it was tried, and failed.
+    2: the request is wrong or cannot be built. 1: it was tried, and failed.
     """
     if isinstance(error, ConfigError):
         for problem in error.problems:
@@ -162,7 +203,7 @@ def report(error: ExporterCoreError) -> int:
 
 
 def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public type
-    """Write what Typer says is wrong with a command line, on one line; the exit code."""
+    """Write Typer's usage error on one line, and return the exit code."""
     message = " ".join(error.format_message().split()).rstrip(".").replace(". Did you", "; did you")
     possible = getattr(error, "possibilities", None)
     if possible:
@@ -182,14 +223,14 @@ def _word(word: str, colour: str) -> str:
 
 
 def _write(line: str) -> None:
-    """Write to standard error; that it is closed or full changes nothing, for there is nowhere else to say it."""
+    """Write to standard error. If it is closed or full, nothing happens: there is nowhere else to report it."""
     if sys.stderr is None:
         return
     try:
         if sys.stdout is not None:
             sys.stdout.flush()  # where both go to one place, lines stand in the order in which they were written
     except OSError:
-        pass  # said at the end of the command, where it is flushed again
+        pass  # reported at the end of the command, which flushes again
     try:
         sys.stderr.write(_encodable(f"{line}\n", sys.stderr))
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""``exporter-core probe``: one metric through each exporter of a config file, step by step."""
+"""``exporter-core probe``: send one metric through each exporter of a config file, step by step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRIC = "exporter_core.probe"
 
 
 class _Step(NamedTuple):
-    """One step with one exporter, and what came of it."""
+    """One step with one exporter, and its outcome."""
 
     reader: str
     step: str
@@ -35,14 +35,14 @@ class _Step(NamedTuple):
 def probe(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The config file.", show_default=False)],
     timeout: Annotated[
-        float, typer.Option(min=0.01, metavar="SECONDS", help="What each step may take, with each exporter.")
+        float, typer.Option(min=0.01, metavar="SECONDS", help="Time-out of each step, per exporter.")
     ] = 10.0,
-    json: Annotated[bool, typer.Option("--json", help="Say as JSON what came of it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> int:
-    """Send one metric through each exporter of a config file, and say what came of it.
+    """Send one metric through each exporter of a config file, and print the outcome of each step.
 
-    The metric is real: a gauge called exporter_core.probe with the value 1 arrives at the backends. Each exporter is
-    loaded, handed the metric, flushed and shut down, with the file's options.
+    The metric is real: the backends receive a gauge called exporter_core.probe with the value 1. Each exporter is
+    loaded with the file's options, exports the metric, is flushed and shut down.
 
     Example: exporter-core probe metrics.yaml
     """
@@ -61,12 +61,12 @@ def probe(
     if json:
         output.emit_json({"ok": not any(step.error for step in steps), "steps": [step._asdict() for step in steps]})
     elif not config.readers:
-        output.warn(f"{file}: there are no readers, so there is no exporter to probe")
+        output.warn(f"{file}: no readers, so no exporter to probe")
     return 1 if any(step.error for step in steps) else 0
 
 
 def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> Iterator[_Step]:
-    """Take the steps; the first that fails is the last but for shutting down."""
+    """Take the steps; after the first that fails only the shutdown follows."""
     from exporter_core.context import Context  # noqa: PLC0415 - see above
     from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - see above
 
@@ -97,7 +97,7 @@ def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> 
 
 
 def _metrics(config: PipelineConfig) -> MetricsData:
-    """A batch of one point, from the resource that the file describes."""
+    """Return a batch of one point, from the resource that the file describes."""
     import os  # noqa: PLC0415 - a probe only
 
     from opentelemetry.sdk.metrics.export import (  # noqa: PLC0415 - 150 ms
@@ -114,7 +114,7 @@ def _metrics(config: PipelineConfig) -> MetricsData:
     from exporter_core.config import sdk_resource  # noqa: PLC0415 - see above
 
     point = NumberDataPoint(attributes={}, start_time_unix_nano=0, time_unix_nano=time_ns(), value=1)
-    metric = Metric(METRIC, "Whether metrics get through", "1", Gauge([point]))
+    metric = Metric(METRIC, "Shows that metrics get through", "1", Gauge([point]))
     scope = ScopeMetrics(InstrumentationScope("exporter_core.cli", __version__), [metric], "")
     return MetricsData([ResourceMetrics(sdk_resource(config.resource, os.environ), [scope], "")])
 

@@ -1,8 +1,7 @@
-"""``exporter-core run``: this machine's metrics through a pipeline, until told to stop."""
+"""``exporter-core run``: this machine's metrics through a pipeline, until it is stopped."""
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,18 +11,49 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from exporter_core.cli import output
+from exporter_core.cli.stopping import stopped_by_signals
 from exporter_core.clock import MONOTONIC
+from exporter_core.errors import SetupError
 from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
+    from collections.abc import Callable, Iterator
 
-    from exporter_core.cli.history import History
+    from opentelemetry.metrics import MeterProvider
+
+    from exporter_core.cli.run_output import History
     from exporter_core.config import PipelineConfig
     from exporter_core.pipeline import Pipeline, PipelineReport
     from exporter_core.pipeline.reports import ReaderReport
     from exporter_core.reader import ReaderStats
+
+_INSTRUMENTS: dict[str, list[str] | None] = {
+    "system.cpu.time": ["idle", "user", "system", "irq"],
+    "system.memory.usage": ["used", "free", "cached"],
+    "system.memory.utilization": ["used", "free", "cached"],
+    "system.swap.usage": ["used", "free"],
+    "system.disk.io": ["read", "write"],
+    "system.disk.operations": ["read", "write"],
+    "system.disk.time": ["read", "write"],
+    "system.network.io": ["transmit", "receive"],
+    "system.network.packets": ["transmit", "receive"],
+    "system.network.errors": ["transmit", "receive"],
+    "system.network.dropped.packets": ["transmit", "receive"],
+    "system.network.connections": [],
+    "process.cpu.time": ["user", "system"],
+    "process.cpu.utilization": ["user", "system"],
+    "process.memory.usage": None,
+    "process.memory.virtual": None,
+    "process.disk.io": ["read", "write"],
+    "process.context_switches": ["involuntary", "voluntary"],
+    "process.open_file_descriptor.count": None,
+    "process.thread.count": None,
+}
+"""The instruments, as the instrumentation's configuration.
+
+The instrumentation's deprecated ``process.runtime`` names are left out, and so is ``system.cpu.utilization``: psutil,
+its source, counts an interval of less than a second as a whole one. The rate of ``system.cpu.time`` is exact.
+"""
 
 _REFRESH_SECONDS = 0.25
 _LONGEST_SECONDS = 1e9  # 32 years; a file may say more, but not infinity
@@ -36,11 +66,13 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="End after so long, not only when told to.", show_default=False),
+        typer.Option(
+            min=0, metavar="SECONDS", help="Stop after SECONDS (default: run until stopped).", show_default=False
+        ),
     ] = None,
     database: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="The SQLite file, without a config file. [metrics.db]", show_default=False),
+        typer.Option(metavar="PATH", help="SQLite file, if there is no config file. [metrics.db]", show_default=False),
     ] = None,
     interval: Annotated[
         float | None,
@@ -48,41 +80,42 @@ def run(  # noqa: PLR0917 - Typer passes them by name
             min=0.01,
             max=_LONGEST_SECONDS,
             metavar="SECONDS",
-            help="Between two exports, without a config file. [1]",
+            help="Time between two exports, if there is no config file. [1]",
             show_default=False,
         ),
     ] = None,
     shutdown_timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="What the last export and the shutdown may take.")
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Time-out of the last export and the shutdown.")
     ] = 10.0,
-    json: Annotated[bool, typer.Option("--json", help="Say as JSON what was delivered.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the delivery summary as JSON.")] = False,
 ) -> int:
     """Export this machine's metrics: processors, memory, disks, network and this process.
 
-    SIGTERM, Ctrl-C and the end of the terminal deliver what there is, within the shutdown timeout, and say what
-    could not be delivered. A second one ends it at once.
+    On SIGTERM, Ctrl-C or the end of the terminal it exports the last metrics, within the shutdown time-out, and reports
+    everything that was not delivered. A second signal stops it at once.
 
     Example: exporter-core run --duration 10
     """
     if file is not None and (database is not None or interval is not None):
-        raise typer.BadParameter("--database and --interval go without a config file; the file says both")
-    from exporter_core.cli.history import History  # noqa: PLC0415 - imports the SDK
-    from exporter_core.cli.host import measured_by  # noqa: PLC0415 - imports the instrumentation
+        raise typer.BadParameter("--database and --interval are for runs without a config file: set both in the file")
+    from exporter_core.cli.run_output import History, TappingRegistry  # noqa: PLC0415 - imports the SDK
+    from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - as above
 
     history = History()
-    # From here on, so that the last collection, at the end, does not come right behind a scheduled one.
+    # Counted from here, so that the last collection, at the end, does not come right behind a scheduled one.
     began = MONOTONIC.monotonic()
-    with _stop_on_signals() as stop, output.stdout_kept(json):
+    with stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
-        pipeline = _pipeline(config, shutdown_timeout, history)
+        registry = TappingRegistry(history, config.registry)
+        pipeline = Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=warn_once())
         try:
-            with measured_by(pipeline.meter_provider):
+            with _measured_by(pipeline.meter_provider):
                 _wait(pipeline, stop, began, duration)
                 report = pipeline.shutdown()
         except BaseException:
             pipeline.shutdown(timeout=0)
             raise
-    return _tell(pipeline, report, history, MONOTONIC.monotonic() - began, json=json)
+    return _conclude(pipeline, report, history, MONOTONIC.monotonic() - began, json=json)
 
 
 def _from_file(file: Path) -> PipelineConfig:
@@ -95,11 +128,11 @@ def _from_file(file: Path) -> PipelineConfig:
 
 
 def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
-    """The configuration of ``run`` without a file. Raises SetupError where the exporter is not installed."""
+    """Return the configuration of ``run`` without a file. Raises SetupError if the exporter is not installed."""
     from exporter_core.config import parse_config  # noqa: PLC0415 - imports pydantic
     from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
 
-    ExporterRegistry().select("sqlite")  # its error says what to install; that of the mapping names a place in it
+    ExporterRegistry().select("sqlite")  # for its error, which names the distribution to install
     exporter = {"sqlite": {"path": str(database)}}
     periodic = {"interval": max(1, round(interval * 1000)), "timeout": 10_000, "exporter": exporter}
     return parse_config(
@@ -111,63 +144,46 @@ def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
     )
 
 
-def _pipeline(config: PipelineConfig, shutdown_timeout: float, history: History) -> Pipeline:
-    from exporter_core.cli.history import TappingRegistry  # noqa: PLC0415 - imports the SDK
-    from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - imports the SDK
+def warn_once() -> Callable[[Exception], None]:
+    """Return a function that writes errors to standard error while the pipeline runs; an error that repeats, once."""
+    written: set[str] = set()
 
-    registry = TappingRegistry(history, config.registry)
-    return Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=Notes())
-
-
-class Notes:
-    """Says on standard error what fails while it runs, a failure that repeats once."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def __call__(self, error: Exception) -> None:
-        """Say it, unless it has been said."""
+    def warn(error: Exception) -> None:
         text = str(error)
-        if text not in self._said:
-            self._said.add(text)
+        if text not in written:
+            written.add(text)
             output.warn(text)
+
+    return warn
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[Signal]:
-    """A signal that SIGTERM, Ctrl-C or the end of the terminal sets, the last unless nohup keeps it away.
-
-    The second one interrupts; after that none can disturb the way out.
-    """
-    stop = Signal()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.insert(0, signal.SIGHUP)
-
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
-        if stop.is_set():
-            for one in numbers:
-                signal.signal(one, signal.SIG_IGN)
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in numbers}
+def _measured_by(provider: MeterProvider) -> Iterator[None]:
+    """Measure this machine into the provider. Raises SetupError if the instrumentation is not installed."""
     try:
-        yield stop
+        from opentelemetry.instrumentation.system_metrics import (  # noqa: PLC0415 - an optional dependency
+            SystemMetricsInstrumentor,
+        )
+    except ModuleNotFoundError as error:
+        raise SetupError("this machine's metrics need an extra: pip install 'exporter-core[host]'") from error
+    instrumentor = SystemMetricsInstrumentor(config=_INSTRUMENTS)
+    instrumentor.instrument(meter_provider=provider)
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is handle:
-                signal.signal(number, handler)
+        instrumentor.uninstrument()
 
 
 def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None) -> None:
-    """Wait for the end, showing progress where somebody watches."""
-    if sys.stderr is None or not (sys.stderr.isatty() and _is_quiet(pipeline)):
+    """Wait for the end; on a terminal, show progress meanwhile."""
+    # The console exporter writes to the terminal itself, and would break a live table.
+    on_console = any(reader.exporter.rpartition(":")[2] == "console" for reader in pipeline.config.readers)
+    if sys.stderr is None or not sys.stderr.isatty() or on_console:
         stop.wait(None if duration is None else began + duration - MONOTONIC.monotonic())
         return
     from rich.live import Live  # noqa: PLC0415 - a terminal only
 
-    from exporter_core.cli.display import progress  # noqa: PLC0415 - a terminal only
+    from exporter_core.cli.run_output import progress  # noqa: PLC0415 - a terminal only
 
     with Live(console=output.console(sys.stderr), transient=True, auto_refresh=False) as live:
         while not stop.is_set():
@@ -178,13 +194,8 @@ def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None
             stop.wait(_REFRESH_SECONDS if duration is None else min(_REFRESH_SECONDS, duration - seconds))
 
 
-def _is_quiet(pipeline: Pipeline) -> bool:
-    """Whether no exporter writes to the terminal itself; a live table and its output would overwrite each other."""
-    return all(reader.exporter.rpartition(":")[2] != "console" for reader in pipeline.config.readers)
-
-
-def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds: float, *, json: bool) -> int:
-    """Say what was delivered, and what was not; the exit code."""
+def _conclude(pipeline: Pipeline, report: PipelineReport, history: History, seconds: float, *, json: bool) -> int:
+    """Print what was delivered, and what was not; return the exit code."""
     stats = pipeline.stats()
     places = {
         reader.name: place
@@ -202,24 +213,24 @@ def _tell(pipeline: Pipeline, report: PipelineReport, history: History, seconds:
                     "shutdown": report.as_dict(),
                     "readers": [one.as_dict() for one in stats],
                     "destinations": {name: place._asdict() for name, place in places.items()},
-                    "metrics": [row.as_dict() for row in rows],
+                    "metrics": [row._asdict() for row in rows],
                 }
             )
         else:
             from rich.text import Text  # noqa: PLC0415 - text output only
 
-            from exporter_core.cli.display import summary  # noqa: PLC0415 - imports rich
+            from exporter_core.cli.run_output import summary  # noqa: PLC0415 - imports rich
 
             for part in summary(rows, history.series_at_zero, stats, places, output.console().options):
                 output.show(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece
-    finally:  # although it cannot be written what was delivered
+    finally:  # even if the summary cannot be written
         for line in failures:
             output.fail(line)
     return 1 if failures else 0
 
 
 def _failures(report: ReaderReport, stats: ReaderStats) -> Iterator[str]:
-    """What one reader did not deliver, while it ran and at the end."""
+    """Return a line for the failures of one reader while it ran, and one for those at the end."""
     counted = stats.exporter
     lost = counted.points_handed_over - counted.points_accepted
     if counted.exports_failed:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from exporter_core.cli.files import write_result
-from exporter_core.cli.output import stdout_kept, warn
+from exporter_core.cli.output import stdout_kept, warn, write_result
 
 
 def schema(
@@ -20,15 +19,14 @@ def schema(
 ) -> None:
     """Write the JSON Schema of the config file.
 
-    It has the options of every installed exporter, which are all imported; those that cannot be are left out, with a
-    warning. Editors complete and check a file by it.
+    Editors use it to complete and check config files. It describes the options of every installed exporter, which are
+    all imported; an exporter that cannot be loaded is left out, with a warning.
 
     Example: exporter-core schema -o exporter-core.schema.json
     """
     from exporter_core.config import json_schema  # noqa: PLC0415 - imports pydantic
     from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pluggy
 
-    # What a plugin prints while it is imported is no part of the schema.
-    with stdout_kept():
+    with stdout_kept():  # plugins may print while they are imported
         made = json_schema(ExporterRegistry(), left_out=lambda error: warn(f"left out: {error}"))
     write_result(output, json.dumps(made, indent=2) + "\n", replace=force)

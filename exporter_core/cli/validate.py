@@ -22,7 +22,7 @@ def validate(
 ) -> int:
     """Check config files.
 
-    Every problem is a line FILE:LINE:COL: message, and so is what is read but not acted on, as a warning. The exporters
+    Each problem is a line FILE:LINE:COL: message; a setting that is ignored is a line with "warning:". The exporters
     that a file names are imported; nothing is built or sent. The exit code is 2 if there is a problem.
 
     Example: exporter-core validate metrics.yaml
@@ -39,8 +39,7 @@ def validate(
 def _outcome(file: str) -> PipelineConfig | ConfigError:
     from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
 
-    # What a plugin prints while it is imported is not what this command has to say.
-    with stdout_kept():
+    with stdout_kept():  # plugins may print while they are imported
         try:
             return load_config(file)
         except ConfigError as error:
@@ -60,14 +59,13 @@ def _show(file: str, outcome: PipelineConfig | ConfigError) -> None:
 
 
 def _as_json(file: str, outcome: PipelineConfig | ConfigError) -> dict[str, Any]:  # Any: JSON
-    wrong = isinstance(outcome, ConfigError)
-    return {
-        "file": file,
-        "valid": not wrong,
-        "problems": [_problem(problem) for problem in outcome.problems] if isinstance(outcome, ConfigError) else [],
-        "warnings": [_problem(one) for one in outcome.warnings] if not isinstance(outcome, ConfigError) else [],
-        "readers": [reader.label for reader in outcome.readers] if not isinstance(outcome, ConfigError) else [],
-    }
+    found: dict[str, list[Any]] = {"problems": [], "warnings": [], "readers": []}  # Any: as above
+    if isinstance(outcome, ConfigError):
+        found["problems"] = [_problem(one) for one in outcome.problems]
+    else:
+        found["warnings"] = [_problem(one) for one in outcome.warnings]
+        found["readers"] = [reader.label for reader in outcome.readers]
+    return {"file": file, "valid": not found["problems"], **found}
 
 
 def _problem(problem: ConfigProblem) -> dict[str, Any]:  # Any: JSON

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from exporter_core.config.models import View
     from exporter_core.contract import InstrumentKind
-    from exporter_core.discovery.policy import PluginPolicy
+    from exporter_core.discovery import PluginPolicy
     from exporter_core.errors import ConfigProblem
     from exporter_core.exporter import ExporterConfig
     from exporter_core.registry import ExporterRegistry

@@ -10,8 +10,7 @@ from exporter_core.contract import InstrumentKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from opentelemetry.sdk.metrics.view import Aggregation as SdkAggregation
-    from opentelemetry.sdk.metrics.view import View as SdkView
+    from opentelemetry.sdk.metrics.view import Aggregation as SdkAggregation, View as SdkView
 
     from exporter_core.config.findings import Findings
     from exporter_core.config.models import Aggregation, View

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 from exporter_core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.observe.harness import Capabilities as Capabilities
-    from exporter_core.conformance.observe.harness import Harness as Harness
-    from exporter_core.conformance.observe.sink_harness import FileSinkHarness as FileSinkHarness
-    from exporter_core.conformance.observe.sink_harness import SinkHarness as SinkHarness
-    from exporter_core.conformance.observe.sink_harness import StdoutSinkHarness as StdoutSinkHarness
-    from exporter_core.conformance.observe.tokens import Point as Point
-    from exporter_core.conformance.observe.tokens import flatten as flatten
-    from exporter_core.conformance.run.engine import Report as Report
-    from exporter_core.conformance.run.engine import check as check
-    from exporter_core.conformance.run.engine import check_readers as check_readers
+    from exporter_core.conformance.observe.harness import Capabilities as Capabilities, Harness as Harness
+    from exporter_core.conformance.observe.sink_harness import (
+        FileSinkHarness as FileSinkHarness,
+        SinkHarness as SinkHarness,
+        StdoutSinkHarness as StdoutSinkHarness,
+    )
+    from exporter_core.conformance.observe.tokens import Point as Point, flatten as flatten
+    from exporter_core.conformance.run.engine import Report as Report, check as check, check_readers as check_readers
     from exporter_core.conformance.run.verdicts import Verdict as Verdict
     from exporter_core.conformance.suite import conformance_suite as conformance_suite
 

@@ -1,7 +1,6 @@
-"""What is installed, told without importing it: exporters and observers of other distributions, and which to use.
+"""Installed exporters and observers: found, listed and selected without importing them.
 
-Nothing here imports a plugin, pluggy, pydantic or OpenTelemetry. :mod:`exporter_core.discovery.check` imports plugins,
-each in a child process of its own.
+Nothing here imports a plugin, pluggy, pydantic or OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ from exporter_core.discovery.entries import (
 )
 from exporter_core.discovery.index import listing
 from exporter_core.discovery.metadata import summary_in
-from exporter_core.discovery.policy import PluginPolicy
-from exporter_core.discovery.select import FIRST_PARTY, origin_of, select, select_observer
+from exporter_core.discovery.select import FIRST_PARTY, PluginPolicy, origin_of, select, select_observer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +41,12 @@ __all__ = [
 
 
 def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
-    """Every installed exporter, of every contract version and of the SDK's group, in order of name.
+    """Return every installed exporter, of every contract version and of the SDK's group, in order of name.
 
     Shadowed distributions are left out.
 
     Args:
-        path: where to look instead of ``sys.path``.
+        path: directories to search instead of ``sys.path``.
         refresh: scan although the index looks valid. It misses one change only: an entry_points.txt added to a
             metadata directory that was without one for a minute or more.
     """
@@ -56,17 +54,17 @@ def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tu
 
 
 def installed_observers(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
-    """Every installed observer; as :func:`installed` does for exporters."""
+    """Return every installed observer; as :func:`installed` does for exporters."""
     return tuple(entry for entry in listing(path, refresh=refresh).entries if is_observer_group(entry.group))
 
 
 def unreadable(*, path: Sequence[str] | None = None) -> tuple[tuple[str, str], ...]:
-    """The metadata directories whose entry points cannot be read, each with what is wrong there in one line."""
+    """Return the metadata directories whose entry points cannot be read, each with the problem in one line."""
     return listing(path).problems
 
 
 def summary_of(entry: PluginEntry) -> str:
-    """The one-line summary of the entry's distribution, read when asked for; empty if there is none."""
+    """Return the one-line summary of the entry's distribution, read at each call; empty if there is none."""
     summary = summary_in(entry.location)
     if summary or os.path.isdir(entry.location):  # noqa: PTH112 - pathlib costs more to import than discovery does
         return summary

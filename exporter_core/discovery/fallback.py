@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import importlib_metadata
 
-from exporter_core.discovery.distributions import Found
 from exporter_core.discovery.entries import is_indexed, normalize
-from exporter_core.discovery.metadata import name_of_directory
+from exporter_core.discovery.metadata import Found, name_of_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def found_in(root: str) -> list[Found]:
-    """The distributions of one path entry; none if it is no zip file and no egg."""
+    """Return the distributions of one path entry; none if it is no zip file and no egg."""
     return list(_found(importlib_metadata.MetadataPathFinder, [root]))
 
 
 def found_by_finders(path: Sequence[str]) -> list[Found]:
-    """The distributions that the finders on ``sys.meta_path`` give for these path entries, in order."""
+    """Return the distributions that the finders on ``sys.meta_path`` give for these path entries, in order."""
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
     return [one for finder in finders for one in _found(finder, path)]
 
@@ -40,7 +39,7 @@ def _found(finder: Any, path: Sequence[str]) -> Iterator[Found]:  # Any: whateve
             yield _one(distribution)
     except Exception as error:  # noqa: BLE001 - a custom finder may raise anything, and must not hide what others find
         source = f"the finder {type(finder).__module__}.{type(finder).__qualname__}"
-        yield Found(source, source, [], [f"{type(error).__name__}: {error}"])
+        yield Found(source, source, faults=[f"{type(error).__name__}: {error}"])
 
 
 def _one(distribution: Any) -> Found:  # Any: the class is the custom finder's own
@@ -48,7 +47,7 @@ def _one(distribution: Any) -> Found:  # Any: the class is the custom finder's o
     path = str(getattr(distribution, "_path", "")).rstrip("/")
     try:
         name, version = str(distribution.metadata["Name"] or ""), str(distribution.metadata["Version"] or "")
-    except Exception:  # noqa: BLE001 - without usable metadata it still has what its directory's name says
+    except Exception:  # noqa: BLE001 - without usable metadata, its directory's name still has both
         name = version = ""
     named = name_of_directory(path.rpartition("/")[2])
     location = path or f"{name} {version} from {type(distribution).__module__}.{type(distribution).__qualname__}"
@@ -56,18 +55,17 @@ def _one(distribution: Any) -> Found:  # Any: the class is the custom finder's o
     try:
         points = [(point.name, point.value, point.group) for point in distribution.entry_points]
     except Exception as error:  # noqa: BLE001 - see above
-        return Found(key, location, [], [f"entry points: {type(error).__name__}: {error}"], (name, version))
-    entries = [point for point in points if is_indexed(point[2])]
-    return Found(key, location, entries, [], (name, version))
+        return Found(key, location, faults=[f"entry points: {type(error).__name__}: {error}"], identity=(name, version))
+    return Found(key, location, [point for point in points if is_indexed(point[2])], identity=(name, version))
 
 
 def summary_by_finders(entry: PluginEntry) -> str:
-    """The Summary of the entry's distribution; empty if it has none."""
-    options = {"name": entry.distribution, "path": [entry.location.rpartition("/")[0], *sys.path]}
+    """Return the Summary of the entry's distribution; empty if it has none."""
     context: Any = importlib_metadata.DistributionFinder.Context  # Any: its constructor is untyped
+    wanted = context(name=entry.distribution, path=[entry.location.rpartition("/")[0], *sys.path])
     for finder in sys.meta_path:
         try:
-            for distribution in finder.find_distributions(context(**options)):  # type: ignore[attr-defined]  # see below
+            for distribution in finder.find_distributions(wanted):  # type: ignore[attr-defined]  # see below
                 metadata = distribution.metadata
                 if normalize(str(metadata["Name"])) == normalize(entry.distribution):
                     return str(metadata["Summary"] or "")

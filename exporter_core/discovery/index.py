@@ -1,7 +1,7 @@
-"""The index: what is installed, remembered in a small text file and used while every path it depends on is unchanged.
+"""The index: a listing kept in a small text file, and used while every path that it depends on is unchanged.
 
-A stat of each path entry and each known entry_points.txt decides. Whatever is wrong with the file, the answer is a
-scan; nothing here raises because of the cache.
+A stat of each path entry and each known entry_points.txt decides. A file that cannot be used, for whatever reason,
+means a scan; nothing here raises because of the cache.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter_core.discovery.distributions import Listing, State, Watch, listing_of, state_of
 from exporter_core.discovery.entries import PluginEntry
-from exporter_core.discovery.scan import absolute, scan
+from exporter_core.discovery.metadata import State, Watch, state_of
+from exporter_core.discovery.scan import Listing, absolute, listing_of, scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ _SETTLING_NS = 60 * 10**9  # an installation writes entry_points.txt well within
 
 
 def listing(path: Sequence[str] | None = None, *, refresh: bool = False) -> Listing:
-    """What is installed along ``path`` (default: ``sys.path``); ``refresh`` scans although the index looks valid."""
+    """List what is installed along ``path`` (default: ``sys.path``); ``refresh`` scans whatever the index says."""
     roots = absolute(sys.path if path is None else path)
     if _has_custom_finders():
         # What such a finder depends on cannot be known, so nothing is remembered.
@@ -45,33 +45,29 @@ def listing(path: Sequence[str] | None = None, *, refresh: bool = False) -> List
 
 
 def _has_custom_finders() -> bool:
-    for finder in sys.meta_path:
-        if hasattr(finder, "find_distributions"):
-            module = finder.__module__
-            # The second is the backport's, or a copy of it that a packaging tool carries inside itself.
-            if module != "_frozen_importlib_external" and module.rpartition(".")[2] != "importlib_metadata":
-                return True
-    return False
+    modules = [finder.__module__ for finder in sys.meta_path if hasattr(finder, "find_distributions")]
+    # The second is the backport's, or a copy of it that a packaging tool carries inside itself.
+    return any(
+        module != "_frozen_importlib_external" and module.rpartition(".")[2] != "importlib_metadata"
+        for module in modules
+    )
 
 
 def _file_for(key: bytes) -> str | None:
-    """The index file of these path entries; None if there is to be none."""
+    """Return the index file of these path entries; None where none is kept."""
     setting = os.environ.get("EXPORTER_CORE_CACHE", "")
     if setting.lower() == "off":
         return None
-    folder = setting
-    if not folder:
-        base = os.environ.get("XDG_CACHE_HOME", "")
-        if not base.startswith("/"):  # the XDG specification: a relative one is invalid and ignored
-            base = os.path.expanduser("~/.cache")  # noqa: PTH111 - pathlib costs more to import than discovery does
-            if not base.startswith("/"):
-                return None
-        folder = f"{base}/exporter-core"
-    return f"{folder}/{_FILE_PREFIX}{binascii.crc32(key):08x}"
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not base.startswith("/"):  # the XDG specification: a relative one is invalid and ignored
+        base = os.path.expanduser("~/.cache")  # noqa: PTH111 - pathlib costs more to import than discovery does
+    if not (setting or base.startswith("/")):
+        return None
+    return f"{setting or f'{base}/exporter-core'}/{_FILE_PREFIX}{binascii.crc32(key):08x}"
 
 
 def _load(file: str, key: bytes) -> Listing | None:
-    """The remembered listing; None if there is none, it cannot be trusted, or something has changed since."""
+    """Return the remembered listing; None if there is none, it cannot be trusted, or something has changed since."""
     head, _, body = _read_trusted(file).partition(b"\n")
     lines = body.split(b"\n")
     if head != b"%s %08x" % (_MAGIC, binascii.crc32(body)) or lines[0] != key:
@@ -105,7 +101,7 @@ def _add_states(states: list[State], root: bytes, files: bytes) -> None:
 
 
 def _read_trusted(file: str) -> bytes:
-    """The file's content; empty if it is not a plain file of our own that nobody else may write."""
+    """Return the file's content; empty if it is not a plain file of our own that nobody else may write."""
     try:
         fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except (OSError, ValueError):
@@ -141,13 +137,13 @@ def _scan_and_store(roots: list[str], key: bytes, file: str | None) -> Listing:
         return listing_of(scan(roots, watch), watch)
     name, fd = temporary
     try:
-        # The file system's own time, from before the scan. What changes within the same tick of its clock leaves no
-        # trace in a stat, so a state as young as this cannot be relied on.
+        # The file system's own time, from before the scan. A change within the same tick of its clock leaves no trace
+        # in a stat, so a state as young as this cannot be relied on.
         begun = os.fstat(fd).st_mtime_ns
         watch = Watch(settled_before=begun - _SETTLING_NS)
         result = listing_of(scan(roots, watch), watch)
-        # What was there has been found wrong or was not wanted. Besides, ext4 writes a file that replaces another one
-        # to the disk at once, which costs more than the scan that another process may make meanwhile.
+        # The old file is invalid, or a refresh was asked for. Besides, ext4 writes a file that replaces another one to
+        # the disk at once, which costs more than the scan that another process may make meanwhile.
         _remove(file)
         data = None if watch.changed_since(begun) else _encoded(key, watch, result)
         if data is not None and _put(name, fd, data, file):
@@ -160,8 +156,8 @@ def _scan_and_store(roots: list[str], key: bytes, file: str | None) -> Listing:
 
 
 def _encoded(key: bytes, watch: Watch, result: Listing) -> bytes | None:
-    """The file's content; None if a path or a value holds a character that the format gives a meaning."""
-    rows = [entry.fields() for entry in result.entries] + list(result.problems)
+    """Return the file's content; None if a path or a value holds a character that the format gives a meaning."""
+    rows = [*result.entries, *result.problems]
     if any("\0" in field or "\n" in field for row in rows for field in row):
         return None
     lines = [key]
@@ -187,7 +183,7 @@ def _stamp(states: list[State]) -> bytes:
 
 
 def _create_beside(file: str) -> tuple[str, int] | None:
-    """A new file of our own in the index's folder, which is made if need be; None if that cannot be written."""
+    """Create a new file of our own in the index's folder, and that folder; return None if that is impossible."""
     name = f"{file}.{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -198,7 +194,7 @@ def _create_beside(file: str) -> tuple[str, int] | None:
 
 
 def _put(name: str, fd: int, data: bytes, file: str) -> bool:
-    """Write the file and move it into place as a whole; false if that failed."""
+    """Write the file and move it into place as a whole; return False if that failed."""
     try:
         while data:
             data = data[os.write(fd, data) :]
@@ -210,7 +206,7 @@ def _put(name: str, fd: int, data: bytes, file: str) -> bool:
 
 
 def _drop_oldest(folder: str) -> None:
-    """Keep the folder small: it holds an index for each sys.path, and what an interrupted process left."""
+    """Keep the folder small: it holds an index for each sys.path, and files that interrupted processes left."""
     with os.scandir(folder) as children:
         ours = [child for child in children if child.name.startswith(_FILE_PREFIX)]
     if len(ours) > _KEPT_FILES:

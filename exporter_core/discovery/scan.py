@@ -1,32 +1,67 @@
-"""The fast scan: metadata directories of plain directories, read straight from disk.
+"""The fast scan: the distributions along a path, and which of several with one name counts.
 
-What it cannot read (zip files, ``.egg`` directories) it hands to importlib-metadata, one path entry at a time.
+Metadata directories of plain directories are read straight from disk. Zip files and ``.egg`` directories are left to
+importlib-metadata, one path entry at a time.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from exporter_core.discovery.distributions import Found, Watch, state_of
-from exporter_core.discovery.entries import normalize
+from exporter_core.discovery.entries import PluginEntry, normalize
 from exporter_core.discovery.metadata import (
     MAX_FILE_BYTES,
+    Found,
     ReadError,
+    Watch,
     entries_of,
     headers_of,
     headers_text,
     name_of_directory,
     read_file,
+    state_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+class Listing(NamedTuple):
+    """The installed entry points of the indexed groups."""
+
+    entries: tuple[PluginEntry, ...]
+    """In order of name, group, distribution and value."""
+    problems: tuple[tuple[str, str], ...]
+    """Location and problem of each metadata directory whose entry points could not be read."""
+
+
+def listing_of(found: list[Found], watch: Watch) -> Listing:
+    """Return the entries of those distributions that are not shadowed.
+
+    Of several distributions with one name the first counts, as for import; one without METADATA counts only if none
+    has it, as in importlib-metadata, because an uninstallation left it behind.
+    """
+    of_key: dict[str, list[Found]] = {}
+    for one in found:
+        of_key.setdefault(one.key, []).append(one)
+    entries: list[PluginEntry] = []
+    problems: list[tuple[str, str]] = []
+    for key in dict.fromkeys(one.key for one in found if one.entries or one.faults):
+        first, *others = of_key[key]
+        if others:
+            first = next((one for one in of_key[key] if one.has_metadata(watch)), first)
+        problems.extend((first.location, fault) for fault in first.faults)
+        if first.entries:
+            identity = first.name_and_version(watch)
+            entries.extend(PluginEntry(*entry, *identity, first.location) for entry in first.entries)
+    entries.sort(key=lambda entry: (entry.name, entry.group, normalize(entry.distribution), entry.value))
+    return Listing(tuple(entries), tuple(problems))
 
 
 def absolute(path: Iterable[object]) -> list[str]:
-    """The path entries as absolute paths, the empty one as the current directory; each once, in order."""
+    """Return the path entries as absolute paths, the empty one as the current directory; each once, in order."""
     found: dict[str, None] = {}
     for entry in path:
         text = os.fspath(entry) if isinstance(entry, os.PathLike) else entry
@@ -36,13 +71,13 @@ def absolute(path: Iterable[object]) -> list[str]:
             try:
                 text = os.path.abspath(text)  # noqa: PTH100 - pathlib costs more to import than discovery does
             except OSError:
-                continue  # the current directory is gone, and with it what is relative to it
+                continue  # the current directory is gone, and everything relative to it
         found[text] = None
     return list(found)
 
 
 def scan(path: Sequence[str], watch: Watch) -> list[Found]:
-    """Every distribution along the absolute path entries, in order; a directory reached twice is read once."""
+    """Return every distribution along the absolute path entries, in order; a directory reached twice is read once."""
     found: list[Found] = []
     seen: set[tuple[int, int]] = set()
     for root in path:
@@ -64,12 +99,11 @@ def scan(path: Sequence[str], watch: Watch) -> list[Found]:
             watch.look(f"{root}/EGG-INFO/entry_points.txt")
         elif stat.S_ISDIR(status.st_mode):
             # An installation that is still going on has made its metadata directory, which changed this one.
-            growing = watch.settled_before is not None and status.st_mtime_ns >= watch.settled_before
-            _scan_directory(root, growing, watch, found)
+            found.extend(_found_in(root, watch.may_be_growing(status), watch))
     return found
 
 
-def _scan_directory(root: str, growing: bool, watch: Watch, found: list[Found]) -> None:
+def _found_in(root: str, growing: bool, watch: Watch) -> Iterator[Found]:
     try:
         children = os.listdir(root)  # noqa: PTH208 - pathlib costs more to import than discovery does
     except OSError:
@@ -83,9 +117,9 @@ def _scan_directory(root: str, growing: bool, watch: Watch, found: list[Found]) 
         named = name_of_directory(child)
         key = normalize(named[0]) if named else _key_from_metadata(location, watch)
         if key:
-            found.append(Found(key, location, entries, faults))
+            yield Found(key, location, entries, faults)
         elif entries or faults:
-            found.append(Found(location, location, [], ["neither its directory nor METADATA names a distribution"]))
+            yield Found(location, location, faults=["neither its directory nor METADATA names a distribution"])
 
 
 def _entries_at(location: str, growing: bool, watch: Watch) -> tuple[Sequence[tuple[str, str, str]], Sequence[str]]:
@@ -111,15 +145,15 @@ def _entries_at(location: str, growing: bool, watch: Watch) -> tuple[Sequence[tu
 
 
 def _may_be_unfinished(location: str, watch: Watch) -> bool:
-    """Whether an installation may yet add an entry_points.txt; if so, the listing depends on the directory."""
+    """Return True if an installation may yet add an entry_points.txt; the listing then depends on the directory."""
     try:
         status = os.stat(location)  # noqa: PTH116 - pathlib costs more to import than discovery does
     except OSError:
         return False
-    if watch.settled_before is None or status.st_mtime_ns < watch.settled_before:
-        return False
-    watch.add(location, status)
-    return True
+    growing = watch.may_be_growing(status)
+    if growing:
+        watch.add(location, status)
+    return growing
 
 
 def _key_from_metadata(location: str, watch: Watch) -> str:

@@ -1,15 +1,16 @@
 """From a name to the one entry that may be imported for it, or the error that says why there is none.
 
-The index only proposes: what it says of the chosen name is read again from the distributions' own files first, so a
-stale or tampered index can make a selection slower but never cause an import.
+Allow and block lists of names and distributions are applied before any import.
+
+The index only proposes: its rows of the chosen name are read again from the distributions' own files first. A stale
+or tampered index can make a selection slower but never cause an import.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from exporter_core.discovery.distributions import Found
 from exporter_core.discovery.entries import (
     SUPPORTED_CONTRACT,
     PluginEntry,
@@ -20,7 +21,7 @@ from exporter_core.discovery.entries import (
     shadowed,
 )
 from exporter_core.discovery.index import listing
-from exporter_core.discovery.metadata import MAX_FILE_BYTES, ReadError, entries_of, read_file
+from exporter_core.discovery.metadata import MAX_FILE_BYTES, Found, ReadError, entries_of, read_file
 from exporter_core.discovery.scan import absolute
 from exporter_core.errors import (
     ExporterConflictError,
@@ -32,40 +33,60 @@ from exporter_core.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from exporter_core.discovery.distributions import Listing
-    from exporter_core.discovery.policy import PluginPolicy
+    from exporter_core.discovery.scan import Listing
 
 FIRST_PARTY = {
     "console": "exporter-core-console",
-    "kafka": "exporter-core-kafka",
-    "nats": "exporter-core-nats",
     "otlp_file": "exporter-core-otlp",
     "otlp_file/development": "exporter-core-otlp",
     "otlp_grpc": "exporter-core-otlp",
     "otlp_http": "exporter-core-otlp",
-    "postgresql": "exporter-core-postgresql",
-    "prometheus_remote_write": "exporter-core-prometheus",
     "sqlite": "exporter-core-sqlite",
 }
-"""The distribution that brings each first-party exporter."""
+"""The distribution to install for each first-party exporter that is not part of exporter-core."""
 
 
-def select(
-    name: str,
-    *,
-    policy: PluginPolicy | None = None,
-    path: Sequence[str] | None = None,
-    builtin: Iterable[str] = (),
-) -> PluginEntry:
-    """The entry of the exporter called ``name``, or ``distribution:name``. Imports no plugin.
+class _Lists(NamedTuple):
+    allow: tuple[str, ...] | None
+    block: tuple[str, ...]
 
-    A name that an exporter of the contract has means that one, whatever exporters of the SDK have it too.
+
+class PluginPolicy(_Lists):
+    """The allow and block lists. An item is an entry's name or its distribution's, compared normalised.
+
+    Args:
+        allow: if not None, nothing else may be imported; an empty one allows nothing.
+        block: never imported; stronger than ``allow``.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, allow: Iterable[str] | None = None, block: Iterable[str] = ()) -> Self:  # noqa: D102 - see the class
+        if isinstance(allow, str) or isinstance(block, str):
+            raise TypeError("allow and block are sequences of names, not one name")
+        return super().__new__(cls, None if allow is None else tuple(allow), tuple(block))
+
+    def reason_against(self, entry: PluginEntry) -> str | None:
+        """Return the reason why this entry may not be imported, as half a sentence; None if it may."""
+        blocked = {*map(normalize, self.block)}
+        for kind, name in (("name", entry.name), ("distribution", entry.distribution)):
+            if normalize(name) in blocked:
+                return f"its {kind} {name!r} is in the block list"
+        names = {normalize(entry.name), normalize(entry.distribution)}
+        if self.allow is not None and names.isdisjoint(map(normalize, self.allow)):
+            return f"neither its name {entry.name!r} nor its distribution {entry.distribution!r} is in the allow list"
+        return None
+
+
+def select(name: str, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> PluginEntry:
+    """Return the entry of the exporter called ``name``, or ``distribution:name``. Imports no plugin.
+
+    If an exporter of the contract and one of the SDK have the same name, it selects that of the contract.
 
     Args:
         name: as in a configuration; the form with a distribution settles a conflict.
-        policy: what may be imported; None allows everything.
-        path: where to look instead of ``sys.path``.
-        builtin: names that exist without a plugin, for the error's suggestions.
+        policy: the allow and block lists; None allows everything.
+        path: directories to search instead of ``sys.path``.
 
     Raises:
         ExporterNotFoundError: nothing installed registers the name.
@@ -73,21 +94,22 @@ def select(
         UnsupportedContractError: the name is registered, under other contract versions only.
         ExporterConflictError: more than one permitted entry has the name.
     """
-    known = {**dict.fromkeys(builtin, ""), **FIRST_PARTY}
-    return _select(_Kind("exporter", is_exporter_group, known), name, policy, path)
+    return _select(_Kind("exporter", is_exporter_group, FIRST_PARTY), name, policy, path)
 
 
 def select_observer(name: str, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> PluginEntry:
-    """The entry of the observer called ``name``, or ``distribution:name``; as :func:`select` does for exporters."""
+    """Return the entry of the observer called ``name``, or ``distribution:name``; as :func:`select` for exporters."""
     return _select(_Kind("observer", is_observer_group, {}), name, policy, path)
 
 
 class _Kind(NamedTuple):
-    """What is looked for: how to call it, which groups are its, and the distribution of each name known anyway."""
+    """A kind of plugin: exporters or observers."""
 
     noun: str
     has: Callable[[str], bool]
+    """Tells the entry-point groups of this kind."""
     known: dict[str, str]
+    """The distribution of each name that is known although it is not installed."""
 
 
 def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[str] | None) -> PluginEntry:
@@ -131,7 +153,7 @@ def _matching(kind: _Kind, installed: Listing, name: str) -> list[PluginEntry]:
 
 
 def _holds(kind: _Kind, candidates: list[PluginEntry], entry: PluginEntry, roots: set[str]) -> bool:
-    """Whether the entry's own distribution, read again, lies on the path and says the same of this name."""
+    """Return True if the entry's distribution, read again, lies on the path and says the same of this name."""
     if entry.location.rpartition("/")[0] not in roots:
         return False
     try:
@@ -141,7 +163,7 @@ def _holds(kind: _Kind, candidates: list[PluginEntry], entry: PluginEntry, roots
         return False
     claimed = {(one.name, one.value, one.group) for one in candidates if one.location == entry.location}
     found = {one for one in fresh if one[0] == entry.name and kind.has(one[2])}
-    identity = Found("", entry.location, [], []).name_and_version()
+    identity = Found("", entry.location).name_and_version()
     return claimed == found and identity == (entry.distribution, entry.version)
 
 
@@ -194,10 +216,10 @@ def _conflict(noun: str, rivals: tuple[PluginEntry, ...]) -> str:
 
 
 def origin_of(entry: PluginEntry) -> str:
-    """The entry's distribution and version, for messages; quoted if they hold what would break a line."""
+    """Return the entry's distribution and version, for messages; quoted if they would break a line."""
     return _shown(f"{entry.distribution} {entry.version}".rstrip())
 
 
 def _shown(text: str) -> str:
-    """The text as it is if it fits into a line of other words, else quoted."""
+    """Return the text as it is if it fits into a line of other words, else quoted."""
     return text if text.isprintable() and text == text.strip() and text else repr(text)

@@ -12,10 +12,10 @@ import contextvars
 from opentelemetry.context import (
     _SUPPRESS_HTTP_INSTRUMENTATION_KEY,  # instrumentation libraries look for these two; the API has no public names
     _SUPPRESS_INSTRUMENTATION_KEY,
+    Context as PropagationContext,
     attach,
     get_current,
 )
-from opentelemetry.context import Context as PropagationContext
 
 # A context variable, since tasks and asyncio.to_thread inherit it.
 _owners: contextvars.ContextVar[tuple[object, ...]] = contextvars.ContextVar("exporter_core_guards_entered", default=())

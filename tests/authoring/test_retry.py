@@ -4,8 +4,7 @@ import time
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exporter_core import DeadlineExceededError, ExporterCoreError, ExporterError
 from exporter_core.authoring import GaveUpError, RetryableError, Retrying, RetryOptions, retry_after_seconds

@@ -326,7 +326,7 @@ def test_list_marks_them_and_says_which_name_means_another(installed):
     assert (rows["a-printer"]["status"], rows["a-printer"]["contract_version"]) == ("ok", None)
     sdk = rows["opentelemetry-sdk"]
     assert (sdk["name"], sdk["status"]) == ("console", "shadowed")
-    assert sdk["reason"].endswith("; opentelemetry-sdk:console selects this one")
+    assert sdk["reason"].endswith("; use 'opentelemetry-sdk:console' to select this one")
     table = command("list").stdout.splitlines()
     assert next(line for line in table if line.startswith("invoices")).split()[-1] == "SDK"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter_core.cli.progress import Progress
+from exporter_core.cli.check_output import Progress
 from exporter_core.conformance.run.run_clause import Run
 from exporter_core.conformance.run.verdicts import Verdict
 

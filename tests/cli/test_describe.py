@@ -86,7 +86,7 @@ def test_it_shows_docstring_distribution_and_every_option(cli, plugins):
         "tls.ca_file  text  [$HOME/ca.pem]\n"
         "    Whom to trust.\n"
         "\n"
-        "Temporality: known once there is a value for endpoint\n"
+        "Temporality: unknown until `endpoint` is set\n"
     )
     assert not [name for name in sys.modules if name.startswith("made_")]
 
@@ -106,7 +106,7 @@ def test_an_exporter_that_cannot_be_built_is_described_all_the_same(cli, plugins
     plugins.add("sending", code)
     code, out, err = cli("describe", "sending")
     assert (code, err) == (0, "")
-    assert out.endswith("Temporality: not known; it cannot be built with defaults\n")
+    assert out.endswith("Temporality: unknown: the exporter cannot be built with defaults\n")
 
 
 def test_an_exporter_without_options_says_so(cli):

@@ -106,8 +106,14 @@ def test_two_distributions_with_one_name_are_a_conflict_that_says_how_to_choose(
     plugins.add("clashing", distribution="made-two")
     code, out, err = cli("list")
     assert (code, err) == (0, "")
-    assert "clashing: conflict: also registered by made-two 2.5; made-one:clashing selects this one" in out.splitlines()
-    assert "clashing: conflict: also registered by made-one 2.5; made-two:clashing selects this one" in out.splitlines()
+    assert (
+        "clashing: conflict: also registered by made-two 2.5; use 'made-one:clashing' to select this one"
+        in out.splitlines()
+    )
+    assert (
+        "clashing: conflict: also registered by made-one 2.5; use 'made-two:clashing' to select this one"
+        in out.splitlines()
+    )
     assert listed(cli("list", "--json"))["clashing"]["status"] == "conflict"
 
 

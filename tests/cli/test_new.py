@@ -8,8 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exporter_core.cli.new import _check_name
 from exporter_core.cli.skeleton import skeleton
@@ -126,13 +125,20 @@ def test_a_name_that_is_not_well_formed_is_one_line(cli, name, words):
     [
         ("sqlite", "is installed already, by exporter-core-sqlite"),
         ("none", "is installed already, by exporter-core"),
-        ("nats", "is the exporter of the distribution exporter-core-nats"),
     ],
 )
 def test_a_name_that_is_taken_is_one_line(cli, name, words):
     code, out, err = cli("new", name)
     assert (code, out) == (2, "")
     assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_the_name_of_a_first_party_exporter_that_is_not_installed_is_taken_too(cli, monkeypatch):
+    monkeypatch.setattr("exporter_core.cli.new.installed", list)
+    code, out, err = cli("new", "sqlite")
+    assert (code, out) == (2, "")
+    assert "is the exporter of the distribution exporter-core-sqlite" in err
     assert len(err.splitlines()) == 1
 
 

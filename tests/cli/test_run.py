@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from exporter_core import ExporterError
-from exporter_core.cli.run import Notes
+from exporter_core.cli.run import warn_once
 
 PROGRAM = [sys.executable, "-m", "exporter_core"]
 BOUND = 60  # seconds; ends failing runs only
@@ -164,9 +164,9 @@ def test_what_the_file_says_in_vain_is_warned_of_once(tmp_path):
 
 
 def test_a_failure_that_repeats_is_said_once(capsys):
-    notes = Notes()
+    warn = warn_once()
     for error in (ExporterError("no route"), ExporterError("no route"), ExporterError("refused")):
-        notes(error)
+        warn(error)
     assert capsys.readouterr().err == "warning: no route\nwarning: refused\n"
 
 
@@ -212,7 +212,7 @@ def test_a_terminal_shows_progress_while_it_runs(tmp_path):
         os.close(leader)
     text = shown.decode()
     assert process.returncode == 0
-    assert text.index("Ctrl-C ends it") < text.index("0:sqlite") < text.index("wrote to")
+    assert text.index("Ctrl-C stops it") < text.index("0:sqlite") < text.index("wrote to")
     assert "\x1b[" in text
 
 
@@ -225,8 +225,8 @@ def test_a_terminal_shows_progress_while_it_runs(tmp_path):
         (["--duration", "soon"], "--duration"),
         (["--interval", "inf"], "--interval"),
         (["--nonsense"], "--nonsense"),
-        (["metrics.yaml", "--interval", "5"], "the file says both"),
-        (["metrics.yaml", "--database", "x.db"], "the file says both"),
+        (["metrics.yaml", "--interval", "5"], "set both in the file"),
+        (["metrics.yaml", "--database", "x.db"], "set both in the file"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, words):

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from exporter_core.config import ResourceSettings, parse_config, sdk_resource
-from exporter_core.config import resource as module
+from exporter_core.config import ResourceSettings, parse_config, resource as module, sdk_resource
 from exporter_core.errors import ConfigError, SetupError
 
 

@@ -3,8 +3,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exporter_core.config.nodes import resolve_scalar
 from exporter_core.config.substitution import describe_invalid, substitute

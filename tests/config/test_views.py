@@ -2,16 +2,14 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
 from exporter_core.config import parse_config, sdk_view
 from exporter_core.config.findings import Findings
-from exporter_core.config.models import InstrumentName
-from exporter_core.config.models import View as ViewModel
+from exporter_core.config.models import InstrumentName, View as ViewModel
 from exporter_core.config.views import check_view
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ConfigError

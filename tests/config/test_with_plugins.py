@@ -38,7 +38,7 @@ def test_installed_exporters_are_configured_by_name(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("sqlite", "sqlit", "6:11: no exporter named 'sqlit' is installed; did you mean 'sqlite'?"),
-        ("sqlite", "kafka", "6:11: no exporter named 'kafka' is installed; it comes with the distribution"),
+        ("sqlite", "kafka", "6:11: no exporter named 'kafka' is installed; installed: "),
         ("path: metrics.db", "synchronous: full", "6:11: exporter 'sqlite': missing required option 'path'"),
         ("path", "pth", "7:13: exporter 'sqlite': unknown option 'pth'; did you mean 'path'?"),
         ("metrics.db", "", "7:13: exporter 'sqlite': path: "),

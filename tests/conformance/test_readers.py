@@ -82,8 +82,8 @@ def test_the_command_checks_readers_and_tells_of_their_clauses(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["console"], "--readers: there is no exporter to name, point at anything or guard"),
-        (["--raw"], "--readers: there is no exporter to name, point at anything or guard"),
+        (["console"], "--readers takes no exporter, --config, --harness, --sink, --raw or --guarded"),
+        (["--raw"], "--readers takes no exporter, --config, --harness, --sink, --raw or --guarded"),
         (["--clause", "SHD-*"], "no clause matches SHD-*; exporter-core check --readers --list shows them all"),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter_core.cli import main
-from exporter_core.cli.check_input import options_of
+from exporter_core.cli.check import options_of
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.report.json_report import reproduce
 from exporter_core.conformance.run import pool, serving

@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 
 import importlib_metadata
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exporter_core.discovery import index, installed, installed_observers, normalize
 from exporter_core.discovery.entries import SDK_GROUP

@@ -13,13 +13,13 @@ from exporter_core import contract
 from exporter_core.discovery import (
     PluginEntry,
     conflicts,
+    entries as entries_module,
     installed,
     installed_observers,
     normalize,
     summary_of,
     unreadable,
 )
-from exporter_core.discovery import entries as entries_module
 
 
 def names(path, **options):

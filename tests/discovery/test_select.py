@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from exporter_core.discovery import FIRST_PARTY, PluginPolicy, installed, select, select_observer
@@ -51,12 +54,26 @@ def test_a_first_party_name_that_its_installed_distribution_lacks_asks_for_an_up
 
 
 def test_a_misspelt_first_party_name_is_corrected_though_it_is_not_installed(site):
-    message = error_of(ExporterNotFoundError, "kafak", site)
-    assert "did you mean 'kafka' (pip install exporter-core-kafka)?" in message
+    message = error_of(ExporterNotFoundError, "sqltie", site)
+    assert "did you mean 'sqlite' (pip install exporter-core-sqlite)?" in message
+
+
+def test_the_first_party_names_are_those_of_the_plugins_that_exist():
+    registered = {}
+    for file in (Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml"):
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        registered |= dict.fromkeys(project["entry-points"]["exporter_core.exporters.v1"], project["name"])
+    assert registered == FIRST_PARTY
+
+
+@pytest.mark.parametrize("name", ["kafka", "nats", "postgresql", "prometheus", "prometheus_remote_write"])
+def test_a_distribution_that_does_not_exist_is_not_suggested(site, name):
+    assert "pip install" not in error_of(ExporterNotFoundError, name, site)
 
 
 def test_names_that_are_built_in_are_suggested_too(site):
-    assert "did you mean 'none'?" in error_of(ExporterNotFoundError, "non", site, builtin=("none",))
+    site.exporter("exporter-core", "none")
+    assert "did you mean 'none'?" in error_of(ExporterNotFoundError, "non", site)
 
 
 def test_entry_points_that_cannot_be_read_are_in_the_error(site):

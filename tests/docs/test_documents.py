@@ -90,9 +90,13 @@ def test_commands_do_what_they_say(document: Path, tmp_path: Path) -> None:
             if words[0] == "make":
                 # CI and whoever clones the repository run these; here they would run this test again.
                 assert words[1] in targets, command
+            elif words[:2] == ["pip", "wheel"]:
+                # The packaging tests build wheels and install them; here it is enough that the distributions exist.
+                assert words[2:5] == ["--no-deps", "-w", "dist"], command
+                assert all((ROOT / folder / "pyproject.toml").is_file() for folder in words[5:]), command
             elif words[:2] == ["pip", "install"]:
-                # The packaging tests install wheels; here it is enough that the distributions exist.
-                assert {word.partition("[")[0] for word in words[2:]} <= ours, command
+                named = words[4:] if words[2:4] == ["--find-links", "dist"] else words[2:]
+                assert {word.partition("[")[0] for word in named} <= ours, command
             else:
                 ran = subprocess.run(
                     ["bash", "-euc", command],

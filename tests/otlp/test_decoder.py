@@ -1,8 +1,7 @@
 """What comes back from encoded metrics, and what malformed bytes lead to."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from exporter_core.otlp import DecodeError, decode, encode
 from exporter_core.otlp.wire import field

@@ -1,8 +1,7 @@
 """One batch as several requests, within limits of points and of bytes."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from exporter_core.otlp import Encoder, JsonEncoder, decode, decode_json

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from exporter_core.cli.inspection import check_all
 from exporter_core.discovery import installed
-from exporter_core.discovery.check import check_all
 
 GROUP = "exporter_core.exporters.v1"
 SECRET = "hunter2-of-the-zoo"  # noqa: S105 - a canary

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from exporter_core.discovery.check import check
+from exporter_core.cli.inspection import check
 
 GOOD = "class Plugin(Good): pass\n"
 

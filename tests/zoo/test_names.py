@@ -7,8 +7,8 @@ import json
 import pytest
 
 from exporter_core import ExporterRegistry, PluginPolicy
+from exporter_core.cli.inspection import check_all
 from exporter_core.discovery import conflicts, installed, unreadable
-from exporter_core.discovery.check import check_all
 from exporter_core.errors import (
     ExporterConflictError,
     ExporterNotFoundError,

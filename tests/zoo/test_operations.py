@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter_core.discovery.check import check_all
+from exporter_core.cli.inspection import check_all
 
 SHUT_DOWN = "ExporterShutdownError: exporter {name!r}: export: the exporter has been shut down"
 FAILED = "ExporterError: exporter {name!r}: {operation} failed: "

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from exporter_core.conformance.case import Case
 from exporter_core.conformance.observe.journal import words_of
-from exporter_core.conformance.run.verdicts import SCHEDULES as SCHEDULES  # noqa: PLC0414 - for those that run clauses
-from exporter_core.conformance.run.verdicts import Run as Run  # noqa: PLC0414 - for those that run clauses
-from exporter_core.conformance.run.verdicts import Settings as Settings  # noqa: PLC0414 - for those that run clauses
-from exporter_core.conformance.run.verdicts import Verdict, VerdictError
+from exporter_core.conformance.run.verdicts import (
+    SCHEDULES as SCHEDULES,  # noqa: PLC0414 - for those that run clauses
+    Run as Run,  # noqa: PLC0414 - for those that run clauses
+    Settings as Settings,  # noqa: PLC0414 - for those that run clauses
+    Verdict,
+    VerdictError,
+)
 from exporter_core.conformance.timeline import lines, wire_lines
 from exporter_core.masking import Masker, masker_for
 

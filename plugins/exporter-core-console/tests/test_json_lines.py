@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from exporter_core_console.json_lines import json_lines
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,

@@ -11,8 +11,7 @@ from exporter_core_console.text import (
     printable,
     sparkline,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from opentelemetry.sdk.metrics.export import Buckets, ExponentialHistogramDataPoint
 
 

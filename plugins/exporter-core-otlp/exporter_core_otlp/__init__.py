@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING
 from exporter_core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from exporter_core_otlp.file import OtlpFileConfig as OtlpFileConfig
-    from exporter_core_otlp.file import OtlpFileExporter as OtlpFileExporter
-    from exporter_core_otlp.grpc import OtlpGrpcConfig as OtlpGrpcConfig
-    from exporter_core_otlp.grpc import OtlpGrpcExporter as OtlpGrpcExporter
-    from exporter_core_otlp.http import OtlpHttpConfig as OtlpHttpConfig
-    from exporter_core_otlp.http import OtlpHttpExporter as OtlpHttpExporter
+    from exporter_core_otlp.file import OtlpFileConfig as OtlpFileConfig, OtlpFileExporter as OtlpFileExporter
+    from exporter_core_otlp.grpc import OtlpGrpcConfig as OtlpGrpcConfig, OtlpGrpcExporter as OtlpGrpcExporter
+    from exporter_core_otlp.http import OtlpHttpConfig as OtlpHttpConfig, OtlpHttpExporter as OtlpHttpExporter
 
 __all__ = [
     "OtlpFileConfig",

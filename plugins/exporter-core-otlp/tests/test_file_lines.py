@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from exporter_core_otlp import lines as lines_module
 from exporter_core_otlp.lines import LineFile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exporter_core import Context, ContextCancelledError, DeadlineExceededError, ExporterError
 

@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from exporter_core_sqlite import SqliteConfig, SqliteExporter, read
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from opentelemetry.sdk.metrics import Exemplar, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter_core.cli.reports import as_json_text
+from exporter_core.cli.check_output import as_json_text
 from exporter_core.conformance.report import as_json, as_junit, as_text
 from exporter_core.conformance.report.html import as_html
 from exporter_core.conformance.run.engine import Report, check

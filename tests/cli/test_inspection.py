@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from exporter_core.cli.inspection import OUTPUT_LIMIT, check, check_all
 from exporter_core.discovery import installed
-from exporter_core.discovery.check import OUTPUT_LIMIT, check, check_all
 
 GOOD = '''
 from exporter_core import Exporter, ExporterConfig

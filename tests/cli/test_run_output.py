@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from exporter_core.cli.display import quantity
-from exporter_core.cli.history import History, sparkline
+from exporter_core.cli.run_output import History, quantity, sparkline
 
 
 @pytest.mark.parametrize(

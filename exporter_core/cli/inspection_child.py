@@ -1,0 +1,71 @@
+"""The child's side of :mod:`exporter_core.cli.inspection`: import one plugin, answer in a line of JSON."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+from exporter_core.contract import InstrumentKind
+from exporter_core.errors import SetupError
+from exporter_core.masking import Masker, describe
+from exporter_core.option_schema import options_schema
+from exporter_core.registry import ExporterRegistry
+
+_LONGEST = 2000  # characters of a failure
+_LONGEST_DOCSTRING = 20_000  # characters
+_LONGEST_ANSWER = 4 * 1024 * 1024  # bytes; the parent takes twice as many
+
+
+def main(request: dict[str, Any], answer_fd: int) -> NoReturn:
+    """Answer the request through the pipe, and end the process whatever the plugin has left running in it.
+
+    Args:
+        request: ``name``, ``build``, and ``path`` or None (Any: JSON).
+        answer_fd: the pipe's writing end.
+    """
+    os.set_inheritable(answer_fd, False)
+    status = 1
+    try:
+        answer = json.dumps(_answer(**request)).encode() + b"\n"
+        if len(answer) > _LONGEST_ANSWER:
+            answer = json.dumps(_failed("the JSON Schema of its options is too long")).encode() + b"\n"
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:  # noqa: BLE001, S110 - the plugin may have put anything in its place; the answer counts
+                pass
+        while answer:
+            answer = answer[os.write(answer_fd, answer) :]
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _answer(name: str, path: list[str] | None, build: bool) -> dict[str, Any]:  # Any: JSON
+    try:
+        registry = ExporterRegistry(path=path)
+        docstring = registry.exporter_class(name).__doc__
+        schema = options_schema(registry.config_model(name))
+        temporality = _temporality(registry, name) if build else None
+    except SetupError as error:
+        return _failed(str(error))
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is the answer then
+        return _failed(describe(error, Masker()))
+    text = inspect.cleandoc(docstring[:_LONGEST_DOCSTRING]) if isinstance(docstring, str) else ""
+    return {"failure": None, "docstring": text, "config_schema": schema, "temporality": temporality}
+
+
+def _temporality(registry: ExporterRegistry, name: str) -> dict[str, str] | None:
+    """Build the exporter with its options' defaults, and return its temporality by kind; None if it cannot be built."""
+    try:
+        guarded = registry.load(name)
+    except SetupError:
+        return None
+    return {str(kind): guarded.temporality(kind).name.lower() for kind in InstrumentKind}
+
+
+def _failed(message: str) -> dict[str, Any]:  # Any: JSON
+    return {"failure": Masker()(" ".join(message.split()))[:_LONGEST]}
