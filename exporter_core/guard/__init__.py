@@ -1,6 +1,6 @@
 """The guard: keeps the exporter contract for an exporter, whatever that exporter does.
 
-``guarded`` is the state machine; ``calls`` and ``lanes`` make calls and wait for them; ``outcomes`` says what came of
+``guarded`` is the state machine; ``call`` and ``runners`` make calls and wait for them; ``errors`` says what came of
 them; ``assembly`` builds and ``verifier`` checks what is guarded; ``forking`` renews it in forked children.
 """
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import Destination
-from exporter_core.guard.calls import Call, Outcome
+from exporter_core.guard.call import Call, Outcome
+from exporter_core.guard.errors import is_hosts_own
 from exporter_core.guard.hooks import bind
-from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
-from exporter_core.guard.outcomes import is_hosts_own
+from exporter_core.guard.runners.thread import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
 from exporter_core.guard.verifier import asynchronous_operations, verify
 from exporter_core.untrusted import ErrorSnapshot, blocking_threads, exact_text, is_a
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from exporter_core.context import Context
-    from exporter_core.guard.loop import LoopThread
-    from exporter_core.guard.outcomes import Reporter
+    from exporter_core.guard.errors import Reporter
+    from exporter_core.guard.runners.loop import LoopThread
 
 
 class _PluginError(Exception):
@@ -126,7 +126,7 @@ def assemble(
         instance = _build(factory, first, inline=inline, title=title, context=context, reporter=reporter)
         loop = None
         if instance.asynchronous:
-            from exporter_core.guard.loop import LoopThread  # noqa: PLC0415 - few exporters need an event loop
+            from exporter_core.guard.runners.loop import LoopThread  # noqa: PLC0415 - few exporters need an event loop
 
             loop = LoopThread(f"exporter-core-{name}", owner)
             undo.callback(loop.close)

@@ -1,7 +1,7 @@
 """``GuardedExporter``: what stands between a caller and an exporter, and keeps the contract for it.
 
-One state machine, ACTIVE -> SHUTTING_DOWN -> SHUT_DOWN. Each operation has a lane (:mod:`.lanes`) that makes its
-calls; how a call came out is put into words by :mod:`.outcomes`. Each rule stands at the method that keeps it. The
+One state machine, ACTIVE -> SHUTTING_DOWN -> SHUT_DOWN. Each operation has a lane (:mod:`.runners`) that makes its
+calls; how a call came out is put into words by :mod:`.errors`. Each rule stands at the method that keeps it. The
 guard raises and does not report: reporting belongs to whoever has no caller to raise to.
 """
 
@@ -30,9 +30,9 @@ from exporter_core.errors import (
     SetupError,
 )
 from exporter_core.guard.assembly import Assembly, assemble
-from exporter_core.guard.calls import Call, Outcome
+from exporter_core.guard.call import Call, Outcome
 from exporter_core.guard.copying import copy_metrics
-from exporter_core.guard.outcomes import Reporter, is_hosts_own
+from exporter_core.guard.errors import Reporter, is_hosts_own
 from exporter_core.guard.reentrancy import inside, owners
 from exporter_core.guard.stats import ExporterStats, GuardState, Tally, count_points
 from exporter_core.masking import Masker
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.view import Aggregation
 
     from exporter_core.exporter import Destination
-    from exporter_core.guard.lanes import Lane
+    from exporter_core.guard.runners.thread import Lane
     from exporter_core.observing import Observers
 
 Runner = Literal["thread", "inline"]

@@ -171,7 +171,7 @@ def test_cancelling_the_context_cancels_the_task(guarded, context, metrics, in_t
 def test_cleaning_up_after_the_cancellation_is_not_cancelled_again(
     guarded, how, clock, context, metrics, in_thread, monkeypatch
 ):
-    monkeypatch.setattr("exporter_core.guard.loop._GRACE_SECONDS", 30.0)
+    monkeypatch.setattr("exporter_core.guard.runners.loop._GRACE_SECONDS", 30.0)
     cleaned = threading.Event()
     go_on = threading.Event()
 

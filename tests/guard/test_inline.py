@@ -8,8 +8,8 @@ import pytest
 
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterError
-from exporter_core.guard.calls import Outcome
-from exporter_core.guard.lanes import SerialInlineLane
+from exporter_core.guard.call import Outcome
+from exporter_core.guard.runners.thread import SerialInlineLane
 from exporter_core.testing import FakeClock, FakeExporter
 
 

@@ -11,8 +11,8 @@ from exporter_core.conformance.scheduler import explore
 from exporter_core.context import Context
 from exporter_core.errors import ExporterCoreError, ExporterShutdownError
 from exporter_core.guard import GuardedExporter
-from exporter_core.guard.calls import Call, Outcome
-from exporter_core.guard.lanes import SerialInlineLane, ThreadLane
+from exporter_core.guard.call import Call, Outcome
+from exporter_core.guard.runners.thread import SerialInlineLane, ThreadLane
 from exporter_core.sync import Latch
 from exporter_core.testing import FakeExporter
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from exporter_core import forking
 from exporter_core.errors import ContextCancelledError
-from exporter_core.guard.calls import Call, Outcome
+from exporter_core.guard.call import Call, Outcome
 from exporter_core.guard.reentrancy import context_inside, enter_for_good
 from exporter_core.sync import Signal
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter_core.context import Context
-    from exporter_core.guard.loop import LoopThread
+    from exporter_core.guard.runners.loop import LoopThread
 
 _INTERRUPTED = 16  # callers that may be interrupted at once before one of their calls is counted wrong
 

@@ -19,7 +19,7 @@ from exporter_core.errors import (
     PartialSuccessError,
 )
 from exporter_core.exporter import Destination
-from exporter_core.guard.calls import Call, Outcome
+from exporter_core.guard.call import Call, Outcome
 from exporter_core.masking import cause_of, describe
 from exporter_core.observing import Observation
 from exporter_core.untrusted import ErrorSnapshot, is_a, name_of_type

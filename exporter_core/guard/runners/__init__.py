@@ -1,0 +1,1 @@
+"""The runners: where a guarded exporter's code runs."""
