@@ -4,8 +4,16 @@
 them; ``assembly`` builds and ``verifier`` checks what is guarded; ``forking`` renews it in forked children.
 """
 
-from exporter_core.guard.guarded import BUILD_SECONDS, SHUTDOWN_SECONDS, GuardedExporter, Runner
+from exporter_core.guard.guarded import BUILD_SECONDS, SHUTDOWN_SECONDS, GuardedExporter, RunnerName
 from exporter_core.guard.stats import ExporterStats, GuardState
 from exporter_core.guard.verifier import verify
 
-__all__ = ["BUILD_SECONDS", "SHUTDOWN_SECONDS", "ExporterStats", "GuardState", "GuardedExporter", "Runner", "verify"]
+__all__ = [
+    "BUILD_SECONDS",
+    "SHUTDOWN_SECONDS",
+    "ExporterStats",
+    "GuardState",
+    "GuardedExporter",
+    "RunnerName",
+    "verify",
+]
