@@ -437,6 +437,7 @@ class GuardedExporter:
     def _become_active(self, context: Context) -> None:
         """Rebuild the exporter in a forked child; raises unless the guard is active afterwards."""
         if self._state is GuardState.FORKED:
+            context.raise_if_done()
             self._refuse_reentry("export")
             factory = self._factory
             if factory is None:
@@ -452,7 +453,6 @@ class GuardedExporter:
 
     def _rebuild(self, factory: Callable[[], object], context: Context) -> None:
         """Rebuild the exporter in a forked child, unless another thread has done it, or shut the guard down."""
-        context.raise_if_done()
         if self._state is not GuardState.FORKED:
             return
         try:

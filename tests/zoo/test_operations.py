@@ -44,7 +44,7 @@ EXPORTS = {
     ),
     "rejects_nonsense": (
         "raise PartialSuccessError('some', rejected_points='many')",
-        "PartialSuccessError: exporter {name!r}: export: some (1 data points were rejected)",
+        "PartialSuccessError: exporter {name!r}: export was accepted in part: some (1 data points were rejected)",
     ),
     "returns_true": ("return True", "ExporterError: ...: export returned bool; it has to return None, or raise"),
     "returns_a_result": (
@@ -128,7 +128,7 @@ OTHERS = {
     "flush_that_answers": (
         "force_flush",
         "return 3",
-        "ExporterError: ...: force_flush: returned int; it has to ret...",
+        "ExporterError: ...: force_flush returned int; it has to ret...",
     ),
     "shutdown_that_raises": ("shutdown", "raise OSError(SECRET)", FAILED + "OSError: ***"),
     "shutdown_that_exits": ("shutdown", "raise SystemExit", FAILED + "SystemExit"),

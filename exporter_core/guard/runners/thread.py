@@ -34,8 +34,10 @@ def _work(queue: SimpleQueue[ThreadRunner | None], guard: object) -> None:
     mark_thread(guard)
     process = forking.process
     while (runner := queue.get()) is not None:
-        if (handed_over := runner._begin_next()) is not None:
-            runner._end(handed_over, handed_over.call.run())
-        del runner, handed_over  # nothing may be kept alive by a thread that waits
-        if forking.process is not process:
-            return  # the call forked and has returned in the child, too, where the queue is the parent's to work on
+        while runner._waiting:  # more than one, if a caller was interrupted before it could say that its call waits
+            if (handed_over := runner._begin_next()) is not None:
+                runner._end(handed_over, handed_over.call.run())
+            del handed_over  # nothing may be kept alive by a thread that waits
+            if forking.process is not process:
+                return  # the call forked and has returned in the child, too, where the queue is the parent's to work on
+        del runner
