@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MONOTONIC", "TIMER_THREAD", "Clock", "MonotonicClock", "TimerHandle"]
 
 TIMER_THREAD: Final = "exporter-core-timer"
-"""What the thread is called that makes calls at their times."""
+"""The name of the thread that makes calls at their times."""
 
 _logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class _TimerThread:
         self._heap: list[tuple[float, int, TimerHandle]] = []
         self._sequence = itertools.count()
         self.started = False
-        """Whether there is a thread."""
+        """True once there is a thread."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
         handle = TimerHandle(when, callback)

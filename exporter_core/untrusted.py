@@ -96,7 +96,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _rejected_points(error: BaseException) -> int | None:
-    """See :attr:`ErrorSnapshot.rejected_points`."""
+    """Return :attr:`ErrorSnapshot.rejected_points`."""
     if not is_a(error, PartialSuccessError):
         return None
     try:
@@ -107,7 +107,7 @@ def _rejected_points(error: BaseException) -> int | None:
 
 
 def _printed(error: BaseException) -> tuple[str, ...] | None:
-    """See :attr:`ErrorSnapshot.printed`."""
+    """Return :attr:`ErrorSnapshot.printed`."""
     found: list[str] = []
     left = _SEARCHED
     try:

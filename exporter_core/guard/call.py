@@ -57,9 +57,9 @@ class Call:
     arguments: Mapping[str, object]
     """By name, what the function is called with."""
     started: float = 0.0
-    """When the caller began to wait, in seconds on the context's clock."""
+    """The time at which the caller began to wait, in seconds on the context's clock."""
     points: int | None = None
-    """How many data points it hands over; None for operations other than export."""
+    """The number of data points that it hands over; None for operations other than export."""
     on_late: Callable[[Call, Result], None] | None = None
     """Told of the result when the call ends after its caller has abandoned it."""
     must_run: bool = False

@@ -131,14 +131,14 @@ class GuardedExporter:
     # --- the contract --------------------------------------------------------------------------------------------
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
-        """The exporter's answer, asked once when the guard was made: no lock, ever."""
+        """Return the exporter's answer, asked once when the guard was made: no lock, also during and after shutdown."""
         try:
             return self._temporalities[instrument_kind]
         except KeyError:
             raise _unknown_kind(instrument_kind) from None
 
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
-        """The exporter's answer, asked once when the guard was made: no lock, ever."""
+        """Return the exporter's answer, asked once when the guard was made: no lock, also during and after shutdown."""
         try:
             return self._aggregations[instrument_kind]
         except KeyError:
@@ -177,10 +177,10 @@ class GuardedExporter:
         self._perform("force_flush", self._assembly.hooks.force_flush, context, {})
 
     def shutdown(self, context: Context) -> None:
-        """Refuse new exports, let the running one finish while the context lasts, flush, release; on time and final.
+        """Refuse new exports at once, let the running one finish while the context lasts, then cancel it, and release.
 
-        The exporter's own shutdown is always called, so that it can release, even with a context that is done or
-        beside a hung export. A concurrent or later call waits for the first one to end.
+        The exporter's own shutdown is always called, so that it can release, even beside a hung export or with a
+        context that is done; final whatever happened. A concurrent or later call waits for the first one to end.
 
         Raises:
             ExporterShutdownError: it was not the first call.
@@ -223,7 +223,7 @@ class GuardedExporter:
 
     @property
     def runner(self) -> RunnerName:
-        """Where the exporter's code runs."""
+        """The name of the runner, which says where the exporter's code runs."""
         return self._runner
 
     @property
@@ -238,15 +238,15 @@ class GuardedExporter:
 
     @property
     def destination(self) -> Destination | None:
-        """Where the data goes, if the exporter says it; secrets masked."""
+        """The place where the data goes, secrets masked; None if the exporter does not say it."""
         return self._destination
 
     def stats(self) -> ExporterStats:
-        """What has been counted so far."""
+        """Return the counts so far."""
         return self._tally.snapshot(name=self._name, runner=self._runner, state=self._state, busy=self.busy)
 
     def describe_error(self, error: BaseException) -> str:
-        """The error in one line that may be shown: the config's secrets masked, causes left out."""
+        """Return the error in one line that may be shown: the config's secrets masked, causes left out."""
         return self._errors.describe(error)
 
     def __enter__(self) -> Self:
@@ -282,6 +282,7 @@ class GuardedExporter:
         started = clock.monotonic()
         call = Call(operation, function, child, arguments, started, points, self._ended_late, must_run)
         try:
+            # A context that is done: its error, counted as a failure; the exporter is not called.
             dead = not must_run and context._done_at(started)
             result = _DEAD if dead else self._assembly.runners[operation].perform(call)
         except BaseException:  # Ctrl-C, while the caller waited or, inline, made the call

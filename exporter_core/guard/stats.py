@@ -39,7 +39,7 @@ class ExporterStats:
     """Exports given up at their deadline or by an interrupted caller, of which ``exports_late_ok`` succeeded later."""
     exports_late_ok: int
     last_export_seconds: float | None
-    """How long the last caller of export waited."""
+    """Seconds that the last caller of export waited."""
     last_error: str | None
     """The last failure of any operation in one line, secrets masked."""
     busy: bool

@@ -1,4 +1,8 @@
-"""Handing calls over to another thread, and waiting for them there no longer than their deadline."""
+"""Hands calls over to another thread, and waits for them no longer than their deadline.
+
+The exporter overruns: ``DeadlineExceededError`` on time; the exporter keeps the batch until its call really ends; until
+then the operation raises ``ExporterBusyError`` at once; the late end is counted and told to observers.
+"""
 
 from __future__ import annotations
 

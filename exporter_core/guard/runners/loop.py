@@ -141,7 +141,7 @@ class LoopThread:
 
 
 _GRACE_SECONDS = 1.0
-"""How long what still runs when the loop is closed may take to end by itself, and then again to be cancelled."""
+"""Seconds that tasks may take, when the loop is closed, to end by themselves, and then again to be cancelled."""
 
 
 def _run(loop: asyncio.AbstractEventLoop, closing: Signal, guard: object) -> None:
