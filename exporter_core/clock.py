@@ -22,8 +22,6 @@ from exporter_core.sync import Signal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MONOTONIC", "TIMER_THREAD", "Clock", "MonotonicClock", "TimerHandle"]
-
 TIMER_THREAD: Final = "exporter-core-timer"
 """The name of the thread that makes calls at their times."""
 

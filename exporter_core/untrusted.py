@@ -17,20 +17,6 @@ from exporter_core.sync import Signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = [
-    "CodeFailedError",
-    "DetachedCall",
-    "ErrorSnapshot",
-    "TookTooLongError",
-    "blocking_threads",
-    "call_here",
-    "call_within",
-    "exact_text",
-    "is_a",
-    "message_of",
-    "name_of_type",
-]
-
 _T = TypeVar("_T")
 
 _CHAIN: Final = 64  # errors of a chain that are looked at

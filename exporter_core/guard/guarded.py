@@ -13,7 +13,7 @@ import warnings
 import weakref
 from inspect import CORO_CREATED, getcoroutinestate
 from types import CoroutineType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from exporter_core import forking
 from exporter_core.context import CallContext, Context
@@ -38,7 +38,7 @@ from exporter_core.observing import Observation
 from exporter_core.sync import Latch, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from exporter_core.observing import Observers
 
 RunnerName = Literal["thread", "inline"]
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
 
@@ -132,17 +134,11 @@ class GuardedExporter:
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """Return the exporter's answer, asked once when the guard was made: no lock, also during and after shutdown."""
-        try:
-            return self._temporalities[instrument_kind]
-        except KeyError:
-            raise _unknown_kind(instrument_kind) from None
+        return _answer(self._temporalities, instrument_kind)
 
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
         """Return the exporter's answer, asked once when the guard was made: no lock, also during and after shutdown."""
-        try:
-            return self._aggregations[instrument_kind]
-        except KeyError:
-            raise _unknown_kind(instrument_kind) from None
+        return _answer(self._aggregations, instrument_kind)
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Hand the batch to the exporter, one at a time; returns when it is accepted, or raises, on time.
@@ -507,6 +503,9 @@ def _dropped(title: str, assembly: Assembly) -> None:
     warnings.warn(f"{title} was never shut down", ResourceWarning, stacklevel=2)
 
 
-def _unknown_kind(instrument_kind: object) -> ValueError:
-    kinds = ", ".join(InstrumentKind)
-    return ValueError(f"{instrument_kind!r} is not an instrument kind; the kinds are {kinds}")
+def _answer(answers: Mapping[InstrumentKind, _T], instrument_kind: InstrumentKind) -> _T:
+    try:
+        return answers[instrument_kind]
+    except KeyError:
+        kinds = ", ".join(InstrumentKind)
+        raise ValueError(f"{instrument_kind!r} is not an instrument kind; the kinds are {kinds}") from None
