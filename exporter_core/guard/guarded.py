@@ -292,10 +292,10 @@ class GuardedExporter:
             result = _LATE
         if result is SUCCESS:
             if points is not None:
-                succeeded = self._tally.succeeded
-                succeeded.append((points, seconds))
-                if len(succeeded) > self._tally.MANY:
-                    self._tally.fold()
+                tally = self._tally
+                tally.succeeded.append((points, seconds))
+                if len(tally.succeeded) > tally.MANY:
+                    tally.fold()
             if self._observers is not None:
                 self._tell(call, seconds)
             return

@@ -65,7 +65,9 @@ class SerialInlineRunner(InlineRunner):
             if call in queue:
                 if queue[0] is call:
                     self.running = None
-                queue.remove(call)
+                    queue.popleft()
+                else:
+                    queue.remove(call)
                 if queue:
                     self._wake_first()
 
