@@ -22,10 +22,8 @@ from exporter_core.sync import Signal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MONOTONIC", "TIMER_THREAD", "Clock", "MonotonicClock", "TimerHandle"]
-
 TIMER_THREAD: Final = "exporter-core-timer"
-"""What the thread is called that makes calls at their times."""
+"""The name of the thread that makes calls at their times."""
 
 _logger = logging.getLogger(__name__)
 
@@ -112,7 +110,7 @@ class _TimerThread:
         self._heap: list[tuple[float, int, TimerHandle]] = []
         self._sequence = itertools.count()
         self.started = False
-        """Whether there is a thread."""
+        """True once there is a thread."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> TimerHandle:
         handle = TimerHandle(when, callback)

@@ -11,7 +11,8 @@ import itertools
 import logging
 import math
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter_core.clock import MONOTONIC, Clock, TimerHandle
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError
@@ -20,10 +21,11 @@ from exporter_core.log import log
 from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
 __all__ = ["Context", "DoneHandle"]
+
+_ContextT = TypeVar("_ContextT", bound="Context")
 
 _logger = logging.getLogger(__name__)
 
@@ -49,14 +51,14 @@ class Context:
     Make one with :meth:`background`, :meth:`with_timeout` or :meth:`child`. Every method may be called from any thread.
     """
 
-    __slots__ = ("__weakref__", "_cancellation", "_clock", "_deadline", "_parent", "_watchers")
+    __slots__ = ("__weakref__", "_ancestors", "_cancellation", "_clock", "_deadline", "_watchers")
 
     def __init__(
         self, *, deadline: float | None = None, parent: Context | None = None, clock: Clock = MONOTONIC
     ) -> None:
         """Prefer the named constructors; ``deadline`` is in seconds on ``clock``. Raises ValueError for NaN."""
         self._deadline = None if deadline is None else _seconds(deadline)
-        self._parent = parent
+        self._ancestors: tuple[Context, ...] = () if parent is None else (parent, *parent._ancestors)
         self._clock = clock
         self._cancellation: _Cancellation | None = None
         self._watchers: dict[int, Callable[[], object]] = {}
@@ -65,16 +67,16 @@ class Context:
 
     @classmethod
     def background(cls) -> Context:
-        """A context of its own with no deadline, done only when it is cancelled."""
+        """Return a context of its own with no deadline, done only when it is cancelled."""
         return cls()
 
     @classmethod
     def with_timeout(cls, seconds: float) -> Context:
-        """A context that is done ``seconds`` from here. Raises ValueError for NaN."""
+        """Return a context that is done after ``seconds``. Raises ValueError for NaN."""
         return cls(deadline=MONOTONIC.monotonic() + max(0.0, _seconds(seconds)))
 
     def child(self, *, timeout: float | None = None) -> Context:
-        """A context that is done when this one is, or ``timeout`` seconds from here, or when it is itself cancelled.
+        """Return a context that is done when this one is, after ``timeout`` seconds, or when it is itself cancelled.
 
         A timeout below zero is zero: what ended this context before ends the child too. Raises ValueError for NaN.
         """
@@ -82,42 +84,38 @@ class Context:
         if timeout is not None:
             own = self._clock.monotonic() + max(0.0, _seconds(timeout))
             deadline = own if deadline is None else min(deadline, own)
-        return self._with_deadline(deadline)
+        return self._descendant(type(self), deadline)
 
     # --- asking --------------------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> float | None:
-        """When the context is done at the latest, in ``time.monotonic()`` seconds; None for no deadline."""
+        """The time in ``time.monotonic()`` seconds at which the context is done at the latest; None for no deadline."""
         return self._deadline
 
     def remaining(self) -> float | None:
-        """Seconds until the deadline, never negative; None for no deadline."""
+        """Return the seconds until the deadline, never negative; None for no deadline."""
         if self._deadline is None:
             return None
         return max(0.0, self._deadline - self._clock.monotonic())
 
     @property
     def done(self) -> bool:
-        """Whether the deadline has passed or the context was cancelled."""
-        context: Context | None = self
-        while context is not None:
-            if context._cancellation is not None:
-                return True
-            context = context._parent
-        return self._deadline is not None and self._clock.monotonic() >= self._deadline
+        """True once the deadline has passed or the context was cancelled."""
+        return self._done_at(self._clock.monotonic())
 
     def error(self) -> DeadlineExceededError | ContextCancelledError | None:
-        """Why the context is done, as a fresh exception with its cause chained; None while it is not done."""
+        """Return why the context is done, as a fresh exception with its cause chained; None while it is not done."""
         if not self.done:
             return None
         # Cancellations get their times under this lock. Behind it, every one that may have been first can be seen, so
         # that the answer never changes.
         with _cancelling:
-            cancellation = self._first_cancellation()
-        if cancellation is None or (self._deadline is not None and cancellation.at >= self._deadline):
+            found = [one._cancellation for one in (self, *self._ancestors) if one._cancellation is not None]
+        first = min(found, key=lambda cancellation: cancellation.at, default=None)
+        if first is None or (self._deadline is not None and first.at >= self._deadline):
             return DeadlineExceededError("the context's deadline has passed")
-        return cancellation.error()
+        return first.error()
 
     def raise_if_done(self) -> None:
         """Raise :meth:`error` if the context is done. Raises DeadlineExceededError or ContextCancelledError."""
@@ -128,47 +126,45 @@ class Context:
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def wait(self, seconds: float) -> bool:
-        """Sleep ``seconds``, or until the context is done if that comes first; whether the context is done.
+        """Sleep ``seconds``, or until the context is done if that comes first; return True if the context is done.
 
         For the back-off between two attempts: ``context.wait(backoff)``, then ``context.raise_if_done()``.
         """
-        until = self._clock.monotonic() + _seconds(seconds)
+        pause = self.child(timeout=seconds)
         signal = Signal()
-        stop = self._watch(signal.set)
+        stop_watching = self._watch(signal.set)
         try:
-            while not self.done:
-                left = until - self._clock.monotonic()
-                if left <= 0:
-                    return False
-                remaining = self.remaining()
-                self._clock.wait(signal, left if remaining is None else min(left, remaining))
+            while not pause.done:
+                self._clock.wait(signal, pause.remaining())
         finally:
-            stop()
-        return True
+            stop_watching()
+        return self.done
 
     async def sleep(self, seconds: float) -> bool:
-        """:meth:`wait` for ``async def`` exporters: the event loop goes on meanwhile; whether the context is done."""
+        """:meth:`wait` for ``async def`` exporters: the event loop goes on meanwhile."""
         import asyncio  # noqa: PLC0415 - 40 ms that only async exporters need to pay, and they have paid it
 
-        until = self._clock.monotonic() + _seconds(seconds)
+        pause = self.child(timeout=seconds)
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        stop = self._watch(self._from_cancel(lambda: _call_soon(loop, woken.set)))
+
+        def wake() -> None:
+            try:
+                loop.call_soon_threadsafe(woken.set)
+            except RuntimeError:
+                pass  # the loop has closed: nobody sleeps on it any more
+
+        stop_watching = self._watch(self._on_cancel(wake))
         try:
-            while not self.done:
-                left = until - self._clock.monotonic()
-                if left <= 0:
-                    return False
-                remaining = self.remaining()
-                bound = left if remaining is None else min(left, remaining)
+            while not pause.done:
                 try:
-                    async with asyncio.timeout(bound):
+                    async with asyncio.timeout(pause.remaining()):
                         await woken.wait()
                 except TimeoutError:
-                    pass  # the loop goes round once more and finds out which of the two ended it
+                    pass  # the loop's clock may be ahead of the context's: look once more
         finally:
-            stop()
-        return True
+            stop_watching()
+        return self.done
 
     def on_done(self, callback: Callable[[], object]) -> DoneHandle:
         """Call ``callback()`` once when the context is done; returns a handle whose ``unregister()`` takes it back.
@@ -179,7 +175,7 @@ class Context:
         """
         handle = DoneHandle(callback)
         if not self.done:
-            handle._stop_watching = self._watch(self._from_cancel(handle._fire, handle))
+            handle._stop_watching = self._watch(self._on_cancel(handle._fire, handle))
         if self.done:
             handle._fire()
         elif self._deadline is not None and self._deadline < math.inf:
@@ -194,7 +190,8 @@ class Context:
         """End the context and its descendants; does nothing when it is done already.
 
         Args:
-            cause: why; an exception is chained to every error that this context gives, a text becomes its message.
+            cause: the reason; an exception is chained to every error that this context gives, a text becomes its
+                message.
         """
         with _cancelling:
             if self.done:
@@ -213,79 +210,50 @@ class Context:
         if failure is not None:
             raise failure
 
-    # --- for the guard ---------------------------------------------------------------------------------------------
-
-    def _for_call(self, now: float) -> Context:
-        """A child for a call that begins at ``now``; raises :meth:`error` if this context is done.
-
-        One look at the clock serves the caller too: a guard does this for every export.
-        """
-        deadline = self._deadline
-        if deadline is not None and now >= deadline:
-            self.raise_if_done()
-        context: Context | None = self
-        while context is not None:
-            if context._cancellation is not None:
-                self.raise_if_done()
-            context = context._parent
-        child = _new(CallContext)  # as below, without the call
-        child._deadline = deadline
-        child._parent = self
-        child._clock = self._clock
-        child._cancellation = None
-        child._watchers = {}
-        return child
-
-    def _with_deadline(self, deadline: float | None) -> Context:
-        # Past __init__, whose check this deadline has passed, in half the time.
-        child = _new(type(self))
-        child._deadline = deadline
-        child._parent = self
-        child._clock = self._clock
-        child._cancellation = None
-        child._watchers = {}
-        return child
-
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _first_cancellation(self) -> _Cancellation | None:
-        """The earliest cancellation among this context and those it descends from."""
-        first: _Cancellation | None = None
-        context: Context | None = self
-        while context is not None:
-            found = context._cancellation
-            if found is not None and (first is None or found.at < first.at):
-                first = found
-            context = context._parent
-        return first
+    def _descendant(self, kind: type[_ContextT], deadline: float | None) -> _ContextT:
+        # Past __init__, whose check this deadline has passed, in half the time: every call of an exporter has one.
+        child = _new(kind)
+        child._deadline = deadline
+        child._ancestors = (self,) + self._ancestors  # noqa: RUF005 - half the time of unpacking
+        child._clock = self._clock
+        child._cancellation = None
+        child._watchers = {}
+        return child
+
+    def _done_at(self, now: float) -> bool:
+        if self._cancellation is not None or (self._deadline is not None and now >= self._deadline):
+            return True
+        for ancestor in self._ancestors:  # noqa: SIM110 - any() takes three times as long, at every call of an exporter
+            if ancestor._cancellation is not None:
+                return True
+        return False
 
     def _watch(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call back (perhaps more than once) when this or an ancestor is cancelled, deadlines apart; returns the undo.
+        """Call back (perhaps more than once) when this or an ancestor is cancelled; returns a function that ends this.
 
-        Calls back at once when that has happened already.
+        Calls back at once when the context is done already, and not when its deadline passes later.
         """
         key = next(_keys)
-        context: Context | None = self
-        while context is not None:
+        watched = (self, *self._ancestors)
+        for context in watched:
             context._watchers[key] = callback
-            context = context._parent
-        if self._first_cancellation() is not None:
+        if self.done:
             callback()
 
-        def stop() -> None:
-            context: Context | None = self
-            while context is not None:
+        def stop_watching() -> None:
+            for context in watched:
                 context._watchers.pop(key, None)
-                context = context._parent
 
-        return stop
+        return stop_watching
+
+    def _on_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:  # noqa: ARG002 - a call's has a use for it
+        """Return the watcher that makes this callback when the context is cancelled."""
+        return callback
 
     def _call_ended(self) -> None:
-        """Do nothing: it is no call's. See :class:`CallContext`."""
-
-    def _from_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:  # noqa: ARG002 - a call's has a use for it
-        """What calls this callback when a context is cancelled."""
-        return callback
+        """Do nothing: only a :class:`CallContext` belongs to a call."""
 
     def __repr__(self) -> str:
         remaining = self.remaining()
@@ -294,36 +262,34 @@ class Context:
 
 
 class CallContext(Context):
-    """What a guard hands to an exporter: the thread that cancels it, for the exporter's callbacks, is a timer thread.
+    """The context that a guard hands to an exporter: when it is cancelled, callbacks run on a timer thread.
 
-    Whoever cancels a call, or shuts the exporter down, is neither held up nor interrupted by what the exporter's
-    callbacks do, nor by an event loop of the exporter's on which it sleeps.
+    So the exporter's callbacks, and the event loop on which it may sleep, neither hold up nor interrupt the thread that
+    cancels the call or shuts the exporter down.
     """
 
     __slots__ = ()
 
-    def _from_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:
+    def _on_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:
         MONOTONIC.prepare()
         return _OnTimerThread(callback, handle)
 
     def _call_ended(self) -> None:
         """Take back the exporter's callbacks, which this context's ancestors would keep, unless they are being made.
 
-        Those registered on a descendant are watchers here, too. Who waits on another thread goes on waiting.
+        Those registered on a descendant are watchers here, too. A wait on another thread goes on.
         """
         for watcher in list(self._watchers.values()):
             if type(watcher) is _OnTimerThread and watcher.handle is not None and not self.done:
                 watcher.handle.unregister()
 
 
+@dataclass(frozen=True, slots=True)
 class _OnTimerThread:
-    """Makes a callback on a timer thread."""
+    """A watcher that makes its callback on a timer thread."""
 
-    __slots__ = ("callback", "handle")
-
-    def __init__(self, callback: Callable[[], None], handle: DoneHandle | None) -> None:
-        self.callback = callback
-        self.handle = handle
+    callback: Callable[[], None]
+    handle: DoneHandle | None
 
     def __call__(self) -> None:
         MONOTONIC.call_soon(self.callback)
@@ -361,14 +327,12 @@ class DoneHandle:
             self.unregister()
 
 
+@dataclass(frozen=True, slots=True)
 class _Cancellation:
-    """That, when and why a context was cancelled."""
+    """A cancellation: its time and cause."""
 
-    __slots__ = ("at", "cause")
-
-    def __init__(self, at: float, cause: BaseException | str | None) -> None:
-        self.at = at
-        self.cause = cause
+    at: float
+    cause: BaseException | str | None
 
     def error(self) -> ContextCancelledError:
         message = "the context was cancelled"
@@ -381,14 +345,7 @@ class _Cancellation:
 
 
 def _seconds(value: float) -> float:
-    """The duration, checked: NaN compares false with everything and would make a context that is never done."""
+    """Return the duration, checked: NaN compares false with everything and would make a context that is never done."""
     if math.isnan(value):
         raise ValueError("a duration in seconds cannot be NaN")
     return value
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:
-        pass  # the loop has closed: nobody sleeps on it any more

@@ -1,9 +1,29 @@
 """Every exception that exporter-core raises on purpose.
 
-The tree has two halves. What goes wrong while a pipeline is being *described* (a file, an option, a plugin that cannot
-be loaded) is a :class:`SetupError`: one clear line, nothing was started. What goes wrong while metrics are being
-*delivered* is an :class:`ExporterError` or one of the two context errors, which say that the caller's own deadline or
-cancellation ended the call.
+::
+
+    ExporterCoreError
+    |
+    |   while metrics are delivered
+    |-- DeadlineExceededError (also a TimeoutError)   the caller's own deadline ended the call
+    |-- ContextCancelledError                         the caller's own cancellation ended it
+    |-- ExporterError                                 an operation failed
+    |   |-- ExporterShutdownError                     the exporter has been shut down
+    |   |-- PartialSuccessError                       the backend refused some of the points
+    |   |-- ExporterBusyError                         an earlier call still runs
+    |   |-- ExporterReentrancyError                   an exporter called its own guard
+    |   `-- ExporterForkedError                       the process forked, and the exporter cannot be rebuilt
+    |-- MaskedCauseError                              stands in for a cause that tells a secret
+    |
+    |   while a pipeline is set up; nothing was started
+    `-- SetupError
+        |-- ConfigError                               the configuration has faults, each a ConfigProblem
+        |-- ContractError                             a class does not fit the exporter contract
+        |-- ExporterNotFoundError                     no plugin has this name
+        |-- ExporterConflictError                     two plugins have this name
+        |-- PluginBlockedError                        the allow or block list forbids the plugin
+        |-- PluginLoadError                           the plugin's own code failed
+        `-- UnsupportedContractError                  the plugin has another version of the contract
 
 The names, bases and constructor parameters marked "contract v1" are frozen with the contract.
 """

@@ -1,4 +1,4 @@
-"""What a plugin author subclasses: one class for the exporter, one pydantic model for its options.
+"""The base classes of plugins: one for the exporter, one pydantic model for its options.
 
 Only :meth:`Exporter.export` has to be written; the other four operations have defaults that are right for an exporter
 that delivers each batch before it returns, holds nothing and owns nothing.
@@ -38,7 +38,7 @@ class ExporterConfig(BaseModel):
 
 
 class Destination(NamedTuple):
-    """Where an exporter's data goes, for people to read; an exporter may have a ``destination`` method that says it."""
+    """The place where an exporter's data goes, for people to read; an exporter may have a ``destination`` method."""
 
     location: str
     """The place in one line: a file, a URL without credentials."""
@@ -102,7 +102,7 @@ class Exporter(ABC, Generic[ConfigT]):
 
 
 def _config_argument(cls: type) -> object:
-    """What ``cls`` puts for the type parameter of :class:`Exporter`, also through a generic base; None for nothing."""
+    """Return the argument of ``cls`` for :class:`Exporter`'s type parameter, also through a generic base, or None."""
     for base in cls.__dict__.get("__orig_bases__", ()):
         origin, arguments = get_origin(base), get_args(base)
         if origin is Exporter:

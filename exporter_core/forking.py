@@ -20,8 +20,6 @@ from exporter_core.log import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RenewedAfterFork", "call_after_fork", "keep_untouched", "process", "renew_after_fork"]
-
 _logger = logging.getLogger(__name__)
 
 

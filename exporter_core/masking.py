@@ -30,14 +30,12 @@ __all__ = [
 ]
 
 MASK: Final = "***"
-"""What stands in the place of a secret."""
+"""The text that replaces a secret."""
 
 _SHORT: Final = 4  # a secret with fewer characters is masked as a whole word only: "a" is in every message
 _LINE: Final = 8  # a line of a multi-line secret (a PEM key) that is long enough to be secret by itself
 _DEPTH: Final = 32
-_CHAIN: Final = 64  # errors of a chain that are looked at
 _LONGEST: Final = 1000  # characters of an error's message that are passed on
-_SEARCHED: Final = 16384  # characters of a chain that are searched for secrets first, while its caller waits
 _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 
 _CREDENTIAL_NAME: Final = (
@@ -48,11 +46,7 @@ _CREDENTIAL_FIELD: Final = re.compile(rf"(?:{_CREDENTIAL_NAME})", re.IGNORECASE)
 _HEADER_FIELD: Final = re.compile(r"[\w-]*(?:headers?|cookies?)(?:[_-][\w-]*)?|metadata", re.IGNORECASE)
 _NO_CREDENTIAL: Final = re.compile(r".*[_-](?:file|path|url|uri|env|name|id|type|ttl|seconds|timeout)", re.IGNORECASE)
 
-# As the interpreter has them, whatever a plugin's classes say.
-_NAME: Final = type.__dict__["__name__"]
-_ATTRIBUTES: Final = BaseException.__dict__["__dict__"]
-_exactly: Final = str.__str__  # a copy, of a subclass's instance
-_TRACEBACK: Final = BaseException.__dict__["__traceback__"]
+_TRACEBACK: Final = BaseException.__dict__["__traceback__"]  # the interpreter's own, whatever a plugin's class says
 
 # Each pattern's group "secret" is what is masked. They are narrow enough to leave "token: expected a string" alone.
 _ALWAYS: Final = tuple(
@@ -111,7 +105,7 @@ class Masker:
 
 
 def masker_for(config: BaseModel | Mapping[str, object] | None) -> Masker:
-    """A masker of every secret in an exporter's validated options, or, going by names alone, in options as given.
+    """Return a masker of every secret in an exporter's validated options, or, by names alone, in options as given.
 
     Secret are: values of ``SecretStr``, ``SecretBytes`` and ``Secret``; values of fields named like a credential
     (``password``, ``api_key``); the user part of URLs; header values of 4 characters or more (a shorter plain value,
@@ -121,12 +115,12 @@ def masker_for(config: BaseModel | Mapping[str, object] | None) -> Masker:
 
 
 def secrets_of(config: BaseModel | Mapping[str, object] | None) -> set[str]:
-    """The texts that :func:`masker_for` masks, as they are."""
+    """Return the texts that :func:`masker_for` masks, as they are."""
     return set() if config is None else set(_secrets_in(config, name=""))
 
 
 def describe(error: BaseException | ErrorSnapshot, masker: Masker) -> str:
-    """An error in one line that may be shown: its type and message, secrets masked, causes left out.
+    """Return an error in one line that may be shown: its type and message, secrets masked, causes left out.
 
     Errors of this package go without their type, because their messages are written for people. Never raises for what
     the error's own ``__str__`` does.
@@ -140,7 +134,7 @@ def describe(error: BaseException | ErrorSnapshot, masker: Masker) -> str:
 
 
 def cause_of(error: BaseException | ErrorSnapshot, masker: Masker) -> BaseException:
-    """What may stand as the cause of an error of ours: the error itself, or a stand-in where its text tells a secret.
+    """Return the error as it may be chained to one of ours: itself, or a stand-in where its text tells a secret.
 
     The whole chain counts, since a traceback prints the whole of it: causes, contexts, notes, members of groups. One
     that is too long to be searched is stood in for, too.
@@ -153,7 +147,7 @@ def cause_of(error: BaseException | ErrorSnapshot, masker: Masker) -> BaseExcept
 
 
 def _replace(text: str, spans: list[tuple[int, int]]) -> str:
-    """The text with the union of the spans masked."""
+    """Return the text with the union of the spans masked."""
     pieces: list[str] = []
     end = 0
     for start, stop in sorted(spans):
@@ -167,7 +161,7 @@ def _replace(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def _forms_of(secret: str) -> Iterator[str]:
-    """The spellings in which libraries print a secret."""
+    """Return the spellings in which libraries print a secret."""
     spellings = {secret, secret.strip(), unquote(secret)}
     spellings |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= _LINE}
     for spelling in spellings:
@@ -239,7 +233,7 @@ def _header_secrets(text: str) -> Iterator[str]:
 
 
 def _passwords_in(user_part: str) -> Iterator[str]:
-    """What stands between ``://`` and the last ``@``: ``user:password``, a token, or several hosts with a user each."""
+    """Find passwords before the last ``@`` of a URL: ``user:password``, a token, or several hosts with a user each."""
     _, colon, password = user_part.partition(":")
     yield password if colon else user_part
     for host in user_part.split(","):
@@ -276,7 +270,7 @@ def _text(value: object) -> str:
 
 
 def _is_credential(name: str) -> bool:
-    """Whether field names say that a value is a credential; ``token_file`` names a path, not a token."""
+    """Return True if field names say that a value is a credential; ``token_file`` names a path, not a token."""
     if _NO_CREDENTIAL.fullmatch(name):
         return False
     return any(_CREDENTIAL_FIELD.fullmatch(part) for part in name.split())

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["NoneExporter"]
-
 
 class NoneExporter(Exporter[ExporterConfig]):
     """Discard all metrics."""

@@ -1,4 +1,4 @@
-"""Observers: plugins that are told what guarded exporters do, and cannot change it.
+"""Observers: plugins that hear of every operation of a guarded exporter, and cannot change it.
 
 They are registered in the entry-point group ``exporter_core.observers.v1`` and loaded only when a configuration names
 them. They run on a daemon thread of their own behind a bounded queue, so a slow or hung observer delays nothing; what
@@ -42,13 +42,13 @@ class Observation:
     operation: str
     """The contract operation, such as ``"export"``."""
     seconds: float
-    """How long the caller waited; for a late end, how long the exporter took in all."""
+    """Seconds that the caller waited; for a late end, that the exporter took in all."""
     points: int | None
-    """How many data points were handed over; None for operations other than export."""
+    """The number of data points handed over; None for operations other than export."""
     error: str | None
     """The error in one line, secrets masked; None for success."""
     late: bool
-    """Whether this is the end of a call that its caller had given up at the deadline."""
+    """True for the end of a call that its caller had given up at the deadline."""
 
 
 class ObserverSpec:
@@ -90,7 +90,7 @@ class Observers:
 
     @property
     def dropped(self) -> int:
-        """How many observations were dropped because the observers were too slow, or after :meth:`close`."""
+        """The number of observations dropped because the observers were too slow, or after :meth:`close`."""
         return self._dropped
 
     def tell(self, observation: Observation) -> None:
@@ -104,7 +104,7 @@ class Observers:
             self._queue.put(observation)
 
     def close(self, timeout: float) -> bool:
-        """Let the observers hear what is queued, at most ``timeout`` seconds; whether they heard it all."""
+        """Let the observers hear what is queued, at most ``timeout`` seconds; return True if they heard it all."""
         self._closed = True
         if not self._started:
             return True  # in a forked child that told them nothing

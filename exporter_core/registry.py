@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from exporter_core.discovery import PluginEntry, PluginPolicy, installed, origin_of, select, select_observer
 from exporter_core.errors import ConfigError, ConfigProblem, ContractError, PluginLoadError
 from exporter_core.exporter import ExporterConfig
-from exporter_core.guard import BUILD_SECONDS, GuardedExporter, Runner, verify
+from exporter_core.guard import BUILD_SECONDS, GuardedExporter, RunnerName, verify
 from exporter_core.masking import Masker, cause_of, describe, masker_for
 from exporter_core.untrusted import CodeFailedError, TookTooLongError, call_here, call_within, is_a
 from exporter_core.validation import problems_of, texts_in
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 def load_exporter(
-    name: str, config: Mapping[str, Any] | ExporterConfig | None = None, *, runner: Runner = "thread"
+    name: str, config: Mapping[str, Any] | ExporterConfig | None = None, *, runner: RunnerName = "thread"
 ) -> GuardedExporter:
     """Load the installed exporter of this name, with these options, behind the guard.
 
@@ -100,7 +100,7 @@ class ExporterRegistry:
         name: str,
         config: Mapping[str, Any] | ExporterConfig | None = None,
         *,
-        runner: Runner = "thread",
+        runner: RunnerName = "thread",
         copy: bool = False,
         observers: Observers | None = None,
         timeout: float = BUILD_SECONDS,

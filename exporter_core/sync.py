@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-__all__ = ["Latch", "Once", "Signal", "Turn"]
-
 
 class Signal:
     """A one-shot event: a tenth of the cost of ``threading.Event``, and safe to set from a signal handler.

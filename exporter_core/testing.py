@@ -167,7 +167,7 @@ class FakeClock:
                 raise TimeoutError(f"{self._asleep()} of {count} threads wait on the clock after {timeout} s")
 
     def _asleep(self) -> int:
-        """How many threads wait; one that has been woken, and has not got round to leaving, does not."""
+        """Return the number of threads that wait; one that has been woken does not, though it may not have left yet."""
         return sum(not signal.is_set() for signal, _ in self._sleepers.values())
 
     def _advance_to(self, now: float) -> None:

@@ -17,20 +17,6 @@ from exporter_core.sync import Signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = [
-    "CodeFailedError",
-    "DetachedCall",
-    "ErrorSnapshot",
-    "TookTooLongError",
-    "blocking_threads",
-    "call_here",
-    "call_within",
-    "exact_text",
-    "is_a",
-    "message_of",
-    "name_of_type",
-]
-
 _T = TypeVar("_T")
 
 _CHAIN: Final = 64  # errors of a chain that are looked at
@@ -96,7 +82,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _rejected_points(error: BaseException) -> int | None:
-    """See :attr:`ErrorSnapshot.rejected_points`."""
+    """Return :attr:`ErrorSnapshot.rejected_points`."""
     if not is_a(error, PartialSuccessError):
         return None
     try:
@@ -107,7 +93,7 @@ def _rejected_points(error: BaseException) -> int | None:
 
 
 def _printed(error: BaseException) -> tuple[str, ...] | None:
-    """See :attr:`ErrorSnapshot.printed`."""
+    """Return :attr:`ErrorSnapshot.printed`."""
     found: list[str] = []
     left = _SEARCHED
     try:

@@ -1,39 +1,41 @@
-"""Building a guarded exporter: its instance, its hooks, its first answers, and the lanes that call it.
+"""Builds a guarded exporter: its instance, its hooks, its first answers, and the runners that call it.
 
-Constructors are plugin code like any other: with the ``thread`` runner they run on a lane, within a time-out.
+A constructor is plugin code like any other: with the ``thread`` runner it runs on a thread that can be left behind.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
+from exporter_core.context import CallContext
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import Destination
-from exporter_core.guard.calls import Call, Outcome
+from exporter_core.guard.call import Call, Outcome
+from exporter_core.guard.errors import is_hosts_own
 from exporter_core.guard.hooks import bind
-from exporter_core.guard.lanes import InlineLane, Lane, LoopLane, SerialInlineLane, ThreadLane
-from exporter_core.guard.outcomes import is_hosts_own
+from exporter_core.guard.runners.inline import InlineRunner, SerialInlineRunner
+from exporter_core.guard.runners.thread import ThreadRunner
 from exporter_core.guard.verifier import asynchronous_operations, verify
 from exporter_core.untrusted import ErrorSnapshot, blocking_threads, exact_text, is_a
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality
     from opentelemetry.sdk.metrics.view import Aggregation
     from pluggy import HookRelay
 
     from exporter_core.context import Context
-    from exporter_core.guard.loop import LoopThread
-    from exporter_core.guard.outcomes import Reporter
+    from exporter_core.guard.errors import Errors
+    from exporter_core.guard.runners.protocol import Runner
 
 
 class _PluginError(Exception):
-    """Carries an error of the plugin's own that would be taken for one of the guard's."""
+    """Carries a SetupError that the plugin raised, which would be taken for one of the guard's."""
 
     def __init__(self, snapshot: ErrorSnapshot) -> None:
         super().__init__(snapshot.text)
@@ -41,24 +43,24 @@ class _PluginError(Exception):
 
 
 class Instance:
-    """An exporter that has been built and has answered what it is asked once. Everything here ran plugin code."""
+    """An exporter that has been built and has given its first answers. Everything here runs plugin code."""
 
     def __init__(self, factory: Callable[[], object]) -> None:
         before = blocking_threads()
         try:
-            self.exporter = factory()
+            exporter = factory()
         except SetupError as error:
             raise _PluginError(ErrorSnapshot.of(error)) from error
         self._threads = [(weakref.ref(thread), _name_of(thread)) for thread in blocking_threads(but=before)]
-        exporter_class = verify(type(self.exporter))
+        exporter_class = verify(type(exporter))
         self.asynchronous = asynchronous_operations(exporter_class)
-        self.hooks: HookRelay = bind(self.exporter)
+        self.hooks: HookRelay = bind(exporter)
         self.temporalities = {kind: _temporality(self.hooks, kind, exporter_class) for kind in InstrumentKind}
-        self.destination = _destination(self.exporter)
+        self.destination = _destination(exporter)
         self.aggregations = {kind: _aggregation(self.hooks, kind, exporter_class) for kind in InstrumentKind}
 
     def threads_left(self) -> list[str]:
-        """The names of threads that began while it was built, still run, and hold up the interpreter's exit.
+        """Return the names of threads that began while it was built, still run, and hold up the interpreter's exit.
 
         Asks no thread, whose class may be the exporter's own.
         """
@@ -68,116 +70,92 @@ class Instance:
 
 
 class Assembly:
-    """An instance with a lane for each of the operations that make calls."""
-
-    def __init__(
-        self, instance: Instance, *, export: Lane, force_flush: Lane, shutdown: Lane, loop: LoopThread | None = None
-    ) -> None:
-        self.instance = instance
-        self.hooks = instance.hooks
-        self.export = export
-        self.force_flush = force_flush
-        self.shutdown = shutdown
-        self._loop = loop
-
-    def close(self) -> None:
-        """Let go of the threads, each when its last call is over. Does not wait."""
-        for lane in (self.export, self.force_flush, self.shutdown):
-            lane.close()
-        if self._loop is not None:
-            self._loop.close()
-
-
-def assemble(
-    factory: Callable[[], object],
-    *,
-    name: str,
-    title: str,
-    runner: str,
-    owner: object,
-    context: Context,
-    reporter: Reporter,
-) -> Assembly:
-    """Build the exporter and its lanes.
+    """An instance, and a runner for each of the operations that make calls.
 
     Args:
         factory: makes the exporter.
         name: the exporter's name, which its threads carry.
-        title: how messages call the exporter.
-        runner: ``"thread"`` or ``"inline"``.
-        owner: what identifies the guard to calls that come back to it.
+        title: the exporter's name in messages.
+        inline: run the exporter on its callers' threads.
+        guard: identifies the guard to calls that come back to it.
         context: bounds the factory and the exporter's first answers.
-        reporter: puts errors into words without secrets.
+        errors: describes errors without secrets.
 
     Raises:
         ContractError: the exporter does not fit the contract.
         PluginLoadError: its code failed, or took too long.
     """
-    inline = runner == "inline"
 
-    def lane(operation: str) -> Lane:
-        if inline:
-            return SerialInlineLane(owner) if operation == "export" else InlineLane(owner)
-        return ThreadLane(f"exporter-core-{name}-{operation}", owner)
+    def __init__(
+        self,
+        factory: Callable[[], object],
+        *,
+        name: str,
+        title: str,
+        inline: bool,
+        guard: object,
+        context: Context,
+        errors: Errors,
+    ) -> None:
+        self._closing = ExitStack()
 
-    with _threads_starting(title), ExitStack() as undo:
-        first = lane("export")
-        undo.callback(first.close)
-        instance = _build(factory, first, inline=inline, title=title, context=context, reporter=reporter)
-        loop = None
-        if instance.asynchronous:
-            from exporter_core.guard.loop import LoopThread  # noqa: PLC0415 - few exporters need an event loop
-
-            loop = LoopThread(f"exporter-core-{name}", owner)
-            undo.callback(loop.close)
-
-        def lane_of(operation: str) -> Lane:
-            made = LoopLane(loop) if loop is not None and operation in instance.asynchronous else lane(operation)
-            undo.callback(made.close)
+        def runner(operation: str) -> Runner:
+            made: Runner
+            if inline:
+                made = SerialInlineRunner(guard) if operation == "export" else InlineRunner(guard)
+            else:
+                made = ThreadRunner(f"exporter-core-{name}-{operation}", guard)
+            self._closing.callback(made.close)
             return made
 
-        # The lane that built the exporter goes on as its export lane, unless the event loop does that.
-        if "export" in instance.asynchronous:
-            first.close()
-        export = lane_of("export") if "export" in instance.asynchronous else first
-        assembly = Assembly(
-            instance, export=export, force_flush=lane_of("force_flush"), shutdown=lane_of("shutdown"), loop=loop
-        )
-        undo.pop_all()
-    return assembly
+        try:
+            first = runner("export")
+            self.instance = _build(factory, first, inline=inline, title=title, context=context, errors=errors)
+            self.hooks = self.instance.hooks
+            asynchronous = self.instance.asynchronous
+            plain = {"force_flush", "shutdown"} - asynchronous
+            self.runners = {operation: runner(operation) for operation in plain}
+            if "export" not in asynchronous:
+                self.runners["export"] = first  # that it has built the exporter does not keep it from going on
+            else:
+                first.close()
+            if asynchronous:
+                from exporter_core.guard.runners.loop import LoopRunner, LoopThread  # noqa: PLC0415 - few need a loop
 
+                loop = LoopThread(f"exporter-core-{name}", guard)
+                self._closing.callback(loop.close)
+                for operation in asynchronous:
+                    self.runners[operation] = LoopRunner(loop)
+                    self._closing.callback(self.runners[operation].close)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, RuntimeError):  # no thread can be started; what else could raise one runs on a runner
+                raise PluginLoadError(f"{title} cannot be built: {error}") from error
+            raise
 
-@contextmanager
-def _threads_starting(title: str) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # what else could raise one runs on a lane
-        raise PluginLoadError(f"{title} cannot be built: {error}") from error
+    def close(self) -> None:
+        """Let go of the threads, each when its last call is over. Does not wait."""
+        self._closing.close()
 
 
 def _build(
-    factory: Callable[[], object],
-    lane: Lane,
-    *,
-    inline: bool,
-    title: str,
-    context: Context,
-    reporter: Reporter,
+    factory: Callable[[], object], runner: Runner, *, inline: bool, title: str, context: Context, errors: Errors
 ) -> Instance:
-    call = cast("Call", lane.perform(Instance, context, {"factory": factory}))  # it has a result, so there is a call
-    if call.outcome is not Outcome.ENDED:
+    child = CallContext(deadline=context.deadline, parent=context, clock=context._clock)
+    result = runner.perform(Call("build", Instance, child, {"factory": factory}))
+    if result.outcome in (Outcome.WITHDRAWN, Outcome.ABANDONED):
         raise PluginLoadError(f"{title} was not built in time: its constructor or its first answers take too long")
-    if call.snapshot is not None:
-        error, snapshot = call.snapshot.error, call.snapshot
+    if result.error is not None:
+        error, snapshot = result.error.error, result.error
         if type(error) is _PluginError:
             snapshot = error.snapshot
         elif is_hosts_own(error, inline=inline):
             raise error
         elif is_a(error, ContractError):
-            lines = [reporter.describe(ContractError(line)) for line in snapshot.text.splitlines()]
+            lines = [errors.describe(ContractError(line)) for line in snapshot.text.splitlines()]
             raise ContractError("\n".join(f"{title} does not fit the contract: {line}" for line in lines)) from None
-        raise PluginLoadError(f"{title} cannot be built: {reporter.describe(snapshot)}") from reporter.cause(snapshot)
-    instance = cast("Instance", call.result)
+        raise PluginLoadError(f"{title} cannot be built: {errors.describe(snapshot)}") from errors.cause(snapshot)
+    instance = cast("Instance", result.value)
     if inline and instance.asynchronous:
         operations = ", ".join(sorted(instance.asynchronous))
         raise ContractError(f"{title}: {operations} is async, which the inline runner cannot run; use runner 'thread'")
@@ -196,10 +174,8 @@ def _temporality(hooks: HookRelay, kind: InstrumentKind, exporter_class: type) -
 
     answer = hooks.temporality(instrument_kind=kind)
     if answer not in (AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA) or isinstance(answer, bool):
-        raise ContractError(
-            f"{exporter_class.__module__}.{exporter_class.__qualname__}.temporality({kind}) answered "
-            f"{_shown(answer)}; it must be AggregationTemporality.CUMULATIVE or .DELTA"
-        )
+        expected = "AggregationTemporality.CUMULATIVE or .DELTA"
+        raise _wrong_answer(exporter_class, f"temporality({kind})", answer, expected)
     return AggregationTemporality(answer)
 
 
@@ -208,21 +184,21 @@ def _aggregation(hooks: HookRelay, kind: InstrumentKind, exporter_class: type) -
 
     answer = hooks.aggregation(instrument_kind=kind)
     if not isinstance(answer, Aggregation):
-        raise ContractError(
-            f"{exporter_class.__module__}.{exporter_class.__qualname__}.aggregation({kind}) answered "
-            f"{_shown(answer)}; it must be an Aggregation of opentelemetry.sdk.metrics.view"
-        )
+        expected = "an Aggregation of opentelemetry.sdk.metrics.view"
+        raise _wrong_answer(exporter_class, f"aggregation({kind})", answer, expected)
     return answer
 
 
+def _wrong_answer(exporter_class: type, question: str, answer: object, expected: str) -> ContractError:
+    shown = "None" if answer is None else f"an object of type {type(answer).__name__}"
+    where = f"{exporter_class.__module__}.{exporter_class.__qualname__}.{question}"
+    return ContractError(f"{where} answered {shown}; it must be {expected}")
+
+
 def _destination(exporter: object) -> Destination | None:
-    """Where the data goes, if the exporter says it; the one thing asked that is not in the contract."""
+    """Return where the data goes, if the exporter says it; the one thing asked that is not in the contract."""
     ask = getattr(exporter, "destination", None)
     answer = ask() if callable(ask) else None
     if not isinstance(answer, Destination):
         return None
     return Destination(exact_text(answer.location), None if answer.command is None else exact_text(answer.command))
-
-
-def _shown(answer: object) -> str:
-    return "None" if answer is None else f"an object of type {type(answer).__name__}"

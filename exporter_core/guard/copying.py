@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -16,16 +16,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
-_T = TypeVar("_T")
-
 
 def copy_metrics(metrics: MetricsData) -> MetricsData:
-    """A deep copy of everything that could be changed in place."""
-    return _copy(metrics)
-
-
-def _copy(value: _T) -> _T:
-    return _copied(value)  # type: ignore[no-any-return]  # the copy has the type of what is copied
+    """Return a deep copy of everything that could be changed in place."""
+    copied: MetricsData = _copied(metrics)
+    return copied
 
 
 def _copied(value: Any) -> Any:  # Any: walks values of every type that a batch can hold

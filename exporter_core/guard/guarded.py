@@ -1,8 +1,8 @@
-"""``GuardedExporter``: what stands between a caller and an exporter, and keeps the contract for it.
+"""``GuardedExporter``: stands between a caller and an exporter, and keeps the contract for it.
 
-One state machine, ACTIVE -> SHUTTING_DOWN -> SHUT_DOWN. Each operation has a lane (:mod:`.lanes`) that makes its
-calls; how a call came out is put into words by :mod:`.outcomes`. Each rule stands at the method that keeps it. The
-guard raises and does not report: reporting belongs to whoever has no caller to raise to.
+One state machine, ACTIVE -> SHUTTING_DOWN -> SHUT_DOWN. Each operation has a runner (:mod:`.runners`) that makes its
+calls; :mod:`.errors` makes the errors of those that failed. The guard raises and does not report: reporting is for code
+that has no caller to raise to.
 """
 
 from __future__ import annotations
@@ -11,55 +11,55 @@ import logging
 import threading
 import warnings
 import weakref
-from functools import partial
 from inspect import CORO_CREATED, getcoroutinestate
-from time import monotonic
 from types import CoroutineType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from exporter_core import forking
 from exporter_core.context import CallContext, Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import (
-    DeadlineExceededError,
     ExporterCoreError,
+    ExporterError,
     ExporterForkedError,
     ExporterReentrancyError,
     ExporterShutdownError,
     PartialSuccessError,
     SetupError,
 )
-from exporter_core.guard.assembly import Assembly, assemble
-from exporter_core.guard.calls import Call, Outcome
+from exporter_core.guard.assembly import Assembly
+from exporter_core.guard.call import SUCCESS, Call, Outcome, Result
 from exporter_core.guard.copying import copy_metrics
-from exporter_core.guard.outcomes import Reporter, is_hosts_own
-from exporter_core.guard.reentrancy import inside, owners
+from exporter_core.guard.errors import Errors, is_hosts_own
+from exporter_core.guard.reentrancy import guards_entered
 from exporter_core.guard.stats import ExporterStats, GuardState, Tally, count_points
 from exporter_core.masking import Masker
-from exporter_core.sync import Latch
+from exporter_core.observing import Observation
+from exporter_core.sync import Latch, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
 
     from exporter_core.exporter import Destination
-    from exporter_core.guard.lanes import Lane
     from exporter_core.observing import Observers
 
-Runner = Literal["thread", "inline"]
+RunnerName = Literal["thread", "inline"]
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
 
 _ACTIVE = GuardState.ACTIVE
 
 BUILD_SECONDS = 30.0
-"""How long an exporter's constructor and its first answers may take."""
+"""Seconds that an exporter's constructor and its first answers may take."""
 
 SHUTDOWN_SECONDS = 30.0
-"""How long leaving a ``with`` block may take; the SDK's default for shutting down."""
+"""Seconds that leaving a ``with`` block may take; the SDK's default for shutting down."""
 
 
 class GuardedExporter:
@@ -88,10 +88,11 @@ class GuardedExporter:
 
     _state: GuardState
     _mutex: threading.Lock
-    _building: threading.Lock
+    _building: Turn
     _tally: Tally
     _closed: Latch
-    _release: _Release | None  # of the first shutdown
+    _first_shutdown: object | None
+    _released: bool
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class GuardedExporter:
         *,
         factory: Callable[[], object] | None = None,
         name: str,
-        runner: Runner = "thread",
+        runner: RunnerName = "thread",
         copy: bool = False,
         origin: str | None = None,
         masker: Masker | None = None,
@@ -111,7 +112,7 @@ class GuardedExporter:
         if runner not in ("thread", "inline"):
             raise ValueError(f"runner: expected 'thread' or 'inline', not {runner!r}")
         self._name = name
-        self._runner: Runner = runner
+        self._runner: RunnerName = runner
         self._inline = runner == "inline"
         self._copy = copy
         self._factory = factory
@@ -119,30 +120,25 @@ class GuardedExporter:
         # What calls from inside the exporter are recognised by; not the guard, which its threads must not keep alive.
         self._mark = object()
         self._title = f"exporter {name!r}" if origin is None else f"exporter {name!r} ({origin})"
-        self._reporter = Reporter(name, masker or Masker(), observers)
+        self._errors = Errors(name, masker or Masker())
+        self._observers = observers
         self._renew(GuardState.ACTIVE)
         self._attach(self._assemble(factory or (lambda: exporter), Context.with_timeout(timeout)))
         instance = self._assembly.instance
         self._temporalities = instance.temporalities
         self._aggregations = instance.aggregations
-        self._destination = self._reporter.destination(instance.destination)
+        self._destination = self._errors.name_destination(instance.destination)
         forking.renew_after_fork(self)
 
     # --- the contract --------------------------------------------------------------------------------------------
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
-        """The exporter's answer, asked once when the guard was made: no lock, ever."""
-        try:
-            return self._temporalities[instrument_kind]
-        except KeyError:
-            raise _unknown_kind(instrument_kind) from None
+        """Return the exporter's answer, asked once when the guard was made: no lock, also during and after shutdown."""
+        return _answer(self._temporalities, instrument_kind)
 
     def aggregation(self, instrument_kind: InstrumentKind) -> Aggregation:
-        """The exporter's answer, asked once when the guard was made: no lock, ever."""
-        try:
-            return self._aggregations[instrument_kind]
-        except KeyError:
-            raise _unknown_kind(instrument_kind) from None
+        """Return the exporter's answer, asked once when the guard was made: no lock, also during and after shutdown."""
+        return _answer(self._aggregations, instrument_kind)
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Hand the batch to the exporter, one at a time; returns when it is accepted, or raises, on time.
@@ -159,38 +155,12 @@ class GuardedExporter:
         """
         if self._state is not _ACTIVE:
             self._become_active(context)
-        if self._mark in owners():
+        if self._mark in guards_entered():
             self._refuse_reentry("export")
-        assembly, tally, clock = self._assembly, self._tally, context._clock
         points = count_points(metrics)
         if self._copy:
             metrics = copy_metrics(metrics)
-        started = clock.monotonic()
-        child = None
-        try:
-            child = context._for_call(started)
-            data = {"context": child, "metrics": metrics}
-            call = assembly.export.perform(assembly.hooks.export, child, data, self._export_ended_late, points)
-        except BaseException as failure:
-            self._count_unmade(points, clock.monotonic() - started, child, failure)
-            raise
-        ended = clock.monotonic()
-        late = self._inline and child._deadline is not None and ended >= child._deadline
-        if call is None and not late:
-            tally.succeeded.append((points, ended - started))
-            if len(tally.succeeded) > tally.MANY:
-                tally.fold()
-            if self._reporter.observers is not None:
-                self._reporter.tell("export", ended - started, points=points)
-            return
-        if call is None:
-            tally.export_ended_late(points)
-        if call is None or call.outcome is Outcome.ABANDONED:
-            tally.export_abandoned()
-        error = self._error_of("export", call, context)
-        accepted = points - error.rejected_points if isinstance(error, PartialSuccessError) else 0
-        self._count_failure(points, max(accepted, 0), ended - started, self._reporter.describe(error))
-        raise error
+        self._perform("export", self._assembly.hooks.export, context, {"metrics": metrics}, points)
 
     def force_flush(self, context: Context) -> None:
         """Return when everything accepted before is delivered, or raise, on time; runs beside everything else.
@@ -199,14 +169,14 @@ class GuardedExporter:
         """
         if self._state in (GuardState.SHUT_DOWN, GuardState.FORKED):
             return  # in a forked child that has not exported nothing was accepted
-        self._admit("force_flush", context)
-        self._perform("force_flush", context)
+        self._refuse_reentry("force_flush")
+        self._perform("force_flush", self._assembly.hooks.force_flush, context, {})
 
     def shutdown(self, context: Context) -> None:
-        """Refuse new exports, let the running one finish while the context lasts, flush, release; on time and final.
+        """Refuse new exports at once, let the running one finish while the context lasts, then cancel it, and release.
 
-        The exporter's own shutdown is always called, so that it can release, even with a context that is done or
-        beside a hung export. A concurrent or later call waits for the first one to end.
+        The exporter's own shutdown is always called, so that it can release, even beside a hung export or with a
+        context that is done; final whatever happened. A concurrent or later call waits for the first one to end.
 
         Raises:
             ExporterShutdownError: it was not the first call.
@@ -215,23 +185,23 @@ class GuardedExporter:
             ExporterError: the exporter's shutdown failed; it counts as shut down.
         """
         self._refuse_reentry("shutdown")
-        # Whoever is interrupted (Ctrl-C), at whatever point, knows by this whether the shutdown is theirs to end.
-        release = _Release()
+        # A caller interrupted (Ctrl-C) at whatever point knows by this whether it is the first shutdown's.
+        this = object()
         try:
-            before = self._begin_shutdown(release)
+            before = self._begin_shutdown(this)
             if before is GuardState.ACTIVE:
                 self._end_exports(context)
-                self._perform("shutdown", context, release.bound_to(self._assembly))
+                self._release(context)
             elif before is GuardState.FORKED:  # this child never used the exporter: there is nothing to release
                 self._closed.open()
             else:
                 self._refuse_another_shutdown(before, context)
         except BaseException as error:
-            if self._release is release and not (release.called or isinstance(error, ExporterCoreError)):
-                self._release_at_once(release, context, error)
+            if self._first_shutdown is this and not (self._released or isinstance(error, ExporterCoreError)):
+                self._release_at_once(context, error)
             raise
         finally:
-            if self._release is release:
+            if self._first_shutdown is this:
                 self._state = GuardState.SHUT_DOWN
                 try:
                     self._finalizer.detach()
@@ -248,32 +218,32 @@ class GuardedExporter:
         return self._name
 
     @property
-    def runner(self) -> Runner:
-        """Where the exporter's code runs."""
+    def runner(self) -> RunnerName:
+        """The name of the runner, which says where the exporter's code runs."""
         return self._runner
 
     @property
     def state(self) -> GuardState:
-        """Where in its life the exporter is."""
+        """The state of the exporter's life."""
         return self._state
 
     @property
     def busy(self) -> bool:
-        """Whether an export is running, abandoned ones included: another would wait, or raise ExporterBusyError."""
-        return self._state is not GuardState.FORKED and self._assembly.export.running is not None
+        """True while an export is running, an abandoned one too: another would wait, or raise ExporterBusyError."""
+        return self._state is not GuardState.FORKED and self._assembly.runners["export"].running is not None
 
     @property
     def destination(self) -> Destination | None:
-        """Where the data goes, if the exporter says it; secrets masked."""
+        """The place where the data goes, secrets masked; None if the exporter does not say it."""
         return self._destination
 
     def stats(self) -> ExporterStats:
-        """What has been counted so far."""
+        """Return the counts so far."""
         return self._tally.snapshot(name=self._name, runner=self._runner, state=self._state, busy=self.busy)
 
     def describe_error(self, error: BaseException) -> str:
-        """The error in one line that may be shown: the config's secrets masked, causes left out."""
-        return self._reporter.describe(error)
+        """Return the error in one line that may be shown: the config's secrets masked, causes left out."""
+        return self._errors.describe(error)
 
     def __enter__(self) -> Self:
         return self
@@ -291,41 +261,135 @@ class GuardedExporter:
 
     # --- making calls --------------------------------------------------------------------------------------------
 
-    def _admit(self, operation: str, context: Context) -> None:
-        context.raise_if_done()
-        self._refuse_reentry(operation)
+    def _perform(
+        self,
+        operation: str,
+        function: Callable[..., object],
+        context: Context,
+        arguments: dict[str, object],
+        points: int | None = None,
+        *,
+        must_run: bool = False,
+    ) -> None:
+        """Have the exporter called; count the call, tell the observers of it, and raise unless it succeeded."""
+        clock = context._clock
+        child = context._descendant(CallContext, context._deadline)
+        arguments["context"] = child
+        started = clock.monotonic()
+        call = Call(operation, function, child, arguments, started, points, self._ended_late, must_run)
+        try:
+            # A context that is done: its error, counted as a failure; the exporter is not called.
+            dead = not must_run and context._done_at(started)
+            result = _DEAD if dead else self._assembly.runners[operation].perform(call)
+        except BaseException:  # Ctrl-C, while the caller waited or, inline, made the call
+            if points is not None:
+                text = str(self._errors.new(ExporterError, operation, " was interrupted"))
+                self._tally.export_failed(points, clock.monotonic() - call.started, text, abandoned=call.abandoned)
+            raise
+        ended = clock.monotonic()
+        seconds = ended - call.started
+        if result is SUCCESS and self._inline and child._deadline is not None and ended >= child._deadline:
+            result = _LATE
+        if result is SUCCESS:
+            if points is not None:
+                tally = self._tally
+                tally.succeeded.append((points, seconds))
+                if len(tally.succeeded) > tally.MANY:
+                    tally.fold()
+            if self._observers is not None:
+                self._tell(call, seconds)
+            return
+        raise self._failure(call, result, seconds, context)
+
+    def _failure(self, call: Call, result: Result, seconds: float, context: Context) -> BaseException:
+        """Count a call that did not succeed, and tell of it; return the error that it raises."""
+        if result.error is not None and is_hosts_own(result.error.error, inline=self._inline):
+            error = result.error.error
+        else:
+            _close_coroutine(result.value)
+            error = self._errors.error_of(call, result, context, active=self._state is GuardState.ACTIVE)
+        text = self._errors.describe(error)
+        self._tell(call, seconds, text)
+        points = call.points
+        if points is None:
+            self._tally.note_error(text)
+            return error
+        late = result is _LATE
+        self._tally.export_failed(points, seconds, text, abandoned=late or result.outcome is Outcome.ABANDONED)
+        if late or isinstance(error, PartialSuccessError):
+            rejected = error.rejected_points if isinstance(error, PartialSuccessError) else 0
+            self._tally.accepted_beside(points - rejected, late_ok=late)
+        return error
+
+    def _ended_late(self, call: Call, result: Result) -> None:
+        """Count the late end of a call that its caller had abandoned, and tell of it; runs on the runner's thread."""
+        _close_coroutine(result.value)
+        text, accepted = self._errors.late_error(call, result)
+        if call.points is not None:
+            self._tally.accepted_beside(accepted, late_ok=text is None)
+        self._tell(call, call.context._clock.monotonic() - call.started, text, late=True)
+
+    def _tell(self, call: Call, seconds: float, error: str | None = None, *, late: bool = False) -> None:
+        if self._observers is not None:
+            self._observers.tell(Observation(self._name, call.operation, seconds, call.points, error, late))
 
     def _refuse_reentry(self, operation: str) -> None:
-        if inside(self._mark):
-            raise self._reporter.error(
-                ExporterReentrancyError, operation, "called from inside one of the exporter's own operations"
-            )
+        if self._mark in guards_entered():
+            text = ": called from inside one of the exporter's own operations"
+            raise self._errors.new(ExporterReentrancyError, operation, text)
 
-    def _begin_shutdown(self, release: _Release) -> GuardState:
-        """Refuse new exports, if this is the first shutdown; the state before."""
+    # --- shutting down -------------------------------------------------------------------------------------------
+
+    def _begin_shutdown(self, this: object) -> GuardState:
+        """Refuse new exports, if this is the first shutdown; return the state before."""
         with self._mutex:  # nothing is called meanwhile, so nobody is interrupted
             before = self._state
             if before is GuardState.ACTIVE:
                 self._state = GuardState.SHUTTING_DOWN
-                self._release = release
+                self._first_shutdown = this
             elif before is GuardState.FORKED:
                 self._state = GuardState.SHUT_DOWN
         return before
+
+    def _end_exports(self, context: Context) -> None:
+        """Refuse the exports that wait, let the one that runs finish while the context lasts, then cancel it."""
+        runner = self._assembly.runners["export"]
+        runner.refuse()
+        # A call of nothing has its turn when nobody is inside the exporter any more. An abandoned one is not waited
+        # for: its context has told it to end.
+        child = context._descendant(CallContext, context._deadline)
+        if runner.perform(Call("export", _nothing, child, {}, must_run=True)) is not SUCCESS:
+            running = runner.running
+            if running is not None:
+                running.context.cancel("the exporter is being shut down")
+
+    def _release(self, context: Context) -> None:
+        """Have the exporter's own shutdown called, so that it can release: always, and once."""
+        hook = self._assembly.hooks.shutdown
+
+        def shutdown(context: Context) -> object:
+            # Once, though it may be handed over twice: a caller interrupted meanwhile cannot know whether it was.
+            if self._released:
+                return None
+            self._released = True
+            return hook(context=context)
+
+        self._perform("shutdown", shutdown, context, {}, must_run=True)
+
+    def _release_at_once(self, context: Context, interrupt: BaseException) -> None:
+        """Have the exporter release though its shutdown was interrupted, without waiting for it."""
+        hurried = context.child()
+        hurried.cancel(interrupt)
+        try:
+            self._release(hurried)
+        except ExporterCoreError:
+            pass  # it was the one interrupted call; the host has something better to raise
 
     def _refuse_another_shutdown(self, before: GuardState, context: Context) -> None:
         """Wait for the first shutdown, if it still runs, and raise."""
         if before is GuardState.SHUTTING_DOWN and not self._closed.wait(context):
             context.raise_if_done()
-        raise self._reporter.shut_down("shutdown")
-
-    def _release_at_once(self, release: _Release, context: Context, interrupt: BaseException) -> None:
-        """Have the exporter release though whoever shuts it down was interrupted, and does not wait."""
-        hurried = context.child()
-        hurried.cancel(interrupt)
-        try:
-            self._perform("shutdown", hurried, release.bound_to(self._assembly))
-        except ExporterCoreError:
-            pass  # it was the one interrupted call; the host has something better to raise
+        raise self._errors.shut_down("shutdown")
 
     def _tell_of_threads_left(self) -> None:
         if left := self._assembly.instance.threads_left():
@@ -336,98 +400,30 @@ class GuardedExporter:
                 ", ".join(left),
             )
 
-    def _perform(
-        self,
-        operation: Literal["force_flush", "shutdown"],
-        context: Context,
-        function: Callable[..., object] | None = None,
-    ) -> None:
-        lane: Lane = getattr(self._assembly, operation)
-        started = context._clock.monotonic()
-        child = CallContext(deadline=context.deadline, parent=context, clock=context._clock)
-        call = lane.perform(
-            function or getattr(self._assembly.hooks, operation),
-            child,
-            {"context": child},
-            partial(self._ended_late, operation),
-            certain=operation == "shutdown",
-        )
-        seconds = child._clock.monotonic() - started
-        if call is None and not (self._inline and child.remaining() == 0):
-            self._reporter.tell(operation, seconds)
-            return
-        error = self._error_of(operation, call, context)
-        text = self._reporter.describe(error)
-        self._tally.note_error(text)
-        self._reporter.tell(operation, seconds, error=text)
-        raise error
-
-    def _count_unmade(self, points: int, seconds: float, child: Context | None, error: BaseException) -> None:
-        """Count an export whose context was done before, or whose caller was interrupted while it waited."""
-        if child is None:
-            self._count_failure(points, 0, seconds, self._reporter.describe(error))
-        else:
-            self._tally.export_interrupted(points, seconds, abandoned=self._assembly.export.left_behind(child))
-
-    def _count_failure(self, points: int, accepted: int, seconds: float, text: str) -> None:
-        """Count an export that raises, and tell of it."""
-        self._tally.export_failed(points, accepted, seconds, text)
-        self._reporter.tell("export", seconds, points=points, error=text)
-
-    def _error_of(self, operation: str, call: Call | None, context: Context) -> BaseException:
-        """What a call raises that did not go well; None stands for an inline call that returned after its deadline."""
-        if call is None:
-            return self._reporter.late(operation)
-        if call.error is not None and is_hosts_own(call.error, inline=self._inline):
-            return call.error
-        _close_coroutine(call.result)
-        return self._reporter.error_of(operation, call, context, active=self._state is GuardState.ACTIVE)
-
-    def _export_ended_late(self, call: Call) -> None:
-        self._ended_late("export", call)
-
-    def _ended_late(self, operation: str, call: Call) -> None:
-        """Tell of the end of a call that its caller had given up; runs on the lane."""
-        _close_coroutine(call.result)
-        text, accepted = self._reporter.late_error(call)
-        if operation == "export":
-            self._tally.export_ended_late(accepted, well=text is None)
-        self._reporter.tell(operation, monotonic() - call.started, points=call.points, error=text, late=True)
-
-    def _end_exports(self, context: Context) -> None:
-        """Refuse the exports that wait, let the one that runs finish while the context lasts, then cancel it."""
-        lane = self._assembly.export
-        lane.refuse()
-        # A call of nothing has its turn when nobody is inside the exporter any more. One that was given up before is
-        # not waited for: its context has told it to end.
-        if lane.perform(_nothing, context.child(), {}, certain=True) is not None:
-            running = lane.running
-            if running is not None:
-                running.cancel("the exporter is being shut down")
-
     # --- being made, and made anew -------------------------------------------------------------------------------
 
     def _renew(self, state: GuardState) -> None:
         self._state = state
         self._mutex = threading.Lock()
-        """Held by whoever changes the state, for a moment."""
-        self._building = threading.Lock()
-        """Held by whoever rebuilds the exporter in a forked child."""
+        """Held while the state changes, for a moment."""
+        self._building = Turn()
+        """Held while the exporter is rebuilt in a forked child."""
         self._tally = Tally()
         self._closed = Latch()
-        self._release = None
+        self._first_shutdown = None
+        self._released = False
         if state is GuardState.SHUT_DOWN:
             self._closed.open()
 
     def _assemble(self, factory: Callable[[], object], context: Context) -> Assembly:
-        return assemble(
+        return Assembly(
             factory,
             name=self._name,
             title=self._title,
-            runner=self._runner,
-            owner=self._mark,
+            inline=self._inline,
+            guard=self._mark,
             context=context,
-            reporter=self._reporter,
+            errors=self._errors,
         )
 
     def _attach(self, assembly: Assembly) -> None:
@@ -438,73 +434,53 @@ class GuardedExporter:
     def _become_active(self, context: Context) -> None:
         """Rebuild the exporter in a forked child; raises unless the guard is active afterwards."""
         if self._state is GuardState.FORKED:
-            self._admit("export", context)
+            context.raise_if_done()
+            self._refuse_reentry("export")
             factory = self._factory
             if factory is None:
                 text = (
-                    "the process forked; an exporter given as an instance cannot be rebuilt: load it by name and config"
+                    ": the process forked; an exporter given as an instance cannot be rebuilt: "
+                    "load it by name and config"
                 )
-                raise self._reporter.error(ExporterForkedError, "export", text)
-            self._rebuild(factory, context)
+                raise self._errors.new(ExporterForkedError, "export", text)
+            with self._building.held(context):
+                self._rebuild(factory, context)
         if self._state is not GuardState.ACTIVE:
-            raise self._reporter.shut_down("export")
+            raise self._errors.shut_down("export")
 
     def _rebuild(self, factory: Callable[[], object], context: Context) -> None:
         """Rebuild the exporter in a forked child, unless another thread has done it, or shut the guard down."""
-        remaining = context.remaining()
-        if not self._building.acquire(timeout=-1 if remaining is None else min(remaining, threading.TIMEOUT_MAX)):
-            raise DeadlineExceededError(
-                f"exporter {self._name!r}: export: the process forked and the exporter was not rebuilt in time"
-            )
+        if self._state is not GuardState.FORKED:
+            return
         try:
-            if self._state is GuardState.FORKED:
-                assembly = self._assemble(factory, context.child(timeout=self._build_timeout))
-                with self._mutex:
-                    wanted = self._state is GuardState.FORKED
-                    if wanted:
-                        self._attach(assembly)
-                        self._state = GuardState.ACTIVE
-                if not wanted:  # shut down meanwhile, by another thread, which has nothing to release
-                    child = context.child()
-                    assembly.shutdown.perform(assembly.hooks.shutdown, child, {"context": child}, certain=True)
-                    assembly.close()
+            assembly = self._assemble(factory, context.child(timeout=self._build_timeout))
         except SetupError as error:
             context.raise_if_done()
-            text = f"the process forked and the exporter could not be rebuilt: {self._reporter.describe(error)}"
-            raise self._reporter.error(ExporterForkedError, "export", text) from error
-        finally:
-            self._building.release()
+            text = f": the process forked and the exporter could not be rebuilt: {self._errors.describe(error)}"
+            raise self._errors.new(ExporterForkedError, "export", text) from error
+        with self._mutex:
+            wanted = self._state is GuardState.FORKED
+            if wanted:
+                self._attach(assembly)
+                self._state = GuardState.ACTIVE
+        if not wanted:  # shut down meanwhile, by another thread, which has nothing to release
+            child = context._descendant(CallContext, context._deadline)
+            call = Call("shutdown", assembly.hooks.shutdown, child, {"context": child}, must_run=True)
+            assembly.runners["shutdown"].perform(call)
+            assembly.close()
 
     def _renew_after_fork(self) -> None:
-        """Start anew in a forked child, leaving all that was the parent's untouched."""
+        """Begin anew in a forked child, leaving all that was the parent's untouched."""
         if self._state is not GuardState.FORKED:
             self._finalizer.detach()
             forking.keep_untouched(self._assembly)
-            self._assembly.export.running = None  # in the parent alone
+            self._assembly.runners["export"].running = None  # in the parent alone
         alive = self._state in (GuardState.ACTIVE, GuardState.FORKED)
         self._renew(GuardState.FORKED if alive else GuardState.SHUT_DOWN)
 
 
-class _Release:
-    """The exporter's own shutdown, made once though it is handed to the lane twice.
-
-    Whoever is interrupted while handing it over cannot know whether it was.
-    """
-
-    def __init__(self) -> None:
-        self.called = False
-        self._function: Callable[..., object] | None = None
-
-    def bound_to(self, assembly: Assembly) -> Self:
-        self._function = assembly.hooks.shutdown
-        return self
-
-    def __call__(self, context: Context) -> object:
-        function = self._function
-        if self.called or function is None:
-            return None
-        self.called = True
-        return function(context=context)
+_DEAD = Result(Outcome.WITHDRAWN)
+_LATE = Result(Outcome.LATE)
 
 
 def _nothing() -> None:
@@ -512,7 +488,7 @@ def _nothing() -> None:
 
 
 def _close_coroutine(result: object) -> None:
-    """A coroutine that a plain function returned would warn that nobody awaited it.
+    """Close a coroutine that a plain function returned, which would warn that nobody awaited it.
 
     One that has begun would not, and closing it would run its code here.
     """
@@ -527,6 +503,9 @@ def _dropped(title: str, assembly: Assembly) -> None:
     warnings.warn(f"{title} was never shut down", ResourceWarning, stacklevel=2)
 
 
-def _unknown_kind(instrument_kind: object) -> ValueError:
-    kinds = ", ".join(InstrumentKind)
-    return ValueError(f"{instrument_kind!r} is not an instrument kind; the kinds are {kinds}")
+def _answer(answers: Mapping[InstrumentKind, _T], instrument_kind: InstrumentKind) -> _T:
+    try:
+        return answers[instrument_kind]
+    except KeyError:
+        kinds = ", ".join(InstrumentKind)
+        raise ValueError(f"{instrument_kind!r} is not an instrument kind; the kinds are {kinds}") from None

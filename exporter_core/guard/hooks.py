@@ -39,7 +39,7 @@ class _OneExporter(pluggy.PluginManager):
 
 
 def bind(exporter: object) -> HookRelay:
-    """The hooks of a plugin manager that holds this exporter alone. The exporter's class has been verified.
+    """Return the hooks of a plugin manager that holds this exporter alone. The exporter's class has been verified.
 
     Raises:
         ContractError: pluggy does not see an operation (an unusual ``__dir__``): calls of it would silently do nothing.

@@ -1,4 +1,4 @@
-"""What a guard has counted."""
+"""The counts of a guard."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class ExporterStats:
     """Exports given up at their deadline or by an interrupted caller, of which ``exports_late_ok`` succeeded later."""
     exports_late_ok: int
     last_export_seconds: float | None
-    """How long the last caller of export waited."""
+    """Seconds that the last caller of export waited."""
     last_error: str | None
     """The last failure of any operation in one line, secrets masked."""
     busy: bool
-    """Whether an export is running, abandoned ones included."""
+    """True while an export is running, an abandoned one too."""
 
     def as_dict(self) -> dict[str, object]:
-        """The counts as values that JSON has."""
+        """Return the counts as values that JSON has."""
         return asdict(self)
 
 
 def count_points(metrics: MetricsData) -> int:
-    """How many data points the batch has."""
+    """Return the number of data points in the batch."""
     count = 0
     for resource_metrics in metrics.resource_metrics:
         for scope_metrics in resource_metrics.scope_metrics:
@@ -66,67 +66,45 @@ class Tally:
     MANY = 1024
 
     def __init__(self) -> None:
-        self.mutex = threading.RLock()
-        """Held by whoever changes a count. Reentrant: a signal handler may interrupt one who does."""
         self.succeeded: deque[tuple[int, float]] = deque()
-        """Points and seconds of exports that succeeded and are yet to be counted, by :meth:`fold`: appending takes no
-        lock, which is a fifteenth of a guarded export."""
-        self._ok = 0
-        self._points_ok = 0
+        """Points and seconds of exports that succeeded and are yet to be counted: appending them takes no lock."""
+        self.mutex = threading.RLock()
+        """Held while a count changes. Reentrant: a signal handler may interrupt the thread that holds it."""
+        self._ok = self._points_ok = self._failed = self._points_failed = self._abandoned = self._late_ok = 0
+        self._points_accepted_beside = 0  # of exports that raised: in part, or late
         self._last_export_seconds: float | None = None
-        self._failed = 0
-        self._points_failed = 0
-        self._points_accepted_beside = 0  # of exports that failed: in part, or late
-        self._abandoned = 0
-        self._late_ok = 0
         self._last_error: str | None = None
 
     def fold(self) -> None:
-        """Count the exports that succeeded; to be done at the latest when there are :attr:`MANY`."""
+        """Count the exports that succeeded; at the latest when there are :attr:`MANY`."""
         with self.mutex:
-            try:
-                while True:
-                    points, seconds = self.succeeded.popleft()
-                    self._ok += 1
-                    self._points_ok += points
-                    self._last_export_seconds = seconds
-            except IndexError:
-                pass
+            while self.succeeded:
+                points, self._last_export_seconds = self.succeeded.popleft()
+                self._ok += 1
+                self._points_ok += points
 
-    def export_failed(self, points: int, accepted: int, seconds: float, error: str) -> None:
-        """Count an export that raised, in part accepted or not at all."""
+    def export_failed(self, points: int, seconds: float, error: str, *, abandoned: bool) -> None:
+        """Count an export that raised; its accepted points, if any, are counted by :meth:`accepted_beside`."""
         with self.mutex:
             self.fold()
             self._failed += 1
             self._points_failed += points
-            self._points_accepted_beside += accepted
+            self._abandoned += abandoned
             self._last_export_seconds = seconds
             self._last_error = error
 
-    def export_abandoned(self) -> None:
-        """Count an export whose caller gave it up; its failure is counted beside."""
+    def accepted_beside(self, points: int, *, late_ok: bool) -> None:
+        """Count points that were accepted although their export raised: in part, or late."""
         with self.mutex:
-            self._abandoned += 1
-
-    def export_interrupted(self, points: int, seconds: float, *, abandoned: bool) -> None:
-        """Count an export whose caller was interrupted while it waited, or, inline, made it."""
-        with self.mutex:
-            self._abandoned += abandoned
-            self.export_failed(points, 0, seconds, "export: interrupted")
-
-    def export_ended_late(self, points: int, *, well: bool = True) -> None:
-        """Count the end of an abandoned export that delivered so many points after all."""
-        with self.mutex:
-            self._late_ok += well
             self._points_accepted_beside += points
+            self._late_ok += late_ok
 
     def note_error(self, error: str) -> None:
         """Remember the failure of another operation."""
-        with self.mutex:
-            self._last_error = error
+        self._last_error = error
 
     def snapshot(self, *, name: str, runner: str, state: GuardState, busy: bool) -> ExporterStats:
-        """The counts at one moment."""
+        """Return the counts of one moment."""
         with self.mutex:
             self.fold()
             return ExporterStats(

@@ -1,4 +1,4 @@
-"""Whether a class fits the contract, found out before any of its code is called.
+"""Checks that a class fits the contract, before any of its code is called.
 
 Pluggy checks too little: a class with no operation, a misspelt method, a required keyword-only argument, ``*args`` and
 a renamed parameter all pass. Each problem here is one line with class, method, file and line.
@@ -44,7 +44,7 @@ def verify(exporter_class: object) -> type:
 
 
 def asynchronous_operations(exporter_class: type) -> frozenset[str]:
-    """The operations that are ``async def``."""
+    """Return the operations that are ``async def``."""
     return frozenset(
         name for name in OPERATIONS if inspect.iscoroutinefunction(inspect.unwrap(getattr(exporter_class, name)))
     )
@@ -113,7 +113,7 @@ def _parameters(name: str, function: Callable[..., object]) -> Iterator[str]:
 
 
 def _can_be_called(function: Callable[..., object], names: list[str]) -> bool:
-    """Whether the function takes as many positional arguments, if it is one that decorates another."""
+    """Return False for a function that decorates another and does not take as many positional arguments."""
     if inspect.unwrap(function) is not function:
         try:
             inspect.signature(function, follow_wrapped=False).bind(*names)

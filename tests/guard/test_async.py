@@ -92,7 +92,7 @@ def test_an_answer_other_than_none_is_a_failure(guarded, answer, context, metric
         return answer
 
     guard = guarded(AsyncExporter(export=export))
-    with pytest.raises(ExporterError, match=f"export: returned {type(answer).__name__}"):
+    with pytest.raises(ExporterError, match=f"export returned {type(answer).__name__}"):
         guard.export(context, metrics)
 
 
@@ -147,7 +147,7 @@ def test_the_deadline_cancels_the_task(guarded, clock, context, metrics, in_thre
     assert sleeper.entered.wait(30)
     clock.await_sleepers()
     clock.advance(5)
-    with pytest.raises(DeadlineExceededError, match="export is still running"):
+    with pytest.raises(DeadlineExceededError, match="export timed out; it still runs in the background"):
         export.result(30)
     assert sleeper.ended.wait(30)
     assert isinstance(sleeper.error, asyncio.CancelledError)
@@ -171,7 +171,7 @@ def test_cancelling_the_context_cancels_the_task(guarded, context, metrics, in_t
 def test_cleaning_up_after_the_cancellation_is_not_cancelled_again(
     guarded, how, clock, context, metrics, in_thread, monkeypatch
 ):
-    monkeypatch.setattr("exporter_core.guard.loop._GRACE_SECONDS", 30.0)
+    monkeypatch.setattr("exporter_core.guard.runners.loop._GRACE_SECONDS", 30.0)
     cleaned = threading.Event()
     go_on = threading.Event()
 
@@ -224,7 +224,7 @@ def test_a_task_that_ignores_its_cancellation_keeps_the_next_export_out(
     clock.advance(5)
     with pytest.raises(DeadlineExceededError):
         first.result(30)
-    with pytest.raises(ExporterError, match="an earlier call was given up and is still running"):
+    with pytest.raises(ExporterError, match="an earlier export still runs in the background"):
         guard.export(context, metrics)
     go_on.set()
     until(lambda: not guard.busy)

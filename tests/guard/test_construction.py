@@ -193,7 +193,9 @@ def test_a_failure_after_the_exporter_was_built_leaves_no_thread(monkeypatch, un
     class Asynchronous(FakeExporter):
         async def shutdown(self, context): ...
 
-    monkeypatch.setattr("exporter_core.guard.loop.asyncio.new_event_loop", raising(OSError("too many open files")))
+    monkeypatch.setattr(
+        "exporter_core.guard.runners.loop.asyncio.new_event_loop", raising(OSError("too many open files"))
+    )
     with pytest.raises(OSError, match="too many"):
         GuardedExporter(Asynchronous(), name="half-way")
     until(lambda: not any("half-way" in thread.name for thread in threading.enumerate()))

@@ -28,7 +28,9 @@ def overrun(guard: GuardedExporter, clock: FakeClock, metrics, in_thread, gate) 
     clock.advance(4.9)
     assert not export.done()
     clock.advance(0.1)
-    with pytest.raises(DeadlineExceededError, match="exporter 'fake': export is still running: the context's deadline"):
+    with pytest.raises(
+        DeadlineExceededError, match="exporter 'fake': export timed out; it still runs in the background"
+    ):
         export.result(30)
 
 
@@ -47,7 +49,7 @@ def test_a_hung_export_raises_when_it_is_cancelled(guarded, clock, gate, metrics
     gate.await_entered()
     clock.await_sleepers()
     parent.cancel(cause := KeyError("why"))
-    with pytest.raises(ContextCancelledError, match="export is still running") as caught:
+    with pytest.raises(ContextCancelledError, match="export was cancelled; it still runs in the background") as caught:
         export.result(30)
     assert caught.value.__cause__ is cause
 
@@ -95,7 +97,7 @@ def test_further_exports_are_refused_at_once_until_the_abandoned_one_ends(
     guard = guarded(FakeExporter(on_export=gate.hold))
     overrun(guard, clock, metrics, in_thread, gate)
     for _ in range(3):
-        with pytest.raises(ExporterBusyError, match="export: an earlier call was given up and is still running"):
+        with pytest.raises(ExporterBusyError, match="export refused: an earlier export still runs in the background"):
             guard.export(clock.context(), metrics)  # without a deadline: it would wait for ever
     assert gate.entered == 1
     gate.open()
@@ -119,7 +121,7 @@ def test_those_who_wait_behind_an_abandoned_export_get_their_turn_when_it_ends(
     first = in_thread(guard.export, clock.context(timeout=5), metrics)
     gate.await_entered()
     second = in_thread(guard.export, context, metrics)
-    until(lambda: guard._assembly.export._queue.qsize() == 1)
+    until(lambda: len(guard._assembly.runners["export"]._waiting) == 1)
     clock.await_sleepers()
     clock.advance(5)
     with pytest.raises(DeadlineExceededError):
@@ -137,7 +139,7 @@ def test_a_late_success_is_counted_and_told_to_observers(
     overrun(guard, clock, metrics, in_thread, gate)
     given_up = recorder.await_heard(lambda observation: not observation.late)
     assert (given_up.operation, given_up.seconds, given_up.points) == ("export", 5, 3)
-    assert "is still running" in given_up.error
+    assert "it still runs in the background" in given_up.error
     gate.open()
     late = recorder.await_heard(lambda observation: observation.late)
     assert (late.exporter, late.operation, late.points, late.error) == ("fake", "export", 3, None)
@@ -188,7 +190,7 @@ def test_a_coroutine_that_comes_late_is_closed(guarded, clock, gate, metrics, in
     gc.collect()  # a coroutine that nobody awaited warns, and warnings are errors
 
 
-def test_an_observer_of_a_late_end_that_fails_does_not_end_the_lane(
+def test_an_observer_of_a_late_end_that_fails_does_not_end_the_runner(
     guarded, clock, context, gate, metrics, in_thread, until, monkeypatch
 ):
     guard = guarded(FakeExporter(on_export=gate.hold))
@@ -197,7 +199,7 @@ def test_an_observer_of_a_late_end_that_fails_does_not_end_the_lane(
     def tell(*_, **__):
         raise SystemExit("told")
 
-    monkeypatch.setattr(guard._reporter, "tell", tell)
+    monkeypatch.setattr(guard, "_tell", tell)
     gate.open()
     until(lambda: not guard.busy)
     monkeypatch.undo()
@@ -246,7 +248,7 @@ def test_a_flush_that_overruns_is_given_up_too(guarded, clock, gate, in_thread, 
     gate.await_entered()
     clock.await_sleepers()
     clock.advance(5)
-    with pytest.raises(DeadlineExceededError, match="force_flush is still running"):
+    with pytest.raises(DeadlineExceededError, match="force_flush timed out; it still runs in the background"):
         flush.result(30)
     with pytest.raises(ExporterBusyError) as caught:
         guard.force_flush(clock.context())

@@ -8,8 +8,8 @@ import pytest
 
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterError
-from exporter_core.guard.calls import Outcome
-from exporter_core.guard.lanes import SerialInlineLane
+from exporter_core.guard.call import SUCCESS, Call, Outcome
+from exporter_core.guard.runners.inline import SerialInlineRunner
 from exporter_core.testing import FakeClock, FakeExporter
 
 
@@ -79,7 +79,7 @@ def test_an_export_that_returns_late_is_a_deadline_error_and_counted_as_late(
     )
     with pytest.raises(
         DeadlineExceededError,
-        match="exporter 'fake': export returned after its deadline, which the inline runner cannot keep",
+        match="exporter 'fake': export timed out: it returned after its deadline, which the inline runner cannot",
     ):
         guard.export(clock.context(timeout=5), metrics)
     stats = guard.stats()
@@ -92,7 +92,7 @@ def test_an_export_that_returns_late_is_a_deadline_error_and_counted_as_late(
 @pytest.mark.parametrize("operation", ["force_flush", "shutdown"])
 def test_other_operations_that_return_late_are_deadline_errors(guarded, operation, clock):
     guard = guarded(FakeExporter(**{f"on_{operation}": lambda context: clock.advance(7)}), runner="inline")
-    with pytest.raises(DeadlineExceededError, match=f"{operation} returned after its deadline"):
+    with pytest.raises(DeadlineExceededError, match=f"{operation} timed out: it returned after its deadline"):
         getattr(guard, operation)(clock.context(timeout=5))
 
 
@@ -121,19 +121,19 @@ class HeldClock(FakeClock):
 
 def test_a_wake_up_is_passed_on_by_one_whose_call_was_withdrawn(gate, in_thread, until):
     """As when a shutdown withdraws a waiting export just as the running one ends."""
-    lane = SerialInlineLane(object())
+    runner = SerialInlineRunner(object())
     held = HeldClock()
-    running = in_thread(lane.perform, gate.hold, Context.background(), {})
+    running = in_thread(runner.perform, Call("export", gate.hold, Context.background(), {}))
     gate.await_entered()
-    withdrawn = in_thread(lane.perform, gate.hold, held.context(), {})
+    withdrawn = in_thread(runner.perform, Call("export", gate.hold, held.context(), {}))
     held.await_sleepers()
-    lane.refuse()
+    runner.refuse()
     assert held.woken.wait(30)
     # The shutdown's own call queues up behind the withdrawn one, whose thread has not gone on yet.
-    certain = in_thread(lambda: lane.perform(lambda: None, Context.background(), {}, certain=True))
-    until(lambda: len(lane._waiting) == 2)
+    certain = in_thread(runner.perform, Call("export", lambda: None, Context.background(), {}, must_run=True))
+    until(lambda: len(runner._queue) == 3)
     gate.open()
-    assert running.result(30) is None
+    assert running.result(30) is SUCCESS
     held.go_on.set()
     assert withdrawn.result(30).outcome is Outcome.WITHDRAWN
-    assert certain.result(30) is None
+    assert certain.result(30) is SUCCESS

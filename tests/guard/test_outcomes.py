@@ -131,7 +131,7 @@ def test_no_code_of_a_plugins_error_runs_in_the_callers_place(guarded, context, 
     assert threading.current_thread() not in ran
 
 
-def test_the_lane_goes_on_after_a_failure(guarded, context, metrics):
+def test_the_runner_goes_on_after_a_failure(guarded, context, metrics):
     errors = iter([SystemExit(1), KeyboardInterrupt(), GeneratorExit(), Oddly()])
 
     def export(context, metrics):
@@ -168,9 +168,7 @@ def test_a_deadline_error_passes_where_the_deadline_has_passed(guarded, runner, 
         raise error
 
     guard = guarded(FakeExporter(on_export=export), runner=runner)
-    with pytest.raises(
-        DeadlineExceededError, match=r"exporter 'fake': export (gave up|is still running): the context's"
-    ):
+    with pytest.raises(DeadlineExceededError, match="exporter 'fake': export timed out"):
         guard.export(clock.context(timeout=5), metrics)
 
 
@@ -183,7 +181,7 @@ def test_a_cancellation_passes_where_the_context_was_cancelled(guarded, runner, 
 
     caller, cause = clock.context(), ValueError("why")
     guard = guarded(FakeExporter(on_export=export), runner=runner)
-    with pytest.raises(ContextCancelledError, match=r"exporter 'fake': export (gave up|is still running): the context"):
+    with pytest.raises(ContextCancelledError, match="exporter 'fake': export was cancelled"):
         guard.export(caller, metrics)
 
 
@@ -237,7 +235,7 @@ def test_partial_success_counts_what_was_accepted(guarded, runner, context, batc
     guard = guarded(failing("export", PartialSuccessError("too old", rejected_points=2)), runner=runner)
     with pytest.raises(PartialSuccessError) as caught:
         guard.export(context, batch(5))
-    assert str(caught.value) == "exporter 'fake': export: too old (2 data points were rejected)"
+    assert str(caught.value) == "exporter 'fake': export was accepted in part: too old (2 data points were rejected)"
     assert (caught.value.rejected_points, caught.value.exporter, caught.value.operation) == (2, "fake", "export")
     stats = guard.stats()
     assert (stats.exports_failed, stats.points_handed_over, stats.points_accepted) == (1, 5, 3)
@@ -362,7 +360,7 @@ async def a_coroutine(): ...
 )
 def test_an_answer_other_than_none_is_a_failure(guarded, runner, operation, answer, kind, context, metrics):
     guard = guarded(FakeExporter(**{f"on_{operation}": lambda *_: answer()}), runner=runner)
-    with pytest.raises(ExporterError, match=f"{operation}: returned {kind}; it has to return None, or raise"):
+    with pytest.raises(ExporterError, match=f"{operation} returned {kind}; it has to return None, or raise"):
         call(guard, operation, context, metrics)
     assert guard.stats().exports_ok == 0
     gc.collect()  # a coroutine that nobody awaited warns, and warnings are errors
@@ -383,7 +381,7 @@ def test_a_coroutine_that_has_begun_is_not_closed_since_that_runs_its_code(guard
 
     begun = waiting()
     guard = guarded(FakeExporter(on_export=export), runner=runner)
-    with pytest.raises(ExporterError, match="export: returned coroutine"):
+    with pytest.raises(ExporterError, match="export returned coroutine"):
         guard.export(context, metrics)
     assert inspect.getcoroutinestate(begun) == inspect.CORO_SUSPENDED
     begun.close()

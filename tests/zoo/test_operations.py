@@ -44,20 +44,20 @@ EXPORTS = {
     ),
     "rejects_nonsense": (
         "raise PartialSuccessError('some', rejected_points='many')",
-        "PartialSuccessError: exporter {name!r}: export: some (1 data points were rejected)",
+        "PartialSuccessError: exporter {name!r}: export was accepted in part: some (1 data points were rejected)",
     ),
-    "returns_true": ("return True", "ExporterError: ...: export: returned bool; it has to return None, or raise"),
+    "returns_true": ("return True", "ExporterError: ...: export returned bool; it has to return None, or raise"),
     "returns_a_result": (
         "from opentelemetry.sdk.metrics.export import MetricExportResult; return MetricExportResult.FAILURE",
-        "ExporterError: ...: export: returned MetricExportResult; it has to return None, or raise",
+        "ExporterError: ...: export returned MetricExportResult; it has to return None, or raise",
     ),
     "returns_a_coroutine": (
         "async def later(): ...\n        return later()",
-        "ExporterError: ...: export: returned coroutine; it has to return None, or raise",
+        "ExporterError: ...: export returned coroutine; it has to return None, or raise",
     ),
     "returns_a_liar": (
         "class Liar:\n            __class__ = property(lambda self: exit())\n        return Liar()",
-        "ExporterError: ...: export: returned Liar; it has to return None, or raise",
+        "ExporterError: ...: export returned Liar; it has to return None, or raise",
     ),
     "calls_itself": (
         "guard.export(context, metrics)",
@@ -128,7 +128,7 @@ OTHERS = {
     "flush_that_answers": (
         "force_flush",
         "return 3",
-        "ExporterError: ...: force_flush: returned int; it has to ret...",
+        "ExporterError: ...: force_flush returned int; it has to ret...",
     ),
     "shutdown_that_raises": ("shutdown", "raise OSError(SECRET)", FAILED + "OSError: ***"),
     "shutdown_that_exits": ("shutdown", "raise SystemExit", FAILED + "SystemExit"),
@@ -139,8 +139,8 @@ OTHERS = {
     ),
 }
 
-LATE = "DeadlineExceededError: exporter {name!r}: {operation} is still running: the context's deadline has passed"
-BUSY = "ExporterBusyError: exporter {name!r}: {operation}: an earlier call was given up and is still running"
+LATE = "DeadlineExceededError: exporter {name!r}: {operation} timed out; it still runs in the background"
+BUSY = "ExporterBusyError: exporter {name!r}: {operation} refused: an earlier {operation} still runs in the background"
 FOR_EVER = "import threading; threading.Event().wait()"
 
 # Those that hang: the source, and what two exports, a force_flush and the shutdown say.

@@ -11,8 +11,10 @@ from exporter_core.conformance.scheduler import explore
 from exporter_core.context import Context
 from exporter_core.errors import ExporterCoreError, ExporterShutdownError
 from exporter_core.guard import GuardedExporter
-from exporter_core.guard.calls import Call, Outcome
-from exporter_core.guard.lanes import SerialInlineLane, ThreadLane
+from exporter_core.guard.call import SUCCESS, Call, Outcome
+from exporter_core.guard.runners.handover import HandedOverCall
+from exporter_core.guard.runners.inline import SerialInlineRunner
+from exporter_core.guard.runners.thread import ThreadRunner
 from exporter_core.sync import Latch
 from exporter_core.testing import FakeExporter
 
@@ -27,29 +29,38 @@ def never_fails(scenario, *, seeds=range(53), subject=SUBJECT):
     assert found.steps > len(seeds)
 
 
-class CarelessCall(Call):
+class CarelessCall(HandedOverCall):
     """Looks whether it was withdrawn, instead of taking the lock that decides it."""
 
     def begin(self):
-        return not self.over
+        return self.result is None
+
+
+def make(handed_over):
+    """The runner's side of a call."""
+    if handed_over.begin():
+        handed_over.end(handed_over.call.run())
 
 
 def one_outcome(call_class):
     def scenario(schedule):
         context = Context.background()
         made, late = [], []
-        call = call_class(lambda: made.append(1), context, {}, late.append)
-        result = schedule.run([call.run, call.wait, context.cancel])
+        call = Call("export", lambda: made.append(1), context, {}, on_late=lambda call, _: late.append(call))
+        handed_over = call_class(call)
+        result = schedule.run([lambda: make(handed_over), handed_over.wait, context.cancel])
         assert [outcome.error for outcome in result.outcomes] == [None] * 3
-        assert call.over
-        assert made == ([] if call.outcome is Outcome.WITHDRAWN else [1])
-        assert late == ([call] if call.outcome is Outcome.ABANDONED else [])
+        outcome = handed_over.result.outcome
+        assert result.outcomes[1].value is handed_over.result
+        assert made == ([] if outcome is Outcome.WITHDRAWN else [1])
+        assert late == ([call] if outcome is Outcome.ABANDONED else [])
+        assert call.abandoned == (outcome is Outcome.ABANDONED)
 
     return scenario
 
 
 def test_a_call_has_one_outcome_when_it_ends_as_its_context_is_cancelled():
-    never_fails(one_outcome(Call), seeds=range(150))
+    never_fails(one_outcome(HandedOverCall), seeds=range(150))
 
 
 def test_a_call_that_does_not_take_its_lock_is_caught():
@@ -63,12 +74,12 @@ def test_all_outcomes_of_a_call_are_reached():
 
     def scenario(schedule):
         context = Context.background()
-        call = Call(lambda: None, context, {})
-        schedule.run([call.run, call.wait, context.cancel])
-        reached.add(call.outcome)
+        handed_over = HandedOverCall(Call("export", lambda: None, context, {}))
+        schedule.run([lambda: make(handed_over), handed_over.wait, context.cancel])
+        reached.add(handed_over.result.outcome)
 
     never_fails(scenario, seeds=range(150))
-    assert reached == {Outcome.ENDED, Outcome.WITHDRAWN, Outcome.ABANDONED}
+    assert reached == {Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.ABANDONED}
 
 
 def test_a_latch_lets_everybody_through_however_it_is_opened():
@@ -90,10 +101,10 @@ def test_a_latch_lets_go_of_a_cancelled_waiter():
     never_fails(scenario)
 
 
-@pytest.mark.parametrize("make", [lambda: ThreadLane("lane", object()), lambda: SerialInlineLane(object())])
-def test_a_lane_makes_calls_one_at_a_time_and_none_once_it_refuses(make):
+@pytest.mark.parametrize("build", [lambda: ThreadRunner("runner", object()), lambda: SerialInlineRunner(object())])
+def test_a_runner_makes_calls_one_at_a_time_and_none_once_it_refuses(build):
     def scenario(schedule):
-        lane = make()
+        runner = build()
         inside, made = [], []
 
         def function(name):
@@ -103,18 +114,19 @@ def test_a_lane_makes_calls_one_at_a_time_and_none_once_it_refuses(make):
             inside.pop()
 
         def perform(name):
-            return lambda: lane.perform(function, Context.background().child(), {"name": name})
+            return lambda: runner.perform(Call("export", function, Context.background().child(), {"name": name}))
 
         def refuse():
-            lane.refuse()
+            runner.refuse()
             made.append("refused")
-            return lane.perform(lambda: made.append("certain"), Context.background().child(), {}, certain=True)
+            child = Context.background().child()
+            return runner.perform(Call("export", lambda: made.append("certain"), child, {}, must_run=True))
 
         result = schedule.run([perform("a"), perform("b"), refuse])
-        lane.close()
+        runner.close()
         for name, outcome in zip("ab", result.outcomes, strict=False):
             assert outcome.error is None
-            went_well = outcome.value is None
+            went_well = outcome.value is SUCCESS
             assert went_well == (name in made)
             assert went_well or outcome.value.outcome is Outcome.WITHDRAWN
         assert "certain" in made

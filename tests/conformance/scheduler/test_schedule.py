@@ -110,7 +110,7 @@ def test_the_subject_is_a_module_or_a_package_or_its_name():
         assert schedule.run([sync.Signal().set]).steps > 0
     for subject in (guard, "exporter_core.guard"):
         with Schedule(1, subject=subject) as schedule:
-            assert schedule.run([guard.stats.Tally().export_abandoned]).steps > 0
+            assert schedule.run([lambda: guard.stats.Tally().note_error("no route")]).steps > 0
 
 
 # --- threads that do not end -----------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""An event loop of an exporter's own, on a daemon thread of its own, for its ``async def`` operations.
+"""The runner of ``async def`` operations: tasks on an event loop of the exporter's own, really cancelled in time.
 
-Its default executor runs on daemon threads too: the standard one's are joined at interpreter exit, for as long as the
-slowest of them takes.
+The loop has a daemon thread of its own. Its default executor runs on daemon threads too: the standard one's are joined
+at interpreter exit, for as long as the slowest of them takes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import queue
 import threading
@@ -14,12 +15,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from exporter_core import forking
-from exporter_core.guard.reentrancy import context_inside, enter_for_good
+from exporter_core.errors import ContextCancelledError
+from exporter_core.guard.reentrancy import mark_thread, marked_context
+from exporter_core.guard.runners.handover import HandoverRunner
 from exporter_core.log import log
 from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from exporter_core.guard.call import Call, Result
+    from exporter_core.guard.runners.handover import HandedOverCall
 
 _logger = logging.getLogger(__name__)
 
@@ -27,19 +33,90 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+class LoopRunner(HandoverRunner):
+    """Runs each call as a task on the exporter's event loop, and cancels the task when the call's context is done."""
+
+    def __init__(self, loop: LoopThread) -> None:
+        super().__init__()
+        self._loop = loop
+        self._task: asyncio.Task[Result] | None = None
+        self._cancelled = False
+
+    def close(self) -> None:
+        """Take no more calls; the loop itself is closed by whoever made it."""
+        self.refuse()
+
+    def _hand_over(self) -> None:
+        if not self._loop.call_soon(self._start_next):
+            self.refuse()  # the loop is closed
+
+    def _cancel(self, call: Call) -> None:
+        # A call that must run (a shutdown) is to release: it is cancelled only when the loop is closed.
+        if not call.must_run:
+            self._loop.call_soon(self._cancel_task, call)
+
+    # --- on the loop's thread ------------------------------------------------------------------------------------
+
+    def _start_next(self) -> None:
+        while self.running is None and self._waiting:
+            if (handed_over := self._begin_next()) is not None:
+                self._start(handed_over)
+
+    def _start(self, handed_over: HandedOverCall) -> None:
+        call = handed_over.call
+        # Only a shutdown cancels a call's own context; a caller that gives up has the task cancelled by perform().
+        stop_watching = call.context._watch(lambda: self._cancel(call))
+
+        def done(task: asyncio.Task[Result]) -> None:
+            stop_watching()
+            self._task = None
+            if task.cancelled():  # before its first step
+                result = call.ended(error=ContextCancelledError("cancelled before it began"))
+            else:
+                result = task.result()
+            self._end(handed_over, result)
+            self._start_next()
+
+        self._cancelled = False
+        self._task = self._loop.loop.create_task(_make(call))
+        self._task.add_done_callback(done)
+
+    def _cancel_task(self, call: Call) -> None:
+        # Once: a second cancellation would end what the exporter awaits in order to clean up.
+        if self.running is call and self._task is not None and not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
+
+
+async def _make(call: Call) -> Result:
+    """Make the call; raises nothing, since a KeyboardInterrupt that leaves a task ends its event loop.
+
+    That is done on purpose where the call forked and has returned in the child, too: the loop is the parent's.
+    """
+    process = forking.process
+    try:
+        value = call.function(**call.arguments)
+        result = call.ended(await value if inspect.isawaitable(value) else value)
+    except BaseException as error:  # noqa: BLE001 - it is the caller's to raise
+        result = call.ended(error=error)
+    if forking.process is not process:
+        raise SystemExit
+    return result
+
+
 class LoopThread:
     """Runs one event loop until it is closed."""
 
-    def __init__(self, name: str, owner: object) -> None:
+    def __init__(self, name: str, guard: object) -> None:
         self._loop = asyncio.new_event_loop()
         self._closing = Signal()
         # A callback runs in a copy of its submitter's context variables unless it is given others: these say that it
         # runs inside the exporter, and tasks and asyncio.to_thread inherit them.
-        self._surroundings = context_inside(owner)
-        arguments = (self._loop, self._closing, owner)
+        self._marked = marked_context(guard)
+        arguments = (self._loop, self._closing, guard)
         thread = threading.Thread(target=_run, args=arguments, name=f"{name}-loop", daemon=True)
         try:
-            self._loop.set_default_executor(_DaemonExecutor(name, owner))
+            self._loop.set_default_executor(_DaemonExecutor(name, guard))
             thread.start()
         except RuntimeError:
             self._loop.close()
@@ -53,7 +130,7 @@ class LoopThread:
     def call_soon(self, callback: Callable[..., object], *args: object) -> bool:
         """Have the loop call back; False if it is closed."""
         try:
-            self._loop.call_soon_threadsafe(callback, *args, context=self._surroundings)
+            self._loop.call_soon_threadsafe(callback, *args, context=self._marked)
         except RuntimeError:
             return False
         return True
@@ -64,11 +141,11 @@ class LoopThread:
 
 
 _GRACE_SECONDS = 1.0
-"""How long what still runs when the loop is closed may take to end by itself, and then again to be cancelled."""
+"""Seconds that tasks may take, when the loop is closed, to end by themselves, and then again to be cancelled."""
 
 
-def _run(loop: asyncio.AbstractEventLoop, closing: Signal, owner: object) -> None:
-    enter_for_good(owner)
+def _run(loop: asyncio.AbstractEventLoop, closing: Signal, guard: object) -> None:
+    mark_thread(guard)
     process = forking.process
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(_report)
@@ -134,10 +211,10 @@ class _DaemonExecutor(ThreadPoolExecutor):
 
     _MOST_THREADS = 16
 
-    def __init__(self, name: str, owner: object) -> None:
+    def __init__(self, name: str, guard: object) -> None:
         super().__init__(max_workers=1)  # its own threads are never started
         self._name = name
-        self._owner = owner
+        self._guard = guard
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # Reentrant: shutdown may be called by the garbage collector, which may interrupt any of this.
         self._mutex = threading.RLock()
@@ -185,7 +262,7 @@ class _DaemonExecutor(ThreadPoolExecutor):
         self._count += 1
 
     def _work(self) -> None:
-        enter_for_good(self._owner)
+        mark_thread(self._guard)
         process = forking.process
         while (job := self._jobs.get()) is not None:
             job()

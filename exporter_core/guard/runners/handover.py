@@ -1,0 +1,148 @@
+"""Hands calls over to another thread, and waits for them no longer than their deadline.
+
+The exporter overruns: ``DeadlineExceededError`` on time; the exporter keeps the batch until its call really ends; until
+then the operation raises ``ExporterBusyError`` at once; the late end is counted and told to observers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from exporter_core.guard.call import Outcome, Result
+from exporter_core.log import log
+from exporter_core.sync import Signal
+
+if TYPE_CHECKING:
+    from exporter_core.guard.call import Call
+
+_logger = logging.getLogger(__name__)
+
+_WITHDRAWN: Final = Result(Outcome.WITHDRAWN)
+_ABANDONED: Final = Result(Outcome.ABANDONED)
+_BUSY: Final = Result(Outcome.BUSY)
+
+
+class HandedOverCall:
+    """A call that one thread makes while another waits for its result.
+
+    Two races decide it, each by a lock that only the first to come can take: the runner begins it, or it is withdrawn
+    (by its caller or a shutdown); the runner ends it, or its caller abandons it.
+    """
+
+    __slots__ = ("_begun", "_decided", "call", "result", "wake")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.wake = Signal()
+        """Set when the caller has a reason to look."""
+        self.result: Result | None = None
+        """The result for the caller; None until it is decided."""
+        self._begun = threading.Lock()
+        self._decided = threading.Lock()
+
+    # --- the runner's side ---------------------------------------------------------------------------------------
+
+    def begin(self) -> bool:
+        """Take the call for running; return False if it was withdrawn."""
+        return self._begun.acquire(blocking=False)
+
+    def end(self, result: Result) -> None:
+        """Hand the result to the caller; if that has left, tell of the late end."""
+        if self._decided.acquire(blocking=False):
+            self.result = result
+            self.wake.set()
+        elif self.call.on_late is not None:
+            try:
+                self.call.on_late(self.call, result)
+            except BaseException as error:  # noqa: BLE001 - the runner has to go on
+                log(_logger, logging.ERROR, "could not tell of a late end: %s", type(error).__qualname__)
+
+    # --- the caller's side ---------------------------------------------------------------------------------------
+
+    def wait(self) -> Result:
+        """Wait for the result, at most until the call's context is done; then withdraw or abandon the call."""
+        context = self.call.context
+        stop_watching = context._watch(self.wake.set)
+        try:
+            while self.result is None:
+                context._clock.wait(self.wake, context.remaining())
+                if self.result is None and context.done:  # type: ignore[redundant-expr]  # another thread sets it
+                    self.give_up()
+        finally:
+            stop_watching()
+        return self.result
+
+    def give_up(self) -> None:
+        """Withdraw the call, or abandon it if it has begun; do nothing if it has ended."""
+        if not self.withdraw() and self._decided.acquire(blocking=False):
+            self.call.abandoned = True
+            self.result = _ABANDONED
+
+    def withdraw(self) -> bool:
+        """Keep the call from beginning; return False if it has begun, or must run."""
+        if self.call.must_run or not self._begun.acquire(blocking=False):
+            return False
+        self.call.arguments = {}  # the batch is not kept for a call that is not made
+        self.end(_WITHDRAWN)
+        return True
+
+
+class HandoverRunner:
+    """Base of the runners whose callers hand a call over and wait."""
+
+    def __init__(self) -> None:
+        self.running: Call | None = None
+        self._refusing = False
+        self._waiting: deque[HandedOverCall] = deque()
+        """The calls in the order they came; callers append to it, and only the runner's thread takes from it."""
+
+    def perform(self, call: Call) -> Result:
+        """Hand the call over and wait."""
+        running = self.running
+        if running is not None and running.abandoned:
+            return _BUSY
+        handed_over = HandedOverCall(call)
+        try:
+            self._waiting.append(handed_over)
+            self._hand_over()
+            if self._refusing:  # looked at after handing over: a shutdown that refuses calls may not have seen this one
+                handed_over.withdraw()
+            return handed_over.wait()
+        except BaseException:
+            handed_over.give_up()  # Ctrl-C: the caller leaves, so the call may not begin any more
+            raise
+        finally:
+            if call.abandoned:
+                self._cancel(call)
+
+    def refuse(self) -> None:
+        """Withdraw the calls whose turn has not come, racing the runner's thread for each."""
+        self._refusing = True
+        for handed_over in list(self._waiting):
+            handed_over.withdraw()
+
+    def _hand_over(self) -> None:
+        """Have the runner's thread look for a call that waits."""
+        raise NotImplementedError
+
+    def _cancel(self, call: Call) -> None:
+        """Do what can be done to end a call that was abandoned."""
+
+    # --- on the runner's thread ----------------------------------------------------------------------------------
+
+    def _begin_next(self) -> HandedOverCall | None:
+        """Begin the call that came first; return None if that was withdrawn."""
+        handed_over = self._waiting.popleft()
+        self.running = handed_over.call
+        # Looked at when the call can be seen to run: a shutdown waits for it, or has made the runner refuse it.
+        if (self._refusing and handed_over.withdraw()) or not handed_over.begin():
+            self.running = None
+            return None
+        return handed_over
+
+    def _end(self, handed_over: HandedOverCall, result: Result) -> None:
+        self.running = None
+        handed_over.end(result)
