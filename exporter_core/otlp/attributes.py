@@ -1,10 +1,11 @@
-"""Attributes as encoded text or bytes, and whether what was encoded can change unseen.
+"""Attributes as encoded text or bytes, and what proves later that a mapping still says what was encoded.
 
 Knows neither encoding: how one attribute is written is handed in.
 """
 
-from collections.abc import Callable, Mapping
-from enum import IntEnum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from operator import eq, is_
 from typing import Any
 
 from exporter_core.otlp.wire import UnencodableError, short
@@ -12,22 +13,19 @@ from exporter_core.otlp.wire import UnencodableError, short
 # Arrays nested in arrays: each level costs up to three levels of the 100 that protobuf parsers accept.
 MAX_NESTING = 30
 
-_EXACT_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+Items = Iterable[tuple[object, object]]
+_TEXT = frozenset({str})
+_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+# Equal values of one of these types are encoded alike. Not so 0.0 and -0.0.
+_EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
+_REMEMBERED = (str, int, bool)
 _KEPT_PAIRS = 2048
 _KEPT_BYTES = 512
-
-
-class Stability(IntEnum):
-    """How a cache may recognise a mapping's content later."""
-
-    IDENTITY = 0
-    """All keys and values are immutable: while they are the identical objects, the encoding holds."""
-    NONE = 1
-    """Something inside can change in place."""
+_BLOCK = 4096
 
 
 class AttributeWriter:
-    """Encodes attribute mappings; remembers pairs of strings it has met (bounded).
+    """Encodes attributes; remembers short pairs of key and value that it has met (bounded).
 
     Args:
         render: writes one attribute, of a key and a value, or raises UnencodableError.
@@ -46,33 +44,39 @@ class AttributeWriter:
     ) -> None:
         self._render = render
         self._separator, self._before, self._after, self._empty = separator, before, after, empty
-        self._pairs: dict[tuple[str, str], bytes] = {}
+        # By type, for 1, 1.0 and True are equal.
+        self._pairs: dict[type, dict[tuple[object, object], bytes]] = {kind: {} for kind in _REMEMBERED}
 
-    def write(self, attributes: Mapping[str, Any] | None) -> tuple[bytes, Stability]:  # values are of any type
-        """The encoded attributes, and how stable the mapping is.
+    def write(self, items: Items) -> bytes:
+        """The encoded attributes.
 
         Raises:
             UnencodableError: when a key or value has no place in the format.
         """
-        # Another class than dict may hand out its items as it likes.
-        stability = Stability.IDENTITY if type(attributes) is dict else Stability.NONE
-        if not attributes:
-            return self._empty, stability
         out = []
-        pairs = self._pairs
-        for key, value in attributes.items():
-            if type(value) is str and type(key) is str:
-                pair = pairs.get((key, value))
-                if pair is None:
-                    pair = self._pair(key, value)
-                    if len(pairs) < _KEPT_PAIRS and len(pair) < _KEPT_BYTES:
-                        pairs[key, value] = pair
-                out.append(pair)
+        for item in items:
+            key, value = item
+            pairs = self._pairs.get(type(value))
+            if pairs is None or type(key) is not str:
+                out.append(self._pair(key, value))
                 continue
-            if type(key) is not str or not _is_immutable(value):
-                stability = Stability.NONE
-            out.append(self._pair(key, value))
-        return self._before + self._separator.join(out) + self._after, stability
+            pair = pairs.get(item)
+            if pair is None:
+                pair = self._pair(key, value)
+                if len(pair) < _KEPT_BYTES:
+                    if len(pairs) >= _KEPT_PAIRS:
+                        pairs.clear()
+                    pairs[item] = pair
+            out.append(pair)
+        return self._before + self._separator.join(out) + self._after if out else self._empty
+
+    def of(self, attributes: Mapping[str, Any] | None) -> bytes:  # values are of any type
+        """The encoded attributes of a mapping; None has none.
+
+        Raises:
+            UnencodableError: when a key or value has no place in the format.
+        """
+        return self.write(attributes.items()) if attributes else self._empty
 
     def _pair(self, key: object, value: object) -> bytes:
         try:
@@ -81,9 +85,47 @@ class AttributeWriter:
             raise UnencodableError(f"attribute {short(key)}: {error}") from error
 
 
-def _is_immutable(value: object) -> bool:
-    """Whether a value is immutable through and through."""
-    kind = type(value)
-    if kind in _EXACT_IMMUTABLE:
+def immutable(keys: Iterable[object], values: Sequence[Any]) -> bool:  # values are of any type
+    """True if no key or value can change in place."""
+    return _TEXT.issuperset(map(type, keys)) and (
+        _IMMUTABLE.issuperset(map(type, values)) or all(map(_is_immutable, values))
+    )
+
+
+def _is_immutable(value: Any) -> bool:  # of any type
+    return type(value) in _IMMUTABLE or (type(value) is tuple and _IMMUTABLE.issuperset(map(type, value)))
+
+
+def same_items(mappings: list[Any], keys: list[tuple[str, ...]], values: Callable[[], Iterable[Any]]) -> bool:
+    """True if mappings have these items, looked at together, in C.
+
+    Values are compared by identity, which for immutable values holds for every difference, also that of 1, True and
+    1.0; or else by type and equality.
+
+    Args:
+        mappings: the mappings, or what stands in their place.
+        keys: the keys of each, in order.
+        values: gives the values of all, one after the other.
+    """
+    if not mappings:
         return True
-    return kind is tuple and all(type(item) in _EXACT_IMMUTABLE for item in value)  # type: ignore[attr-defined] # is a tuple
+    # Another class than dict may hand out its items as it likes.
+    if set(map(type, mappings)) != {dict}:
+        return False
+    try:
+        # In blocks, for the keys of all at once are many.
+        for start in range(0, len(mappings), _BLOCK):
+            if list(map(tuple, mappings[start : start + _BLOCK])) != keys[start : start + _BLOCK]:
+                return False
+        if all(map(is_, _values(mappings), values())):
+            return True
+        if not all(map(eq, _values(mappings), values())):
+            return False
+        types = list(map(type, _values(mappings)))
+        return types == list(map(type, values())) and _EQUAL_IS_SAME.issuperset(types)
+    except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
+        return False
+
+
+def _values(mappings: list[dict[str, Any]]) -> Iterable[Any]:  # values are of any type
+    return chain.from_iterable(map(dict.values, mappings))

@@ -8,11 +8,11 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Metric, Sum
 
+from exporter_core.otlp import points
 from exporter_core.otlp.formats import Kind
-from exporter_core.otlp.points import exponential_tail, histogram_tail, histogram_tails, number_tail, number_tails
 from exporter_core.otlp.protobuf_values import attribute_writer
 from exporter_core.otlp.request import Frame
-from exporter_core.otlp.wire import HEADS, field, text_field, varint
+from exporter_core.otlp.wire import HEADS, LENGTH, VARINTS, field, text_field
 
 _NUMBERS = {Gauge: 5, Sum: 7, Histogram: 9, ExponentialHistogram: 10}
 
@@ -31,21 +31,27 @@ class _Message:
     """A length-delimited field: what stands before and after the content belongs to it."""
 
     def __init__(self, number: int, before: bytes, after: bytes) -> None:
-        self._tag, self._before, self.closing = varint(number << 3 | 2), before, after
+        self._tag, self._before, self.closing = VARINTS[number << 3 | LENGTH], before, after
 
     def opening(self, size: int) -> bytes:
-        return self._tag + varint(len(self._before) + size + len(self.closing)) + self._before
+        return self._tag + VARINTS[len(self._before) + size + len(self.closing)] + self._before
 
 
-class _Nested:
-    """A message as the last field of another."""
+class _Metric:
+    """A `Metric` around its data; remembers the last opening, which mostly stays the same."""
 
-    def __init__(self, outer: _Message, inner: _Message) -> None:
-        self._outer, self._inner, self.closing = outer, inner, inner.closing
+    def __init__(self, header: bytes, number: int, settings: bytes) -> None:
+        self._header, self._tag, self.closing = header, VARINTS[number << 3 | LENGTH], settings
+        self._last = -1, b""
 
     def opening(self, size: int) -> bytes:
-        opening = self._inner.opening(size)
-        return self._outer.opening(len(opening) + size + len(self.closing)) + opening
+        last, opening = self._last
+        if last != size:
+            inner = size + len(self.closing)
+            before = self._header + self._tag + VARINTS[inner]
+            opening = b"\x12" + VARINTS[len(before) + inner] + before
+            self._last = size, opening
+        return opening
 
 
 class Protobuf:
@@ -58,12 +64,16 @@ class Protobuf:
         self.resource_attributes = attribute_writer(1)
         self.scope_attributes = attribute_writer(3)
         self.exemplar_attributes = attribute_writer(7)
-        number = Kind(attribute_writer(7), number_tail, number_tails)
+        number = Kind(self.exemplar_attributes, points.number_shape, points.number_rest, points.number_exemplars)
         self.kinds = {
             Gauge: number,
             Sum: number,
-            Histogram: Kind(attribute_writer(9), histogram_tail, histogram_tails),
-            ExponentialHistogram: Kind(attribute_writer(1), exponential_tail, lambda _points: None),
+            Histogram: Kind(
+                attribute_writer(9), points.histogram_shape, points.histogram_rest, points.histogram_exemplars
+            ),
+            ExponentialHistogram: Kind(
+                attribute_writer(1), lambda _point: None, points.exponential_rest, points.exponential_exemplars
+            ),
         }
 
     def resource(self, attributes: bytes, url: str) -> Frame:
@@ -81,17 +91,17 @@ class Protobuf:
     def metric(self, metric: Metric) -> Frame:
         """A `Metric` and its data."""
         header = text_field(1, metric.name) + text_field(2, metric.description) + text_field(3, metric.unit)
-        return _Nested(_Message(2, header, b""), _Message(_NUMBERS[type(metric.data)], b"", _settings(metric.data)))
+        return _Metric(header, _NUMBERS[type(metric.data)], _settings(metric.data))
 
-    def point(self, body: bytes, tail: bytes) -> bytes:
+    def point(self, body: bytes, rest: bytes) -> bytes:
         """A data point as a field of the metric's data."""
-        return HEADS[len(body) + len(tail)] + body + tail
+        return HEADS[len(body) + len(rest)] + body + rest
 
 
 def _settings(data: Any) -> bytes:  # the data of any kind of metric
     parts = b""
     if not isinstance(data, Gauge):
-        parts = b"\x10" + varint(int(data.aggregation_temporality))
+        parts = b"\x10" + VARINTS[int(data.aggregation_temporality)]
     if isinstance(data, Sum) and data.is_monotonic:
         parts += b"\x18\x01"
     return parts
