@@ -3,7 +3,7 @@
 Knows neither encoding: how one attribute is written is handed in.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from operator import eq, is_
 from typing import Any
@@ -14,7 +14,6 @@ from exporter_core.otlp.wire import UnencodableError, short
 MAX_NESTING = 30
 
 Items = Iterable[tuple[object, object]]
-_TEXT = frozenset({str})
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 # Equal values of one of these types are encoded alike. Not so 0.0 and -0.0.
 _EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
@@ -47,17 +46,20 @@ class AttributeWriter:
         # By type, for 1, 1.0 and True are equal.
         self._pairs: dict[type, dict[tuple[object, object], bytes]] = {kind: {} for kind in _REMEMBERED}
 
-    def write(self, items: Items) -> bytes:
-        """The encoded attributes.
+    def write(self, items: Items) -> tuple[bytes, bool]:
+        """The encoded attributes, and True if none of them can change in place.
 
         Raises:
             UnencodableError: when a key or value has no place in the format.
         """
         out = []
+        immutable = True
+        remembered = self._pairs
         for item in items:
             key, value = item
-            pairs = self._pairs.get(type(value))
+            pairs = remembered.get(type(value))
             if pairs is None or type(key) is not str:
+                immutable = immutable and type(key) is str and _is_immutable(value)
                 out.append(self._pair(key, value))
                 continue
             pair = pairs.get(item)
@@ -68,7 +70,7 @@ class AttributeWriter:
                         pairs.clear()
                     pairs[item] = pair
             out.append(pair)
-        return self._before + self._separator.join(out) + self._after if out else self._empty
+        return self._before + self._separator.join(out) + self._after if out else self._empty, immutable
 
     def of(self, attributes: Mapping[str, Any] | None) -> bytes:  # values are of any type
         """The encoded attributes of a mapping; None has none.
@@ -76,20 +78,13 @@ class AttributeWriter:
         Raises:
             UnencodableError: when a key or value has no place in the format.
         """
-        return self.write(attributes.items()) if attributes else self._empty
+        return self.write(attributes.items())[0] if attributes else self._empty
 
     def _pair(self, key: object, value: object) -> bytes:
         try:
             return self._render(key, value)
         except UnencodableError as error:
             raise UnencodableError(f"attribute {short(key)}: {error}") from error
-
-
-def immutable(keys: Iterable[object], values: Sequence[Any]) -> bool:  # values are of any type
-    """True if no key or value can change in place."""
-    return _TEXT.issuperset(map(type, keys)) and (
-        _IMMUTABLE.issuperset(map(type, values)) or all(map(_is_immutable, values))
-    )
 
 
 def _is_immutable(value: Any) -> bool:  # of any type
@@ -107,10 +102,8 @@ def same_items(mappings: list[Any], keys: list[tuple[str, ...]], values: Callabl
         keys: the keys of each, in order.
         values: gives the values of all, one after the other.
     """
-    if not mappings:
-        return True
     # Another class than dict may hand out its items as it likes.
-    if set(map(type, mappings)) != {dict}:
+    if not set(map(type, mappings)) <= {dict}:
         return False
     try:
         # In blocks, for the keys of all at once are many.
@@ -119,10 +112,8 @@ def same_items(mappings: list[Any], keys: list[tuple[str, ...]], values: Callabl
                 return False
         if all(map(is_, _values(mappings), values())):
             return True
-        if not all(map(eq, _values(mappings), values())):
-            return False
-        types = list(map(type, _values(mappings)))
-        return types == list(map(type, values())) and _EQUAL_IS_SAME.issuperset(types)
+        types = list(map(type, _values(mappings))) if all(map(eq, _values(mappings), values())) else [object]
+        return _EQUAL_IS_SAME.issuperset(types) and types == list(map(type, values()))
     except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
         return False
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import chain, repeat
+from itertools import chain
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from exporter_core.otlp.attributes import immutable, same_items
+from exporter_core.otlp.attributes import same_items
 from exporter_core.otlp.wire import UnencodableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from opentelemetry.sdk.metrics.export import Metric
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from exporter_core.otlp.request import Frame
     from exporter_core.otlp.shapes import Shape
 
+_NONE: frozenset[int] = frozenset()
 UNREADABLE = (AttributeError, TypeError, ValueError)
 Identity = tuple[str | None, str, str | None, str | None, type, object, object]
 
@@ -48,17 +50,17 @@ class Part:
         old: the same metric as it was encoded before, if it was: what has not changed is taken from there.
 
     Attributes:
-        points: those points whose attributes can be encoded.
         count: how many points there must be for the part to hold; -1 if it can hold for no others.
         sources: the attribute mappings of the points.
         constants: what else the pieces were made of, one a point, or nothing.
         pieces: the constant piece of each point; without a shape, its attributes.
         size: the bytes of the pieces, and of the numbers that frames have to count.
+        volatile: the places of mappings that can change unseen, and what was encoded of them.
         errors: what is wrong with the attributes of the other points.
     """
 
     __slots__ = (
-        "_volatile",
+        "_bad",
         "constants",
         "count",
         "errors",
@@ -66,15 +68,15 @@ class Part:
         "keys",
         "kind",
         "pieces",
-        "points",
         "said",
         "shape",
         "size",
         "sources",
         "values",
+        "volatile",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made in one place
         self, said: Identity, frame: Frame, kind: Kind, points: Sequence[Any], shape: Shape | None, old: Part | None
     ) -> None:
         self.said, self.frame, self.kind, self.shape = said, frame, kind, shape
@@ -83,15 +85,17 @@ class Part:
         self.keys: list[tuple[object, ...]] = []
         self.values: list[object] = []
         self.pieces: list[bytes] = []
-        self.errors: list[str] = []
-        self._volatile: list[tuple[int, bytes]] = []  # places of mappings that can change unseen, and their encoding
+        # Most parts have none of these, and share the empty ones.
+        self.errors: Sequence[str] = ()
+        self.volatile: Sequence[tuple[int, bytes]] = ()
+        self._bad: AbstractSet[int] = _NONE
         self.count = len(points)
         same = 0
         if old is not None and old.shape is shape and old.kind is kind:
             same = old._leading(self.sources, self.constants)
             self.pieces, self.keys = old.pieces[:same], old.keys[:same]
             self.values = old.values[: sum(map(len, self.keys))]
-        self.points = self._encode(points, same)
+        self._encode(same)
         self.size = sum(map(len, self.pieces)) + (0 if shape is None else shape.length * len(self.pieces))
 
     def describes(self, metric: Metric) -> bool:
@@ -115,56 +119,51 @@ class Part:
         """
         write = self.kind.attributes.of
         try:
-            return all(write(mappings[place]) == body for place, body in self._volatile)
+            return all(write(mappings[place]) == body for place, body in self.volatile)
         except UNREADABLE:
             return False
 
-    @property
-    def volatile(self) -> bool:
-        """True if attributes can change unseen."""
-        return bool(self._volatile)
+    def encodable(self, points: Sequence[Any]) -> Sequence[Any]:
+        """Those of the points whose attributes can be encoded."""
+        return [point for place, point in enumerate(points) if place not in self._bad] if self._bad else points
 
-    def _encode(self, points: Sequence[Any], start: int) -> Sequence[Any]:
-        """Encode the attributes from a place on; the points that they can be encoded of."""
-        write, shape = self.kind.attributes.write, self.shape
-        bad: set[int] = set()
-        known: dict[tuple[object, ...], tuple[object, ...]] = {}  # one object for all that have the same keys
-        constants = self.constants[start:] or repeat(None)
-        for place, (source, constant) in enumerate(zip(self.sources[start:], constants, strict=False), start):
-            keys: tuple[object, ...] = ()
-            values: tuple[object, ...] = ()
+    def _encode(self, start: int) -> None:
+        """Encode the attributes from a place on."""
+        write, shape, sources, constants = self.kind.attributes.write, self.shape, self.sources, self.constants
+        same: tuple[object, ...] = ()  # one object for all that have the same keys
+        for place in range(start, len(sources)):
+            source = sources[place]
             try:
                 # One look at the mapping: what is encoded is what is remembered, whatever other threads do.
                 items = tuple(source.items()) if source else ()
-                if items:
-                    keys, values = zip(*items, strict=True)
-                body = write(items)
-            except UnencodableError as error:
-                self.errors.append(str(error))
+                body, immutable = write(items)
             except UNREADABLE as error:
-                self.errors.append(f"attributes are not a readable mapping: {error}")
-            else:
-                self.keys.append(known.setdefault(keys, keys))
-                self.values += values
-                if not immutable(keys, values):
-                    self._volatile.append((place, body))
-                self.pieces.append(body if shape is None else shape.piece(body, constant))
+                unreadable = not isinstance(error, UnencodableError)
+                reason = f"attributes are not a readable mapping: {error}" if unreadable else str(error)
+                self.errors = (*self.errors, reason)
+                self._bad = self._bad | {place}
                 continue
-            bad.add(place)
+            keys = tuple([key for key, _ in items])
+            if keys != same:
+                same = keys
+            self.keys.append(same)
+            self.values += [value for _, value in items]
+            if not immutable:
+                self.volatile = (*self.volatile, (place, body))
+            if shape is not None:
+                body = shape.piece(body, constants[place] if constants else None)
+            self.pieces.append(body)
+        if self._bad:
             self.count = -1
-        if not bad:
-            return points
-        good = [place for place in range(len(points)) if place not in bad]
-        self.constants = [self.constants[place] for place in good] if self.constants else ()
-        return [points[place] for place in good]
+            self.constants = self.encodable(self.constants)
 
     def _leading(self, sources: list[Any], constants: Sequence[object]) -> int:
         """How many points at the beginning have the same mappings, which say what they said."""
         count = _alike(sources, self.sources)
         if constants:
             count = min(count, _alike(constants, self.constants))
-        if self._volatile:
-            count = min(count, self._volatile[0][0])
+        if self.volatile:
+            count = min(count, self.volatile[0][0])
         if self.count < 0 or not same_items(sources[:count], self.keys[:count], lambda: self.values):
             return 0
         return count
@@ -184,7 +183,7 @@ def all_hold(parts: Sequence[Part], points: Iterable[Sequence[Any]], *, trusted:
     keys = list(chain.from_iterable([part.keys for part in parts]))
     if not same_items(mappings, keys, lambda: chain.from_iterable([part.values for part in parts])):
         return False
-    if any(part.volatile for part in parts):
+    if any([part.volatile for part in parts]):  # noqa: C419 - a list is faster
         at = 0
         for part in parts:
             if not part.holds(mappings[at : at + part.count]):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
 
-from exporter_core.otlp.attributes import immutable
 from exporter_core.otlp.parts import UNREADABLE, Identity, Part, all_hold, identity
 from exporter_core.otlp.request import Frame, Layout, Level, Numbers, Run
 from exporter_core.otlp.wire import UnencodableError, short, utf8
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData, ResourceMetrics, ScopeMetrics
 
     from exporter_core.otlp.attributes import AttributeWriter
-    from exporter_core.otlp.formats import Format, Kind
+    from exporter_core.otlp.formats import Format
     from exporter_core.otlp.shapes import Shape
 
 _NOT_ALIKE = (ValueError, KeyError, OverflowError, TypeError, AttributeError, struct.error)
@@ -80,10 +79,10 @@ class Plan:
         self._form, self._old, self._trusted = form, kept, trusted
         self.dropped: list[DroppedPoint] = []
         self.omitted: list[str] = []
-        # One item a metric: its points, and the part that may still hold; what it is made of, if it has to be built.
+        # One item a metric: its points, and its part, which the last encoding may have left.
         self._points: list[Sequence[Any]] = []
-        self._parts: list[Part | None] = []
-        self._unbuilt: dict[int, tuple[Identity, Frame, Kind, Part | None]] = {}
+        self._parts: list[Part] = []
+        self._left: list[int] = []  # the places of those parts
         self._next = 0  # the place of the next metric in the last encoding, if nothing has changed
         self._places: dict[_Values, list[int]] | None = None
         self._frames: dict[_Values, tuple[_Values, Frame]] = {}
@@ -92,17 +91,17 @@ class Plan:
         self._request = Level(form.request)
         for position, resource_metrics in enumerate(metrics.resource_metrics):
             self._resource((position,), resource_metrics)
-        holding = self._holding([place for place, part in enumerate(self._parts) if part is not None])
-        if len(holding) != len(self._parts):
-            for place in sorted(set(range(len(self._parts))).difference(holding)):
-                self._build(place)
+        holding = self._holding(self._left)
+        if len(holding) != len(self._left):
+            for place in sorted(set(self._left).difference(holding)):
+                self._rebuild(place)
         self._varied: dict[int, list[bytes]] = {}
         self._groups, self.numbers = self._numbered()
         self.layout, self.kept = self._laid_out(room)
 
     def request(self) -> Level:
         """The request as levels around runs of points."""
-        placed = {}
+        placed: dict[int, tuple[int, int]] = {}
         for group, (_, members) in enumerate(self._groups):
             at = 0
             for place in members:
@@ -111,27 +110,23 @@ class Plan:
         for level, start, stop in self._scopes:
             level.parts = []
             for place in range(start, stop):
-                part = self._part(place)
+                part = self._parts[place]
                 pieces, size = part.pieces, part.size
                 if place in self._varied:
                     pieces = self._varied[place]
                     size += sum(map(len, pieces)) - sum(map(len, part.pieces))
                 if pieces or not part.sources:
-                    level.parts.append(Run(part.said[1], part.frame, pieces, size, *placed.get(place, (None, 0))))
+                    group, at = placed.get(place, (None, 0))
+                    level.parts.append(Run(part.said[1], part.frame, pieces, size, group, at))
         return self._request
-
-    def _part(self, place: int) -> Part:
-        part = self._parts[place]
-        assert part is not None  # noqa: S101 - all are built
-        return part
 
     def _resource(self, key: _Values, data: ResourceMetrics) -> None:
         url = data.resource.schema_url or data.schema_url
         attributes = self._items("resource", data.resource.attributes)
 
-        def make() -> Frame:
-            encoded = self._attributes("resource", attributes, self._form.resource_attributes)
-            return self._form.resource(encoded, self._text("resource: schema_url", url))
+        def make() -> tuple[Frame, bool]:
+            encoded, immutable = self._attributes("resource", attributes, self._form.resource_attributes)
+            return self._form.resource(encoded, self._text("resource: schema_url", url)), immutable
 
         level = Level(self._frame(key, (url,), attributes, make))
         self._request.parts.append(level)
@@ -146,29 +141,31 @@ class Plan:
             name, version, url = scope.name, scope.version, scope.schema_url or data.schema_url
         attributes = {} if scope is None else self._items("scope", scope.attributes)
 
-        def make() -> Frame:
+        def make() -> tuple[Frame, bool]:
             if scope is None:
-                return self._form.scope(None, self._text("scope: schema_url", url))
+                return self._form.scope(None, self._text("scope: schema_url", url)), True
             what = f"scope {short(name)}"
-            encoded = self._attributes(what, attributes, self._form.scope_attributes)
+            encoded, immutable = self._attributes(what, attributes, self._form.scope_attributes)
             texts = self._text(f"{what}: name", name), self._text(f"{what}: version", version)
-            return self._form.scope((*texts, encoded), self._text("scope: schema_url", url))
+            return self._form.scope((*texts, encoded), self._text("scope: schema_url", url)), immutable
 
         level = Level(self._frame(key, (scope is None, name, version, url), attributes, make))
         start = len(self._parts)
-        old, count = self._old.parts, len(self._old.parts)
-        for metric in data.metrics:
-            part = old[self._next] if self._next < count else None
-            if part is not None and part.describes(metric):
-                self._next += 1
-                self._parts.append(part)
-                self._points.append(metric.data.data_points)
-            else:
-                self._find(name, metric)
+        expected = self._old.parts[self._next : self._next + len(data.metrics)]
+        if len(expected) == len(data.metrics) and all(map(Part.describes, expected, data.metrics)):
+            self._next += len(expected)
+            self._left += range(start, start + len(expected))
+            self._parts += expected
+            self._points += [metric.data.data_points for metric in data.metrics]
+        else:
+            for metric in data.metrics:
+                self._metric(_hashable(name), metric)
         self._scopes.append((level, start, len(self._parts)))
         return level
 
-    def _frame(self, key: _Values, values: _Values, attributes: dict[Any, Any], make: Callable[[], Frame]) -> Frame:
+    def _frame(
+        self, key: _Values, values: _Values, attributes: dict[Any, Any], make: Callable[[], tuple[Frame, bool]]
+    ) -> Frame:
         """The frame of the last encoding if it was made of the same things, else one made anew."""
         proof = (*values, *attributes, *attributes.values())
         old = self._old.frames.get(key)
@@ -177,33 +174,27 @@ class Plan:
             frame = old[1]
         else:
             omitted = len(self.omitted)
-            frame = make()
-            if len(self.omitted) == omitted and immutable(attributes, list(attributes.values())):
+            frame, immutable = make()
+            if len(self.omitted) == omitted and immutable:
                 self._frames[key] = proof, frame
         self._outline.append((frame, len(self._parts)))
         return frame
 
-    def _find(self, scope: object, metric: Metric) -> None:
-        """Look for a metric that is not where it was, by the names of metric and scope."""
-        kind = self._form.kinds.get(type(metric.data))
-        if kind is None:
+    def _metric(self, scope: str | None, metric: Metric) -> None:
+        """Take a metric's part from the last encoding, or build it."""
+        parts, place = self._old.parts, self._next
+        if place < len(parts) and parts[place].describes(metric):
+            self._next += 1
+            self._take(parts[place], metric.data.data_points)
+            return
+        if type(metric.data) not in self._form.kinds:
             self._drop(metric.name, f"data of type {type(metric.data).__name__} has no OTLP form")
             return
         points = metric.data.data_points
-        said = identity(metric, _hashable(scope))
-        if self._places is None:
-            self._places = {}
-            for place, part in enumerate(self._old.parts):
-                self._places.setdefault(_key(part.said), []).append(place)
-        old = None
-        places = self._places.get(_key(said))
-        if places:
-            place = places.pop(0)
-            self._next = place + 1
-            old = self._old.parts[place]
+        said = identity(metric, scope)
+        old = self._find(said) if self._old.parts else None
         if old is not None and _unchanged(old.said, said):
-            self._parts.append(old)
-            self._points.append(points)
+            self._take(old, points)
             return
         try:
             frame = self._form.metric(metric)
@@ -211,13 +202,31 @@ class Plan:
             for _ in points:
                 self._drop(metric.name, str(error))
             return
-        self._unbuilt[len(self._parts)] = said, frame, kind, old
-        self._parts.append(None)
+        part = self._built(said, frame, points, old)
+        self._parts.append(part)
+        self._points.append(part.encodable(points) if part.errors else points)
+
+    def _take(self, part: Part, points: Sequence[Any]) -> None:
+        self._left.append(len(self._parts))
+        self._parts.append(part)
         self._points.append(points)
+
+    def _find(self, said: Identity) -> Part | None:
+        """The part of a metric that is not where it was, by the names of the metric and its scope."""
+        if self._places is None:
+            self._places = {}
+            for place, part in enumerate(self._old.parts):
+                self._places.setdefault(_key(part.said), []).append(place)
+        places = self._places.get(_key(said))
+        if not places:
+            return None
+        place = places.pop(0)
+        self._next = place + 1
+        return self._old.parts[place]
 
     def _holding(self, places: list[int]) -> list[int]:
         """The places whose parts still hold: looked at together, and in ever smaller groups where some do not."""
-        parts = [self._part(place) for place in places]
+        parts = [self._parts[place] for place in places]
         points = [self._points[place] for place in places]
         counts = [part.count for part in parts]
         if counts == list(map(len, points)) and all_hold(parts, points, trusted=self._trusted):
@@ -227,10 +236,11 @@ class Plan:
         width = isqrt(len(places) - 1) or 1
         return list(chain(*(self._holding(places[at : at + width]) for at in range(0, len(places), width))))
 
-    def _build(self, place: int, *, alike: bool = True) -> None:
+    def _built(
+        self, said: Identity, frame: Frame, points: Sequence[Any], old: Part | None, *, alike: bool = True
+    ) -> Part:
         """Encode a metric: its points at once, if they are alike in shape, else one by one."""
-        points, part = self._points[place], self._parts[place]
-        said, frame, kind, old = self._unbuilt[place] if part is None else (part.said, part.frame, part.kind, part)
+        kind = self._form.kinds[said[4]]
         try:
             shape = kind.shape(points[0]) if points and alike else None
             part = Part(said, frame, kind, points, shape, old)
@@ -238,12 +248,16 @@ class Plan:
             part = Part(said, frame, kind, points, None, old)
         for error in part.errors:
             self._drop(said[1], error)
-        self._parts[place], self._points[place] = part, part.points
+        return part
+
+    def _rebuild(self, place: int, *, alike: bool = True) -> None:
+        old = self._parts[place]
+        part = self._built(old.said, old.frame, self._points[place], old, alike=alike)
+        self._parts[place], self._points[place] = part, part.encodable(self._points[place])
 
     def _grouped(self) -> _Groups:
         members: dict[Shape, list[int]] = {}
-        for place in range(len(self._parts)):
-            part = self._part(place)
+        for place, part in enumerate(self._parts):
             if part.shape is not None and self._points[place]:
                 members.setdefault(part.shape, []).append(place)
         return list(members.items())
@@ -265,7 +279,7 @@ class Plan:
             ValueError, KeyError, OverflowError, TypeError, AttributeError, struct.error: when one has not, or a number
                 does not fit.
         """
-        parts = [self._part(place) for place in places]
+        parts = [self._parts[place] for place in places]
         points = list(chain.from_iterable([self._points[place] for place in places]))
         if not shape.unchanged(points, chain.from_iterable([part.constants for part in parts])):
             raise ValueError("what was taken for constant has changed")
@@ -287,10 +301,10 @@ class Plan:
         for shape, places in groups:
             for place in places:
                 if not self._fits(shape, place):
-                    self._build(place)
-                    new = self._part(place).shape
+                    self._rebuild(place)
+                    new = self._parts[place].shape
                     if new is not None and not self._fits(new, place):
-                        self._build(place, alike=False)
+                        self._rebuild(place, alike=False)
         self._varied = {}
 
     def _fits(self, shape: Shape, place: int) -> bool:
@@ -308,16 +322,15 @@ class Plan:
 
     def _laid_out(self, room: int) -> tuple[Layout, Kept]:
         """The request but for the numbers, and what is left for the next encoding."""
-        for place in range(len(self._parts)):
-            part = self._part(place)
-            if part.shape is None and part.sources:
-                self._varied[place] = self._one_by_one(part)
-        if not self._varied and self._old.layout is not None and self._unchanged():
+        unchanged = self._unchanged()
+        if unchanged and self._old.layout is not None and not self._varied:
             return self._old.layout, self._old
+        for place, part in enumerate(self._parts):
+            if part.shape is None and part.sources:
+                self._varied[place] = self._one_by_one(part, self._points[place])
         layout = Layout(self.request(), self._form.separator)
         kept = Kept(frames=self._frames)
-        for place in range(len(self._parts)):
-            part = self._part(place)
+        for part in self._parts:
             if len(part.sources) <= room:
                 room -= len(part.sources)
                 kept.parts.append(part)
@@ -326,11 +339,11 @@ class Plan:
             kept.layout = None if self._varied else layout
         return layout, kept
 
-    def _one_by_one(self, part: Part) -> list[bytes]:
+    def _one_by_one(self, part: Part, points: Sequence[Any]) -> list[bytes]:
         """Points with their numbers, but for those that do not fit the format."""
         form, rest = self._form, part.kind.rest
         written = []
-        for body, point in zip(part.pieces, part.points, strict=True):
+        for body, point in zip(part.pieces, points, strict=True):
             try:
                 written.append(form.point(body, rest(point, form.exemplar_attributes)))
             except UNREADABLE as error:
@@ -345,9 +358,9 @@ class Plan:
             self.omitted.append(f"{what}: attributes are not a readable mapping: {error}")
             return {}
 
-    def _attributes(self, what: str, attributes: dict[Any, Any], writer: AttributeWriter) -> bytes:
+    def _attributes(self, what: str, attributes: dict[Any, Any], writer: AttributeWriter) -> tuple[bytes, bool]:
         try:
-            return writer.of(attributes)
+            return writer.write(attributes.items())
         except UnencodableError:
             pass  # attribute by attribute below
         good = {}
@@ -358,7 +371,7 @@ class Plan:
                 self.omitted.append(f"{what}: {error}")
             else:
                 good[key] = value
-        return writer.of(good)
+        return writer.write(good.items())
 
     def _text(self, what: str, text: str | None) -> str:
         try:

@@ -4,6 +4,7 @@ Source: opentelemetry-proto, `opentelemetry/proto/metrics/v1/metrics.proto`. Whe
 information (a gauge's start time, the kind of a metric without points), this one sends it.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Metric, Sum
@@ -14,6 +15,7 @@ from exporter_core.otlp.protobuf_values import attribute_writer
 from exporter_core.otlp.request import Frame
 from exporter_core.otlp.wire import HEADS, LENGTH, VARINTS, field, text_field
 
+_NEVER = -1, b""
 _NUMBERS = {Gauge: 5, Sum: 7, Histogram: 9, ExponentialHistogram: 10}
 
 
@@ -40,15 +42,17 @@ class _Message:
 class _Metric:
     """A `Metric` around its data; remembers the last opening, which mostly stays the same."""
 
-    def __init__(self, header: bytes, number: int, settings: bytes) -> None:
-        self._header, self._tag, self.closing = header, VARINTS[number << 3 | LENGTH], settings
-        self._last = -1, b""
+    __slots__ = ("_header", "_last", "closing")
+
+    def __init__(self, header: bytes, settings: bytes) -> None:
+        self._header, self.closing = header, settings
+        self._last = _NEVER
 
     def opening(self, size: int) -> bytes:
         last, opening = self._last
         if last != size:
             inner = size + len(self.closing)
-            before = self._header + self._tag + VARINTS[inner]
+            before = self._header + VARINTS[inner]
             opening = b"\x12" + VARINTS[len(before) + inner] + before
             self._last = size, opening
         return opening
@@ -90,18 +94,22 @@ class Protobuf:
 
     def metric(self, metric: Metric) -> Frame:
         """A `Metric` and its data."""
+        data: Any = metric.data  # of any kind; what it does not have is None
+        tag, settings = _settings(
+            type(data), getattr(data, "aggregation_temporality", None), bool(getattr(data, "is_monotonic", False))
+        )
         header = text_field(1, metric.name) + text_field(2, metric.description) + text_field(3, metric.unit)
-        return _Metric(header, _NUMBERS[type(metric.data)], _settings(metric.data))
+        return _Metric(header + tag, settings)
 
     def point(self, body: bytes, rest: bytes) -> bytes:
         """A data point as a field of the metric's data."""
         return HEADS[len(body) + len(rest)] + body + rest
 
 
-def _settings(data: Any) -> bytes:  # the data of any kind of metric
-    parts = b""
-    if not isinstance(data, Gauge):
-        parts = b"\x10" + VARINTS[int(data.aggregation_temporality)]
-    if isinstance(data, Sum) and data.is_monotonic:
-        parts += b"\x18\x01"
-    return parts
+@lru_cache(maxsize=64)
+def _settings(kind: type, temporality: Any, monotonic: bool) -> tuple[bytes, bytes]:
+    """The tag of a metric's data, and what follows its points."""
+    settings = b"" if kind is Gauge else b"\x10" + VARINTS[int(temporality)]
+    if monotonic and kind is Sum:
+        settings += b"\x18\x01"
+    return VARINTS[_NUMBERS[kind] << 3 | LENGTH], settings

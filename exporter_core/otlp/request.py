@@ -54,6 +54,7 @@ class Run:
         size: the bytes of the points, but for numbers whose length no frame has to know.
         group: which numbers are the second pieces; None if there are none.
         at: where in these they begin.
+        opening: what stands before the points, once they are measured.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Run:
     size: int
     group: int | None
     at: int
+    opening: bytes = b""
 
     def part(self, start: int, stop: int, length: int) -> Run:
         """A part of the points, whose numbers have the given length."""
@@ -164,7 +166,7 @@ class Layout:
 
     def _lay_run(self, run: Run) -> None:
         pending, pieces = self._pending, run.pieces
-        pending.append(run.frame.opening(run.size))
+        pending.append(run.opening)
         if pieces:
             pending.append(pieces[0][len(self._separator) :])
             self._pieces.append(b"".join(pending))
@@ -186,7 +188,8 @@ def _measure(level: Level, separator: int) -> int:
         if isinstance(part, Level):
             size += _measure(part, separator)
         else:
-            size += len(part.frame.opening(part.size)) + part.size + len(part.frame.closing)
+            part.opening = part.frame.opening(part.size)
+            size += len(part.opening) + part.size + len(part.frame.closing)
     level.size = size
     return len(level.frame.opening(size)) + size + len(level.frame.closing)
 

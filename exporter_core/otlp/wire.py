@@ -84,7 +84,8 @@ def text_field(number: int, text: str | None) -> bytes:
     """
     if text is None or text == "":
         return b""
-    return field(number, utf8(text))
+    payload = utf8(text)
+    return VARINTS[number << 3 | LENGTH] + VARINTS[len(payload)] + payload
 
 
 def utf8(text: str) -> bytes:
