@@ -91,7 +91,7 @@ def _is_immutable(value: Any) -> bool:  # of any type
     return type(value) in _IMMUTABLE or (type(value) is tuple and _IMMUTABLE.issuperset(map(type, value)))
 
 
-def same_items(mappings: list[Any], keys: list[tuple[str, ...]], values: Callable[[], Iterable[Any]]) -> bool:
+def same_items(mappings: list[Any], keys: list[tuple[object, ...]], values: Callable[[], Iterable[Any]]) -> bool:
     """True if mappings have these items, looked at together, in C.
 
     Values are compared by identity, which for immutable values holds for every difference, also that of 1, True and
@@ -106,14 +106,15 @@ def same_items(mappings: list[Any], keys: list[tuple[str, ...]], values: Callabl
     if not set(map(type, mappings)) <= {dict}:
         return False
     try:
+        identical = all(map(is_, _values(mappings), values()))
+        if not identical and not all(map(eq, _values(mappings), values())):
+            return False
         # In blocks, for the keys of all at once are many.
         for start in range(0, len(mappings), _BLOCK):
             if list(map(tuple, mappings[start : start + _BLOCK])) != keys[start : start + _BLOCK]:
                 return False
-        if all(map(is_, _values(mappings), values())):
-            return True
-        types = list(map(type, _values(mappings))) if all(map(eq, _values(mappings), values())) else [object]
-        return _EQUAL_IS_SAME.issuperset(types) and types == list(map(type, values()))
+        types = [] if identical else list(map(type, _values(mappings)))
+        return identical or (_EQUAL_IS_SAME.issuperset(types) and types == list(map(type, values())))
     except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
         return False
 

@@ -9,6 +9,7 @@ from exporter_core.otlp.json_format import Json
 from exporter_core.otlp.planning import DroppedPoint, Kept, Plan
 from exporter_core.otlp.protobuf import Protobuf
 from exporter_core.otlp.request import Cutter, Layout
+from exporter_core.otlp.trust import is_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,8 +73,9 @@ class Encoder:
     Safe to use from many threads at once. A series that an export does not contain is forgotten with it.
 
     Args:
-        trusted: trust that an attribute mapping never changes once it was encoded, as those of the SDK never do, and
-            recognise it by identity alone. The default compares the keys and values of mappings at every export.
+        trusted: recognise an attribute mapping by identity, and trust that it has not changed, as those of the SDK
+            never do. The default compares keys and values at every export, but for batches that carry the mark of
+            `mark_trusted`.
         max_series: of how many series the attributes are kept.
     """
 
@@ -131,13 +133,14 @@ class Encoder:
         return Requests(layouts, numbers, plan.dropped, plan.omitted)
 
     def _plan(self, metrics: MetricsData) -> Plan:
-        plan = Plan(metrics, self._form, self._kept, trusted=self._trusted, room=self._max_series)
+        trusted = self._trusted or is_trusted(metrics)
+        plan = Plan(metrics, self._form, self._kept, trusted=trusted, room=self._max_series)
         self._kept = plan.kept
         return plan
 
 
 class JsonEncoder(Encoder):
-    """As `Encoder`, in OTLP JSON (UTF-8)."""
+    """An `Encoder` of OTLP JSON (UTF-8)."""
 
     _format = Json
 

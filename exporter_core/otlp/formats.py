@@ -1,4 +1,4 @@
-"""What an encoding has to say so that metrics can be written in it.
+"""The parts of an encoding that metrics are written with.
 
 A data point is written in two pieces: its attributes with what else stays the same, and the numbers of this export.
 """
@@ -16,7 +16,7 @@ from exporter_core.otlp.shapes import Shape
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How the points of one kind of metric data are written.
+    """The way to write the points of one kind of metric data.
 
     Attributes:
         attributes: writes a point's attributes, which come first.
@@ -36,7 +36,7 @@ class Format(Protocol):
 
     @property
     def separator(self) -> bytes:
-        """What stands between siblings; every point begins with it."""
+        """The bytes between siblings; every point begins with it."""
 
     @property
     def request(self) -> Frame:
@@ -56,7 +56,7 @@ class Format(Protocol):
 
     @property
     def kinds(self) -> Mapping[type, Kind]:
-        """How points are written, by the type of metric data."""
+        """The ways to write points, by the type of metric data."""
 
     def resource(self, attributes: bytes, url: str) -> Frame:
         """The frame of a resource."""

@@ -16,7 +16,7 @@ _NAMES = {Gauge: "gauge", Sum: "sum", Histogram: "histogram", ExponentialHistogr
 
 
 class _Object:
-    """What stands before and after the content."""
+    """The text before and after the content."""
 
     def __init__(self, before: str, after: str) -> None:
         self._before, self.closing = before.encode(), after.encode()

@@ -121,7 +121,7 @@ class Rows:
 
 
 class JsonNumberShape(NumberShape):
-    """As `NumberShape`, written in JSON."""
+    """Number points in JSON."""
 
     def piece(self, body: bytes, constant: object) -> bytes:
         """The attributes of a point."""
@@ -143,7 +143,7 @@ class JsonNumberShape(NumberShape):
 
 
 class JsonHistogramShape(HistogramShape):
-    """As `HistogramShape`, written in JSON."""
+    """Histogram points in JSON."""
 
     def piece(self, body: bytes, constant: Any) -> bytes:  # a tuple of numbers
         """The attributes and bounds of a point."""
@@ -183,7 +183,7 @@ def histogram_shape(point: HistogramDataPoint) -> Shape:
 
 
 def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
-    """What follows the attributes in a point of a sum or gauge.
+    """The rest of any point of a sum or gauge.
 
     Raises:
         UnencodableError: when a number does not fit its field.
@@ -197,7 +197,7 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
 
 
 def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """What follows the attributes in a point of a histogram; a sum, min or max of None is left out.
+    """The rest of any point of a histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.
@@ -216,7 +216,7 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
 
 
 def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """What follows the attributes in a point of an exponential histogram; a sum, min or max of None is left out.
+    """The rest of any point of an exponential histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NONE: frozenset[int] = frozenset()
 UNREADABLE = (AttributeError, TypeError, ValueError)
-Identity = tuple[str | None, str, str | None, str | None, type, object, object]
+Identity = tuple[str | None, str, str | None, str | None, Any, object, object]  # the fifth is a type
 
 
 def identity(metric: Metric, scope: str | None) -> Identity:
@@ -158,7 +158,7 @@ class Part:
             self.constants = self.encodable(self.constants)
 
     def _leading(self, sources: list[Any], constants: Sequence[object]) -> int:
-        """How many points at the beginning have the same mappings, which say what they said."""
+        """Count the points at the beginning that have the same mappings, which say what they said."""
         count = _alike(sources, self.sources)
         if constants:
             count = min(count, _alike(constants, self.constants))
@@ -193,5 +193,5 @@ def all_hold(parts: Sequence[Part], points: Iterable[Sequence[Any]], *, trusted:
 
 
 def _alike(some: Sequence[object], others: Sequence[object]) -> int:
-    """How many objects at the beginning are the same in both."""
+    """Count the objects at the beginning that are the same in both."""
     return next((place for place, same in enumerate(map(is_, some, others)) if not same), min(len(some), len(others)))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NOT_ALIKE = (ValueError, KeyError, OverflowError, TypeError, AttributeError, struct.error)
 _Values = tuple[object, ...]
+_NO_NUMBERS: tuple[int | None, int] = None, 0
 _Groups = list[tuple["Shape", list[int]]]
 
 
@@ -40,7 +41,7 @@ class DroppedPoint:
 
 @dataclass(slots=True)
 class Kept:
-    """What one encoding leaves for the next. Replaced as a whole, never changed once it is built.
+    """The memory of one encoding for the next. Replaced as a whole, never changed once it is built.
 
     Attributes:
         parts: the metrics as they were encoded, in order.
@@ -101,7 +102,7 @@ class Plan:
 
     def request(self) -> Level:
         """The request as levels around runs of points."""
-        placed: dict[int, tuple[int, int]] = {}
+        placed: dict[int, tuple[int | None, int]] = {}
         for group, (_, members) in enumerate(self._groups):
             at = 0
             for place in members:
@@ -116,8 +117,8 @@ class Plan:
                     pieces = self._varied[place]
                     size += sum(map(len, pieces)) - sum(map(len, part.pieces))
                 if pieces or not part.sources:
-                    group, at = placed.get(place, (None, 0))
-                    level.parts.append(Run(part.said[1], part.frame, pieces, size, group, at))
+                    numbers = placed.get(place, _NO_NUMBERS)
+                    level.parts.append(Run(part.said[1], part.frame, pieces, size, *numbers))
         return self._request
 
     def _resource(self, key: _Values, data: ResourceMetrics) -> None:
@@ -152,14 +153,14 @@ class Plan:
         level = Level(self._frame(key, (scope is None, name, version, url), attributes, make))
         start = len(self._parts)
         expected = self._old.parts[self._next : self._next + len(data.metrics)]
-        if len(expected) == len(data.metrics) and all(map(Part.describes, expected, data.metrics)):
-            self._next += len(expected)
-            self._left += range(start, start + len(expected))
-            self._parts += expected
-            self._points += [metric.data.data_points for metric in data.metrics]
-        else:
-            for metric in data.metrics:
-                self._metric(_hashable(name), metric)
+        if not all(map(Part.describes, expected, data.metrics)):
+            expected = []  # one after the other
+        self._next += len(expected)
+        self._left += range(start, start + len(expected))
+        self._parts += expected
+        self._points += [metric.data.data_points for metric in data.metrics[: len(expected)]]
+        for metric in data.metrics[len(expected) :]:
+            self._metric(_hashable(name), metric)
         self._scopes.append((level, start, len(self._parts)))
         return level
 
@@ -192,7 +193,7 @@ class Plan:
             return
         points = metric.data.data_points
         said = identity(metric, scope)
-        old = self._find(said) if self._old.parts else None
+        old = self._find(said) if place < len(parts) else None
         if old is not None and _unchanged(old.said, said):
             self._take(old, points)
             return
@@ -353,7 +354,7 @@ class Plan:
     def _items(self, what: str, attributes: Any) -> dict[Any, Any]:  # a mapping, or what stands in its place
         try:
             # The SDK's own mappings are copied at once, but read one item at a time.
-            return attributes.copy() if type(attributes) is BoundedAttributes else dict(attributes or {})
+            return dict(attributes.copy() if type(attributes) is BoundedAttributes else attributes or {})
         except UNREADABLE as error:
             self.omitted.append(f"{what}: attributes are not a readable mapping: {error}")
             return {}
@@ -397,7 +398,7 @@ def _unchanged(old: _Values, new: _Values) -> bool:
 
 
 def _key(said: Identity) -> _Values:
-    """What a metric is found by: its scope, its name and the type of its data."""
+    """The key of a metric: its scope, its name and the type of its data."""
     scope, name, _, _, kind, *_ = said
     return scope, _hashable(name), kind
 

@@ -144,7 +144,7 @@ def _packed(kinds: str, values: Sequence[Any]) -> bytes:
 
 
 class ProtobufNumberShape(NumberShape):
-    """As `NumberShape`, written in protobuf."""
+    """Number points in protobuf."""
 
     def __init__(self, *present: bool) -> None:
         super().__init__(*present)
@@ -169,7 +169,7 @@ class ProtobufNumberShape(NumberShape):
 
 
 class ProtobufHistogramShape(HistogramShape):
-    """As `HistogramShape`, written in protobuf."""
+    """Histogram points in protobuf."""
 
     def __init__(self, buckets: int, bounds: int, *present: bool) -> None:
         super().__init__(buckets, bounds, *present)
@@ -193,7 +193,7 @@ class ProtobufHistogramShape(HistogramShape):
         columns.add_time(_START, [point.start_time_unix_nano for point in points], present=self.start)
         columns.add_time(_TIME, [point.time_unix_nano for point in points], present=self.time)
         columns.add(_COUNT, "Q", [point.count for point in points])
-        doubles = [
+        doubles: list[tuple[int, list[Any]]] = [
             (_SUM, [point.sum for point in points]),
             (_MIN, [point.min for point in points]),
             (_MAX, [point.max for point in points]),
@@ -222,7 +222,7 @@ def histogram_shape(point: HistogramDataPoint) -> Shape:
 
 
 def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
-    """What follows the attributes in a point of a sum or gauge.
+    """The rest of any point of a sum or gauge.
 
     Raises:
         UnencodableError: when a number does not fit its field.
@@ -238,7 +238,7 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
 
 
 def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """What follows the attributes in a point of a histogram; a sum, min or max of None is left out.
+    """The rest of any point of a histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.
@@ -259,7 +259,7 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
 
 
 def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """What follows the attributes in a point of an exponential histogram; a sum, min or max of None is left out.
+    """The rest of any point of an exponential histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.
@@ -331,19 +331,33 @@ def _exemplars(tag: bytes) -> Callable[[Iterable[Exemplar], AttributeWriter], by
     def write(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> bytes:
         written = b""
         for exemplar in exemplars:
-            ids = b""
-            if exemplar.span_id is not None:
-                ids += b"\x22\x08" + _id_bytes(exemplar.span_id, 8, "span_id")
-            if exemplar.trace_id is not None:
-                ids += b"\x2a\x10" + _id_bytes(exemplar.trace_id, 16, "trace_id")
-            numbers = _when(0x11, exemplar.time_unix_nano) + _number(_AS_INT, 0x19, exemplar.value)
-            payload = numbers + ids + writer.of(exemplar.filtered_attributes)
+            payload = _exemplar_numbers(exemplar) + writer.of(exemplar.filtered_attributes)
             written += tag + VARINTS[len(payload)] + payload
         return written
 
     return write
 
 
+def _exemplar_numbers(exemplar: Exemplar) -> bytes:
+    value, span, trace = exemplar.value, exemplar.span_id, exemplar.trace_id
+    tag = _EXEMPLAR_TAGS.get(type(value))
+    if tag is not None and span is not None and trace is not None:
+        try:
+            # The usual case: sampled in a span.
+            ids = b"\x22\x08" + span.to_bytes(8, "big") + b"\x2a\x10" + trace.to_bytes(16, "big")
+            return _EXEMPLAR_PACKS[tag](0x11, exemplar.time_unix_nano, tag, value) + ids
+        except (struct.error, OverflowError):
+            pass  # field by field, to say which
+    ids = b""
+    if span is not None:
+        ids += b"\x22\x08" + _id_bytes(span, 8, "span_id")
+    if trace is not None:
+        ids += b"\x2a\x10" + _id_bytes(trace, 16, "trace_id")
+    return _when(0x11, exemplar.time_unix_nano) + _number(_AS_INT, 0x19, value) + ids
+
+
+_EXEMPLAR_TAGS = {int: _AS_INT, float: 0x19}
+_EXEMPLAR_PACKS = {_AS_INT: struct.Struct("<BQBq").pack, 0x19: struct.Struct("<BQBd").pack}
 number_exemplars, histogram_exemplars, exponential_exemplars = map(_exemplars, (b"\x2a", b"\x42", b"\x5a"))
 
 

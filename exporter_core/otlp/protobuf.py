@@ -95,8 +95,9 @@ class Protobuf:
     def metric(self, metric: Metric) -> Frame:
         """A `Metric` and its data."""
         data: Any = metric.data  # of any kind; what it does not have is None
+        kind: Any = type(data)
         tag, settings = _settings(
-            type(data), getattr(data, "aggregation_temporality", None), bool(getattr(data, "is_monotonic", False))
+            kind, getattr(data, "aggregation_temporality", None), bool(getattr(data, "is_monotonic", False))
         )
         header = text_field(1, metric.name) + text_field(2, metric.description) + text_field(3, metric.unit)
         return _Metric(header + tag, settings)

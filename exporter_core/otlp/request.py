@@ -20,14 +20,14 @@ _BLOCK = 1024  # points that are joined at once: their pieces stay in the proces
 
 
 class Frame(Protocol):
-    """What stands around the content of one level: request, resource, scope or metric."""
+    """The bytes around the content of one level: request, resource, scope or metric."""
 
     @property
     def closing(self) -> bytes:
-        """What follows the content."""
+        """The bytes after the content."""
 
     def opening(self, size: int) -> bytes:
-        """What precedes a content of that many bytes. The longer the content, the longer this may be."""
+        """The bytes before a content of that many bytes. The longer the content, the longer this may be."""
 
 
 class Numbers(Protocol):
@@ -282,7 +282,7 @@ class Cutter:
         return bisect_right(ends, room + ends[at], at + 1, stop + 1) - 1
 
     def _shared(self, path: _Path) -> int:
-        """How many levels of the path are open in this request."""
+        """Count the levels of the path that are open in this request."""
         shared = 0
         for level, (opened, _) in zip(path, self._open, strict=False):
             if level is not opened:

@@ -16,7 +16,7 @@ _NUMBERS = {int, float}
 
 
 class Shape:
-    """What the points of a metric look like.
+    """The form that the points of a metric share.
 
     Attributes:
         length: the bytes of each point's numbers, if frames have to count them; else 0.
@@ -25,7 +25,7 @@ class Shape:
     length = 0
 
     def constants(self, points: Sequence[Any]) -> Sequence[object]:
-        """What stays the same in the points besides their attributes: one object a point, or nothing at all.
+        """The constants of the points besides their attributes: one object a point, or nothing at all.
 
         Raises:
             TypeError: when one can change in place.
@@ -64,7 +64,7 @@ class NumberShape(Shape):
 
     @staticmethod
     def of(point: NumberDataPoint) -> tuple[bool, ...]:
-        """What the shape of a point is made of."""
+        """The arguments that make the shape of a point."""
         return point.start_time_unix_nano is not None, point.time_unix_nano is not None
 
 
@@ -77,7 +77,7 @@ class HistogramShape(Shape):
 
     @staticmethod
     def of(point: HistogramDataPoint) -> tuple[int, ...]:
-        """What the shape of a point is made of."""
+        """The arguments that make the shape of a point."""
         fields = (point.start_time_unix_nano, point.time_unix_nano, point.sum, point.min, point.max)
         return len(point.bucket_counts), len(point.explicit_bounds), *[value is not None for value in fields]
 

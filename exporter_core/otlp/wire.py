@@ -117,8 +117,8 @@ def longer(point: bytes, more: bytes) -> bytes:
         point: tag and length of the whole point, and what comes first inside.
         more: what is put behind that.
     """
-    end = 1
+    end, length = 1, point[1] & 127
     while point[end] > 127:  # noqa: PLR2004 - the last byte of a length has no continuation bit
+        length |= (point[end + 1] & 127) << 7 * end
         end += 1
-    length = sum((byte & 127) << 7 * place for place, byte in enumerate(point[1 : end + 1]))
     return HEADS[length + len(more)] + point[end + 1 :] + more
