@@ -87,6 +87,45 @@ def plot(path: Path, title: str, x_label: str, y_label: str, lines: Mapping[str,
     path.write_text("\n".join([*parts, "</svg>", ""]), encoding="utf-8")
 
 
+def bars(path: Path, title: str, x_label: str, values: Mapping[str, float]) -> None:
+    """Draw a bar for each value, from the top in the order given, over a logarithmic axis that begins at 1 or below.
+
+    Args:
+        path: the SVG file.
+        title: what is shown.
+        x_label: what is along the horizontal axis, with its unit.
+        values: name -> value above 0.
+    """
+    left, step = 300, 22
+    bottom = TOP + step * len(values)
+    height = bottom + BOTTOM
+    low, high = _decades((1.0, *values.values()))
+
+    def x_at(value: float) -> float:
+        return left + (log10(value) - low) / (high - low) * (WIDTH - left - 60)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
+        f"<title>{escape(title)}</title>",
+        f"<style>{STYLE}</style>",
+        f'<rect class="page" width="{WIDTH}" height="{height}"/>',
+        f'<text class="title" x="24" y="26">{escape(title)}</text>',
+        f'<text x="{(left + WIDTH - 60) / 2:.0f}" y="{height - 14}" text-anchor="middle">{escape(x_label)}</text>',
+    ]
+    for power in range(low, high + 1):
+        x = x_at(10.0**power)
+        parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{bottom}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{_short(10.0**power)}</text>')
+    for number, (name, value) in enumerate(values.items()):
+        y, begin, end = TOP + step * number, x_at(min(1.0, value)), x_at(max(1.0, value))
+        parts.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
+        parts.append(
+            f'<rect x="{begin:.1f}" y="{y + 4}" width="{end - begin:.1f}" height="{step - 8}" fill="{COLOURS[0]}"/>'
+        )
+        parts.append(f'<text x="{end + 6:.1f}" y="{y + 15}">{value:.1f}</text>')
+    path.write_text("\n".join([*parts, "</svg>", ""]), encoding="utf-8")
+
+
 def _decades(values: Iterable[float]) -> tuple[int, int]:
     numbers = list(values)
     low, high = floor(log10(min(numbers))), ceil(log10(max(numbers)))

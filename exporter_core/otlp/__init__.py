@@ -7,6 +7,7 @@ from exporter_core.otlp.decoder import DecodeError, decode
 from exporter_core.otlp.encoder import Encoded, Encoder, JsonEncoder, Requests, encode, encode_json
 from exporter_core.otlp.json_decoder import decode_json
 from exporter_core.otlp.planning import DroppedPoint
+from exporter_core.otlp.trust import is_trusted, mark_trusted
 
 __all__ = [
     "DecodeError",
@@ -19,4 +20,6 @@ __all__ = [
     "decode_json",
     "encode",
     "encode_json",
+    "is_trusted",
+    "mark_trusted",
 ]

@@ -1,10 +1,11 @@
-"""Attributes as encoded text or bytes, and whether what was encoded can change unseen.
+"""Attributes as encoded text or bytes, and what proves later that a mapping still says what was encoded.
 
 Knows neither encoding: how one attribute is written is handed in.
 """
 
-from collections.abc import Callable, Mapping
-from enum import IntEnum
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from operator import eq, is_
 from typing import Any
 
 from exporter_core.otlp.wire import UnencodableError, short
@@ -12,22 +13,18 @@ from exporter_core.otlp.wire import UnencodableError, short
 # Arrays nested in arrays: each level costs up to three levels of the 100 that protobuf parsers accept.
 MAX_NESTING = 30
 
-_EXACT_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+Items = Iterable[tuple[object, object]]
+_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+# Equal values of one of these types are encoded alike. Not so 0.0 and -0.0.
+_EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
+_REMEMBERED = (str, int, bool)
 _KEPT_PAIRS = 2048
 _KEPT_BYTES = 512
-
-
-class Stability(IntEnum):
-    """How a cache may recognise a mapping's content later."""
-
-    IDENTITY = 0
-    """All keys and values are immutable: while they are the identical objects, the encoding holds."""
-    NONE = 1
-    """Something inside can change in place."""
+_BLOCK = 4096
 
 
 class AttributeWriter:
-    """Encodes attribute mappings; remembers pairs of strings it has met (bounded).
+    """Encodes attributes; remembers short pairs of key and value that it has met (bounded).
 
     Args:
         render: writes one attribute, of a key and a value, or raises UnencodableError.
@@ -46,33 +43,42 @@ class AttributeWriter:
     ) -> None:
         self._render = render
         self._separator, self._before, self._after, self._empty = separator, before, after, empty
-        self._pairs: dict[tuple[str, str], bytes] = {}
+        # By type, for 1, 1.0 and True are equal.
+        self._pairs: dict[type, dict[tuple[object, object], bytes]] = {kind: {} for kind in _REMEMBERED}
 
-    def write(self, attributes: Mapping[str, Any] | None) -> tuple[bytes, Stability]:  # values are of any type
-        """The encoded attributes, and how stable the mapping is.
+    def write(self, items: Items) -> tuple[bytes, bool]:
+        """The encoded attributes, and True if none of them can change in place.
 
         Raises:
             UnencodableError: when a key or value has no place in the format.
         """
-        # Another class than dict may hand out its items as it likes.
-        stability = Stability.IDENTITY if type(attributes) is dict else Stability.NONE
-        if not attributes:
-            return self._empty, stability
         out = []
-        pairs = self._pairs
-        for key, value in attributes.items():
-            if type(value) is str and type(key) is str:
-                pair = pairs.get((key, value))
-                if pair is None:
-                    pair = self._pair(key, value)
-                    if len(pairs) < _KEPT_PAIRS and len(pair) < _KEPT_BYTES:
-                        pairs[key, value] = pair
-                out.append(pair)
+        immutable = True
+        remembered = self._pairs
+        for item in items:
+            key, value = item
+            pairs = remembered.get(type(value))
+            if pairs is None or type(key) is not str:
+                immutable = immutable and type(key) is str and _is_immutable(value)
+                out.append(self._pair(key, value))
                 continue
-            if type(key) is not str or not _is_immutable(value):
-                stability = Stability.NONE
-            out.append(self._pair(key, value))
-        return self._before + self._separator.join(out) + self._after, stability
+            pair = pairs.get(item)
+            if pair is None:
+                pair = self._pair(key, value)
+                if len(pair) < _KEPT_BYTES:
+                    if len(pairs) >= _KEPT_PAIRS:
+                        pairs.clear()
+                    pairs[item] = pair
+            out.append(pair)
+        return self._before + self._separator.join(out) + self._after if out else self._empty, immutable
+
+    def of(self, attributes: Mapping[str, Any] | None) -> bytes:  # values are of any type
+        """The encoded attributes of a mapping; None has none.
+
+        Raises:
+            UnencodableError: when a key or value has no place in the format.
+        """
+        return self.write(attributes.items())[0] if attributes else self._empty
 
     def _pair(self, key: object, value: object) -> bytes:
         try:
@@ -81,9 +87,37 @@ class AttributeWriter:
             raise UnencodableError(f"attribute {short(key)}: {error}") from error
 
 
-def _is_immutable(value: object) -> bool:
-    """Whether a value is immutable through and through."""
-    kind = type(value)
-    if kind in _EXACT_IMMUTABLE:
-        return True
-    return kind is tuple and all(type(item) in _EXACT_IMMUTABLE for item in value)  # type: ignore[attr-defined] # is a tuple
+def _is_immutable(value: Any) -> bool:  # of any type
+    return type(value) in _IMMUTABLE or (type(value) is tuple and _IMMUTABLE.issuperset(map(type, value)))
+
+
+def same_items(mappings: list[Any], keys: list[tuple[object, ...]], values: Callable[[], Iterable[Any]]) -> bool:
+    """True if mappings have these items, looked at together, in C.
+
+    Values are compared by identity, which for immutable values holds for every difference, also that of 1, True and
+    1.0; or else by type and equality.
+
+    Args:
+        mappings: the mappings, or what stands in their place.
+        keys: the keys of each, in order.
+        values: gives the values of all, one after the other.
+    """
+    # Another class than dict may hand out its items as it likes.
+    if not set(map(type, mappings)) <= {dict}:
+        return False
+    try:
+        identical = all(map(is_, _values(mappings), values()))
+        if not identical and not all(map(eq, _values(mappings), values())):
+            return False
+        # In blocks, for the keys of all at once are many.
+        for start in range(0, len(mappings), _BLOCK):
+            if list(map(tuple, mappings[start : start + _BLOCK])) != keys[start : start + _BLOCK]:
+                return False
+        types = [] if identical else list(map(type, _values(mappings)))
+        return identical or (_EQUAL_IS_SAME.issuperset(types) and types == list(map(type, values())))
+    except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
+        return False
+
+
+def _values(mappings: list[dict[str, Any]]) -> Iterable[Any]:  # values are of any type
+    return chain.from_iterable(map(dict.values, mappings))

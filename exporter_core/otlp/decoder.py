@@ -5,8 +5,7 @@ Sequences come back as tuples, points and exemplars as lists, as the SDK has the
 """
 
 import struct
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -28,13 +27,21 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core.otlp.wire import MAX_VARINT_BYTES
+from exporter_core.otlp.wire import LENGTH, MAX_VARINT_BYTES
 
 MAX_NESTING = 64
-_MAX_FIELD = (1 << 29) - 1
+_MIN_TAG, _MAX_TAG = 1 << 3, (1 << 32) - 1
 _INT32, _INT64, _UINT64 = 1 << 32, 1 << 64, (1 << 64) - 1
-# Tag (field number and wire type) -> values, in the order of the message.
-_Fields = defaultdict[int, list[Any]]  # integers of varints, bytes of everything else
+# The fields of a message in order: tag (field number and wire type) and value.
+_Items = list[tuple[int, Any]]  # integers of varints, bytes of everything else
+# The last value of each tag, which is the one that counts.
+_Last = dict[int, Any]
+_unsigned, _integer, _double = (struct.Struct(f"<{kind}").unpack for kind in "Qqd")
+_ZERO = bytes(8)
+_UNPACKED = {0x31, 0x39}  # of a histogram's bucket counts and bounds
+_KINDS = (0x2A, 0x3A, 0x4A, 0x52)  # gauge, sum, histogram, exponential histogram
+_KEPT_PAIRS, _KEPT_BYTES = 4096, 256
+_UNCHANGING = {str, bool, int, float, bytes, type(None)}
 
 
 class DecodeError(ValueError):
@@ -51,7 +58,7 @@ def decode(data: bytes) -> MetricsData:
         DecodeError: when the bytes are malformed, or attribute values are nested deeper than 64 levels.
     """
     try:
-        return MetricsData([_resource_metrics(message) for message in _fields(data)[0x0A]])
+        return MetricsData([_resource_metrics(message) for message in _all(_items(data), 0x0A)])
     except UnicodeDecodeError as error:
         raise DecodeError("malformed OTLP data: a text is not UTF-8") from error
 
@@ -65,52 +72,63 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise DecodeError(f"malformed OTLP data: an integer at byte {at} of a message does not end")
 
 
-def _items(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _items(data: bytes) -> _Items:
+    items: _Items = []
     at, end = 0, len(data)
     while at < end:
-        tag, at = _varint(data, at)
-        if not 0 < tag >> 3 <= _MAX_FIELD:
+        # Tags and sizes mostly take one byte.
+        tag = data[at]
+        at += 1
+        if tag > 127:  # noqa: PLR2004 - the last byte has no continuation bit
+            tag, at = _varint(data, at - 1)
+        if not _MIN_TAG <= tag <= _MAX_TAG:
             raise DecodeError(f"malformed OTLP data: {tag >> 3} is not a field number")
         kind = tag & 7
-        if kind == 0:
+        if kind == LENGTH:
+            if at < end and data[at] < 128:  # noqa: PLR2004 - the last byte has no continuation bit
+                stop = at + 1 + data[at]
+                at += 1
+            else:
+                size, at = _varint(data, at)
+                stop = at + size
+        elif kind == 1:
+            stop = at + 8
+        elif not kind:
             value, at = _varint(data, at)
-            yield tag, value
+            items.append((tag, value))
             continue
-        if kind == 2:  # noqa: PLR2004 - wire types are the format's
-            size, at = _varint(data, at)
-        elif kind in {1, 5}:
-            size = 8 if kind == 1 else 4
+        elif kind == 5:  # noqa: PLR2004 - wire types are the format's
+            stop = at + 4
         else:
             raise DecodeError(f"malformed OTLP data: field {tag >> 3} has wire type {kind}, which OTLP never uses")
-        if size > end - at:
+        if stop > end:
             raise DecodeError(f"malformed OTLP data: field {tag >> 3} is cut short")
-        yield tag, data[at : at + size]
-        at += size
+        items.append((tag, data[at:stop]))
+        at = stop
+    return items
 
 
-def _fields(data: bytes) -> _Fields:
-    fields: _Fields = defaultdict(list)
-    for tag, value in _items(data):
-        fields[tag].append(value)
-    return fields
+def _all(items: _Items, tag: int) -> list[Any]:  # of the field's type
+    return [value for number, value in items if number == tag]
 
 
-def _last(fields: _Fields, tag: int, default: Any) -> Any:  # of the field's type
-    values = fields.get(tag)
-    return values[-1] if values else default
+def _message(items: _Items, tag: int) -> _Items:
+    """A field that is a message; if it is there several times, they are one."""
+    return _items(b"".join(_all(items, tag)))
 
 
-def _text(fields: _Fields, tag: int) -> str:
-    text: bytes = _last(fields, tag, b"")
+def _text(last: _Last, tag: int) -> str:
+    text: bytes = last.get(tag, b"")
     return text.decode()
 
 
-def _fixed(fields: _Fields, tag: int, kind: str = "Q") -> Any:  # int or float, as the kind says
-    return struct.unpack("<" + kind, _last(fields, tag, bytes(8)))[0]
+def _fixed(last: _Last, tag: int) -> int:
+    number: int = _unsigned(last.get(tag, _ZERO))[0]
+    return number
 
 
-def _optional(fields: _Fields, tag: int) -> float | None:
-    return _fixed(fields, tag, "d") if tag in fields else None
+def _optional(last: _Last, tag: int) -> Any:  # a float, or None where the SDK has None, too
+    return _double(last[tag])[0] if tag in last else None
 
 
 def _signed(value: int) -> int:
@@ -123,140 +141,163 @@ def _zigzag(value: int) -> int:
 
 
 def _resource_metrics(data: bytes) -> ResourceMetrics:
-    fields = _fields(data)
-    resource = _fields(b"".join(fields[0x0A]))
-    url = _text(fields, 0x1A)
-    scopes = [_scope_metrics(message) for message in fields[0x12]]
-    return ResourceMetrics(Resource(_attributes(resource[0x0A]), url), scopes, url)
+    items = _items(data)
+    url = _text(dict(items), 0x1A)
+    scopes = [_scope_metrics(message) for message in _all(items, 0x12)]
+    return ResourceMetrics(Resource(_attributes(_all(_message(items, 0x0A), 0x0A)), url), scopes, url)
 
 
 def _scope_metrics(data: bytes) -> ScopeMetrics:
-    fields = _fields(data)
-    scope = _fields(b"".join(fields[0x0A]))
-    url = _text(fields, 0x1A)
-    name, version = _text(scope, 0x0A), _text(scope, 0x12)
-    metrics = [metric for metric in map(_metric, fields[0x12]) if metric is not None]
-    return ScopeMetrics(InstrumentationScope(name, version or None, url, _attributes(scope[0x1A])), metrics, url)
+    items = _items(data)
+    scope = _message(items, 0x0A)
+    last = dict(scope)
+    url = _text(dict(items), 0x1A)
+    name, version = _text(last, 0x0A), _text(last, 0x12)
+    metrics = [metric for metric in map(_metric, _all(items, 0x12)) if metric is not None]
+    return ScopeMetrics(InstrumentationScope(name, version or None, url, _attributes(_all(scope, 0x1A))), metrics, url)
 
 
 def _metric(data: bytes) -> Metric | None:
-    content: Gauge | Sum | Histogram | ExponentialHistogram | None = None
-    fields = _fields(data)
-    if fields[0x2A]:
-        inner = _fields(b"".join(fields[0x2A]))
-        content = Gauge([_number_point(point, gauge=True) for point in inner[0x0A]])
-    elif fields[0x3A]:
-        inner = _fields(b"".join(fields[0x3A]))
-        points = [_number_point(point, gauge=False) for point in inner[0x0A]]
-        content = Sum(points, _temporality(inner), bool(_last(inner, 0x18, 0)))
-    elif fields[0x4A]:
-        inner = _fields(b"".join(fields[0x4A]))
-        content = Histogram([_histogram_point(point) for point in inner[0x0A]], _temporality(inner))
-    elif fields[0x52]:
-        inner = _fields(b"".join(fields[0x52]))
-        content = ExponentialHistogram([_exponential_point(point) for point in inner[0x0A]], _temporality(inner))
-    if content is None:
+    content: Gauge | Sum | Histogram | ExponentialHistogram
+    items = _items(data)
+    last = dict(items)
+    kind = next((tag for tag in _KINDS if tag in last), None)
+    if kind is None:
         return None
-    return Metric(_text(fields, 0x0A), _text(fields, 0x12), _text(fields, 0x1A), content)
+    inner = _message(items, kind)
+    points, settings = _all(inner, 0x0A), dict(inner)
+    if kind == 0x2A:  # noqa: PLR2004 - tags are the format's
+        content = Gauge([_number_point(point, gauge=True) for point in points])
+    elif kind == 0x3A:  # noqa: PLR2004 - tags are the format's
+        sums = [_number_point(point, gauge=False) for point in points]
+        content = Sum(sums, _temporality(settings), bool(settings.get(0x18, 0)))
+    elif kind == 0x4A:  # noqa: PLR2004 - tags are the format's
+        content = Histogram([_histogram_point(point) for point in points], _temporality(settings))
+    else:
+        content = ExponentialHistogram([_exponential_point(point) for point in points], _temporality(settings))
+    return Metric(_text(last, 0x0A), _text(last, 0x12), _text(last, 0x1A), content)
 
 
-def _temporality(fields: _Fields) -> AggregationTemporality:
-    value = _last(fields, 0x10, 0)
+def _temporality(last: _Last) -> AggregationTemporality:
+    value = last.get(0x10, 0)
     try:
         return AggregationTemporality(value)
     except ValueError as error:
         raise DecodeError(f"malformed OTLP data: {value} is not an aggregation temporality") from error
 
 
-def _number(fields: _Fields, int_tag: int, double_tag: int) -> int | float:
-    kind, tag = ("d", double_tag) if double_tag in fields else ("q", int_tag)
-    value: int | float = _fixed(fields, tag, kind)
-    return value
+def _number(last: _Last, int_tag: int, double_tag: int) -> Any:  # int or float
+    return _double(last[double_tag])[0] if double_tag in last else _integer(last.get(int_tag, _ZERO))[0]
 
 
 def _number_point(data: bytes, *, gauge: bool) -> NumberDataPoint:
-    fields = _fields(data)
-    start = _fixed(fields, 0x11)
+    items = _items(data)
+    last = dict(items)
+    start = _fixed(last, 0x11)
     return NumberDataPoint(
-        _attributes(fields[0x3A]),
+        _attributes(_all(items, 0x3A)),
         None if gauge and not start else start,  # type: ignore[arg-type] # so are the SDK's gauges
-        _fixed(fields, 0x19),
-        _number(fields, 0x31, 0x21),
-        list(map(_exemplar, fields[0x2A])),
+        _fixed(last, 0x19),
+        _number(last, 0x31, 0x21),
+        _exemplars(items, last, 0x2A),
     )
 
 
 def _histogram_point(data: bytes) -> HistogramDataPoint:
-    fields = _fields(data)
+    items = _items(data)
+    last = dict(items)
+    attributes = _all(items, 0x4A)
+    # Nothing but attributes is there several times, and no number one by one.
+    once = len(items) - len(last) < max(1, len(attributes)) and not last.keys() & _UNPACKED
     return HistogramDataPoint(
-        attributes=_attributes(fields[0x4A]),
-        start_time_unix_nano=_fixed(fields, 0x11),
-        time_unix_nano=_fixed(fields, 0x19),
-        count=_fixed(fields, 0x21),
-        sum=_optional(fields, 0x29),  # type: ignore[arg-type] # absent is None, in the SDK too
-        bucket_counts=_packed(fields, 6, "Q"),
-        explicit_bounds=_packed(fields, 7, "d"),
-        min=_optional(fields, 0x59),  # type: ignore[arg-type] # absent is None, in the SDK too
-        max=_optional(fields, 0x61),  # type: ignore[arg-type] # absent is None, in the SDK too
-        exemplars=list(map(_exemplar, fields[0x42])),
+        _attributes(attributes),
+        _fixed(last, 0x11),
+        _fixed(last, 0x19),
+        _fixed(last, 0x21),
+        _optional(last, 0x29),
+        _packed(last.get(0x32) if once else None, items, 6, "Q"),
+        _packed(last.get(0x3A) if once else None, items, 7, "d"),
+        _optional(last, 0x59),
+        _optional(last, 0x61),
+        _exemplars(items, last, 0x42),
     )
 
 
 def _exponential_point(data: bytes) -> ExponentialHistogramDataPoint:
-    fields = _fields(data)
+    items = _items(data)
+    last = dict(items)
     return ExponentialHistogramDataPoint(
-        attributes=_attributes(fields[0x0A]),
-        start_time_unix_nano=_fixed(fields, 0x11),
-        time_unix_nano=_fixed(fields, 0x19),
-        count=_fixed(fields, 0x21),
-        sum=_optional(fields, 0x29),  # type: ignore[arg-type] # absent is None, in the SDK too
-        scale=_zigzag(_last(fields, 0x30, 0)),
-        zero_count=_fixed(fields, 0x39),
-        positive=_buckets(b"".join(fields[0x42])),
-        negative=_buckets(b"".join(fields[0x4A])),
-        flags=_last(fields, 0x50, 0) % _INT32,
-        min=_optional(fields, 0x61),  # type: ignore[arg-type] # absent is None, in the SDK too
-        max=_optional(fields, 0x69),  # type: ignore[arg-type] # absent is None, in the SDK too
-        exemplars=list(map(_exemplar, fields[0x5A])),
+        attributes=_attributes(_all(items, 0x0A)),
+        start_time_unix_nano=_fixed(last, 0x11),
+        time_unix_nano=_fixed(last, 0x19),
+        count=_fixed(last, 0x21),
+        sum=_optional(last, 0x29),
+        scale=_zigzag(last.get(0x30, 0)),
+        zero_count=_fixed(last, 0x39),
+        positive=_buckets(_message(items, 0x42)),
+        negative=_buckets(_message(items, 0x4A)),
+        flags=last.get(0x50, 0) % _INT32,
+        min=_optional(last, 0x61),
+        max=_optional(last, 0x69),
+        exemplars=_exemplars(items, last, 0x5A),
     )
 
 
-def _packed(fields: _Fields, number: int, kind: str) -> tuple[Any, ...]:
-    # Parsers take a repeated number packed or one by one: the bytes are the same.
-    data = b"".join((*fields[number << 3 | 2], *fields[number << 3 | 1]))
+def _packed(data: bytes | None, items: _Items, number: int, kind: str) -> tuple[Any, ...]:  # of what the kind says
+    if data is None:
+        # Parsers take a repeated number packed or one by one: the bytes are the same.
+        data = b"".join((*_all(items, number << 3 | LENGTH), *_all(items, number << 3 | 1)))
     if len(data) % 8:
         raise DecodeError(f"malformed OTLP data: field {number} is not a whole number of 64-bit values")
     return struct.unpack(f"<{len(data) // 8}{kind}", data)
 
 
-def _buckets(data: bytes) -> Buckets:
-    fields = _fields(data)
-    counts: list[int] = list(fields[0x10])
-    for packed in fields[0x12]:
+def _buckets(items: _Items) -> Buckets:
+    counts: list[int] = _all(items, 0x10)
+    for packed in _all(items, 0x12):
+        if packed.isascii():  # each count takes one byte
+            counts += packed
+            continue
         at = 0
         while at < len(packed):
             count, at = _varint(packed, at)
             counts.append(count)
-    return Buckets(_zigzag(_last(fields, 0x08, 0)), tuple(counts))
+    return Buckets(_zigzag(dict(items).get(0x08, 0)), tuple(counts))
+
+
+def _exemplars(items: _Items, last: _Last, tag: int) -> list[Exemplar]:
+    return [_exemplar(message) for message in _all(items, tag)] if tag in last else []
 
 
 def _exemplar(data: bytes) -> Exemplar:
-    fields = _fields(data)
-    span, trace = _last(fields, 0x22, b""), _last(fields, 0x2A, b"")
+    items = _items(data)
+    last = dict(items)
+    span, trace = last.get(0x22, b""), last.get(0x2A, b"")
     return Exemplar(
-        _attributes(fields[0x3A]),
-        _number(fields, 0x31, 0x19),
-        _fixed(fields, 0x11),
+        _attributes(_all(items, 0x3A)),
+        _number(last, 0x31, 0x19),
+        _fixed(last, 0x11),
         int.from_bytes(span, "big") if span else None,
         int.from_bytes(trace, "big") if trace else None,
     )
 
 
+# Encoded attributes that have been met lately, and what they say: most stand in many points.
+_pairs: dict[bytes, tuple[str, Any]] = {}
+
+
 def _attributes(messages: list[bytes], depth: int = 0) -> dict[str, Any]:
     attributes = {}
     for message in messages:
-        fields = _fields(message)
-        attributes[_text(fields, 0x0A)] = _value(b"".join(fields[0x12]), depth)
+        pair = _pairs.get(message)
+        if pair is None:
+            items = _items(message)
+            pair = _text(dict(items), 0x0A), _value(b"".join(_all(items, 0x12)), depth)
+            if type(pair[1]) in _UNCHANGING and len(message) <= _KEPT_BYTES:
+                if len(_pairs) >= _KEPT_PAIRS:
+                    _pairs.clear()
+                _pairs[message] = pair
+        attributes[pair[0]] = pair[1]
     return attributes
 
 
@@ -275,13 +316,13 @@ def _value(data: bytes, depth: int) -> Any:  # an attribute value is of any type
 
 
 def _items_of(message: Any) -> list[bytes]:  # bytes, for the wire type is that of bytes
-    return _fields(message)[0x0A]
+    return _all(_items(message), 0x0A)
 
 
 _SCALARS: dict[int, Callable[[Any], object]] = {  # each takes what its wire type yields
     0x0A: bytes.decode,
     0x10: bool,
     0x18: _signed,
-    0x21: lambda value: struct.unpack("<d", value)[0],
+    0x21: lambda value: _double(value)[0],
     0x3A: bytes,
 }

@@ -9,13 +9,15 @@ from exporter_core.otlp.json_format import Json
 from exporter_core.otlp.planning import DroppedPoint, Kept, Plan
 from exporter_core.otlp.protobuf import Protobuf
 from exporter_core.otlp.request import Cutter, Layout
+from exporter_core.otlp.trust import is_trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.otlp.formats import Format
+    from exporter_core.otlp.request import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,14 @@ class Requests:
         omitted: resource and scope attributes that the format cannot hold, a line each; their points are sent.
     """
 
-    def __init__(self, layouts: list[Layout], dropped: list[DroppedPoint], omitted: list[str]) -> None:
-        self._layouts = layouts
+    def __init__(
+        self,
+        layouts: list[Layout],
+        numbers: Sequence[Numbers],
+        dropped: Sequence[DroppedPoint],
+        omitted: Sequence[str],
+    ) -> None:
+        self._layouts, self._numbers = layouts, numbers
         self.points = sum(layout.points for layout in layouts)
         self.dropped = tuple(dropped)
         self.omitted = tuple(omitted)
@@ -56,7 +64,7 @@ class Requests:
     def __iter__(self) -> Iterator[Encoded]:
         """Each request; what was dropped or omitted stands with the whole."""
         for layout in self._layouts:
-            yield Encoded(layout.serialize(), layout.points)
+            yield Encoded(layout.write(self._numbers), layout.points)
 
 
 class Encoder:
@@ -65,8 +73,9 @@ class Encoder:
     Safe to use from many threads at once. A series that an export does not contain is forgotten with it.
 
     Args:
-        trusted: trust that an attribute mapping never changes once it was encoded, as those of the SDK never do, and
-            recognise it by identity alone. The default compares the keys and values of mappings at every export.
+        trusted: recognise an attribute mapping by identity, and trust that it has not changed, as those of the SDK
+            never do. The default compares keys and values at every export, but for batches that carry the mark of
+            `mark_trusted`.
         max_series: of how many series the attributes are kept.
     """
 
@@ -83,13 +92,13 @@ class Encoder:
     @property
     def cached_series(self) -> int:
         """The number of series whose attributes are kept."""
-        return sum(len(series.pieces) for series in self._kept.series.values())
+        return sum(len(part.sources) for part in self._kept.parts)
 
     def encode(self, metrics: MetricsData) -> Encoded:
         """Metrics as one request, and what the format could not hold."""
         plan = self._plan(metrics)
-        layout = Layout(plan.request, self._form.separator)
-        return Encoded(layout.serialize(), layout.points, tuple(plan.dropped), tuple(plan.omitted))
+        data = plan.layout.write(plan.numbers)
+        return Encoded(data, plan.layout.points, tuple(plan.dropped), tuple(plan.omitted))
 
     def split(self, metrics: MetricsData, *, max_points: int | None = None, max_bytes: int | None = None) -> Requests:
         """Metrics as requests within limits, each with at least one data point; nothing is encoded twice.
@@ -109,26 +118,29 @@ class Encoder:
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} is at least 1, not {limit}")
         plan = self._plan(metrics)
-        separator = self._form.separator
-        whole = Layout(plan.request, separator)
+        whole, numbers = plan.layout, plan.numbers
         if not whole.points:
-            return Requests([], plan.dropped, plan.omitted)
-        if whole.points <= (max_points or whole.points) and whole.size <= (max_bytes or whole.size):
-            return Requests([whole], plan.dropped, plan.omitted)
-        cutter = Cutter(plan.request, separator, max_points, max_bytes)
+            return Requests([], numbers, plan.dropped, plan.omitted)
+        size = whole.size(numbers)
+        if whole.points <= (max_points or whole.points) and size <= (max_bytes or size):
+            return Requests([whole], numbers, plan.dropped, plan.omitted)
+        separator = self._form.separator
+        cutter = Cutter(plan.request(), separator, numbers, max_points, max_bytes)
         for name, size in cutter.dropped:
             reason = f"a point of {size} bytes does not fit a request of at most {max_bytes} bytes"
             plan.dropped.append(DroppedPoint(name, reason))
-        return Requests([Layout(request, separator) for request in cutter.requests], plan.dropped, plan.omitted)
+        layouts = [Layout(request, separator) for request in cutter.requests]
+        return Requests(layouts, numbers, plan.dropped, plan.omitted)
 
     def _plan(self, metrics: MetricsData) -> Plan:
-        plan = Plan(metrics, self._form, self._kept, trusted=self._trusted, room=self._max_series)
+        trusted = self._trusted or is_trusted(metrics)
+        plan = Plan(metrics, self._form, self._kept, trusted=trusted, room=self._max_series)
         self._kept = plan.kept
         return plan
 
 
 class JsonEncoder(Encoder):
-    """As `Encoder`, in OTLP JSON (UTF-8)."""
+    """An `Encoder` of OTLP JSON (UTF-8)."""
 
     _format = Json
 

@@ -1,4 +1,7 @@
-"""What an encoding has to say so that metrics can be written in it."""
+"""The parts of an encoding that metrics are written with.
+
+A data point is written in two pieces: its attributes with what else stays the same, and the numbers of this export.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,34 +10,25 @@ from typing import Any, Protocol
 from opentelemetry.sdk.metrics.export import Metric
 
 from exporter_core.otlp.attributes import AttributeWriter
-from exporter_core.otlp.request import Frame, Points
-from exporter_core.otlp.series import Series
-
-
-class Tails(Protocol):
-    """What follows the attributes in each of a metric's points."""
-
-    @property
-    def length(self) -> int | None:
-        """The bytes of each tail, where a point starts with its length; None where it does not."""
-
-    def points(self, series: Series) -> Points:
-        """The points, whose attributes the series has."""
+from exporter_core.otlp.request import Frame
+from exporter_core.otlp.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How the points of one kind of metric data are written.
+    """The way to write the points of one kind of metric data.
 
     Attributes:
         attributes: writes a point's attributes, which come first.
-        tail: writes what follows in any one point; takes the writer of exemplars' attributes, too.
-        tails: writes what follows in all points of a metric where these are alike, else None; exemplars are not seen.
+        shape: what all points are taken to look like, of the first of them; None where there is no such thing.
+        rest: writes what follows the attributes in any one point; takes the writer of exemplars' attributes, too.
+        exemplars: writes the exemplars of a point.
     """
 
     attributes: AttributeWriter
-    tail: Callable[[Any, AttributeWriter], bytes]  # takes its own kind of point
-    tails: Callable[[Sequence[Any]], Tails | None]  # takes its own kind of points
+    shape: Callable[[Any], Shape | None]  # takes its own kind of point
+    rest: Callable[[Any, AttributeWriter], bytes]  # takes its own kind of point
+    exemplars: Callable[[Sequence[Any], AttributeWriter], bytes]
 
 
 class Format(Protocol):
@@ -42,7 +36,7 @@ class Format(Protocol):
 
     @property
     def separator(self) -> bytes:
-        """What stands between siblings."""
+        """The bytes between siblings; every point begins with it."""
 
     @property
     def request(self) -> Frame:
@@ -62,7 +56,7 @@ class Format(Protocol):
 
     @property
     def kinds(self) -> Mapping[type, Kind]:
-        """How points are written, by the type of metric data."""
+        """The ways to write points, by the type of metric data."""
 
     def resource(self, attributes: bytes, url: str) -> Frame:
         """The frame of a resource."""
@@ -77,5 +71,5 @@ class Format(Protocol):
             UnencodableError: when one of its texts has no UTF-8 form.
         """
 
-    def point(self, body: bytes, tail: bytes) -> bytes:
+    def point(self, body: bytes, rest: bytes) -> bytes:
         """One point, of its attributes and what follows them."""

@@ -39,6 +39,7 @@ _Message = dict[str, Any]  # JSON
 _INT32, _UINT32 = range(-(1 << 31), 1 << 31), range(1 << 32)
 _INT64, _UINT64 = range(-(1 << 63), 1 << 63), range(1 << 64)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_DIGITS = 20  # of the greatest 64-bit integer
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _DOUBLE = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -110,6 +111,32 @@ def _each(message: _Message, name: str, read: Callable[[Any], _T]) -> list[_T]: 
     return read_items
 
 
+def _unsigned(message: _Message, name: str) -> int:
+    value = message.get(name)
+    # The usual case first: digits in a string.
+    if type(value) is str and value.isdigit() and value.isascii() and len(value) < _DIGITS:
+        return int(value)
+    return _one(message, name, _uint64, 0)
+
+
+def _counts(message: _Message) -> tuple[int, ...]:
+    items = message.get("bucketCounts")
+    # The usual case first: digits in strings.
+    if type(items) is list and set(map(type, items)) == {str}:
+        digits = "".join(items)
+        if digits.isdigit() and digits.isascii() and min(map(len, items)) > 0 and max(map(len, items)) < _DIGITS:
+            return tuple(map(int, items))
+    return tuple(_each(message, "bucketCounts", _uint64))
+
+
+def _bounds(message: _Message) -> tuple[float, ...]:
+    items = message.get("explicitBounds")
+    # The usual case first: numbers with a point.
+    if type(items) is list and set(map(type, items)) == {float} and all(map(math.isfinite, items)):
+        return tuple(items)
+    return tuple(_each(message, "explicitBounds", _double))
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise _wrong(value, "a string")
@@ -130,7 +157,12 @@ def _bool(value: object) -> bool:
 def _integer(allowed: range, what: str) -> Callable[[object], int]:
     def read(value: object) -> int:
         number: object = value
-        if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _INTEGER.fullmatch(value)):
+        # The usual case first: digits in a string.
+        if (
+            (type(value) is str and value.isdigit() and value.isascii() and len(value) <= _DIGITS)
+            or (isinstance(value, float) and value.is_integer())
+            or (isinstance(value, str) and _INTEGER.fullmatch(value))
+        ):
             number = int(value)
         if isinstance(number, bool) or not isinstance(number, int) or number not in allowed:
             raise _wrong(value, what)
@@ -144,6 +176,8 @@ _int64, _uint64 = _integer(_INT64, "a signed 64-bit integer"), _integer(_UINT64,
 
 
 def _double(value: object) -> float:
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, str) and value in _NOT_FINITE:
         return _NOT_FINITE[value]
     number = math.nan
@@ -255,7 +289,7 @@ def _temporality(message: _Message) -> AggregationTemporality:
 
 
 def _number(message: _Message) -> int | float:
-    double = _one(message, "asDouble", _double, None)
+    double = _one(message, "asDouble", _double, None) if "asDouble" in message else None
     return _one(message, "asInt", _int64, 0) if double is None else double
 
 
@@ -263,8 +297,8 @@ def _number_point(value: object, *, start: int | None) -> NumberDataPoint:
     message = _message(value)
     return NumberDataPoint(
         _attributes_of(message),
-        _one(message, "startTimeUnixNano", _uint64, 0) or start,  # type: ignore[arg-type] # so are the SDK's gauges
-        _one(message, "timeUnixNano", _uint64, 0),
+        _unsigned(message, "startTimeUnixNano") or start,  # type: ignore[arg-type] # so are the SDK's gauges
+        _unsigned(message, "timeUnixNano"),
         _number(message),
         _each(message, "exemplars", _exemplar),
     )
@@ -274,8 +308,8 @@ def _histogram_point(value: object) -> HistogramDataPoint:
     message = _message(value)
     return HistogramDataPoint(
         **_distribution(message),
-        bucket_counts=tuple(_each(message, "bucketCounts", _uint64)),
-        explicit_bounds=tuple(_each(message, "explicitBounds", _double)),
+        bucket_counts=_counts(message),
+        explicit_bounds=_bounds(message),
     )
 
 
@@ -284,7 +318,7 @@ def _exponential_point(value: object) -> ExponentialHistogramDataPoint:
     return ExponentialHistogramDataPoint(
         **_distribution(message),
         scale=_one(message, "scale", _int32, 0),
-        zero_count=_one(message, "zeroCount", _uint64, 0),
+        zero_count=_unsigned(message, "zeroCount"),
         positive=_one(message, "positive", _buckets, Buckets(0, ())),
         negative=_one(message, "negative", _buckets, Buckets(0, ())),
         flags=_one(message, "flags", _uint32, 0),
@@ -292,12 +326,12 @@ def _exponential_point(value: object) -> ExponentialHistogramDataPoint:
 
 
 def _distribution(message: _Message) -> dict[str, Any]:  # arguments of several types
-    """What points of both kinds of histogram have; an absent sum, min or max is None, in the SDK too."""
+    """Read the fields that both kinds of histogram have; an absent sum, min or max is None, in the SDK too."""
     return {
         "attributes": _attributes_of(message),
-        "start_time_unix_nano": _one(message, "startTimeUnixNano", _uint64, 0),
-        "time_unix_nano": _one(message, "timeUnixNano", _uint64, 0),
-        "count": _one(message, "count", _uint64, 0),
+        "start_time_unix_nano": _unsigned(message, "startTimeUnixNano"),
+        "time_unix_nano": _unsigned(message, "timeUnixNano"),
+        "count": _unsigned(message, "count"),
         **{name: _one(message, name, _double, None) for name in ("sum", "min", "max")},
         "exemplars": _each(message, "exemplars", _exemplar),
     }
@@ -305,7 +339,7 @@ def _distribution(message: _Message) -> dict[str, Any]:  # arguments of several 
 
 def _buckets(value: object) -> Buckets:
     message = _message(value)
-    return Buckets(_one(message, "offset", _int32, 0), tuple(_each(message, "bucketCounts", _uint64)))
+    return Buckets(_one(message, "offset", _int32, 0), _counts(message))
 
 
 def _exemplar(value: object) -> Exemplar:
@@ -313,7 +347,7 @@ def _exemplar(value: object) -> Exemplar:
     return Exemplar(
         _attributes_of(message, "filteredAttributes"),
         _number(message),
-        _one(message, "timeUnixNano", _uint64, 0),
+        _unsigned(message, "timeUnixNano"),
         _one(message, "spanId", _span_id, None),
         _one(message, "traceId", _trace_id, None),
     )
@@ -324,15 +358,34 @@ def _attributes_of(value: object, name: str = "attributes", depth: int = 0) -> d
         message = _message(item)
         return _one(message, "key", _text, ""), _one(message, "value", lambda inner: _value(inner, depth), None)
 
-    return dict(_each(_message(value), name, pair))
+    message = _message(value)
+    plain = _plain_attributes(message.get(name))
+    return dict(_each(message, name, pair)) if plain is None else plain
+
+
+def _plain_attributes(items: Any) -> dict[str, str] | None:
+    """The usual case: texts in ASCII; None for everything else."""
+    if type(items) is not list:
+        return None
+    attributes = {}
+    try:
+        for item in items:
+            text = item["value"]["stringValue"]
+            key = item["key"]
+            if not (len(item["value"]) == 1 and type(key) is str and type(text) is str and f"{key}{text}".isascii()):
+                return None
+            attributes[key] = text
+    except (TypeError, KeyError):  # no objects, or others than these
+        return None
+    return attributes
 
 
 def _value(value: object, depth: int) -> Any:  # an attribute value is of any type
     if depth > MAX_NESTING:
         raise _WrongError(f": attribute values are nested deeper than {MAX_NESTING} levels")
     message = _message(value)
-    for name, read in _SCALARS.items():
-        scalar = _one(message, name, read, None)
+    for name in _SCALARS if len(message) > 1 else _SCALARS.keys() & message:
+        scalar = _one(message, name, _SCALARS[name], None)
         if scalar is not None:
             return scalar
     nested = _one(message, "arrayValue", lambda inner: _array(inner, depth + 1), None)

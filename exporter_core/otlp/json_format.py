@@ -7,15 +7,8 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Metric, Sum
 
+from exporter_core.otlp import json_points as points
 from exporter_core.otlp.formats import Kind
-from exporter_core.otlp.json_points import (
-    SEPARATOR,
-    exponential_tail,
-    histogram_tail,
-    histogram_tails,
-    number_tail,
-    number_tails,
-)
 from exporter_core.otlp.json_values import attribute_writer, text
 from exporter_core.otlp.request import Frame
 
@@ -23,7 +16,7 @@ _NAMES = {Gauge: "gauge", Sum: "sum", Histogram: "histogram", ExponentialHistogr
 
 
 class _Object:
-    """What stands before and after the content."""
+    """The text before and after the content."""
 
     def __init__(self, before: str, after: str) -> None:
         self._before, self.closing = before.encode(), after.encode()
@@ -35,21 +28,19 @@ class _Object:
 class Json:
     """Metrics as an `ExportMetricsServiceRequest` in OTLP JSON."""
 
-    separator = SEPARATOR
+    separator = points.SEPARATOR
     request: Frame = _Object('{"resourceMetrics":[', "]}")
 
     def __init__(self) -> None:
         inner = attribute_writer(b'"attributes":[', b"]")
         self.resource_attributes = self.scope_attributes = inner
         self.exemplar_attributes = attribute_writer(b'"filteredAttributes":[', b"]")
-        points = attribute_writer(b'{"attributes":[', b"],", empty=b"{")
-        number = Kind(points, number_tail, number_tails)
-        self.kinds = {
-            Gauge: number,
-            Sum: number,
-            Histogram: Kind(points, histogram_tail, histogram_tails),
-            ExponentialHistogram: Kind(points, exponential_tail, lambda _points: None),
-        }
+        # Every point begins with a separator, of which the first of a metric is deprived.
+        writer = attribute_writer(b',{"attributes":[', b"],", empty=b",{")
+        number = Kind(writer, points.number_shape, points.number_rest, points.write_exemplars)
+        histogram = Kind(writer, points.histogram_shape, points.histogram_rest, points.write_exemplars)
+        exponential = Kind(writer, lambda _point: None, points.exponential_rest, points.write_exemplars)
+        self.kinds = {Gauge: number, Sum: number, Histogram: histogram, ExponentialHistogram: exponential}
 
     def resource(self, attributes: bytes, url: str) -> Frame:
         """A `ResourceMetrics`."""
@@ -70,9 +61,9 @@ class Json:
         header = "".join(f"{field}," for field in texts if field)
         return _Object(f'{{{header}"{_NAMES[type(metric.data)]}":{{"dataPoints":[', f"]{_settings(metric.data)}}}}}")
 
-    def point(self, body: bytes, tail: bytes) -> bytes:
+    def point(self, body: bytes, rest: bytes) -> bytes:
         """A data point."""
-        return body + tail
+        return body + rest
 
 
 def _named(name: str, value: str | None) -> str:

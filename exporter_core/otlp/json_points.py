@@ -1,13 +1,14 @@
-"""What follows the attributes in a data point of OTLP JSON: times, values, buckets and exemplars.
+"""Data points in OTLP JSON: times, values, buckets and exemplars.
 
-`*_tail` encode any one point. `*_tails` encode all points of a metric at once where these are alike in shape
-(every one with the same fields present), and answer None where they are not.
+The shapes write the numbers of many points at once; `number_rest` and its siblings write all that follows the
+attributes in any one point.
 """
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -20,137 +21,190 @@ from opentelemetry.sdk.metrics.export import (
 
 from exporter_core.otlp.attributes import AttributeWriter
 from exporter_core.otlp.json_values import double, int32, int64, uint32, uint64
-from exporter_core.otlp.request import ListedPoints
-from exporter_core.otlp.series import Series
+from exporter_core.otlp.shapes import HistogramShape, NumberShape, Shape
 from exporter_core.otlp.wire import UnencodableError, short
 
 SEPARATOR = b","
-_NUMBERS = {int, float}
 
 
-class JsonTails:
-    """What follows the attributes in all points of a metric, where the same fields are present, column by column."""
+class Rows:
+    """The numbers of points that have the same fields, one field after the other.
 
-    length = None
+    Args:
+        count: of the points.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._template: list[bytes] = []
+        self._fields: list[bytes] = []
         self._columns: list[Sequence[Any]] = []
+        self._pieces: list[bytes] = []
 
-    def integers(self, name: str, kind: str, values: list[Any]) -> None:
-        """Add a field of 64-bit integers, of a kind as `array` has it; none at all where all values are None.
+    def add_integers(self, name: str, kind: str, values: list[Any], *, present: bool = True) -> None:
+        """Add a field of 64-bit integers, of a kind as `array` has it, or nothing if none is present.
 
         Raises:
+            ValueError: when a point has one although none is present.
             TypeError, OverflowError: when one is no integer, or does not fit.
         """
-        if values.count(None) != self._count:
+        if self._is_there(values, present=present):
             self._add(name, b'"%d"', array(kind, values))
 
-    def doubles(self, name: str, values: list[Any]) -> None:
-        """Add a field of doubles; none at all where all values are None.
+    def add_doubles(self, name: str, values: list[Any], *, present: bool = True) -> None:
+        """Add a field of doubles, or nothing if none is present.
 
         Raises:
-            ValueError: when one is not finite.
+            ValueError: when a point has one although none is present.
             TypeError, OverflowError: when one is no number, or does not fit.
         """
-        if values.count(None) != self._count:
+        if self._is_there(values, present=present):
             column = array("d", values)
-            if not all(map(math.isfinite, column)):
-                raise ValueError("JSON has no number for it")
-            self._add(name, b"%a", column)
+            if all(map(math.isfinite, column)):
+                self._add(name, b"%a", column)
+            else:
+                self._add(name, b"%b", [double(value).encode() for value in column])
 
-    def counts(self, name: str, rows: list[Sequence[int]]) -> None:
-        """Add a field of arrays of unsigned 64-bit integers.
+    def add_values(self, values: list[Any]) -> None:
+        """Add integers or doubles, or some of each.
 
         Raises:
+            UnencodableError, TypeError, OverflowError: when one is no number, or does not fit.
+        """
+        types = set(map(type, values))
+        if types == {int}:
+            self.add_integers("asInt", "q", values)
+        elif types == {float}:
+            self.add_doubles("asDouble", values)
+        else:
+            self._fields.append(b"%b")
+            self._columns.append([_value(value).encode() for value in values])
+
+    def add_counts(self, name: str, rows: list[Sequence[int]], size: int) -> None:
+        """Add a field of arrays of equally many unsigned 64-bit integers.
+
+        Raises:
+            ValueError: when one has another number of them.
             TypeError, OverflowError: when something in them is no integer, or does not fit.
         """
-        array("Q", list(chain.from_iterable(rows)))  # raises where one does not fit
-        if all(rows):
-            self._add(name, b'["%b"]', ['","'.join(map(str, row)).encode() for row in rows])
-        elif any(rows):
+        if set(map(len, rows)) != {size}:
             raise ValueError("points differ in shape")
+        array("Q", list(chain.from_iterable(rows)))  # raises where one does not fit
+        if size:
+            self._add(name, b'["%b"]', ['","'.join(map(str, row)).encode() for row in rows])
 
-    def share(self, field: str) -> None:
-        """Add a field that is the same in all points, if there is one."""
-        if field:
-            self._template.append(field.replace("%", "%%").encode())
+    def finish(self) -> "Rows":
+        """Write the rows."""
+        template = b",".join(self._fields) + b"}"
+        self._pieces = [template % row for row in zip(*self._columns, strict=True)]
+        return self
 
-    def points(self, series: Series) -> ListedPoints:
-        """The points, whose attributes the series has."""
-        pieces: list[bytes] = series.pieces  # type: ignore[assignment] # None only where there are errors
-        template = b"%b" + b",".join(self._template) + b"}"
-        return ListedPoints([template % row for row in zip(pieces, *self._columns, strict=True)], SEPARATOR)
+    def sizes(self, start: int, stop: int) -> Iterable[int]:
+        """The bytes of each in a range."""
+        return map(len, self._pieces[start:stop])
+
+    def uncounted(self, start: int, stop: int) -> int:
+        """The bytes in a range: no frame has to count them."""
+        return sum(self.sizes(start, stop))
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Those in a range."""
+        return islice(self._pieces, start, stop)
+
+    def _is_there(self, values: list[Any], *, present: bool) -> bool:
+        if not present and values.count(None) != self._count:
+            raise ValueError("points differ in shape")
+        return present
 
     def _add(self, name: str, form: bytes, column: Sequence[Any]) -> None:
-        self._template.append(b'"%b":%b' % (name.encode(), form))
+        self._fields.append(b'"%b":%b' % (name.encode(), form))
         self._columns.append(column)
 
 
-def number_tails(points: Sequence[NumberDataPoint]) -> JsonTails | None:
-    """Sums' and gauges' points, when all values are int or all are finite float, and all or none have a start time.
+class JsonNumberShape(NumberShape):
+    """Number points in JSON."""
 
-    Raises:
-        ValueError, TypeError, OverflowError: when a number does not fit its field, or JSON has none for it.
-    """
-    values = [point.value for point in points]
-    kind = type(values[0])
-    if kind not in _NUMBERS or list(map(type, values)).count(kind) != len(values):
-        return None
-    tails = JsonTails(len(points))
-    tails.integers("startTimeUnixNano", "Q", [point.start_time_unix_nano for point in points])
-    tails.integers("timeUnixNano", "Q", [point.time_unix_nano for point in points])
-    if kind is int:
-        tails.integers("asInt", "q", values)
-    else:
-        tails.doubles("asDouble", values)
-    return tails
+    def piece(self, body: bytes, constant: object) -> bytes:
+        """The attributes of a point."""
+        del constant
+        return body
 
+    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
+        """The attributes of a point with its encoded exemplars."""
+        return piece + exemplars + SEPARATOR
 
-def histogram_tails(points: Sequence[HistogramDataPoint]) -> JsonTails | None:
-    """Histograms' points, when all share one bounds object, and all or none have a sum, a min and a max.
-
-    Raises:
-        ValueError, TypeError, OverflowError: when a number does not fit its field, or JSON has none for it.
-    """
-    bounds = points[0].explicit_bounds
-    counts = [point.count for point in points]
-    if None in counts or not all(point.explicit_bounds is bounds for point in points):
-        return None
-    tails = JsonTails(len(points))
-    tails.integers("startTimeUnixNano", "Q", [point.start_time_unix_nano for point in points])
-    tails.integers("timeUnixNano", "Q", [point.time_unix_nano for point in points])
-    tails.integers("count", "Q", counts)
-    tails.doubles("sum", [point.sum for point in points])
-    tails.doubles("min", [point.min for point in points])
-    tails.doubles("max", [point.max for point in points])
-    tails.counts("bucketCounts", [point.bucket_counts for point in points])
-    tails.share(_many("explicitBounds", double, bounds))
-    return tails
+    def numbers(self, points: Sequence[NumberDataPoint]) -> "Rows":
+        """Times and values."""
+        rows = Rows(len(points))
+        starts = [point.start_time_unix_nano for point in points]
+        rows.add_integers("startTimeUnixNano", "Q", starts, present=self.start)
+        rows.add_integers("timeUnixNano", "Q", [point.time_unix_nano for point in points], present=self.time)
+        rows.add_values([point.value for point in points])
+        return rows.finish()
 
 
-def number_tail(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
-    """Any number point.
+class JsonHistogramShape(HistogramShape):
+    """Histogram points in JSON."""
+
+    def piece(self, body: bytes, constant: Any) -> bytes:  # a tuple of numbers
+        """The attributes and bounds of a point."""
+        return body + _many("explicitBounds", double, constant).encode() + SEPARATOR if constant else body
+
+    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
+        """The constant piece of a point with its encoded exemplars."""
+        return piece + exemplars + SEPARATOR
+
+    def numbers(self, points: Sequence[HistogramDataPoint]) -> "Rows":
+        """Times, count, sum, min, max and bucket counts."""
+        rows = Rows(len(points))
+        starts = [point.start_time_unix_nano for point in points]
+        rows.add_integers("startTimeUnixNano", "Q", starts, present=self.start)
+        rows.add_integers("timeUnixNano", "Q", [point.time_unix_nano for point in points], present=self.time)
+        rows.add_integers("count", "Q", [point.count for point in points])
+        sums, lowest, highest = self.doubles
+        rows.add_doubles("sum", [point.sum for point in points], present=sums)
+        rows.add_doubles("min", [point.min for point in points], present=lowest)
+        rows.add_doubles("max", [point.max for point in points], present=highest)
+        rows.add_counts("bucketCounts", [point.bucket_counts for point in points], self.buckets)
+        return rows.finish()
+
+
+_number_shape = lru_cache(maxsize=4)(JsonNumberShape)
+_histogram_shape = lru_cache(maxsize=256)(JsonHistogramShape)
+
+
+def number_shape(point: NumberDataPoint) -> Shape:
+    """The shape of a point of a sum or gauge."""
+    return _number_shape(*NumberShape.of(point))
+
+
+def histogram_shape(point: HistogramDataPoint) -> Shape:
+    """The shape of a point of a histogram."""
+    return _histogram_shape(*HistogramShape.of(point))
+
+
+def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
+    """The rest of any point of a sum or gauge.
 
     Raises:
         UnencodableError: when a number does not fit its field.
     """
     return _fields(
+        write_exemplars(point.exemplars, exemplars).decode(),
         _uint64("startTimeUnixNano", point.start_time_unix_nano),
         _uint64("timeUnixNano", point.time_unix_nano),
         _value(point.value),
-        _exemplars(point.exemplars, exemplars),
     )
 
 
-def histogram_tail(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """Any histogram point; a sum, min or max of None is left out.
+def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:
+    """The rest of any point of a histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.
     """
     return _fields(
+        _many("explicitBounds", double, point.explicit_bounds),
+        write_exemplars(point.exemplars, exemplars).decode(),
         _uint64("startTimeUnixNano", point.start_time_unix_nano),
         _uint64("timeUnixNano", point.time_unix_nano),
         _one("count", uint64, point.count),
@@ -158,13 +212,11 @@ def histogram_tail(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
         _optional("min", point.min),
         _optional("max", point.max),
         _many("bucketCounts", uint64, point.bucket_counts),
-        _many("explicitBounds", double, point.explicit_bounds),
-        _exemplars(point.exemplars, exemplars),
     )
 
 
-def exponential_tail(point: ExponentialHistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """Any exponential histogram point; a sum, min or max of None is left out.
+def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeWriter) -> bytes:
+    """The rest of any point of an exponential histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.
@@ -179,7 +231,7 @@ def exponential_tail(point: ExponentialHistogramDataPoint, exemplars: AttributeW
         _buckets("positive", point.positive),
         _buckets("negative", point.negative),
         _one("flags", uint32, point.flags),
-        _exemplars(point.exemplars, exemplars),
+        write_exemplars(point.exemplars, exemplars).decode(),
         _optional("min", point.min),
         _optional("max", point.max),
     )
@@ -229,19 +281,19 @@ def _buckets(name: str, buckets: Buckets) -> str:
     return f'"{name}":{{{_one("offset", int32, buckets.offset)},{counts}}}'
 
 
-def _exemplars(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> str:
-    items = ",".join(f"{{{_exemplar(exemplar, writer)}}}" for exemplar in exemplars)
-    return f'"exemplars":[{items}]' if items else ""
+def write_exemplars(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> bytes:
+    """The exemplars of a point, if it has any."""
+    items = ",".join([f"{{{_exemplar(exemplar, writer)}}}" for exemplar in exemplars])
+    return f'"exemplars":[{items}]'.encode() if items else b""
 
 
 def _exemplar(exemplar: Exemplar, writer: AttributeWriter) -> str:
-    attributes, _ = writer.write(exemplar.filtered_attributes)
     fields = (
         _uint64("timeUnixNano", exemplar.time_unix_nano),
         _value(exemplar.value),
         _id("spanId", exemplar.span_id, 8),
         _id("traceId", exemplar.trace_id, 16),
-        attributes.decode(),
+        writer.of(exemplar.filtered_attributes).decode(),
     )
     return ",".join(filter(None, fields))
 

@@ -1,15 +1,16 @@
-"""What follows the attributes in an encoded data point: times, values, buckets and exemplars.
+"""Data points in protobuf: times, values, buckets and exemplars.
 
-`*_tail` encode any one point. `*_tails` encode all points of a metric at once where these are alike in shape
-(every one with the same fields present), and answer None where they are not.
+The shapes write the numbers of many points at once; `number_rest` and its siblings write all that follows the
+attributes in any one point.
 Source: opentelemetry-proto, `opentelemetry/proto/metrics/v1/metrics.proto`.
 """
 
 import struct
 import sys
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain, repeat
+from operator import add
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -20,8 +21,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from exporter_core.otlp.attributes import AttributeWriter
-from exporter_core.otlp.series import Series
-from exporter_core.otlp.wire import UnencodableError, field, short, sint32_varint, varint
+from exporter_core.otlp.shapes import HistogramShape, NumberShape, Shape
+from exporter_core.otlp.wire import HEADS, VARINTS, UnencodableError, longer, short, sint32_varint
 
 # The tag of a fixed64 or double field N is the byte N << 3 | 1.
 _fixed64 = struct.Struct("<BQ").pack
@@ -30,123 +31,102 @@ _double = struct.Struct("<Bd").pack
 _START, _TIME, _AS_DOUBLE, _AS_INT = 0x11, 0x19, 0x21, 0x31
 _COUNT, _SUM, _MIN, _MAX, _BUCKET_COUNTS, _BOUNDS = 0x21, 0x29, 0x59, 0x61, 0x32, 0x3A
 _FIELD = 9  # bytes of a tag and a fixed64
-_NUMBERS = {int, float}
+_NUMBERS = {int: (_AS_INT, "q"), float: (_AS_DOUBLE, "d")}
+_ORDER = "" if sys.byteorder == "little" else "<"  # native numbers are packed in half the time
 _BLOCK = 512  # points that are written at once: their pieces stay in the processor's cache
 
 
-class Tails:
-    """What follows the attributes in all points of a metric, where the same fields are present, column by column.
+class Columns:
+    """The numbers of points that have the same fields, column by column.
 
-    Attributes:
-        length: the bytes that follow in each point.
+    Args:
+        count: of the points.
     """
 
-    def __init__(self) -> None:
-        self.length = 0
-        self._template = b""
-        self._columns: list[tuple[int, bytes]] = []
-        self._packed: list[bytes] = []
-        self._shared = b""
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._template = b""  # the fields of one point; what differs between points is zero
+        self._columns: list[tuple[int, int, bytes]] = []  # place in the template, bytes a point, and those of all
+        self._counts: list[bytes] = []
 
     def add(self, tag: int, kind: str, values: list[Any]) -> None:
-        """Add a field of 64 bits, of a kind as `array` has it.
+        """Add a field of 64 bits, of a kind as `struct` has it.
 
         Raises:
-            TypeError, OverflowError: when one is no number, or does not fit.
+            struct.error, OverflowError: when one is no number, or does not fit.
         """
-        # One number in all points is looked for by identity first: that is how the SDK hands out the time.
-        same = values[0] is values[-1] and kind != "d" and values.count(values[0]) == len(values)
-        column = _column(kind, values[:1] if same else values)
-        if not same:
-            self._columns.append((len(self._template) + 1, column))
-        self._template += bytes((tag,)) + column[:8]
-        self.length += _FIELD
+        self._columns.append((len(self._template) + 1, 8, _packed(f"{self._count}{kind}", values)))
+        self._template += bytes((tag, *bytes(8)))
 
-    def add_optional(self, tag: int, kind: str, values: list[Any]) -> None:
-        """Add a field as above, unless all values are None."""
-        if values[0] is not None or values.count(None) != len(values):
-            self.add(tag, kind, values)
+    def add_time(self, tag: int, times: list[int | None], *, present: bool) -> None:
+        """Add a time, or nothing if none is present.
 
-    def add_packed(self, tag: int, kind: str, rows: list[Sequence[Any]]) -> None:
-        """Add a packed field of equally many numbers of 64 bits in every point, after all other fields.
+        Raises:
+            ValueError: when a point has one although none is present.
+            struct.error: when one is no number, or does not fit.
+        """
+        # The SDK hands out one time for all points of a collection.
+        same = times.count(times[0]) == self._count
+        if not present:
+            if not same or times[0] is not None:
+                raise ValueError("points differ in shape")
+        elif same:
+            self._template += _fixed64(tag, times[0])
+        else:
+            self.add(tag, "Q", times)
 
-        Args:
-            tag: of the field.
-            kind: as `struct` has it.
-            rows: the numbers of each point.
+    def add_values(self, values: list[Any]) -> None:
+        """Add integers or doubles, or some of each.
+
+        Raises:
+            KeyError: when one is neither.
+            struct.error, OverflowError: when one does not fit.
+        """
+        types = list(map(type, values))
+        if types.count(types[0]) == self._count:
+            self.add(*_NUMBERS[types[0]], values)
+            return
+        fields = [_NUMBERS[kind] for kind in types]
+        at = len(self._template)
+        self._columns.append((at, 1, bytes([tag for tag, _ in fields])))
+        self._columns.append((at + 1, 8, _packed("".join([kind for _, kind in fields]), values)))
+        self._template += bytes(_FIELD)
+
+    def add_counts(self, rows: list[Sequence[int]], size: int) -> None:
+        """Add a packed field of equally many counts in every point, behind all other fields.
 
         Raises:
             struct.error: when one has another number of them, something is no number, or does not fit.
         """
-        size = len(rows[0])
-        pack = struct.Struct(f"<{size}{kind}").pack
-        self._packed = [pack(*row) for row in rows]
+        pack = _row(size)
+        counts = [pack(*row) for row in rows]
         if size:
-            header = bytes((tag,)) + varint(size * 8)
-            self._template += header
-            self.length += len(header) + size * 8
+            self._template += bytes((_BUCKET_COUNTS,)) + VARINTS[size * 8]
+            self._counts = counts
 
-    def share(self, content: bytes) -> None:
-        """Add what all points end with."""
-        self._shared += content
-        self.length += len(content)
+    def sizes(self, start: int, stop: int) -> Iterable[int]:
+        """The bytes of each in a range."""
+        return repeat(len(self._template) + (len(self._counts[0]) if self._counts else 0), stop - start)
 
-    def points(self, series: Series) -> "AlikePoints":
-        """The points, whose attributes the series has."""
-        return AlikePoints(series, self)
+    @staticmethod
+    def uncounted(_start: int, _stop: int) -> int:
+        """None: the frames count all of them."""
+        return 0
 
-    @property
-    def shared(self) -> bytes:
-        """What all points end with."""
-        return self._shared
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Those in a range."""
+        blocks = (self._block(at, min(at + _BLOCK, stop)) for at in range(start, stop, _BLOCK))
+        return chain.from_iterable(blocks)
 
-    def own(self, start: int, stop: int) -> list[Sequence[bytes]]:
-        """What a run of points has before that: sequences to be interleaved, one item a point."""
+    def _block(self, start: int, stop: int) -> Iterable[bytes]:
         count, width = stop - start, len(self._template)
-        own = bytearray(self._template * count)
-        for at, column in self._columns:
-            part = column[start * 8 : stop * 8]
-            for byte in range(8):
-                own[at + byte :: width] = part[byte::8]
-        pieces: list[Sequence[bytes]] = [_cutter(width, count)(own)]
-        if self._packed:
-            pieces.append(self._packed[start:stop])
-        return pieces
-
-
-class AlikePoints:
-    """The encoded points of a metric that have the same fields present: pieces of a series, and their tails."""
-
-    def __init__(self, series: Series, tails: Tails) -> None:
-        self._pieces: list[bytes] = series.pieces  # type: ignore[assignment] # None only where there are errors
-        self._size = series.size
-        self._tails = tails
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    def sizes(self) -> Sequence[int]:
-        """The bytes of each."""
-        return [len(piece) + self._tails.length for piece in self._pieces]
-
-    def size(self, start: int, stop: int) -> int:
-        """The bytes of a run of them."""
-        whole = stop - start == len(self._pieces)
-        pieces = self._size if whole else sum(map(len, self._pieces[start:stop]))
-        return pieces + (stop - start) * self._tails.length
-
-    def write(self, start: int, stop: int) -> Iterator[bytes]:
-        """A run of them, in pieces."""
-        parts: list[bytes] = []
-        for first in range(start, stop, _BLOCK):
-            last = min(first + _BLOCK, stop)
-            columns = [self._pieces[first:last], *self._tails.own(first, last)]
-            width = len(columns) + bool(self._tails.shared)
-            if len(parts) != width * (last - first):
-                parts = [self._tails.shared] * (width * (last - first))
-            for number, column in enumerate(columns):
-                parts[number::width] = column
-            yield b"".join(parts)
+        block = bytearray(self._template * count)
+        for at, size, column in self._columns:
+            part = column[start * size : stop * size]
+            for byte in range(size):
+                block[at + byte :: width] = part[byte::size]
+        pieces = _cutter(width, count)(block)
+        return map(add, pieces, self._counts[start:stop]) if self._counts else pieces
 
 
 @lru_cache(maxsize=64)
@@ -154,141 +134,231 @@ def _cutter(size: int, count: int) -> Callable[[Any], tuple[bytes, ...]]:  # tak
     return struct.Struct(f"{size}s" * count).unpack
 
 
-def _column(kind: str, values: Sequence[Any]) -> bytes:
-    column = array(kind, values)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column.tobytes()
+@lru_cache(maxsize=64)
+def _row(size: int) -> Callable[..., bytes]:
+    return struct.Struct(f"<{size}Q").pack
 
 
-def number_tails(points: Sequence[NumberDataPoint]) -> Tails | None:
-    """Sums' and gauges' points, when all values are int or all are float, and all or none have a start time.
-
-    Raises:
-        TypeError, OverflowError: when a number does not fit its field.
-    """
-    values = [point.value for point in points]
-    kind = type(values[0])
-    if kind not in _NUMBERS or list(map(type, values)).count(kind) != len(values):
-        return None
-    tails = Tails()
-    tails.add_optional(_START, "Q", [point.start_time_unix_nano for point in points])
-    tails.add_optional(_TIME, "Q", [point.time_unix_nano for point in points])
-    if kind is int:
-        tails.add(_AS_INT, "q", values)
-    else:
-        tails.add(_AS_DOUBLE, "d", values)
-    return tails
+def _packed(kinds: str, values: Sequence[Any]) -> bytes:
+    return struct.Struct(_ORDER + kinds).pack(*values)  # struct.pack keeps the formats that it has met
 
 
-def histogram_tails(points: Sequence[HistogramDataPoint]) -> Tails | None:
-    """Histograms' points, when all share one bounds object, and all or none have a sum, a min and a max.
+class ProtobufNumberShape(NumberShape):
+    """Number points in protobuf."""
 
-    Raises:
-        struct.error, TypeError, OverflowError: when they differ in shape, or a number does not fit its field.
-    """
-    bounds = points[0].explicit_bounds
-    if [1 for point in points if point.explicit_bounds is not bounds]:
-        return None
-    tails = Tails()
-    tails.add_optional(_START, "Q", [point.start_time_unix_nano for point in points])
-    tails.add_optional(_TIME, "Q", [point.time_unix_nano for point in points])
-    tails.add(_COUNT, "Q", [point.count for point in points])
-    tails.add_optional(_SUM, "d", [point.sum for point in points])
-    tails.add_optional(_MIN, "d", [point.min for point in points])
-    tails.add_optional(_MAX, "d", [point.max for point in points])
-    tails.add_packed(_BUCKET_COUNTS, "Q", [point.bucket_counts for point in points])
-    tails.share(_packed(_BOUNDS, "d", bounds))
-    return tails
+    def __init__(self, *present: bool) -> None:
+        super().__init__(*present)
+        self.length = _FIELD * (1 + sum(present))
+
+    def piece(self, body: bytes, constant: object) -> bytes:
+        """The head of a point, and its attributes."""
+        del constant
+        return HEADS[len(body) + self.length] + body
+
+    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
+        """The constant piece of a point with its encoded exemplars."""
+        return longer(piece, exemplars)
+
+    def numbers(self, points: Sequence[NumberDataPoint]) -> Columns:
+        """Times and values."""
+        columns = Columns(len(points))
+        columns.add_time(_START, [point.start_time_unix_nano for point in points], present=self.start)
+        columns.add_time(_TIME, [point.time_unix_nano for point in points], present=self.time)
+        columns.add_values([point.value for point in points])
+        return columns
 
 
-def number_tail(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
-    """Any number point.
+class ProtobufHistogramShape(HistogramShape):
+    """Histogram points in protobuf."""
+
+    def __init__(self, buckets: int, bounds: int, *present: bool) -> None:
+        super().__init__(buckets, bounds, *present)
+        self._pack_bounds = struct.Struct(f"<{bounds}d").pack
+        self._bounds_head = bytes((_BOUNDS,)) + VARINTS[bounds * 8] if bounds else b""
+        counts = 1 + len(VARINTS[buckets * 8]) + buckets * 8 if buckets else 0
+        self.length = _FIELD * (1 + sum(present)) + counts
+
+    def piece(self, body: bytes, constant: Any) -> bytes:  # a tuple of numbers
+        """The head of a point, its attributes and bounds."""
+        body += self._bounds_head + self._pack_bounds(*constant)
+        return HEADS[len(body) + self.length] + body
+
+    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
+        """The constant piece of a point with its encoded exemplars."""
+        return longer(piece, exemplars)
+
+    def numbers(self, points: Sequence[HistogramDataPoint]) -> Columns:
+        """Times, count, sum, min, max and bucket counts."""
+        columns = Columns(len(points))
+        columns.add_time(_START, [point.start_time_unix_nano for point in points], present=self.start)
+        columns.add_time(_TIME, [point.time_unix_nano for point in points], present=self.time)
+        columns.add(_COUNT, "Q", [point.count for point in points])
+        doubles: list[tuple[int, list[Any]]] = [
+            (_SUM, [point.sum for point in points]),
+            (_MIN, [point.min for point in points]),
+            (_MAX, [point.max for point in points]),
+        ]
+        for (tag, values), present in zip(doubles, self.doubles, strict=True):
+            if present:
+                columns.add(tag, "d", values)
+            elif values.count(None) != len(values):
+                raise ValueError("points differ in shape")
+        columns.add_counts([point.bucket_counts for point in points], self.buckets)
+        return columns
+
+
+_number_shape = lru_cache(maxsize=4)(ProtobufNumberShape)
+_histogram_shape = lru_cache(maxsize=256)(ProtobufHistogramShape)
+
+
+def number_shape(point: NumberDataPoint) -> Shape:
+    """The shape of a point of a sum or gauge."""
+    return _number_shape(*NumberShape.of(point))
+
+
+def histogram_shape(point: HistogramDataPoint) -> Shape:
+    """The shape of a point of a histogram."""
+    return _histogram_shape(*HistogramShape.of(point))
+
+
+def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
+    """The rest of any point of a sum or gauge.
 
     Raises:
         UnencodableError: when a number does not fit its field.
     """
-    value = point.value
     return b"".join(
         (
+            number_exemplars(point.exemplars, exemplars),
             _when(_START, point.start_time_unix_nano),
             _when(_TIME, point.time_unix_nano),
-            _number(_AS_INT, _AS_DOUBLE, value),
-            *_exemplars(0x2A, point.exemplars, exemplars),
+            _number(_AS_INT, _AS_DOUBLE, point.value),
         )
     )
 
 
-def histogram_tail(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """Any histogram point; a sum, min or max of None is left out.
+def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:
+    """The rest of any point of a histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.
     """
     return b"".join(
         (
+            _pack("explicit_bounds", _packed_field, _BOUNDS, "d", point.explicit_bounds),
+            histogram_exemplars(point.exemplars, exemplars),
             _when(_START, point.start_time_unix_nano),
             _when(_TIME, point.time_unix_nano),
-            _pack("count", _fixed64, 0x21, point.count),
-            _optional("sum", 0x29, point.sum),
-            _optional("min", 0x59, point.min),
-            _optional("max", 0x61, point.max),
-            _pack("bucket_counts", _packed, 0x32, "Q", point.bucket_counts),
-            _pack("explicit_bounds", _packed, 0x3A, "d", point.explicit_bounds),
-            *_exemplars(0x42, point.exemplars, exemplars),
+            _pack("count", _fixed64, _COUNT, point.count),
+            _optional("sum", _SUM, point.sum),
+            _optional("min", _MIN, point.min),
+            _optional("max", _MAX, point.max),
+            _pack("bucket_counts", _packed_field, _BUCKET_COUNTS, "Q", point.bucket_counts),
         )
     )
 
 
-def exponential_tail(point: ExponentialHistogramDataPoint, exemplars: AttributeWriter) -> bytes:
-    """Any exponential histogram point; a sum, min or max of None is left out.
+def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeWriter) -> bytes:
+    """The rest of any point of an exponential histogram; a sum, min or max of None is left out.
 
     Raises:
         UnencodableError: when a number does not fit its field.
     """
-    if not 0 <= point.flags < 1 << 32:
-        raise UnencodableError(f"flags: {short(point.flags)} does not fit an unsigned 32-bit integer")
-    return b"".join(
-        (
-            _when(_START, point.start_time_unix_nano),
-            _when(_TIME, point.time_unix_nano),
-            _pack("count", _fixed64, 0x21, point.count),
-            _optional("sum", 0x29, point.sum),
-            b"\x30" + sint32_varint(point.scale),
-            _pack("zero_count", _fixed64, 0x39, point.zero_count),
-            _buckets(8, point.positive.offset, point.positive.bucket_counts),
-            _buckets(9, point.negative.offset, point.negative.bucket_counts),
-            b"\x50" + varint(point.flags) if point.flags else b"",
-            *_exemplars(0x5A, point.exemplars, exemplars),
-            _optional("min", 0x61, point.min),
-            _optional("max", 0x69, point.max),
+    positive, negative = point.positive, point.negative
+    try:
+        numbers = _exponential(
+            _START,
+            point.start_time_unix_nano,
+            _TIME,
+            point.time_unix_nano,
+            _COUNT,
+            point.count,
+            _SUM,
+            point.sum,
+            _ZERO_COUNT,
+            point.zero_count,
+            _EXPONENTIAL_MIN,
+            point.min,
+            _EXPONENTIAL_MAX,
+            point.max,
         )
-    )
+    except (struct.error, OverflowError, TypeError):
+        numbers = b"".join(
+            (
+                _when(_START, point.start_time_unix_nano),
+                _when(_TIME, point.time_unix_nano),
+                _pack("count", _fixed64, _COUNT, point.count),
+                _optional("sum", _SUM, point.sum),
+                _pack("zero_count", _fixed64, _ZERO_COUNT, point.zero_count),
+                _optional("min", _EXPONENTIAL_MIN, point.min),
+                _optional("max", _EXPONENTIAL_MAX, point.max),
+            )
+        )
+    numbers += b"\x30" + sint32_varint(point.scale)
+    if positive.bucket_counts:
+        numbers += _buckets(b"\x42", positive.offset, positive.bucket_counts)
+    if negative.bucket_counts:
+        numbers += _buckets(b"\x4a", negative.offset, negative.bucket_counts)
+    if point.flags:
+        if not 0 <= point.flags < 1 << 32:
+            raise UnencodableError(f"flags: {short(point.flags)} does not fit an unsigned 32-bit integer")
+        numbers += b"\x50" + VARINTS[point.flags]
+    return numbers + exponential_exemplars(point.exemplars, exemplars) if point.exemplars else numbers
 
 
-def _buckets(number: int, offset: int, counts: Sequence[int]) -> bytes:
-    if not counts:
-        return b""
-    return field(number, b"\x08" + sint32_varint(offset) + field(2, b"".join(map(varint, counts))))
+_ZERO_COUNT, _EXPONENTIAL_MIN, _EXPONENTIAL_MAX = 0x39, 0x61, 0x69
+_exponential = struct.Struct("<BQBQBQBdBQBdBd").pack
 
 
-def _packed(tag: int, kind: str, numbers: Sequence[float]) -> bytes:
+def _buckets(tag: bytes, offset: int, counts: Sequence[int]) -> bytes:
+    try:
+        packed = bytes(counts)
+        if not packed.isascii():  # 128 and more take several bytes
+            packed = b"".join(map(VARINTS.__getitem__, counts))
+    except ValueError:
+        packed = b"".join(map(VARINTS.__getitem__, counts))
+    buckets = b"\x08" + sint32_varint(offset) + b"\x12" + VARINTS[len(packed)] + packed
+    return tag + VARINTS[len(buckets)] + buckets
+
+
+def _packed_field(tag: int, kind: str, numbers: Sequence[float]) -> bytes:
     if not numbers:
         return b""
-    header = bytes((tag,)) + varint(len(numbers) * 8)
-    return struct.pack(f"<{len(header)}s{len(numbers)}{kind}", header, *numbers)
+    return bytes((tag,)) + VARINTS[len(numbers) * 8] + struct.pack(f"<{len(numbers)}{kind}", *numbers)
 
 
-def _exemplars(tag: int, exemplars: Iterable[Exemplar], writer: AttributeWriter) -> Iterable[bytes]:
-    for exemplar in exemplars:
-        ids = b""
-        if exemplar.span_id is not None:
-            ids += b"\x22\x08" + _id_bytes(exemplar.span_id, 8, "span_id")
-        if exemplar.trace_id is not None:
-            ids += b"\x2a\x10" + _id_bytes(exemplar.trace_id, 16, "trace_id")
-        attributes, _ = writer.write(exemplar.filtered_attributes)
-        payload = _when(0x11, exemplar.time_unix_nano) + _number(_AS_INT, 0x19, exemplar.value) + ids + attributes
-        yield bytes((tag,)) + varint(len(payload)) + payload
+def _exemplars(tag: bytes) -> Callable[[Iterable[Exemplar], AttributeWriter], bytes]:
+    def write(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> bytes:
+        written = b""
+        for exemplar in exemplars:
+            payload = _exemplar_numbers(exemplar) + writer.of(exemplar.filtered_attributes)
+            written += tag + VARINTS[len(payload)] + payload
+        return written
+
+    return write
+
+
+def _exemplar_numbers(exemplar: Exemplar) -> bytes:
+    value, span, trace = exemplar.value, exemplar.span_id, exemplar.trace_id
+    tag = _EXEMPLAR_TAGS.get(type(value))
+    if tag is not None and span is not None and trace is not None:
+        try:
+            # The usual case: sampled in a span.
+            ids = b"\x22\x08" + span.to_bytes(8, "big") + b"\x2a\x10" + trace.to_bytes(16, "big")
+            return _EXEMPLAR_PACKS[tag](0x11, exemplar.time_unix_nano, tag, value) + ids
+        except (struct.error, OverflowError):
+            pass  # field by field, to say which
+    ids = b""
+    if span is not None:
+        ids += b"\x22\x08" + _id_bytes(span, 8, "span_id")
+    if trace is not None:
+        ids += b"\x2a\x10" + _id_bytes(trace, 16, "trace_id")
+    return _when(0x11, exemplar.time_unix_nano) + _number(_AS_INT, 0x19, value) + ids
+
+
+_EXEMPLAR_TAGS = {int: _AS_INT, float: 0x19}
+_EXEMPLAR_PACKS = {_AS_INT: struct.Struct("<BQBq").pack, 0x19: struct.Struct("<BQBd").pack}
+number_exemplars, histogram_exemplars, exponential_exemplars = map(_exemplars, (b"\x2a", b"\x42", b"\x5a"))
 
 
 def _id_bytes(number: int, size: int, what: str) -> bytes:

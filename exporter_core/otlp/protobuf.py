@@ -4,16 +4,18 @@ Source: opentelemetry-proto, `opentelemetry/proto/metrics/v1/metrics.proto`. Whe
 information (a gauge's start time, the kind of a metric without points), this one sends it.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Metric, Sum
 
+from exporter_core.otlp import points
 from exporter_core.otlp.formats import Kind
-from exporter_core.otlp.points import exponential_tail, histogram_tail, histogram_tails, number_tail, number_tails
 from exporter_core.otlp.protobuf_values import attribute_writer
 from exporter_core.otlp.request import Frame
-from exporter_core.otlp.wire import HEADS, field, text_field, varint
+from exporter_core.otlp.wire import HEADS, LENGTH, VARINTS, field, text_field
 
+_NEVER = -1, b""
 _NUMBERS = {Gauge: 5, Sum: 7, Histogram: 9, ExponentialHistogram: 10}
 
 
@@ -31,21 +33,29 @@ class _Message:
     """A length-delimited field: what stands before and after the content belongs to it."""
 
     def __init__(self, number: int, before: bytes, after: bytes) -> None:
-        self._tag, self._before, self.closing = varint(number << 3 | 2), before, after
+        self._tag, self._before, self.closing = VARINTS[number << 3 | LENGTH], before, after
 
     def opening(self, size: int) -> bytes:
-        return self._tag + varint(len(self._before) + size + len(self.closing)) + self._before
+        return self._tag + VARINTS[len(self._before) + size + len(self.closing)] + self._before
 
 
-class _Nested:
-    """A message as the last field of another."""
+class _Metric:
+    """A `Metric` around its data; remembers the last opening, which mostly stays the same."""
 
-    def __init__(self, outer: _Message, inner: _Message) -> None:
-        self._outer, self._inner, self.closing = outer, inner, inner.closing
+    __slots__ = ("_header", "_last", "closing")
+
+    def __init__(self, header: bytes, settings: bytes) -> None:
+        self._header, self.closing = header, settings
+        self._last = _NEVER
 
     def opening(self, size: int) -> bytes:
-        opening = self._inner.opening(size)
-        return self._outer.opening(len(opening) + size + len(self.closing)) + opening
+        last, opening = self._last
+        if last != size:
+            inner = size + len(self.closing)
+            before = self._header + VARINTS[inner]
+            opening = b"\x12" + VARINTS[len(before) + inner] + before
+            self._last = size, opening
+        return opening
 
 
 class Protobuf:
@@ -58,12 +68,16 @@ class Protobuf:
         self.resource_attributes = attribute_writer(1)
         self.scope_attributes = attribute_writer(3)
         self.exemplar_attributes = attribute_writer(7)
-        number = Kind(attribute_writer(7), number_tail, number_tails)
+        number = Kind(self.exemplar_attributes, points.number_shape, points.number_rest, points.number_exemplars)
         self.kinds = {
             Gauge: number,
             Sum: number,
-            Histogram: Kind(attribute_writer(9), histogram_tail, histogram_tails),
-            ExponentialHistogram: Kind(attribute_writer(1), exponential_tail, lambda _points: None),
+            Histogram: Kind(
+                attribute_writer(9), points.histogram_shape, points.histogram_rest, points.histogram_exemplars
+            ),
+            ExponentialHistogram: Kind(
+                attribute_writer(1), lambda _point: None, points.exponential_rest, points.exponential_exemplars
+            ),
         }
 
     def resource(self, attributes: bytes, url: str) -> Frame:
@@ -80,18 +94,23 @@ class Protobuf:
 
     def metric(self, metric: Metric) -> Frame:
         """A `Metric` and its data."""
+        data: Any = metric.data  # of any kind; what it does not have is None
+        kind: Any = type(data)
+        tag, settings = _settings(
+            kind, getattr(data, "aggregation_temporality", None), bool(getattr(data, "is_monotonic", False))
+        )
         header = text_field(1, metric.name) + text_field(2, metric.description) + text_field(3, metric.unit)
-        return _Nested(_Message(2, header, b""), _Message(_NUMBERS[type(metric.data)], b"", _settings(metric.data)))
+        return _Metric(header + tag, settings)
 
-    def point(self, body: bytes, tail: bytes) -> bytes:
+    def point(self, body: bytes, rest: bytes) -> bytes:
         """A data point as a field of the metric's data."""
-        return HEADS[len(body) + len(tail)] + body + tail
+        return HEADS[len(body) + len(rest)] + body + rest
 
 
-def _settings(data: Any) -> bytes:  # the data of any kind of metric
-    parts = b""
-    if not isinstance(data, Gauge):
-        parts = b"\x10" + varint(int(data.aggregation_temporality))
-    if isinstance(data, Sum) and data.is_monotonic:
-        parts += b"\x18\x01"
-    return parts
+@lru_cache(maxsize=64)
+def _settings(kind: type, temporality: Any, monotonic: bool) -> tuple[bytes, bytes]:
+    """The tag of a metric's data, and what follows its points."""
+    settings = b"" if kind is Gauge else b"\x10" + VARINTS[int(temporality)]
+    if monotonic and kind is Sum:
+        settings += b"\x18\x01"
+    return VARINTS[_NUMBERS[kind] << 3 | LENGTH], settings

@@ -7,18 +7,18 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 
 from exporter_core.otlp.attributes import MAX_NESTING, AttributeWriter
-from exporter_core.otlp.wire import UnencodableError, field, int64_varint, utf8, varint
+from exporter_core.otlp.wire import LENGTH, VARINTS, UnencodableError, field, int64_varint, utf8
 
 _pack_double = struct.Struct("<Bd").pack
 
 
 def attribute_writer(number: int) -> AttributeWriter:
     """Writes attributes as a repeated `KeyValue` field of that number."""
-    tag = varint(number << 3 | 2)
+    tag = VARINTS[number << 3 | LENGTH]
 
     def render(key: object, value: object) -> bytes:
         payload = _key_value(key, value, 0)
-        return tag + varint(len(payload)) + payload
+        return tag + VARINTS[len(payload)] + payload
 
     return AttributeWriter(render)
 
@@ -29,14 +29,14 @@ def _key_value(key: object, value: object, depth: int) -> bytes:
     name = utf8(key)
     any_value = _any_value(value, depth)
     # An empty key is the default of its field; an empty AnyValue is None and is sent.
-    prefix = b"\x0a" + varint(len(name)) + name if name else b""
-    return prefix + b"\x12" + varint(len(any_value)) + any_value
+    prefix = b"\x0a" + VARINTS[len(name)] + name if name else b""
+    return prefix + b"\x12" + VARINTS[len(any_value)] + any_value
 
 
 def _any_value(value: object, depth: int) -> bytes:  # noqa: PLR0911 - one return a type
     if isinstance(value, str):
         text = utf8(value)
-        return b"\x0a" + varint(len(text)) + text
+        return b"\x0a" + VARINTS[len(text)] + text
     if value is None:
         return b""
     if isinstance(value, bool):
@@ -46,11 +46,11 @@ def _any_value(value: object, depth: int) -> bytes:  # noqa: PLR0911 - one retur
     if isinstance(value, float):
         return _pack_double(0x21, value)
     if isinstance(value, bytes):
-        return b"\x3a" + varint(len(value)) + value
+        return b"\x3a" + VARINTS[len(value)] + value
     if depth >= MAX_NESTING:
         raise UnencodableError(f"values are nested deeper than {MAX_NESTING} levels")
     if isinstance(value, Sequence):
-        return field(5, b"".join(field(1, _any_value(item, depth + 1)) for item in value))
+        return field(5, b"".join([field(1, _any_value(item, depth + 1)) for item in value]))
     if isinstance(value, Mapping):
         return field(6, _pairs(value.items(), depth + 1))
     raise UnencodableError(f"a value of type {type(value).__name__} has no OTLP form")

@@ -8,7 +8,7 @@ LENGTH = 2  # the wire type of what has a length before it
 
 _UINT64 = 1 << 64
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
-_KEPT_HEADS = 1 << 14  # lengths whose heads are kept; longer points are rare and cost little to compute
+_KEPT_VARINTS = 1 << 14
 
 
 class UnencodableError(ValueError):
@@ -21,8 +21,6 @@ def varint(value: int) -> bytes:
     Raises:
         UnencodableError: when it is negative or longer than 64 bits.
     """
-    if 0 <= value < 128:  # noqa: PLR2004 - one byte holds seven bits
-        return bytes((value,))
     if not 0 <= value < _UINT64:
         raise UnencodableError(f"{short(value)} does not fit an unsigned 64-bit integer")
     out = bytearray()
@@ -33,6 +31,24 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+class _Varints(dict[int, bytes]):
+    """Unsigned integer -> its variable-length encoding, after a fixed beginning. Keeps the small ones."""
+
+    def __init__(self, beginning: bytes = b"") -> None:
+        super().__init__()
+        self._beginning = beginning
+
+    def __missing__(self, value: int) -> bytes:
+        encoded = self._beginning + varint(value)
+        if value < _KEPT_VARINTS:
+            self[int(value)] = encoded
+        return encoded
+
+
+VARINTS = _Varints()
+HEADS = _Varints(b"\x0a")  # length -> tag and length of a field 1: the head of every data point
+
+
 def int64_varint(value: int) -> bytes:
     """The variable-length encoding of a signed 64-bit integer (two's complement, as `int64` fields have it).
 
@@ -41,7 +57,7 @@ def int64_varint(value: int) -> bytes:
     """
     if not _INT64_MIN <= value <= _INT64_MAX:
         raise UnencodableError(f"{short(value)} does not fit a signed 64-bit integer")
-    return varint(value % _UINT64)
+    return VARINTS[value % _UINT64]
 
 
 def sint32_varint(value: int) -> bytes:
@@ -52,12 +68,12 @@ def sint32_varint(value: int) -> bytes:
     """
     if not -(1 << 31) <= value < 1 << 31:
         raise UnencodableError(f"{short(value)} does not fit a signed 32-bit integer")
-    return varint(value * 2 if value >= 0 else -value * 2 - 1)
+    return VARINTS[value * 2 if value >= 0 else -value * 2 - 1]
 
 
 def field(number: int, payload: bytes) -> bytes:
     """A length-delimited field."""
-    return varint(number << 3 | LENGTH) + varint(len(payload)) + payload
+    return VARINTS[number << 3 | LENGTH] + VARINTS[len(payload)] + payload
 
 
 def text_field(number: int, text: str | None) -> bytes:
@@ -68,7 +84,8 @@ def text_field(number: int, text: str | None) -> bytes:
     """
     if text is None or text == "":
         return b""
-    return field(number, utf8(text))
+    payload = utf8(text)
+    return VARINTS[number << 3 | LENGTH] + VARINTS[len(payload)] + payload
 
 
 def utf8(text: str) -> bytes:
@@ -93,32 +110,15 @@ def short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - fits a line
 
 
-class _Heads(dict[int, bytes]):
-    """Length -> tag and length of a field 1: the head of every data point. Bounded."""
-
-    def __missing__(self, length: int) -> bytes:
-        head = b"\x0a" + varint(length)
-        if length < _KEPT_HEADS:
-            self[length] = head
-        return head
-
-
-HEADS = _Heads()
-
-
-def headed(body: bytes, tail: int) -> bytes:
-    """The beginning of a data point: tag and length of all of it, and what comes first inside.
+def longer(point: bytes, more: bytes) -> bytes:
+    """The beginning of a data point with more at its end, which its head has to count.
 
     Args:
-        body: what comes first.
-        tail: the length of what will follow.
+        point: tag and length of the whole point, and what comes first inside.
+        more: what is put behind that.
     """
-    return HEADS[len(body) + tail] + body
-
-
-def headless(piece: bytes) -> bytes:
-    """The body of what `headed` gave."""
-    end = 1
-    while piece[end] > 127:  # noqa: PLR2004 - the last byte of a length has no continuation bit
+    end, length = 1, point[1] & 127
+    while point[end] > 127:  # noqa: PLR2004 - the last byte of a length has no continuation bit
+        length |= (point[end + 1] & 127) << 7 * end
         end += 1
-    return piece[end + 1 :]
+    return HEADS[length + len(more)] + point[end + 1 :] + more
