@@ -10,8 +10,7 @@ from exporter_core.otlp.attributes import same_items
 from exporter_core.otlp.wire import UnencodableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterable, Sequence, Set as AbstractSet
 
     from opentelemetry.sdk.metrics.export import Metric
 

@@ -152,7 +152,7 @@ def test_a_failure_is_said_while_it_runs(tmp_path):
         line = process.stderr.readline()
         process.terminate()
         process.communicate(timeout=BOUND)
-    assert line.startswith("warning: exporter 'sqlite': export failed: ")
+    assert line.startswith(f"warning: exporter 'sqlite': export to {tmp_path / 'missing/metrics.db'} failed: ")
     assert process.returncode == 1
 
 

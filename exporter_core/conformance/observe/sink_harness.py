@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
@@ -251,7 +252,9 @@ class FileSinkHarness(_OnSink[sinks.FileSink]):
 
 
 class StdoutSinkHarness(_OnSink[sinks.StdoutSink]):
-    """Takes the place of the process's standard output (descriptor 1), and reads it as :class:`FileSinkHarness` does.
+    """Takes the place of the process's standard output, and reads it as :class:`FileSinkHarness` does.
+
+    Both descriptor 1 and ``sys.stdout`` are the sink's: a test's capture may have put another file in place of one.
 
     While its gate is shut the pipe is full and nobody reads. Its one fault, ``refuse``, is a pipe without a reader.
     """
@@ -262,8 +265,9 @@ class StdoutSinkHarness(_OnSink[sinks.StdoutSink]):
     def setup(self, directory: Path, stamp: Callable[..., object]) -> None:
         """Start the run's sink, and put it in the place of standard output."""
         super().setup(directory, stamp)
-        self._before = os.dup(1)
+        self._before = os.dup(1), sys.stdout
         os.dup2(self.sink.writer, 1)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the teardown
 
     def config(self) -> dict[str, Any]:
         """No options."""
@@ -293,8 +297,9 @@ class StdoutSinkHarness(_OnSink[sinks.StdoutSink]):
 
     def teardown(self) -> None:
         """Put standard output back, and end the run's sink."""
-        os.dup2(self._before, 1)
-        os.close(self._before)
+        descriptor, sys.stdout = self._before
+        os.dup2(descriptor, 1)
+        os.close(descriptor)
         super().teardown()
 
     def _make(self, directory: Path) -> sinks.StdoutSink:  # noqa: ARG002 - a file sink needs it
