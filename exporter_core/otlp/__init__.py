@@ -1,13 +1,42 @@
 """The OTLP wire codec: the SDK's metrics data to and from protobuf and JSON, without protobuf's generated classes.
 
-Not an exporter: nothing here opens a connection or a file.
+Not an exporter: nothing here opens a connection or a file. Names are imported when they are first used.
 """
 
-from exporter_core.otlp.decoder import DecodeError, decode
-from exporter_core.otlp.encoder import Encoded, Encoder, JsonEncoder, Requests, encode, encode_json
-from exporter_core.otlp.json_decoder import decode_json
-from exporter_core.otlp.planning import DroppedPoint
-from exporter_core.otlp.trust import is_trusted, mark_trusted
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter_core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from exporter_core.otlp.decoder import DecodeError as DecodeError, decode as decode
+    from exporter_core.otlp.encoder import (
+        Encoded as Encoded,
+        Encoder as Encoder,
+        JsonEncoder as JsonEncoder,
+        Requests as Requests,
+        encode as encode,
+        encode_json as encode_json,
+    )
+    from exporter_core.otlp.json_decoder import decode_json as decode_json
+    from exporter_core.otlp.planning import DroppedPoint as DroppedPoint
+    from exporter_core.otlp.trust import is_trusted as is_trusted, mark_trusted as mark_trusted
+
+_MODULE_OF = {
+    "DecodeError": "decoder",
+    "decode": "decoder",
+    "Encoded": "encoder",
+    "Encoder": "encoder",
+    "JsonEncoder": "encoder",
+    "Requests": "encoder",
+    "encode": "encoder",
+    "encode_json": "encoder",
+    "decode_json": "json_decoder",
+    "DroppedPoint": "planning",
+    "is_trusted": "trust",
+    "mark_trusted": "trust",
+}
 
 __all__ = [
     "DecodeError",
@@ -23,3 +52,5 @@ __all__ = [
     "is_trusted",
     "mark_trusted",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)
