@@ -133,6 +133,10 @@ freeze: $(STAMP) ## write the snapshot of a new major version of the contract
 clauses: $(STAMP) ## write docs/clauses.md, the page of the conformance checker's clauses
 	@PYTHONPATH=tests/conformance $(BIN)/python -m kit.catalogue >docs/clauses.md
 
+.PHONY: services
+services: $(STAMP) ## run real servers against healthy, hung and refusing backends, and print what was delivered
+	@$(BIN)/python tests/services/table.py
+
 .PHONY: bench
 bench: $(STAMP) ## run the benchmarks
 	@missed=; for program in benchmarks/[!_]*.py; do $(BIN)/python $$program || missed="$$missed $$program"; done; \

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,7 @@ class RenewedAfterFork(Protocol):
 process = object()
 """Another object in each process: code that calls what may fork compares it before and after."""
 
+_pid = os.getpid()
 _numbers = itertools.count()
 _things: weakref.WeakValueDictionary[int, RenewedAfterFork] = weakref.WeakValueDictionary()
 _functions: dict[int, Callable[[], object]] = {}
@@ -54,9 +56,18 @@ def keep_untouched(*inherited: object) -> None:
     _inherited.extend(inherited)
 
 
+def notice() -> None:
+    """Begin anew if this process was forked in C, without the hooks of ``os.register_at_fork``, as uWSGI does.
+
+    It costs one look at the process id; code that may be the first to run in such a child calls it.
+    """
+    if os.getpid() != _pid:
+        _in_child()
+
+
 def _in_child() -> None:
-    global process  # noqa: PLW0603 - what says that this is another process
-    process = object()
+    global process, _pid
+    process, _pid = object(), os.getpid()
     renewals: dict[int, Callable[[], object]] = dict(_functions)
     for reference in _things.valuerefs():
         thing = reference()
@@ -69,5 +80,21 @@ def _in_child() -> None:
             log(_logger, logging.ERROR, "could not begin anew in a forked child: %s", type(error).__qualname__)
 
 
+def _watch_uwsgi() -> None:
+    """Have uWSGI tell of the forks that it makes in C; its module exists in processes that it has started alone."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return
+    before = getattr(uwsgi, "post_fork_hook", None)
+
+    def after_fork() -> None:
+        notice()
+        if before is not None:
+            before()
+
+    setattr(uwsgi, "post_fork_hook", after_fork)  # noqa: B010 - types know nothing of that module
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
+_watch_uwsgi()

@@ -7,6 +7,7 @@ made on a thread that its caller can leave behind.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar, final
@@ -25,7 +26,7 @@ _SEARCHED: Final = 16384  # characters of a chain that are searched for secrets 
 # As the interpreter has them, whatever a plugin's classes say.
 _NAME: Final = type.__dict__["__name__"]
 _ATTRIBUTES: Final = BaseException.__dict__["__dict__"]
-_DAEMON: Final = threading.Thread.__dict__["daemon"]
+_DAEMON: Final = inspect.getattr_static(threading.Thread, "daemon")  # gevent puts a subclass in its place
 _exactly: Final = str.__str__  # a copy, of a subclass's instance
 
 

@@ -80,6 +80,8 @@ class Assembly:
         guard: identifies the guard to calls that come back to it.
         context: bounds the factory and the exporter's first answers.
         errors: describes errors without secrets.
+        exiting: make do without threads of its own where none can be started any more, as at interpreter exit. The
+            caller then has to be a thread that nobody waits for longer than the context lasts.
 
     Raises:
         ContractError: the exporter does not fit the contract.
@@ -96,15 +98,12 @@ class Assembly:
         guard: object,
         context: Context,
         errors: Errors,
+        exiting: bool = False,
     ) -> None:
         self._closing = ExitStack()
 
         def runner(operation: str) -> Runner:
-            made: Runner
-            if inline:
-                made = SerialInlineRunner(guard) if operation == "export" else InlineRunner(guard)
-            else:
-                made = ThreadRunner(f"exporter-core-{name}-{operation}", guard)
+            made = _runner(operation, f"exporter-core-{name}-{operation}", guard, inline=inline, exiting=exiting)
             self._closing.callback(made.close)
             return made
 
@@ -136,6 +135,16 @@ class Assembly:
     def close(self) -> None:
         """Let go of the threads, each when its last call is over. Does not wait."""
         self._closing.close()
+
+
+def _runner(operation: str, thread: str, guard: object, *, inline: bool, exiting: bool) -> Runner:
+    if not inline:
+        try:
+            return ThreadRunner(thread, guard)
+        except RuntimeError:  # no thread can be started
+            if not exiting:
+                raise
+    return SerialInlineRunner(guard) if operation == "export" else InlineRunner(guard)
 
 
 def _build(

@@ -210,6 +210,15 @@ class GuardedExporter:
                     self._closed.open()
                 self._tell_of_threads_left()
 
+    def rebuild(self, context: Context) -> None:
+        """Build the exporter anew in a forked child, where that has not been done yet.
+
+        Raises:
+            ExporterForkedError: it could not be built.
+            DeadlineExceededError, ContextCancelledError: the context was done before.
+        """
+        self._become_active(context)
+
     # --- beside the contract -------------------------------------------------------------------------------------
 
     @property
@@ -415,7 +424,7 @@ class GuardedExporter:
         if state is GuardState.SHUT_DOWN:
             self._closed.open()
 
-    def _assemble(self, factory: Callable[[], object], context: Context) -> Assembly:
+    def _assemble(self, factory: Callable[[], object], context: Context, *, exiting: bool = False) -> Assembly:
         return Assembly(
             factory,
             name=self._name,
@@ -424,6 +433,7 @@ class GuardedExporter:
             guard=self._mark,
             context=context,
             errors=self._errors,
+            exiting=exiting,
         )
 
     def _attach(self, assembly: Assembly) -> None:
@@ -453,7 +463,8 @@ class GuardedExporter:
         if self._state is not GuardState.FORKED:
             return
         try:
-            assembly = self._assemble(factory, context.child(timeout=self._build_timeout))
+            # A child may end before it has used the exporter: it is built at its exit then, by the reader's thread.
+            assembly = self._assemble(factory, context.child(timeout=self._build_timeout), exiting=True)
         except SetupError as error:
             context.raise_if_done()
             text = f": the process forked and the exporter could not be rebuilt: {self._errors.describe(error)}"

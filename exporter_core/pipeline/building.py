@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - its fork hook has to come before the SDK's, which waits for its lock
 import logging
 import os
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk import metrics as sdk
 
+from exporter_core import forking
 from exporter_core.config import PipelineConfig, sdk_resource, sdk_view
 from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError, SetupError
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.observing import Observers
+from exporter_core.pipeline.recording import FirstMeasurement
 from exporter_core.reader import PeriodicReader, finish
 
 if TYPE_CHECKING:
@@ -39,8 +43,10 @@ _EXEMPLAR_FILTERS: Final[dict[str, Callable[[], sdk.ExemplarFilter]]] = {
 
 def build(
     config: PipelineConfig, registry: ExporterRegistry, error_handler: Callable[[Exception], object] | None
-) -> tuple[sdk.MeterProvider, tuple[PeriodicReader, ...], Observers | None]:
-    """Build the provider, its readers and the observers. When one fails, those built before are shut down.
+) -> tuple[sdk.MeterProvider, FirstMeasurement, tuple[PeriodicReader, ...], Observers | None]:
+    """Build the provider, its exemplar filter, its readers and the observers.
+
+    When one fails, those built before are shut down.
 
     Raises:
         SetupError: one of them cannot be built.
@@ -58,9 +64,10 @@ def build(
             reader = _reader(exporter, settings, error_handler)
             undo.callback(_stop, reader)
             readers.append(reader)
-        provider = _provider(config, readers)
+        first_measurement = FirstMeasurement(_EXEMPLAR_FILTERS[config.exemplar_filter](), partial(_prepare, readers))
+        provider = _provider(config, readers, first_measurement)
         undo.pop_all()
-    return provider, tuple(readers), observers
+    return provider, first_measurement, tuple(readers), observers
 
 
 def _reader(
@@ -77,14 +84,23 @@ def _reader(
         )
 
 
-def _provider(config: PipelineConfig, readers: list[PeriodicReader]) -> sdk.MeterProvider:
+def _prepare(readers: list[PeriodicReader]) -> None:
+    """Have a forked child build its exporters at its first measurement, while threads can still be started."""
+    forking.notice()
+    for reader in readers:
+        reader.prepare()
+
+
+def _provider(
+    config: PipelineConfig, readers: list[PeriodicReader], exemplar_filter: sdk.ExemplarFilter
+) -> sdk.MeterProvider:
     resource = sdk_resource(config.resource, os.environ)
     where = f"{config.source}: " if config.source else ""
     with _failing_as(f"{where}the OpenTelemetry SDK refuses the configuration"):
         return sdk.MeterProvider(
             metric_readers=readers,
             resource=resource,
-            exemplar_filter=_EXEMPLAR_FILTERS[config.exemplar_filter](),
+            exemplar_filter=exemplar_filter,
             views=[sdk_view(view) for view in config.views],
             shutdown_on_exit=False,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import threading
 import weakref
@@ -16,6 +15,7 @@ from exporter_core.forking import renew_after_fork
 from exporter_core.guard import GuardState
 from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
 from exporter_core.pipeline.reports import PipelineReport, ReaderReport
+from exporter_core.process_end import ProcessEnd
 from exporter_core.reader import Job, finish
 from exporter_core.sync import Latch, Once
 
@@ -63,7 +63,8 @@ class Pipeline:
         for warning in config.warnings:
             _logger.warning("%s", warning)
         self._config = config
-        self._provider, self._readers, self._observers = build(config, registry or config.registry, error_handler)
+        built = build(config, registry or config.registry, error_handler)
+        self._provider, self._first_measurement, self._readers, self._observers = built
         for reader in self._readers:
             # Provider, meters and instruments keep the readers, and so the pipeline, which shuts down at exit.
             reader.keeps = self
@@ -76,8 +77,8 @@ class Pipeline:
             tuple(ReaderReport(reader.name, 0, 0, 0.0, "the shutdown was interrupted") for reader in self._readers), 0.0
         )
         self._at_exit = partial(_shut_down_at_exit, weakref.ref(self))
-        atexit.register(self._at_exit)
-        self._finalizer = weakref.finalize(self, atexit.unregister, self._at_exit)
+        self._process_end = ProcessEnd(self._at_exit)
+        self._finalizer = weakref.finalize(self, self._process_end.undo)
         self._finalizer.atexit = False
 
     @classmethod
@@ -205,8 +206,9 @@ class Pipeline:
         context = Context.with_timeout(self._shutdown_timeout)
         readers: Sequence[PeriodicReader] = self._readers
         if self._forked:
-            # An exporter that this forked child has not used cannot be built any more: no thread starts at exit.
-            readers = [reader for reader in readers if reader.exporter.state is not GuardState.FORKED]
+            # A child that has neither recorded anything nor used its exporters has nothing to deliver.
+            recorded = self._first_measurement.has_recorded
+            readers = [reader for reader in readers if recorded or reader.exporter.state is not GuardState.FORKED]
         jobs = self._shut_down(readers, context)
         if jobs is None:
             first = self._first_closing
@@ -215,7 +217,8 @@ class Pipeline:
             return
         for job in jobs:
             if job.error is not None:
-                job.reader.report(job.error)
+                job.reader.report(job.error, lost=job.points_handed_over - job.points_accepted)
+            job.reader.report_suppressed()
 
     def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]] | None:
         """Shut down these readers and keep the report; return None if another shutdown has begun before.
@@ -248,14 +251,16 @@ class Pipeline:
     def _end_closing(self, context: Context) -> None:
         """Unregister from the interpreter's exit, and close the observers."""
         self._finalizer.detach()
-        atexit.unregister(self._at_exit)
+        self._process_end.undo()
         if self._observers is not None:
             remaining = context.remaining()
             self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
 
     def _renew_after_fork(self) -> None:
-        """Forget a shutdown that goes on: it ends in the parent alone."""
+        """Record anew, and forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
         self._forked = True
+        for reader in self._readers:
+            reader.record_anew(self._provider)
         if self._closing.taken and not self._first_closing.ended:
             self._closing = Once()
 

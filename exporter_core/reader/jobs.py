@@ -49,11 +49,13 @@ class Job(Generic[_ReaderT]):
     """Bounds collecting and exporting: a shutdown keeps some time for the exporter's own."""
     phase: Phase = Phase.WAITING
     points_handed_over: int = 0
-    """Data points that were collected and handed to the exporter."""
+    """Data points that were collected for the exporter."""
     points_accepted: int = 0
     """Those of them that the exporter accepted in time."""
     release: Once = field(default_factory=Once)
     """Taken by the one that shuts the exporter down: the reader's thread, or the job's caller in its place."""
+    counted: Signal = field(default_factory=Signal)
+    """Set when the thread is done with it: the points above are final."""
     _end: Once = field(default_factory=Once)  # taken with an _End
     _wake: Signal = field(default_factory=Signal)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MetricsTimeoutError
@@ -21,6 +22,7 @@ from exporter_core.errors import (
     ContextCancelledError,
     DeadlineExceededError,
     ExporterBusyError,
+    ExporterCoreError,
     ExporterError,
     ExporterForkedError,
     ExporterReentrancyError,
@@ -28,8 +30,9 @@ from exporter_core.errors import (
     PartialSuccessError,
 )
 from exporter_core.forking import renew_after_fork
-from exporter_core.guard.stats import count_points
+from exporter_core.guard.stats import GuardState, count_points
 from exporter_core.instruments import INSTRUMENT_CLASSES
+from exporter_core.otlp.trust import mark_trusted
 from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
 from exporter_core.reader.jobs import Job, Phase
@@ -41,6 +44,7 @@ from exporter_core.sync import Once, Signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.guard import GuardedExporter
@@ -64,6 +68,8 @@ def finish(jobs: Sequence[Job[PeriodicReader]]) -> Sequence[Job[PeriodicReader]]
             job.wait(job.context)
             if not job.over:
                 job.settle([job.reader._late(job)])
+        for job in late:  # their threads go on, and find out what was not delivered
+            job.context._clock.wait(job.counted, job.context.remaining())
     except BaseException:
         for job in jobs:
             job.reader._abandon(job)
@@ -133,8 +139,11 @@ class PeriodicReader(MetricReader):
         self._stuck = stuck
         self._collected: MetricsData | None = None
         self._running_export: tuple[Context, Signal] | None = None  # with the signal of its end
+        self._unprepared = False
+        self._moving = False
         self._collections = 0
         self._skipped = 0
+        self._lost = 0  # points of the last export that were not delivered
         self._failures = Failures(self._name, self._exporter.name, self._exporter.describe_error, self._error_handler)
         self._schedule = Schedule(self._clock.monotonic(), self._interval)
         if closed:
@@ -172,6 +181,8 @@ class PeriodicReader(MetricReader):
             DeadlineExceededError: the time was up first.
             ExporterError: the last export, or the exporter's shutdown, failed.
         """
+        if self._moving:
+            return
         job = self.begin_shutdown(self._context(timeout_millis / 1000))
         if job is None:
             _logger.warning("reader %r has been shut down already", self._name)
@@ -187,7 +198,7 @@ class PeriodicReader(MetricReader):
         **kwargs: Any,  # noqa: ARG002 # Any: the SDK's signature
     ) -> None:
         if self._thread.is_current:
-            self._collected = metrics_data
+            self._collected = mark_trusted(metrics_data)  # straight from the SDK: encoders need not compare attributes
         else:  # the application calls collect() itself
             self._exporter.export(self._context(timeout_millis / 1000), metrics_data)
 
@@ -230,9 +241,30 @@ class PeriodicReader(MetricReader):
         if self._closing.take(shutdown):
             self._abandon(shutdown)
 
-    def report(self, error: Exception) -> None:
-        """Report a failure that has no caller to be raised to."""
-        self._failures.report(error)
+    def report(self, error: Exception, lost: int = 0) -> None:
+        """Report a failure that has no caller to be raised to, and the number of data points that it cost."""
+        self._failures.report(error, lost)
+
+    def report_suppressed(self) -> None:
+        """Report the lost points of repeated failures that were only counted so far."""
+        self._failures.report_suppressed()
+
+    def prepare(self) -> None:
+        """Have the reader's thread build the exporter, in a forked child that has not used it yet. Does not wait."""
+        if self._exporter.state is GuardState.FORKED:
+            self._unprepared = True
+            self._thread.wake()
+
+    def record_anew(self, provider: MeterProvider) -> None:
+        """Have the SDK begin with empty storage, in a forked child: what it holds is the parent's to deliver."""
+        if self._stuck or self._closing.taken or self._collect is None:
+            return
+        self._moving = True  # to remove a reader shuts it down
+        try:
+            provider.remove_metric_reader(self)
+            provider.add_metric_reader(self)
+        finally:
+            self._moving = False
 
     # --- beside the contract -------------------------------------------------------------------------------------
 
@@ -266,17 +298,22 @@ class PeriodicReader(MetricReader):
 
     def _work(self) -> float:
         """Do the jobs, and the tick if it is due; return the time of the next one."""
+        if self._unprepared:
+            self._unprepared = False
+            with suppress(ExporterCoreError):  # the export that needs the exporter reports it
+                self._exporter.rebuild(self._context(self._timeout))
         while self._thread.jobs:
             self._perform(self._thread.jobs.popleft())
         if self._clock.monotonic() >= self._schedule.due and not self._closing.taken:
             try:
                 self._tick()
             except BaseException as error:  # noqa: BLE001 - whatever is raised, by whomever, the schedule goes on
-                self._failures.report(self._failures.named(error))
+                self._failures.report(self._failures.named(error), self._lost)
             self._schedule.advance(self._clock.monotonic())
         return self._schedule.due
 
     def _tick(self) -> None:
+        self._lost = 0
         if self._collect is None:
             return  # no provider has taken the reader yet
         if self._exporter.busy:
@@ -289,6 +326,7 @@ class PeriodicReader(MetricReader):
 
     def _perform(self, job: Job[PeriodicReader]) -> None:
         if job.over:
+            self._count_uncollected(job)
             return  # nobody waits for it
         errors: list[Exception] = []
         try:
@@ -310,6 +348,7 @@ class PeriodicReader(MetricReader):
             self._failures.success()
         if not job.settle(errors):
             self._report(job, errors)  # the caller has left
+        job.counted.set()
 
     def _refuse(self, job: Job[PeriodicReader]) -> None:
         """Fail a job that came too late for the thread."""
@@ -322,6 +361,7 @@ class PeriodicReader(MetricReader):
         job.phase = Phase.BUSY
         while self._exporter.busy:
             if job.delivery_context.done:
+                self._count_uncollected(job)
                 raise self._late(job)
             self._clock.wait(Signal(), _POLL)
         job.phase = Phase.COLLECTING
@@ -332,12 +372,19 @@ class PeriodicReader(MetricReader):
         job.phase = Phase.EXPORTING
         # What is collected would be lost if it were not exported: rather too late for the caller than never.
         context = self._context(self._timeout) if job.delivery_context.done else job.delivery_context
+        self._lost = 0
         try:
             self._export(context, metrics)
-        except PartialSuccessError as error:
-            job.points_accepted = max(0, job.points_handed_over - error.rejected_points)
-            raise
-        job.points_accepted = job.points_handed_over
+        finally:
+            job.points_accepted = job.points_handed_over - self._lost
+
+    def _count_uncollected(self, job: Job[PeriodicReader]) -> None:
+        """Collect what a shutdown had no time to export, so that its error can say how much it is."""
+        if job.operation == "shutdown":
+            with suppress(Exception):  # the shutdown itself has failed, and says why
+                metrics = self._collect_metrics(job.context)
+                job.points_handed_over += 0 if metrics is None else count_points(metrics)
+        job.counted.set()
 
     def _collect_metrics(self, context: Context) -> MetricsData | None:
         """Collect from the SDK; return None for nothing.
@@ -364,6 +411,11 @@ class PeriodicReader(MetricReader):
         self._running_export = child, ended
         try:
             self._exporter.export(child, metrics)
+        except BaseException as error:
+            self._lost = count_points(metrics)
+            if isinstance(error, PartialSuccessError):
+                self._lost = min(self._lost, error.rejected_points)
+            raise
         finally:
             self._running_export = None
             ended.set()

@@ -59,6 +59,10 @@ class ReaderThread(threading.Thread):
         if self.closed:  # looked at after handing over: the thread may have looked before
             self._refuse_jobs()
 
+    def wake(self) -> None:
+        """Have the reader look for work now."""
+        self._wake.set()
+
     def close(self) -> None:
         """End the thread once its work is done. Does not wait."""
         self.closed = True

@@ -107,6 +107,7 @@ pipeline = build("a")
 counter = pipeline.meter_provider.get_meter("m").create_counter("c")
 counter.add(1)
 if os.fork() == 0:
+    counter.add(1)
     assert pipeline.flush().ok
     say("flushed")
     counter.add(1)
@@ -139,8 +140,10 @@ assert os.wait()[1] == 0
 def test_a_forked_child_can_shut_the_pipeline_down_by_itself(run: Callable) -> None:
     out = run("""
 pipeline = build("a")
-pipeline.meter_provider.get_meter("m").create_counter("c").add(1)
+counter = pipeline.meter_provider.get_meter("m").create_counter("c")
+counter.add(1)
 if os.fork() == 0:
+    counter.add(1)
     assert pipeline.shutdown().ok
     sys.exit(0)
 assert os.wait()[1] == 0
@@ -212,3 +215,50 @@ if os.fork() == 0:
 os.wait()
 """)
     assert out == ["parent a shut down", "child has the report"]
+
+
+@needs_fork
+def test_a_child_builds_its_exporter_at_exit_where_no_thread_can_be_started(run: Callable) -> None:
+    out = run("""
+pipeline = build("a")
+counter = pipeline.meter_provider.get_meter("m").create_counter("c")
+if os.fork() == 0:
+    def refuse(*_, **__):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+    threading.Thread.start = refuse
+    counter.add(1)
+    sys.exit(0)
+assert os.wait()[1] == 0
+""")
+    assert out == ["child a exported", "child a shut down", "parent a shut down"]
+
+
+@needs_fork
+def test_a_child_delivers_what_it_recorded_and_nothing_that_its_parent_did(run: Callable) -> None:
+    out = run("""
+def on_export(context, metrics):
+    (resource,) = metrics.resource_metrics
+    (point,) = resource.scope_metrics[0].metrics[0].data.data_points
+    say(f"had {point.value}")
+
+counter = build("a").meter_provider.get_meter("m").create_counter("c")
+counter.add(100)
+if os.fork() == 0:
+    counter.add(1)
+    sys.exit(0)
+assert os.wait()[1] == 0
+""")
+    assert [line for line in out if "had" in line] == ["child had 1", "parent had 100"]
+
+
+@needs_fork
+def test_a_child_that_records_nothing_delivers_nothing(run: Callable) -> None:
+    out = run("""
+pipeline = build("a")
+pipeline.meter_provider.get_meter("m").create_observable_gauge("g", [lambda options: say("callback") or []])
+if os.fork() == 0:
+    sys.exit(0)
+assert os.wait()[1] == 0
+say("waited")
+""")
+    assert out[0] == "parent waited"

@@ -1,0 +1,52 @@
+"""What a service records under a real server is delivered, or reported; see ``make services`` for all of them."""
+
+from __future__ import annotations
+
+import pytest
+import rig
+
+from exporter_core.conformance.sinks import OtlpHttpSink
+
+EVERY_BUILD = (
+    "gunicorn sync",
+    "gunicorn sync --preload",
+    "gunicorn sync --preload --max-requests",
+    "gunicorn gthread --preload",
+    "gunicorn gevent --preload",
+    "uvicorn --workers",
+    "uwsgi",
+    "celery",
+    "process-fork",
+    "process-forkserver",
+    "pool-fork",
+    "thread",
+    "fork",
+    "daemon",
+)
+
+
+@pytest.mark.parametrize("service", EVERY_BUILD)
+def test_what_a_service_records_reaches_a_healthy_backend_once(service, tmp_path):
+    with OtlpHttpSink() as sink:
+        setup = rig.Setup(tmp_path, "otlp_http", {"endpoint": sink.endpoint, "temporality_preference": "delta"})
+        outcome = rig.run(service, setup)
+        delivered = [point.attributes["number"] for point in sink.points()]
+    assert outcome.recorded, outcome.log
+    assert sorted(delivered) == sorted(outcome.recorded), outcome.log
+
+
+@pytest.mark.parametrize("service", ["gunicorn sync --preload", "process-fork"])
+@pytest.mark.parametrize("fault", ["refuse", "hang", "status:400"])
+def test_what_a_backend_does_not_take_is_reported_with_its_count(service, fault, tmp_path):
+    with OtlpHttpSink() as sink:
+        sink.script(then=fault)
+        setup = rig.Setup(tmp_path, "otlp_http", {"endpoint": sink.endpoint, "temporality_preference": "delta"})
+        outcome = rig.run(service, setup)
+        outcome.delivered = [point.attributes["number"] for point in sink.points()]
+    assert outcome.holds, outcome.log
+
+
+def test_a_child_stores_what_it_records_in_sqlite_and_nothing_of_its_parents(tmp_path):
+    setup = rig.Setup(tmp_path, "sqlite", {"path": str(tmp_path / "metrics.db"), "temporality_preference": "delta"})
+    outcome = rig.run("gunicorn sync --preload", setup)
+    assert sorted(rig.points_in_sqlite(tmp_path / "metrics.db")) == sorted(outcome.recorded), outcome.log
