@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from os import getpid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from opentelemetry.sdk.metrics import ExemplarFilter
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, AlwaysOnExemplarFilter, ExemplarFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.context import Context as PropagationContext
     from opentelemetry.util.types import Attributes
+
+_ALWAYS: Final[dict[type[ExemplarFilter], bool]] = {AlwaysOffExemplarFilter: False, AlwaysOnExemplarFilter: True}
 
 
 class FirstMeasurement(ExemplarFilter):
@@ -26,6 +28,7 @@ class FirstMeasurement(ExemplarFilter):
 
     def __init__(self, inner: ExemplarFilter, noticed: Callable[[], object]) -> None:
         self._ask = inner.should_sample
+        self._always = _ALWAYS.get(type(inner))  # saves a call at every measurement
         self._noticed = noticed
         self._process: int | None = None
 
@@ -41,4 +44,6 @@ class FirstMeasurement(ExemplarFilter):
         if self._process != getpid():
             self._process = getpid()
             self._noticed()
+        if self._always is not None:
+            return self._always
         return self._ask(value, time_unix_nano, attributes, context)
