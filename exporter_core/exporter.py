@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from exporter_core.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -29,12 +29,30 @@ class ExporterConfig(BaseModel):
     """Base of an exporter's options: frozen, unknown options are errors, and errors never quote the value given.
 
     Describe every field (``Field(description=...)``): the descriptions are what ``exporter-core describe``, ``init``
-    and the JSON Schema show. Hold secrets in ``pydantic.SecretStr``.
+    and the JSON Schema show. Hold secrets in ``pydantic.SecretStr``. ``repr()`` and ``str()`` mask what is secret in
+    other fields too, such as a URL's password.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Return names and values as ``repr()`` and ``str()`` show them."""
+        from exporter_core.masking import masker_for  # noqa: PLC0415 - keeps this module light
+
+        mask = masker_for(self)
+        for name, value in super().__repr_args__():
+            yield name, _Shown(mask(repr(value)))
+
+
+class _Shown(str):
+    """A value as it is shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 class Destination(NamedTuple):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _CHAIN: Final = 64  # errors of a chain that are looked at
+_TAKEN: Final = 32768  # characters of a message that are taken down; the masker, which cuts with care, searches fewer
 _SEARCHED: Final = 16384  # characters of a chain that are searched for secrets first, while its caller waits
 
 # As the interpreter has them, whatever a plugin's classes say.
@@ -77,7 +78,7 @@ def exact_text(value: object) -> str:
 def message_of(error: BaseException) -> str:
     """Return an error's message; never raises for what its own ``__str__`` does."""
     try:
-        return exact_text(error)[:_SEARCHED]
+        return exact_text(error)[:_TAKEN]
     except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
         return "(its message cannot be shown)"
 

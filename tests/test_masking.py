@@ -1,3 +1,5 @@
+import base64
+import time
 import traceback
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus
@@ -6,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PostgresDsn, RootModel, SecretBytes, SecretStr
 
+from exporter_core import masking
 from exporter_core.errors import MaskedCauseError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.masking import MASK, Masker, cause_of, describe, masker_for
@@ -106,6 +109,8 @@ def test_no_config_still_masks_credentials_in_urls() -> None:
         ("postgresql://u:p%40ss@db/x", f"postgresql://{MASK}@db/x"),
         ("postgresql://u:p@ss@db/x", f"postgresql://{MASK}@db/x"),
         ("postgresql://u:a/b@db/x", f"postgresql://{MASK}@db/x"),
+        ("postgresql://u:80@db/x", f"postgresql://{MASK}@db/x"),
+        ("postgresql://u:a://b@db/x", f"postgresql://{MASK}@db/x"),
         ("https://ghp_token@host/", f"https://{MASK}@host/"),
         ("nats://u:p@h1:1,nats://u:q@h2:2", f"nats://{MASK}@h1:1,nats://{MASK}@h2:2"),
         ("GET /?api_key=abc&x=1", f"GET /?api_key={MASK}&x=1"),
@@ -115,6 +120,10 @@ def test_no_config_still_masks_credentials_in_urls() -> None:
         ("{'x-api-key': 'abc'}", f"{{'x-api-key': {MASK}}}"),
         ("Cookie: sid=abc; b=c", f"Cookie: {MASK}"),
         ("sent bearer eyJ0eXAi.x.y1", f"sent bearer {MASK}"),
+        ("POST /v1/metrics?key=abc&x=1", f"POST /v1/metrics?key={MASK}&x=1"),
+        ("no such page: /a?x=1&auth=abc.", f"no such page: /a?x=1&auth={MASK}"),
+        ("password='a b", f"password={MASK}"),
+        (f"https://u:{'p' * 2000}@host/", f"https://{MASK}/"),
     ],
 )
 def test_what_looks_like_a_credential_is_always_masked(text: str, masked: str) -> None:
@@ -166,6 +175,127 @@ def test_a_masker_shows_no_secret_of_its_own() -> None:
 def test_a_large_text_is_masked_in_a_moment(piece: str) -> None:
     text = piece * (300_000 // len(piece))
     assert len(Masker(["abcd"])(text)) <= len(text) + 300_000
+
+
+HARD_TO_SEARCH = [
+    *("a", "secret", "token", "token-", "x-", "a.", "aaaa ", " ", "'", '"', "\"'", "@", "a@"),
+    *("://", "://a", "://a:", "://a:b", "://@", "aaaa://", f"://{'a' * 499}", f"://{'a' * 998} ", f"://a:{'b' * 499}"),
+    *("token=", "sig=", "password='", "'password'", "'token':", "'token': \"", "'token' ", "?key=", "?key"),
+    *("authorization: ", "authorization:basic ", "authorization ", "x-key:", "x-key ", "api-key:", "x-keykey"),
+    *("cookie:", "cookie:a=", "cookie: aaaaaa", "set-cookie:", "bearer ", "bearer\t", "basic a", "bearer aaaaaaaa"),
+]
+
+
+def grows_no_faster_than(text, search):
+    """Compare the times for a text and a quarter of it: a linear search takes 4 times as long, a quadratic one 16."""
+
+    def seconds(text):
+        best = float("inf")
+        for _ in range(3):
+            begun = time.thread_time()  # of this thread alone, whatever else the machine does
+            search(text)
+            best = min(best, time.thread_time() - begun)
+        return best
+
+    return any(seconds(text) < 8 * seconds(text[: len(text) // 4]) + 0.002 for _ in range(3))
+
+
+SEARCHES = [pattern.findall for pattern in masking._ALWAYS]
+
+
+@pytest.mark.parametrize("search", [*SEARCHES, lambda text: list(masking._passwords_with_a_slash(text))])
+def test_the_time_of_a_search_grows_no_faster_than_the_text(search):
+    for piece in HARD_TO_SEARCH:
+        assert grows_no_faster_than(piece * (40_000 // len(piece)), search), piece
+
+
+@pytest.mark.parametrize("piece", ["://", "://a:", "http://a@", "a", "a@", "?a="])
+def test_the_time_to_find_the_secrets_of_options_grows_no_faster_than_they_do(piece):
+    text = f"http://host/{piece * (32_000 // len(piece))}"
+    assert grows_no_faster_than(text, lambda text: masker_for({"endpoint": text, "headers": {"a": text}}))
+
+
+def test_a_long_text_is_cut():
+    text = "word " * 1_000_000
+    assert Masker(["secret"])(text) == f"{text[:16384]}..."
+    assert Masker(["secret"])(text, 10) == "word word ..."
+    assert Masker(["secret"])("word word ", 10) == "word word "
+
+
+@given(
+    secret=st.sampled_from(["s3cr3t", "two words", "p%40ss+/&", "x" * 1500, "ab" * 9000, "a\nb" * 500]),
+    longest=st.integers(20, 40),
+    at=st.integers(0, 60),
+    after=st.sampled_from(["", "y", "y" * 5000]),
+)
+def test_a_secret_across_the_cut_is_masked(secret, longest, at, after):
+    masked = Masker([secret])("-" * at + secret + after, longest)
+    assert masked.rstrip(".") in {"-" * min(at, longest) + end for end in ("", MASK, MASK + after[: longest - at])} or (
+        len(at * "-" + secret) <= longest and masked.startswith("-" * at + MASK)
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://alice:{}@host",
+        "https://{}@host",
+        "password={}",
+        "password='{}'",
+        "{{'password': '{}'}}",
+        "authorization: bearer {}",
+        "cookie: a={}",
+        "/a?key={}",
+    ],
+)
+@pytest.mark.parametrize("length", [8, 40, 400, 5000])
+def test_what_looks_like_a_credential_is_masked_across_the_cut_too(text, length):
+    text = text.format("7" * length)
+    for longest in range(30, 60):
+        assert "7" not in Masker()(f"{text} {'-' * 5000}", longest)
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials"),
+    [
+        ("https://alice:hunter22@host/path", "alice:hunter22"),
+        ("https://alice:p%40ss%20word@host/path", "alice:p@ss word"),
+        ("https://alice:p%40ss%20word@host/path", "alice:p%40ss%20word"),
+        ("https://t0ken@host/path", "t0ken:"),
+        ("nats://u:first1@h1,nats://v:second2@h2", "v:second2"),
+        ("nats://u:first1@h1,v:second2@h2", "v:second2"),
+    ],
+)
+@pytest.mark.parametrize("option", [str, SecretStr])
+def test_the_token_of_basic_authentication_by_a_url_is_masked(url, credentials, option):
+    token = base64.b64encode(credentials.encode()).decode()
+    text = f"the server got {token}, {token.rstrip('=')}" if option is str else f"the server got {token}"
+    assert credentials not in text
+    assert token not in masker_for({"endpoint": option(url)})(text)
+
+
+def test_a_key_in_the_query_of_a_url_is_masked_wherever_it_is_echoed():
+    masker = masker_for(Config(url="https://host/v1?tenant=blue&code=abcd&k=0123456789&format=json"))
+    assert masker("no /v1?tenant=blue&code=abcd&k=0123456789&format=json") == f"no /v1?{MASK}"
+    assert masker("abcd 0123456789 blue json") == f"{MASK} {MASK} blue json"
+
+
+@pytest.mark.parametrize("show", [str, repr, "{}".format, "{!r}".format])
+def test_options_are_shown_without_the_password_of_a_url(show):
+    config = Config(
+        url=f"https://alice:{CANARY}@host/path?key={CANARY}",
+        dsn=AnyUrl(f"https://alice:{quote(CANARY, safe='')}@host/"),
+        password=CANARY,
+        headers={"X-Any": CANARY},
+        http_headers=[Header(name="Authorization", value=CANARY)],
+        postgres=PostgresDsn(f"postgresql://u:{quote(CANARY, safe='')}@h1,u2:pw22@h2/db"),
+        token_file="/run/token",  # noqa: S106 - a path
+    )
+    shown = show({"of a reader": config}) if show is not str else str(config)
+    for secret in (CANARY, quote(CANARY, safe=""), "pw22"):
+        assert secret not in shown
+    assert "token_file='/run/token'" in shown
+    assert "@host/path" in shown
 
 
 class Root(RootModel[dict[str, SecretStr]]):

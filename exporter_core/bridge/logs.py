@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _KEPT: Final = 2  # the last records: commonly the last attempt's cause, and that there will be no further attempt
 _LONGEST: Final = 400  # characters of each
-_SEARCHED: Final = 65536  # characters of it that are searched for secrets first
 
 
 class _Listener(logging.Filter):
@@ -78,5 +77,5 @@ def _text(record: logging.LogRecord, masker: Masker) -> str:
             text = f"{text}: {type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - arguments that do not fit, or whose own str() fails: logging itself reports that
         return ""
-    text = " ".join(masker(text[:_SEARCHED]).split())
+    text = " ".join(masker(text).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

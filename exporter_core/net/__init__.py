@@ -15,6 +15,7 @@ from exporter_core.net.messages import (
     answer_too_long,
     first_of_each,
     gzipped,
+    masked_line,
     on_one_line,
 )
 from exporter_core.net.options import (
@@ -59,6 +60,7 @@ __all__ = [
     "first_of_each",
     "gzipped",
     "join_host_port",
+    "masked_line",
     "on_one_line",
     "parse_url",
     "proxy_for",

@@ -20,7 +20,7 @@ from exporter_core.net.messages import (
     answer_too_long,
     first_of_each,
     gzipped,
-    on_one_line,
+    masked_line,
 )
 from exporter_core.net.options import AuthOptions, CompressionOptions, HttpOptions, ProxyOptions
 from exporter_core.net.tls import tls_context
@@ -81,7 +81,7 @@ class HttpAnswer:
         if self.status // 100 == 3:  # noqa: PLR2004 - 3xx
             location = self._shown(self.headers.get("location", "an unknown place"))
             return ExporterError(f"{said}: the redirect to {location} is not followed; change endpoint")
-        text = self._shown(self.body.decode(errors="replace") if text is None else text)
+        text = self._shown(self.body if text is None else text)
         message = f"{said}: {text}" if text else said
         return (
             RetryableError(message, retry_after=self.retry_after or retry_after)
@@ -89,8 +89,8 @@ class HttpAnswer:
             else ExporterError(message)
         )
 
-    def _shown(self, text: str) -> str:
-        return on_one_line(self.mask(text))
+    def _shown(self, said: str | bytes) -> str:
+        return masked_line(said, self.mask)
 
 
 def raise_for_status(answer: HttpAnswer) -> None:

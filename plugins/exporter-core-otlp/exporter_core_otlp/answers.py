@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError
@@ -13,6 +13,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+
+_LONGEST_JSON: Final = 256 * 1024  # bytes; reading more would hold up all threads of the host
+_LONGEST_STATUS: Final = 256 * 1024  # bytes, for the same reason: its details are many messages
+_DETAILS: Final = 100  # of a status that are looked at
 
 
 class MalformedAnswerError(ValueError):
@@ -40,6 +45,8 @@ def answer_in(body: bytes, *, json: bool = False) -> Answer:
 
 def status_in(body: bytes, *, json: bool = False) -> Status:
     """Read the ``google.rpc.Status`` of an error. Raises MalformedAnswerError for anything else."""
+    if len(body) > _LONGEST_STATUS:
+        raise MalformedAnswerError(f"longer than {_LONGEST_STATUS} bytes")
     status = Status()
     _parse(status, body, json=json)
     return status
@@ -47,7 +54,7 @@ def status_in(body: bytes, *, json: bool = False) -> Status:
 
 def retry_delay(status: Status) -> float | None:
     """Return the seconds to wait by the ``RetryInfo`` of a status; None if it has none."""
-    for detail in status.details:
+    for detail in status.details[:_DETAILS]:
         info = RetryInfo()
         try:
             found = detail.Unpack(info)  # does nothing to a detail of another type
@@ -59,6 +66,8 @@ def retry_delay(status: Status) -> float | None:
 
 
 def _parse(message: Message, body: bytes, *, json: bool) -> None:
+    if json and len(body) > _LONGEST_JSON:
+        raise MalformedAnswerError(f"JSON of more than {_LONGEST_JSON} bytes")
     try:
         if json:
             Parse(body, message, ignore_unknown_fields=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from exporter_core import ExporterError, PartialSuccessError
 from exporter_core.authoring import GaveUpError
-from exporter_core.net import NetworkExporter, on_one_line
+from exporter_core.net import NetworkExporter, masked_line
 from exporter_core_otlp.config import NetworkConfig
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class OtlpNetworkExporter(Advising, NetworkExporter[NetworkConfigT, ClientT]):
                     break
                 continue
             taken += request.points - min(answer.rejected, request.points)
-            said = on_one_line(client.mask(answer.message))
+            said = masked_line(answer.message, client.mask)
             if answer.rejected:
                 reason = reason or said or "the server does not say why"
             elif said:

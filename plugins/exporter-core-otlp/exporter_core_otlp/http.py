@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from exporter_core import ExporterError
-from exporter_core.net import RETRYABLE_STATUSES, HttpAnswer, HttpClient, HttpOptions, HttpUrl
+from exporter_core.net import RETRYABLE_STATUSES, HttpAnswer, HttpClient, HttpOptions, HttpUrl, masked_line
 from exporter_core.otlp import Encoder, JsonEncoder
 from exporter_core_otlp.answers import Answer, MalformedAnswerError, answer_in, retry_delay, status_in
 from exporter_core_otlp.config import NetworkConfig
@@ -45,7 +45,7 @@ class OtlpHttpExporter(OtlpNetworkExporter[OtlpHttpConfig, HttpClient]):
         said = f"{self.client.server}: {answer.status}, but the answer is not OTLP"
         kind = _content_type(answer)
         if answer.body and kind not in {"", _PROTOBUF, _JSON}:
-            raise ExporterError(f"{said}: it has the type {kind}")
+            raise ExporterError(f"{said}: it has the type {masked_line(kind, self.client.mask)}")
         try:
             return answer_in(answer.body, json=kind == _JSON or (not kind and answer.body.startswith(b"{")))
         except MalformedAnswerError as error:

@@ -16,7 +16,7 @@ from h2.errors import ErrorCodes
 
 from exporter_core import ExporterError
 from exporter_core.authoring import RetryableError
-from exporter_core.net import Client, Route, connect, gzipped, on_one_line, proxy_for, tls_context
+from exporter_core.net import Client, Route, connect, gzipped, masked_line, proxy_for, tls_context
 from exporter_core.otlp import Encoder
 from exporter_core_otlp.answers import Answer, MalformedAnswerError, answer_in, retry_delay, status_in
 from exporter_core_otlp.exporter import USER_AGENT, OtlpNetworkExporter
@@ -49,6 +49,7 @@ _OF_HTTP: Final[dict[int, int]] = {
     504: Code.UNAVAILABLE,
 }
 _OK: Final = 200
+_READ: Final = 32768  # bytes of a body that is no message, of which only the beginning is shown
 _STATUS: Final = re.compile(r"[0-9]{1,3}")
 
 
@@ -110,7 +111,7 @@ class _GrpcClient(Client[bytes, CallEnd]):
             if answer.premature:
                 raise ExporterError("OK, but before the server has the whole request")
             return
-        details = on_one_line(self.mask(details))
+        details = masked_line(details, self.mask)
         name = Code.Name(code) if code in Code.values() else f"status {code}"
         message = f"{name}: {details}" if details else name
         delay = _delay(answer)
@@ -128,7 +129,7 @@ def _status(end: CallEnd) -> tuple[int, str]:
         details = unquote(end.headers.get("grpc-message", ""))
         return (int(status), details) if _STATUS.fullmatch(status) else (Code.UNKNOWN, f"status {status!r}: {details}")
     if end.status != _OK:
-        said = end.body.decode(errors="replace")
+        said = end.body[:_READ].decode(errors="replace")
         return _OF_HTTP.get(end.status, Code.UNKNOWN), f"HTTP status {end.status}: {said}".rstrip(": ")
     return Code.UNKNOWN, "the answer is not gRPC: it has no status"
 
