@@ -63,7 +63,7 @@ _ALWAYS: Final = tuple(
         r"://(?P<secret>[^\s/?#\"'<>]{1000,}+|[^\s/?#\"'<>]+(?=@))",
         rf"(?<![\w-])(?:{_CREDENTIAL_NAME})(?:=|%3D)(?P<secret>'[^']*+(?:'|$)|\"[^\"]*+(?:\"|$)|[^\s&;,)\]}}'\"]+)",
         rf"['\"](?:{_CREDENTIAL_NAME})['\"]\s*+:\s*+(?P<secret>'[^']*+(?:'|$)|\"[^\"]*+(?:\"|$))",
-        r"[?&](?:key|auth)(?:=|%3D)(?P<secret>[^\s&;,)\]}'\"]+)",
+        r"[?&](?:key|auth)(?:=|%3D)(?P<secret>[^\s&;,)\]}'\"]{8,})",
         r"authorization['\"]?\s*+:\s*+['\"]?(?P<secret>(?:basic|bearer|digest|token|negotiate|api-?key)\s++[^\s,;'\"]+)",
         r"\b(?:x-[\w-]{0,40}(?:key|token|auth)|api-key)['\"]?\s*+:\s*+['\"]?(?P<secret>[^\s,;'\"]+)",
         r"\b(?:set-)?cookie['\"]?\s*+:\s*+['\"]?(?P<secret>[^\s;'\"]{1,100}=[^'\"\r\n]+)",
