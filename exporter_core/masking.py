@@ -312,7 +312,8 @@ def _passwords_in(user_part: str) -> Iterator[str]:
 def _basic_tokens(user: str, password: str) -> Iterator[str]:
     """The token of ``Authorization: Basic`` for a user and a password, percent-decoded or not."""
     for credentials in {f"{user}:{password}", f"{unquote(user)}:{unquote(password)}"}:
-        yield base64.b64encode(credentials.encode(errors="replace")).decode()
+        token = base64.b64encode(credentials.encode(errors="replace")).decode()
+        yield from {token, token.rstrip("=")}
 
 
 def _keys_in(url: str) -> Iterator[str]:

@@ -270,9 +270,9 @@ def test_what_looks_like_a_credential_is_masked_across_the_cut_too(text, length)
 @pytest.mark.parametrize("option", [str, SecretStr])
 def test_the_token_of_basic_authentication_by_a_url_is_masked(url, credentials, option):
     token = base64.b64encode(credentials.encode()).decode()
-    text = f"the server got {token}, {token.rstrip('=')}" if option is str else f"the server got {token}"
-    assert credentials not in text
-    assert token not in masker_for({"endpoint": option(url)})(text)
+    masker = masker_for({"endpoint": option(url)})
+    assert masker(f"the server got {token}.") == f"the server got {MASK}."
+    assert masker(f"the server got {token.rstrip('=')}.") == f"the server got {MASK}."
 
 
 def test_a_key_in_the_query_of_a_url_is_masked_wherever_it_is_echoed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 
 import pytest
 from pydantic import ValidationError
@@ -251,3 +252,14 @@ def test_wrong_options_are_refused_without_their_secrets(options, message):
 def test_null_is_the_default_of_every_option_that_has_one():
     given = dict.fromkeys(name for name, field in EveryOption.model_fields.items() if not field.is_required())
     assert EveryOption(endpoint="http://host/", **given) == EveryOption(endpoint="http://host/")
+
+
+@pytest.mark.parametrize("secret", ["hunter22", "YWxpY2U6aHVudGVyMjI=", "k=abc1234567", "abc1234567"])
+@pytest.mark.parametrize("before", [0, 4080, 4090, 4095, 32760])
+def test_secrets_in_an_answer_of_any_length_are_masked(serve, make_exporter, context, data, secret, before):
+    # Spaces become one, so that the place where the answer is cut shows.
+    body = f"{' ' * before}{secret * 1000}".encode()
+    server = serve(answers=[b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)])
+    with pytest.raises(ExporterError) as caught:
+        make_exporter(f"http://alice:hunter22@127.0.0.1:{server.port}/?k=abc1234567").export(context, data)
+    assert re.search(r": 400 Bad:[ *.]*$", str(caught.value))

@@ -278,6 +278,15 @@ def test_details_that_say_nothing_of_a_wait_are_passed_over(serve_grpc, make_grp
     assert failed(make_grpc_exporter(endpoint), context, data) == f"{endpoint}: RESOURCE_EXHAUSTED: full"
 
 
+def test_a_long_message_of_a_partial_success_is_cut(serve_grpc, make_grpc_exporter, context, data):
+    partial = ExportMetricsPartialSuccess(rejected_data_points=1, error_message="://" * 400_000)
+    answer = ExportMetricsServiceResponse(partial_success=partial).SerializeToString()
+    endpoint = f"http://127.0.0.1:{serve_grpc(lambda _request, _context: answer)}"
+    told = failed(make_grpc_exporter(endpoint), context, data)
+    assert told.startswith("1 of 1 points were not taken: ://")
+    assert len(told) < 600
+
+
 def test_what_a_server_says_is_on_one_line_and_without_the_secrets_that_it_was_told(
     serve_grpc, make_grpc_exporter, context, data
 ):
