@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from exporter_core.conformance.model import contract_machine
@@ -15,19 +15,21 @@ from kit.mutants import MUTANTS
 FIXED = settings(
     max_examples=40,
     stateful_step_count=15,
-    derandomize=True,
     database=None,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-"""The same examples each time, none of them made shorter."""
+"""None of the examples is made shorter."""
+
+SEED = 1
+"""Makes the same examples each time; without it, they would depend on the source text of the model."""
 
 REFERENCE = "kit.reference"
 
 
 def run(subject: Subject, mode: str = "raw", **changed: int) -> None:
-    run_state_machine_as_test(contract_machine(subject, mode), settings=settings(FIXED, **changed))
+    run_state_machine_as_test(seed(SEED)(contract_machine(subject, mode)), settings=settings(FIXED, **changed))
 
 
 @pytest.mark.parametrize("mode", ["raw", "guarded"])
@@ -44,7 +46,7 @@ def test_a_first_party_exporter_is_what_the_model_says(name: str) -> None:
 FOUND = {
     "Flips": "stays",
     "DropsPoint": "every accepted point has arrived",
-    "ClaimsToHoldNothing": "as nothing is held|export to a backend that refuses raises",
+    "ClaimsToHoldNothing": "as nothing is held",
     "SendsTwice": "at most once",
     "DoesNotLook": "export with a context that is done raises",
     "SwallowsFailure": "export to a backend that refuses raises",
