@@ -113,7 +113,7 @@ def check(
     from exporter_core.conformance.readers import READERS  # noqa: PLC0415 - imports the SDK
     from exporter_core.conformance.report import conclude  # noqa: PLC0415 - as above
     from exporter_core.conformance.run import engine  # noqa: PLC0415 - as above
-    from exporter_core.conformance.run.run_clause import Settings  # noqa: PLC0415 - as above
+    from exporter_core.conformance.run.verdicts import Settings  # noqa: PLC0415 - as above
 
     patterns = clause or []
     options = None if config is None else options_of(config)

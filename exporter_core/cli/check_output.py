@@ -17,8 +17,7 @@ from exporter_core.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from exporter_core.conformance.run.engine import Report
-    from exporter_core.conformance.run.run_clause import Run
+    from exporter_core.conformance.run.verdicts import Report, Run
 
 Form = Literal["text", "json", "html", "junit"]
 

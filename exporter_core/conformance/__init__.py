@@ -17,8 +17,8 @@ if TYPE_CHECKING:
         StdoutSinkHarness as StdoutSinkHarness,
     )
     from exporter_core.conformance.observe.tokens import Point as Point, flatten as flatten
-    from exporter_core.conformance.run.engine import Report as Report, check as check, check_readers as check_readers
-    from exporter_core.conformance.run.verdicts import Verdict as Verdict
+    from exporter_core.conformance.run.engine import check as check, check_readers as check_readers
+    from exporter_core.conformance.run.verdicts import Report as Report, Verdict as Verdict
     from exporter_core.conformance.suite import conformance_suite as conformance_suite
 
 __all__ = [
@@ -41,7 +41,7 @@ _MODULE_OF = {
     "FileSinkHarness": "observe.sink_harness",
     "Harness": "observe.harness",
     "Point": "observe.tokens",
-    "Report": "run.engine",
+    "Report": "run.verdicts",
     "SinkHarness": "observe.sink_harness",
     "StdoutSinkHarness": "observe.sink_harness",
     "Verdict": "run.verdicts",

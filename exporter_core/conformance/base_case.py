@@ -8,15 +8,18 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from exporter_core.conformance.observe.journal import Call, Journal, words_of
-from exporter_core.conformance.run.verdicts import Failed
+from exporter_core.conformance.observe.journal import Journal, ObservedCall, words_of
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.clauses.canary import Fault
+    from exporter_core.conformance.observe.journal import Exchange
+    from exporter_core.conformance.run.verdicts import Settings
     from exporter_core.conformance.scheduled import Step
 
 SHORT = 0.03
@@ -38,18 +41,31 @@ class BaseCase:
 
     Args:
         clause: which.
-        patience: seconds after which a run that waits has failed.
+        settings: seed and bounds.
+        directory: an empty folder.
         canary: True to wrap the subject in the clause's own fault.
     """
 
-    def __init__(self, clause: Clause, patience: float, *, canary: bool) -> None:
+    def __init__(self, clause: Clause, settings: Settings, directory: Path, *, canary: bool) -> None:
         self.clause = clause
-        self.patience = patience
+        self.directory = directory
+        self.seed = settings.seed
+        """Decides what is random."""
+        self.schedules = settings.schedules
+        """The number of seeds that a scheduled clause tries, from :attr:`seed` on."""
+        self.patience = settings.patience
+        """Seconds after which a run that waits has failed."""
         self.canary: type[Any] | None = clause.canary if canary else None  # Any: of an exporter or of a reader
         """The fault that the subject is wrapped in."""
         self.journal = Journal()
         self.observations: list[str] = []
-        self._calls: list[Call] = []
+        self.exchanges: list[Exchange] = []
+        """The requests that the backend got, once the run is over."""
+        self.tainted = False
+        """True if something of this run goes on although it is over."""
+        self.found_seed: int | None = None
+        """The seed of the scheduler that a failure was found with."""
+        self._calls: list[ObservedCall] = []
         self._contexts: list[Context] = []
         self._faults: list[Fault] = []
 
@@ -85,26 +101,26 @@ class BaseCase:
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, function: Callable[[], object], context: Context | None = None) -> Call:
-        """Call on a thread of its own; see :class:`Call`."""
-        call = Call(function, name, self.journal, context)
+    def start(self, name: str, function: Callable[[], object], context: Context | None = None) -> ObservedCall:
+        """Call on a thread of its own; see :class:`ObservedCall`."""
+        call = ObservedCall(function, name, self.journal, context)
         self._calls.append(call)
         return call
 
-    def do(self, name: str, function: Callable[[], object]) -> Call:
+    def do(self, name: str, function: Callable[[], object]) -> ObservedCall:
         """Call, and wait for the end. Fails the clause if it does not come."""
         call = self.start(name, function)
         self.ends(call, f"{name} ends")
         return call
 
-    def ends(self, call: Call, expected: str) -> None:
+    def ends(self, call: ObservedCall, expected: str) -> None:
         """Fail unless the call ends."""
         if call.wait(self.patience) if self.canary is None else self.until(lambda: call.over):
             return
         self.journal.stamp("note", f"{call.name} still runs")
         raise Failed(expected, f"{call.name} had not ended {self.waited}{self._while_shut}")
 
-    def ends_with_context(self, call: Call, expected: str, again: Callable[[Context], Call]) -> None:
+    def ends_with_context(self, call: ObservedCall, expected: str, again: Callable[[Context], ObservedCall]) -> None:
         """Fail unless the call ends, and because its context did.
 
         One that ends late may have ended by itself: then it does so as late without a deadline or a cancellation. One
@@ -121,7 +137,7 @@ class BaseCase:
             seen = f"it ended {call.lateness * 1000:.0f} ms later{self._while_shut}, as it does {without}"
             raise Failed(expected, seen)
 
-    def _ends_without(self, call: Call, again: Callable[[Context], Call]) -> bool:
+    def _ends_without(self, call: ObservedCall, again: Callable[[Context], ObservedCall]) -> bool:
         """Return True if the same call ends by itself about when this one did, every time it is tried.
 
         An end that came before, as that of one that gives up at once, says that the machine was slow. A short lateness
@@ -140,7 +156,7 @@ class BaseCase:
                 return False
         return True
 
-    def succeeded(self, call: Call | Step) -> None:
+    def succeeded(self, call: ObservedCall | Step) -> None:
         """Fail unless the call returned."""
         if call.error is not None:
             raise Failed(f"{call.name} succeeds", describe_call(call)) from call.error
@@ -192,8 +208,26 @@ class BaseCase:
             call.wait(max(0.0, limit - monotonic()))
         return all(call.over for call in self._calls)
 
+    # --- the end -------------------------------------------------------------------------------------------------
 
-def describe_call(call: Call | Step) -> str:
+    def close(self) -> None:
+        """Let everything end; sets :attr:`tainted` if something does not."""
+        raise NotImplementedError
+
+    def unforeseen(self, error: Exception) -> VerdictError:
+        """The verdict on a run that ended with an error of no clause's."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
+        return VerdictError(Verdict.KIT_ERROR, f"{words_of(error)}{where}")
+
+    def masker(self) -> Callable[[str], str]:
+        """A function that masks the subject's secrets in a text."""
+        return str
+
+
+def describe_call(call: ObservedCall | Step) -> str:
     """Say how a call ended; a message may have several lines until it is masked."""
     if not call.over:
         return f"{call.name} still runs"

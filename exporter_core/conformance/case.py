@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exporter_core.conformance.base_case import LEAVE, LOOK, SHORT, BaseCase, describe_call
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, failed_in, watched
-from exporter_core.conformance.observe.tokens import Batch, Tokens, compare
+from exporter_core.conformance.observe.journal import words_of
+from exporter_core.conformance.observe.tokens import TokenBatch, Tokens, compare
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.subject import inexpressible
 from exporter_core.context import Context
+from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.observe.harness import Harness
-    from exporter_core.conformance.observe.journal import Call, Exchange
+    from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.observe.tokens import Point
+    from exporter_core.conformance.run.verdicts import Settings
     from exporter_core.conformance.subject import Driven, Mode, Subject
     from exporter_core.exporter import ExporterConfig
 
@@ -39,40 +42,20 @@ class Case(BaseCase):
         clause: which.
         subject: the exporter.
         mode: raw or behind the guard.
+        settings: seed and bounds.
         directory: an empty folder.
-        seed: decides what is random.
-        schedules: how many seeds a scheduled clause tries, from ``seed`` on.
-        patience: seconds after which a run that waits has failed.
         canary: True to wrap the exporter in the clause's own fault.
     """
 
     def __init__(
-        self,
-        clause: Clause,
-        subject: Subject,
-        mode: Mode,
-        *,
-        directory: Path,
-        seed: int,
-        schedules: int,
-        patience: float,
-        canary: bool,
+        self, clause: Clause, subject: Subject, mode: Mode, settings: Settings, directory: Path, *, canary: bool
     ) -> None:
-        super().__init__(clause, patience, canary=canary)
+        super().__init__(clause, settings, directory, canary=canary)
         self.subject = subject
         self.mode: Mode = mode
-        self.directory = directory
-        self.seed = seed
-        self.schedules = schedules
         self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
-        self.exchanges: list[Exchange] = []
-        """The requests that the backend got, once the run is over."""
-        self.tainted = False
-        """True if something of this run goes on although it is over."""
-        self.found_seed: int | None = None
-        """The seed of the scheduler that a failure was found with."""
         self._is_shut = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
@@ -135,13 +118,13 @@ class Case(BaseCase):
         self._driven.clear()
         self._calls.clear()
 
-    def batch(self, points: int = 3) -> Batch:
+    def batch(self, points: int = 3) -> TokenBatch:
         """A batch of points that were never seen before."""
         return self.tokens.batch(points)
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
-    def started(self, operation: str, function: Callable[[], object], context: Context | None = None) -> Call:
+    def started(self, operation: str, function: Callable[[], object], context: Context | None = None) -> ObservedCall:
         """:meth:`start`, and give the call a moment to get to where it waits: the clause cannot see that it does.
 
         Where the moment is too short the clause is blunt, and never wrong.
@@ -155,38 +138,38 @@ class Case(BaseCase):
     def _entries(self, operation: str) -> int:
         return sum((event.kind, event.text) == ("enter", operation) for event in self.journal.events)
 
-    def send(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
+    def send(self, exporter: Driven, batch: TokenBatch, context: Context | None = None) -> ObservedCall:
         """Start to export, and to flush if the exporter holds data, in one call."""
         context = context or self.long_context()
         return self.start("export", lambda: self._send(exporter, batch, context), context)
 
-    def sent(self, exporter: Driven, batch: Batch, context: Context | None = None) -> Call:
+    def sent(self, exporter: Driven, batch: TokenBatch, context: Context | None = None) -> ObservedCall:
         """:meth:`send`, to its end."""
         call = self.send(exporter, batch, context)
         self.ends(call, "export ends")
         return call
 
-    def _send(self, exporter: Driven, batch: Batch, context: Context) -> object:
+    def _send(self, exporter: Driven, batch: TokenBatch, context: Context) -> object:
         result = exporter.export(context, batch.metrics)
         if self.capabilities.holds:
             result = exporter.force_flush(context)
         return result
 
-    def export(self, exporter: Driven, batch: Batch | None = None, context: Context | None = None) -> Call:
+    def export(self, exporter: Driven, batch: TokenBatch | None = None, context: Context | None = None) -> ObservedCall:
         """Export to the end: points that were never seen before and a long deadline, unless others are given."""
         own, context = batch or self.batch(), context or self.long_context()
         return self.do("export", lambda: exporter.export(context, own.metrics))
 
-    def accepted(self, exporter: Driven, batch: Batch) -> None:
+    def accepted(self, exporter: Driven, batch: TokenBatch) -> None:
         """:meth:`export`; fails the clause unless it succeeds."""
         self.succeeded(self.export(exporter, batch))
 
-    def flush(self, exporter: Driven, context: Context | None = None) -> Call:
+    def flush(self, exporter: Driven, context: Context | None = None) -> ObservedCall:
         """Flush to the end."""
         context = context or self.long_context()
         return self.do("force_flush", lambda: exporter.force_flush(context))
 
-    def shut_down(self, exporter: Driven, context: Context | None = None) -> Call:
+    def shut_down(self, exporter: Driven, context: Context | None = None) -> ObservedCall:
         """Shut down to the end."""
         context = context or self.long_context()
         return self.do("shutdown", lambda: exporter.shutdown(context))
@@ -205,7 +188,7 @@ class Case(BaseCase):
         self._is_shut = False
         self.harness.open()
 
-    def await_entry(self, call: Call) -> None:
+    def await_entry(self, call: ObservedCall) -> None:
         """Wait until the call stands before the shut gate; INCONCLUSIVE or FAIL if it never does."""
         operation = "force_flush" if self.capabilities.holds else "export"
         until = monotonic() + self.patience
@@ -225,20 +208,22 @@ class Case(BaseCase):
             sleep(LOOK)
         self.journal.stamp("note", "the subject stands before the gate")
 
-    def send_to_gate(self, exporter: Driven, batch: Batch | None = None, context: Context | None = None) -> Call:
+    def send_to_gate(
+        self, exporter: Driven, batch: TokenBatch | None = None, context: Context | None = None
+    ) -> ObservedCall:
         """Shut the gate, and start an export that stands before it."""
         self.shut()
         call = self.send(exporter, batch or self.batch(), context)
         self.await_entry(call)
         return call
 
-    def open_for(self, *calls: Call) -> None:
+    def open_for(self, *calls: ObservedCall) -> None:
         """Open the gate; fails the clause unless the calls end."""
         self.open()
         for call in calls:
             self.ends(call, f"{call.name} ends once the gate is open")
 
-    def blocked_at_gate(self, act: Callable[[], None] | None = None) -> tuple[Driven, Call]:
+    def blocked_at_gate(self, act: Callable[[], None] | None = None) -> tuple[Driven, ObservedCall]:
         """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
 
         Args:
@@ -246,13 +231,13 @@ class Case(BaseCase):
         """
         return self._with_deadline(lambda: self.await_entry, act)
 
-    def with_request_in_flight(self) -> tuple[Driven, Call]:
+    def with_request_in_flight(self) -> tuple[Driven, ObservedCall]:
         """An exporter whose export, with a deadline that is meant to pass, has sent a request."""
         return self._with_deadline(lambda: partial(self.await_requests, self.harness.requests() + 1))
 
     def _with_deadline(
-        self, arrival: Callable[[], Callable[[Call], None]], act: Callable[[], None] | None = None
-    ) -> tuple[Driven, Call]:
+        self, arrival: Callable[[], Callable[[ObservedCall], None]], act: Callable[[], None] | None = None
+    ) -> tuple[Driven, ObservedCall]:
         """Start an export with a short deadline; on a busy machine it can pass on the way: then with a longer one."""
         for seconds in _DEADLINES:
             await_arrival = arrival()
@@ -284,7 +269,7 @@ class Case(BaseCase):
             self.journal.stamp("note", error.seen)
             return None
 
-    def await_requests(self, number: int, call: Call) -> None:
+    def await_requests(self, number: int, call: ObservedCall) -> None:
         """Wait until so many requests have arrived."""
         if not self.until(lambda: self.harness.requests() >= number or call.over, fault=None):
             raise VerdictError(Verdict.INCONCLUSIVE, f"request {number} never arrived")
@@ -297,7 +282,7 @@ class Case(BaseCase):
     def _while_shut(self) -> str:
         return " while the gate was shut" if self._is_shut else ""
 
-    def raised(self, call: Call, kind: type[BaseException] = Exception, *, when: str = "") -> BaseException:
+    def raised(self, call: ObservedCall, kind: type[BaseException] = Exception, *, when: str = "") -> BaseException:
         """Fail unless the call raised such an error; return the error."""
         expected = f"{call.name} raises {'an error' if kind is Exception else kind.__name__}{when and ' ' + when}"
         if not isinstance(call.error, kind):
@@ -317,7 +302,7 @@ class Case(BaseCase):
         except HARNESS_ERRORS as error:  # of a generator, which the harness has returned
             raise failed_in(method, error) from error
 
-    def delivered(self, *batches: Batch, expected: str, whole: bool = False, once: bool = False) -> None:
+    def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
         found = compare(
             [point for batch in batches for point in batch.points],
@@ -332,7 +317,7 @@ class Case(BaseCase):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let everything end; sets :attr:`tainted` if something does not."""
+        """Let everything end; see :meth:`BaseCase.close`."""
         try:
             if self._harness is not None:
                 if self._is_shut:
@@ -354,6 +339,18 @@ class Case(BaseCase):
                     self._harness.teardown()
             leave.join(LEAVE)
             self.tainted = not self._calls_ended() or leave.is_alive() or self.tainted
+
+    def unforeseen(self, error: Exception) -> VerdictError:
+        """Return INCONCLUSIVE before an exporter is built."""
+        if not self._driven:
+            return VerdictError(Verdict.INCONCLUSIVE, f"the exporter cannot be built: {words_of(error)}")
+        return super().unforeseen(error)
+
+    def masker(self) -> Callable[[str], str]:
+        """A function that masks the secrets of the harness and of the options."""
+        secrets = Masker([self.subject.harness.secret or ""] if self.subject.harness else [])
+        options = masker_for(self.options)
+        return lambda text: options(secrets(text))
 
     def _leave(self) -> None:
         for context in self._contexts:

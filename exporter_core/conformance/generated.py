@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.export import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter_core.conformance.observe.tokens import Batch, Tokens
+    from exporter_core.conformance.observe.tokens import TokenBatch, Tokens
 
 _START: Final = 1_700_000_000_000_000_000
 _TIME: Final = 1_700_000_060_000_000_000
@@ -39,7 +39,7 @@ _temporalities: Final = st.sampled_from([AggregationTemporality.CUMULATIVE, Aggr
 _recorded: Final = st.floats(-1e6, 1e6)
 
 
-def batches(tokens: Tokens) -> st.SearchStrategy[Batch]:
+def batches(tokens: Tokens) -> st.SearchStrategy[TokenBatch]:
     """Gauges, sums and histograms, whose points get their identities from ``tokens``."""
     attributes = _attributes.map(lambda own: tokens.identified(**own))
     numbers = st.builds(NumberDataPoint, attributes, st.just(_START), st.just(_TIME), _values)
@@ -72,7 +72,7 @@ def _histogram(attributes: dict[str, Any], recorded: list[float], bounds: set[fl
     )
 
 
-def for_each_batch(tokens: Tokens, number: int, check: Callable[[Batch], None], *, examples: int) -> None:
+def for_each_batch(tokens: Tokens, number: int, check: Callable[[TokenBatch], None], *, examples: int) -> None:
     """Call ``check`` with so many batches, the same ones for the same number; raises what it raises first, at once."""
     failures: list[Exception] = []
 
@@ -86,7 +86,7 @@ def for_each_batch(tokens: Tokens, number: int, check: Callable[[Batch], None], 
         verbosity=Verbosity.quiet,
     )
     @given(batches(tokens))
-    def run(batch: Batch) -> None:
+    def run(batch: TokenBatch) -> None:
         if failures:  # Hypothesis looks whether it fails again; what was sent once is not sent again
             raise failures[0]
         try:

@@ -27,7 +27,7 @@ from exporter_core.errors import ExporterShutdownError, SetupError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter_core.conformance.observe.tokens import Batch
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven, Mode, Subject
 
 _REFUSES: Final = "status:400"
@@ -82,12 +82,12 @@ class ContractMachine(RuleBasedStateMachine):
         self._tokens = Tokens("model")
         self._answers = {kind: self._exporter.temporality(kind) for kind in InstrumentKind}
         self._holds = self._harness.capabilities.holds
-        self._owed: list[Batch] = []
+        self._owed: list[TokenBatch] = []
         """Accepted, to be delivered by the next flush or shutdown that returns."""
-        self._delivered: list[Batch] = []
-        self._uncertain: list[Batch] = []
+        self._delivered: list[TokenBatch] = []
+        self._uncertain: list[TokenBatch] = []
         """Handed over in a call that raised: some of it may have arrived."""
-        self._refused: list[Batch] = []
+        self._refused: list[TokenBatch] = []
         """Handed over after shutdown: none of it may arrive."""
         self._failing = self._is_shut_down = False
         self._calls = 0

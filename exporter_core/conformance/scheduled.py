@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.tokens import Batch
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.scheduler import Exploration, Failure, Schedule
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
@@ -97,12 +97,12 @@ class Round:
         """A call that :meth:`beside` or :meth:`alone` makes."""
         return Step(self.case, name, function)
 
-    def export(self, exporter: Driven, batch: Batch) -> Step:
+    def export(self, exporter: Driven, batch: TokenBatch) -> Step:
         """An export."""
         context = self._calm()
         return self.step("export", lambda: exporter.export(context, batch.metrics))
 
-    def flush(self, exporter: Driven, *before: Batch) -> Step:
+    def flush(self, exporter: Driven, *before: TokenBatch) -> Step:
         """A flush, whose result is what of the batches accepted before had not arrived when it returned."""
         context = self._calm()
 
@@ -125,19 +125,19 @@ class Round:
         """Make calls one after the other, uninterrupted."""
         self._run([_sequence(steps)], interrupted=False)
 
-    def accepted(self, exporter: Driven, batch: Batch) -> None:
+    def accepted(self, exporter: Driven, batch: TokenBatch) -> None:
         """Export alone, to its end; fails the clause unless it succeeds."""
         step = self.export(exporter, batch)
         self.alone(step)
         self.case.succeeded(step)
 
-    def missing(self, *batches: Batch) -> set[str]:
+    def missing(self, *batches: TokenBatch) -> set[str]:
         """The identities that have not arrived so far; for use within a step as well."""
         with self._schedule.aside():
             arrived = {point.token for point in self.case.read_back()}
         return {token for batch in batches for token in batch.tokens} - arrived
 
-    def delivered(self, *batches: Batch, expected: str) -> None:
+    def delivered(self, *batches: TokenBatch, expected: str) -> None:
         """Fail unless every point of the batches has arrived, one time."""
         sent = {point.token: point for batch in batches for point in batch.points}
         with self._schedule.aside():

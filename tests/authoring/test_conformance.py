@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter_core.conformance import Verdict, check
-from exporter_core.conformance.run.run_clause import Settings
+from exporter_core.conformance.run.verdicts import Settings
 
 NEED_NOT_PASS = {
     "INT-02": "a class that no entry point registers",

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter_core.cli.check_output import Progress
-from exporter_core.conformance.run.run_clause import Run
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Run, Verdict
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 REFERENCE = "kit.reference:ReferenceExporter"

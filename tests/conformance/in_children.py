@@ -1,16 +1,16 @@
 """Runs every clause, raw, on subjects in forked children: ``python in_children.py HOW TARGET ...``
 
 HOW is ``mutants`` (what hangs is given up after two seconds, no canaries), ``canaries``, or ``harmless``, which takes
-the faults out of the canaries. Writes a JSON line for each subject, with its runs by clause.
+the faults out of the canaries. Writes a line for each run: the subject, a space, and the run as a message.
 """
 
 import dataclasses
-import json
 import sys
 
 from exporter_core.conformance import clause
 from exporter_core.conformance.clauses.canary import Canary
-from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
+from exporter_core.conformance.run.messages import encode
+from exporter_core.conformance.run.verdicts import SCHEDULES, Settings
 from kit.forked import Candidate, run_all
 from kit.mutants import racing
 
@@ -35,4 +35,5 @@ if how == "harmless":
         if one.canary is not None:
             clause._clauses[one.id] = dataclasses.replace(one, canary=Harmless)
 for candidate, runs in run_all([Candidate(target, "raw", settings(target)) for target in targets], at_once=8):
-    print(json.dumps({"target": candidate.target, "runs": {run["id"]: run for run in runs}}), flush=True)  # noqa: T201 - a program that prints
+    for run in runs:
+        sys.stdout.write(f"{candidate.target} {encode(run).decode()}")

@@ -12,5 +12,5 @@ def test_a_canary_whose_fault_has_no_body_makes_its_clause_unobservable(in_child
     for clause in clauses():
         run = found[BUFFERING if clause.id in NEEDS_HELD_DATA else REFERENCE][clause.id]
         if clause.canary is not None:
-            assert (run["verdict"], run["canary"]) == ("UNOBSERVABLE", "survived"), (clause.id, run["seen"])
-            assert "the canary survived: with its fault (Changes nothing.)" in run["seen"]
+            assert (run.verdict, run.canary) == ("UNOBSERVABLE", "survived"), (clause.id, run.seen)
+            assert "the canary survived: with its fault (Changes nothing.)" in run.seen

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from exporter_core.conformance.case import Case
 from exporter_core.conformance.clause import select
+from exporter_core.conformance.run.verdicts import Settings
 from exporter_core.conformance.subject import resolve
 from exporter_core.context import Context
 
@@ -11,7 +12,7 @@ from exporter_core.context import Context
 def test_what_is_to_happen_before_a_deadline_is_done_again_if_it_came_too_late(tmp_path: Path) -> None:
     (clause,) = select(["EXP-12"])
     subject = resolve("kit.reference:ReferenceExporter")
-    case = Case(clause, subject, "raw", directory=tmp_path, seed=1, patience=30, canary=False, schedules=1)
+    case = Case(clause, subject, "raw", Settings(patience=30, schedules=1), tmp_path, canary=False)
     deadlines: list[Context] = []
 
     def act() -> None:

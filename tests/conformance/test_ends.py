@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter_core.conformance.run.engine import Report, check
-from exporter_core.conformance.run.run_clause import Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.engine import check
+from exporter_core.conformance.run.verdicts import Report, Settings, Verdict
 
 DEADLINES, CANCELLATIONS = ("EXP-06", "EXP-08", "EXP-09"), ("EXP-10", "EXP-11")
 CLAUSES = (*DEADLINES, *CANCELLATIONS, "SHD-04")

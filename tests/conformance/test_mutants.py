@@ -6,8 +6,7 @@ import pytest
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.run_clause import Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Settings, Verdict
 from kit.mutants import MUTANTS
 
 PIECES = 4
@@ -26,7 +25,7 @@ def test_every_mutant_is_killed_by_its_clause_with_its_words_and_by_no_other(in_
     for mutant in mutants:
         runs = found[mutant.target]
         assert runs.keys() == {clause.id for clause in clauses()}, mutant
-        killers = {clause: run["seen"] for clause, run in runs.items() if run["verdict"] == Verdict.FAIL}
+        killers = {clause: run.seen for clause, run in runs.items() if run.verdict is Verdict.FAIL}
         assert killers.keys() == {mutant.clause} | ALSO_KILLED_BY.get(mutant.exporter.__name__, set()), (
             mutant,
             killers,

@@ -12,9 +12,7 @@ from exporter_core.conformance.clause import Clause
 from exporter_core.conformance.readers import reader_clauses, run_reader_clause
 from exporter_core.conformance.report import as_json, as_junit, as_text, conclude, json_schema
 from exporter_core.conformance.report.html import as_html
-from exporter_core.conformance.run.engine import Report
-from exporter_core.conformance.run.run_clause import Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Report, Settings, Verdict
 
 # What the SDK's reader does, as far as it is not what a reader promises.
 SEEN = {

@@ -11,7 +11,7 @@ import pytest
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.report import as_json, conclude, json_schema
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.run_clause import Settings
+from exporter_core.conformance.run.verdicts import Settings
 from kit.false_alarms import EXPORTERS, main
 from kit.mutants import MUTANTS
 

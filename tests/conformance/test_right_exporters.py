@@ -8,8 +8,8 @@ import pytest
 
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.run_clause import Run, Settings, run_clause
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.run_clause import run_clause
+from exporter_core.conformance.run.verdicts import Run, Settings, Verdict
 from exporter_core.conformance.subject import resolve
 from kit.reference import BufferingHarness, ReferenceExporter
 

@@ -13,8 +13,8 @@ from exporter_core.conformance import scheduled
 from exporter_core.conformance.clause import clauses, select
 from exporter_core.conformance.report import conclude
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.run_clause import Settings, run_clause
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.run_clause import run_clause
+from exporter_core.conformance.run.verdicts import Settings, Verdict
 from exporter_core.conformance.scheduler import unscheduled as strangers
 from exporter_core.conformance.subject import Subject, resolve
 from exporter_core.errors import ExporterError

@@ -13,9 +13,8 @@ import jsonschema
 import pytest
 
 from exporter_core.conformance.report import as_json, json_schema
-from exporter_core.conformance.run.engine import Report, check
-from exporter_core.conformance.run.run_clause import Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.engine import check
+from exporter_core.conformance.run.verdicts import Report, Settings, Verdict
 
 ROOT = Path(__file__).parents[2]
 SECRET = "Bearer s3cr3t-0f-the-header"  # noqa: S105 - it must not be in a report

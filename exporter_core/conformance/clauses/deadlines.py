@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.journal import Call
+    from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.context import Context
 
 _TIMES_LONGER = 4
@@ -120,12 +120,12 @@ def retry_after(case: Case) -> None:
     _ends_at_its_deadline(case, case.with_request_in_flight()[1], "with Retry-After: 3600")
 
 
-def _ends_at_its_deadline(case: Case, call: Call, when: str) -> None:
+def _ends_at_its_deadline(case: Case, call: ObservedCall, when: str) -> None:
     case.ends_with_context(call, f"export ends at its deadline {when}", _again(case))
     case.raised(call, when=when)
 
 
-def _again(case: Case) -> Callable[[Context], Call]:
+def _again(case: Case) -> Callable[[Context], ObservedCall]:
     """The same export with another context, on a fresh exporter."""
     return lambda context: case.send(case.exporter(), case.batch(), context)
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.journal import Call
-    from exporter_core.conformance.observe.tokens import Batch
+    from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
@@ -114,7 +114,7 @@ def fidelity(case: Case) -> None:
     batches = [case.tokens.rich()]
     case.succeeded(case.sent(exporter, batches[0]))
 
-    def send(batch: Batch) -> None:
+    def send(batch: TokenBatch) -> None:
         batches.append(batch)
         case.succeeded(case.sent(exporter, batch))
 
@@ -194,7 +194,7 @@ def synchronous(case: Case) -> None:
         raise Failed("no error outside the calls", errors[0])
 
 
-def _returned_nothing(call: Call) -> None:
+def _returned_nothing(call: ObservedCall) -> None:
     if call.result is not None:
         raise Failed(f"{call.name} returns None when it is done", f"it returned {type(call.result).__name__}")
 

@@ -13,8 +13,8 @@ from exporter_core.conformance.scheduled import exercised
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.journal import Call
-    from exporter_core.conformance.observe.tokens import Batch
+    from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.scheduled import Round, Step
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
@@ -113,7 +113,7 @@ def hung(case: Case) -> None:
 
 
 def _flushed(case: Case, exporter: Driven, context: Context, when: str) -> None:
-    def begun(context: Context) -> Call:
+    def begun(context: Context) -> ObservedCall:
         return case.started("force_flush", lambda: exporter.force_flush(context), context)
 
     flush = begun(context)
@@ -181,7 +181,7 @@ class UnlockedSwap(HoldsUntilFlush):
 def concurrent(case: Case) -> None:
     """Run two flushes while exports run, then one while a shutdown runs: everything accepted before arrives, once."""
 
-    def held(batch: Batch) -> tuple[Batch, ...]:
+    def held(batch: TokenBatch) -> tuple[TokenBatch, ...]:
         """The batches that a flush has to deliver: none where nothing is held, as they have arrived before."""
         return (batch,) if case.capabilities.holds else ()
 

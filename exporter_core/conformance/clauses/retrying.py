@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.journal import Call
+    from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
@@ -207,7 +207,7 @@ def usable(case: Case) -> None:
             _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
 
 
-def _cancelled(case: Case) -> tuple[Driven, Call]:
+def _cancelled(case: Case) -> tuple[Driven, ObservedCall]:
     exporter = case.exporter()
     call = case.send(exporter, case.batch(), case.background_context())
     case.await_entry(call)
@@ -215,7 +215,7 @@ def _cancelled(case: Case) -> tuple[Driven, Call]:
     return exporter, call
 
 
-def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Call]]) -> None:
+def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, ObservedCall]]) -> None:
     """Export again once an export that stood before the shut gate has been given up, and the gate is open."""
     case.shut()
     attempted = case.attempted(given_up)

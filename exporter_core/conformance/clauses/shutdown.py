@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.journal import Call
+    from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.scheduled import Round
     from exporter_core.context import Context
 
@@ -149,13 +149,13 @@ def hung(case: Case) -> None:
 
 
 def _stopped(case: Case, how: str) -> None:
-    parked: list[Call] = []
+    parked: list[ObservedCall] = []
 
     def set_free() -> None:
         if parked:
             case.open_for(parked.pop())
 
-    def begun(own: Context | None = None) -> Call:
+    def begun(own: Context | None = None) -> ObservedCall:
         set_free()
         exporter = case.exporter()
         parked.append(case.send_to_gate(exporter))

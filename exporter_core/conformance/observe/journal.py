@@ -174,9 +174,6 @@ class ObservedCall:
         self._over.set()
 
 
-Call = ObservedCall
-
-
 def words_of(error: BaseException) -> str:
     """The error's type and message; never runs its ``__str__`` unguarded.
 

@@ -90,9 +90,6 @@ class Comparison:
         return "; ".join(parts)
 
 
-Batch = TokenBatch
-
-
 def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable[str] = ()) -> Comparison:
     """Compare by identity.
 

@@ -18,10 +18,7 @@ from exporter_core.conformance.clause import select
 from exporter_core.conformance.observe.sink_option import in_texts, port_of
 from exporter_core.conformance.run.messages import WorkerSetup
 from exporter_core.conformance.run.pool import MOST, Pool, Watcher
-from exporter_core.conformance.run.verdicts import (
-    Report as Report,  # noqa: PLC0414 - for those that run clauses
-    Settings,
-)
+from exporter_core.conformance.run.verdicts import Report, Settings
 from exporter_core.errors import SetupError
 from exporter_core.masking import masker_for
 

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from exporter_core.conformance.case import Case
-from exporter_core.conformance.observe.journal import words_of
-from exporter_core.conformance.run.verdicts import (
-    SCHEDULES as SCHEDULES,  # noqa: PLC0414 - for those that run clauses
-    Run as Run,  # noqa: PLC0414 - for those that run clauses
-    Settings as Settings,  # noqa: PLC0414 - for those that run clauses
-    Verdict,
-    VerdictError,
-)
+from exporter_core.conformance.run.verdicts import Run, Verdict, VerdictError
 from exporter_core.conformance.timeline import lines, wire_lines
-from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from exporter_core.conformance.base_case import BaseCase
     from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.run.verdicts import Settings
     from exporter_core.conformance.subject import Mode, Subject
 
 _LONGEST: Final = 1000  # characters of a line of the report
 
 
 def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings, failed: Mapping[str, Verdict]) -> Run:
-    """Run one clause, and if it passes its canary.
+    """Run one clause on an exporter, and if it passes its canary.
 
     Args:
         clause: the clause.
@@ -39,36 +35,47 @@ def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings,
         settings: seed and bounds.
         failed: the clauses that did not pass before, which may block this one.
     """
-    run = Run(clause.id, mode, Verdict.PASS)
     excused = _excused(clause, subject, failed)
     if excused is not None:
+        run = Run(clause.id, mode, Verdict.PASS)
         run.give(excused)
         return run
+    if subject.harness is not None and subject.harness.real:
+        settings = replace(settings, canaries=False)
+    return run_with_canary(clause, mode, settings, partial(Case, clause, subject, mode, settings))
+
+
+def run_with_canary(clause: Clause, mode: str, settings: Settings, make: Callable[..., BaseCase]) -> Run:
+    """Run one clause, and if it passes its canary.
+
+    Args:
+        clause: the clause.
+        mode: the exporter's mode, or the reader's name.
+        settings: seed and bounds.
+        make: makes a case, given an empty folder and ``canary``, True for a canary run.
+    """
     began = monotonic()
-    _run(clause, subject, run, settings, canary=False)
+    run = _run_once(clause, mode, partial(make, canary=False))
     if run.verdict is Verdict.PASS and not run.tainted:
-        _try_canary(clause, subject, run, settings)
+        if clause.canary is None:
+            run.canary = "static"
+        elif not settings.canaries:
+            run.canary = "not run"
+        else:
+            _enter_canary(clause, run, _run_once(clause, mode, partial(make, canary=True)))
     run.seconds = round(monotonic() - began, 4)
     return run
 
 
-def _try_canary(clause: Clause, subject: Subject, run: Run, settings: Settings) -> None:
-    if clause.canary is None:
-        run.canary = "static"
-        return
-    if not settings.canaries or (subject.harness is not None and subject.harness.real):
-        run.canary = "not run"
-        return
-    canary = Run(clause.id, run.mode, Verdict.PASS)
-    _run(clause, subject, canary, settings, canary=True)
-    run.tainted = canary.tainted
-    run.canary_seen = canary.seen
+def _enter_canary(clause: Clause, run: Run, canary: Run) -> None:
+    """Enter the result of the canary run in the run that passed."""
+    run.tainted, run.canary_seen = canary.tainted, canary.seen
     match canary.verdict:
         case Verdict.FAIL:
             run.canary = "died"
         case Verdict.PASS:
             run.canary, run.verdict = "survived", Verdict.UNOBSERVABLE
-            run.seen = f"the canary survived: with its fault ({clause.canary.__doc__}) the clause passes as well"
+            run.seen = f"the canary survived: with its fault ({clause.fault}) the clause passes as well"
         case Verdict.KIT_ERROR:
             run.verdict, run.seen = Verdict.KIT_ERROR, f"the canary run failed: {canary.seen}"
         case _:
@@ -99,54 +106,30 @@ def _excused(clause: Clause, subject: Subject, failed: Mapping[str, Verdict]) ->
     return VerdictError(Verdict.UNOBSERVABLE, unseen) if unseen else None
 
 
-def _run(clause: Clause, subject: Subject, run: Run, settings: Settings, *, canary: bool) -> None:
-    """Run the clause once, and enter the result in ``run``."""
+def _run_once(clause: Clause, mode: str, make: Callable[[Path], BaseCase]) -> Run:
+    """Run the clause once, without its canary or with it."""
+    run = Run(clause.id, mode, Verdict.PASS)
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
-        case = Case(
-            clause,
-            subject,
-            cast("Mode", run.mode),
-            directory=Path(directory),
-            seed=settings.seed,
-            schedules=settings.schedules,
-            patience=settings.patience,
-            canary=canary,
-        )
+        case = make(Path(directory))
         try:
             clause.function(case)
             if not case.observations:
                 run.verdict, run.seen = Verdict.KIT_ERROR, "the clause ended without an observation"
         except VerdictError as error:
             run.give(error)
-        except Exception as error:  # noqa: BLE001 - what an exporter, a harness or the kit did not foresee
-            run.verdict, run.seen = _unforeseen(error, case)
+        except Exception as error:  # noqa: BLE001 - what an exporter, a reader, a harness or the kit did not foresee
+            run.give(case.unforeseen(error))
         try:
             case.close()
         except VerdictError as error:
             run.verdict, run.seen = error.verdict, error.seen
         _enter(run, case)
+    return run
 
 
-def _unforeseen(error: Exception, case: Case) -> tuple[Verdict, str]:
-    text = words_of(error)
-    if not case._driven:
-        return Verdict.INCONCLUSIVE, f"the exporter cannot be built: {text}"
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
-    return Verdict.KIT_ERROR, f"{text}{where}"
-
-
-def _enter(run: Run, case: Case) -> None:
+def _enter(run: Run, case: BaseCase) -> None:
     """Enter the case's observations in the run, secrets masked."""
-    secrets = [case.subject.harness.secret or ""] if case.subject.harness else []
-    masked = [Masker(secrets), masker_for(case.options)]
-
-    def mask(text: str) -> str:
-        for one in masked:
-            text = one(text)
-        return text
+    mask = case.masker()
 
     def one_line(text: str) -> str:
         line = " ".join(mask(text).split())  # in this order: a secret may have two spaces in a row

@@ -14,16 +14,16 @@ import sys
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.run.run_clause import SCHEDULES, Settings
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import SCHEDULES, Settings, Verdict
 from kit.forked import Candidate, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from exporter_core.conformance.run.verdicts import Run
     from exporter_core.conformance.subject import Mode
 
 EXPORTERS: Final = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")
@@ -51,14 +51,16 @@ def false_alarms(runs: int, schedules: int = SCHEDULES) -> Iterator[tuple[Candid
                 yield candidate, busy, _wrong(candidate, results)
 
 
-def _wrong(candidate: Candidate, results: Sequence[dict[str, Any]]) -> list[str]:  # Any: the fields of a Run
-    seen = {result["id"]: result for result in results}
+def _wrong(candidate: Candidate, results: Sequence[Run]) -> list[str]:
+    runs = {run.id: run for run in results}
     wrong = []
     for clause in clauses():
-        result = seen.get(clause.id, {"verdict": "no verdict", "seen": "it never ended"})
+        run = runs.get(clause.id)
         on_a_loop = clause.technique == "P" and candidate.target.endswith("AsyncExporter")
-        if result["verdict"] not in (_FINE | {Verdict.UNOBSERVABLE} if on_a_loop else _FINE):
-            wrong.append(f"{clause.id}: {result['verdict']}: {result['seen']}")
+        if run is None:
+            wrong.append(f"{clause.id}: no verdict: it never ended")
+        elif run.verdict not in (_FINE | {Verdict.UNOBSERVABLE} if on_a_loop else _FINE):
+            wrong.append(f"{clause.id}: {run.verdict}: {run.seen}")
     return wrong
 
 

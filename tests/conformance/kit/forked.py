@@ -6,24 +6,25 @@ Only a process without other threads may do this, so it is for programs of their
 from __future__ import annotations
 
 import gc
-import json
 import os
 import select
 import signal
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.generated import for_each_batch
 from exporter_core.conformance.observe.tokens import Tokens
-from exporter_core.conformance.run.run_clause import Settings, run_clause
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.messages import decode, encode
+from exporter_core.conformance.run.run_clause import run_clause
+from exporter_core.conformance.run.verdicts import Settings, Verdict
 from exporter_core.conformance.subject import prepare, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from exporter_core.conformance.run.verdicts import Run, Settings
     from exporter_core.conformance.subject import Mode
 
 _BOUND: Final = 300.0  # seconds for one child
@@ -46,8 +47,8 @@ class _Child:
     told: bytes = b""
 
 
-def run_all(candidates: Iterable[Candidate], *, at_once: int) -> Iterator[tuple[Candidate, list[dict[str, Any]]]]:
-    """Run the candidates, some at once; each with the results of its clauses (see :class:`Run`) as soon as it is over.
+def run_all(candidates: Iterable[Candidate], *, at_once: int) -> Iterator[tuple[Candidate, list[Run]]]:
+    """Run the candidates, some at once; each with the results of its clauses as soon as it is over.
 
     A child that dies, or hangs and is killed, has the results that it came to.
     """
@@ -69,7 +70,7 @@ def run_all(candidates: Iterable[Candidate], *, at_once: int) -> Iterator[tuple[
                 os.close(reading)
                 child = running.pop(reading)
                 os.waitpid(child.number, 0)
-                yield child.candidate, [json.loads(line) for line in child.told.splitlines()]
+                yield child.candidate, [cast("Run", decode(line)) for line in child.told.splitlines()]
         for child in running.values():
             if monotonic() > child.since + _BOUND:
                 os.kill(child.number, signal.SIGKILL)
@@ -95,6 +96,6 @@ def _run(candidate: Candidate, writing: int) -> NoReturn:
             run = run_clause(clause, subject, candidate.mode, candidate.settings, failed)
             if run.verdict is not Verdict.PASS:
                 failed[clause.id] = run.verdict
-            os.write(writing, json.dumps(run.as_dict()).encode() + b"\n")
+            os.write(writing, encode(run))
     finally:
         os._exit(0)

@@ -10,7 +10,8 @@ import pytest
 from exporter_core.cli.check_output import as_json_text
 from exporter_core.conformance.report import as_json, as_junit, as_text
 from exporter_core.conformance.report.html import as_html
-from exporter_core.conformance.run.engine import Report, check
+from exporter_core.conformance.run.engine import check
+from exporter_core.conformance.run.verdicts import Report
 from kit.memory import SECRET
 
 OTHER = "An0ther-s3cret"
