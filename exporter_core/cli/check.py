@@ -86,7 +86,7 @@ def check(
     """Check an exporter against the exporter contract.
 
     Each clause is checked on the exporter by itself (raw) and behind the guard, in child processes. Exit codes:
-    0 conformant, 1 a MUST failed, 2 wrong usage, 3 partial or inconclusive, 4 the checker failed.
+    0 conformant, 1 a MUST failed, 2 wrong usage, 3 incomplete, 4 the checker failed.
 
     Example: exporter-core check sqlite --clause 'SHD-*'
     """

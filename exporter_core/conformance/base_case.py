@@ -8,8 +8,8 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from exporter_core.conformance.observe.journal import Journal, ObservedCall, words_of
-from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.conformance.observe.journal import Exchange, Journal, ObservedCall, words_of
+from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.clauses.canary import Fault
-    from exporter_core.conformance.observe.journal import Exchange
-    from exporter_core.conformance.run.verdicts import Settings
     from exporter_core.conformance.scheduled import Step
 
 SHORT = 0.03
@@ -30,7 +28,7 @@ LOOK = 0.0005
 """Seconds between two looks at what is waited for, at first."""
 
 _LOOK_MOST = 0.008
-_LATE = 0.1  # seconds after which the end of a call is looked into that its context is to have ended
+_LATE = 0.1  # seconds after its context's end at which a call is late: it is made again without that end
 _CONTROLS, _CONTROLLED = 5, 1.0  # calls at most that it is compared with, and seconds for them; one at least
 _LOOKS = 5
 _HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts

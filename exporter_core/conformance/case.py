@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exporter_core.conformance.base_case import LEAVE, LOOK, SHORT, BaseCase, describe_call
-from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, failed_in, watched
-from exporter_core.conformance.observe.journal import words_of
-from exporter_core.conformance.observe.tokens import TokenBatch, Tokens, compare
-from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.subject import inexpressible
+from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, Harness, failed_in, watched
+from exporter_core.conformance.observe.journal import ObservedCall, words_of
+from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
+from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
+from exporter_core.conformance.subject import Driven, Mode, Subject, inexpressible
 from exporter_core.context import Context
 from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.observe.harness import Harness
-    from exporter_core.conformance.observe.journal import ObservedCall
-    from exporter_core.conformance.observe.tokens import Point
-    from exporter_core.conformance.run.verdicts import Settings
-    from exporter_core.conformance.subject import Driven, Mode, Subject
     from exporter_core.exporter import ExporterConfig
 
 _T = TypeVar("_T")

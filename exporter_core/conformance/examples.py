@@ -1,7 +1,6 @@
 """Fixed metrics data with every kind of point, every type of attribute, and the values at the edges of each.
 
-Not the batches by chance, nor the identities of points: those are of
-:mod:`exporter_core.conformance.observe.tokens`.
+The identities of the points come from :mod:`exporter_core.conformance.observe.tokens`.
 """
 
 from __future__ import annotations

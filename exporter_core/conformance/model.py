@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from exporter_core.conformance.observe.journal import Journal, words_of
-from exporter_core.conformance.observe.tokens import Tokens, compare, flatten
+from exporter_core.conformance.observe.tokens import TokenBatch, Tokens, compare, flatten
 from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ExporterShutdownError, SetupError
@@ -27,7 +27,6 @@ from exporter_core.errors import ExporterShutdownError, SetupError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven, Mode, Subject
 
 _REFUSES: Final = "status:400"

@@ -11,9 +11,9 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from exporter_core.conformance.observe.tokens import compare
+from exporter_core.conformance.observe.tokens import TokenBatch, compare
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduler import ScheduleError, explore
+from exporter_core.conformance.scheduler import Exploration, Failure, Schedule, ScheduleError, explore
 from exporter_core.conformance.scheduler.results import Abandoned
 from exporter_core.contract import OPERATIONS
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.tokens import TokenBatch
-    from exporter_core.conformance.scheduler import Exploration, Failure, Schedule
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 

@@ -10,7 +10,7 @@ import _thread
 import asyncio
 import inspect
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -18,13 +18,13 @@ from importlib import import_module
 from types import new_class
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
-from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, MetricsData
 from pydantic import ValidationError
 
 from exporter_core.bridge.inbound import InboundExporter
 from exporter_core.bridge.selection import inbound_class
 from exporter_core.conformance.observe.harness import Harness
-from exporter_core.contract import HARNESS_GROUP, OPERATIONS
+from exporter_core.contract import HARNESS_GROUP, OPERATIONS, InstrumentKind
 from exporter_core.discovery import PluginEntry, installed, select
 from exporter_core.discovery.entries import SDK_GROUP
 from exporter_core.discovery.index import listing
@@ -36,15 +36,11 @@ from exporter_core.masking import secrets_of
 from exporter_core.validation import problems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.observe.journal import Journal
     from exporter_core.context import Context
-    from exporter_core.contract import InstrumentKind
 
 Mode = Literal["raw", "guarded"]
 

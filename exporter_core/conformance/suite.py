@@ -6,22 +6,24 @@ pytest-xdist. The items carry its mark ``xdist_group``, so that with ``--dist lo
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pickle
 import warnings
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from exporter_core.conformance.clause import select
-from exporter_core.conformance.pytest_cache import shared_report
 from exporter_core.conformance.report.text import result_text
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.verdicts import SCHEDULES, Settings, Verdict
+from exporter_core.conformance.run.verdicts import SCHEDULES, Report, Settings, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from exporter_core.conformance.run.verdicts import Report
     from exporter_core.conformance.subject import Mode
 
 
@@ -77,7 +79,7 @@ def conformance_suite(
         def report(self, tmp_path_factory: pytest.TempPathFactory) -> Report:
             """The results of all clauses."""
             if not reports:
-                reports.append(shared_report(tmp_path_factory, key, run))
+                reports.append(_shared_report(tmp_path_factory, key, run))
             return reports[0]
 
         @pytest.mark.parametrize(
@@ -106,3 +108,25 @@ def _group(suite: type, name: str) -> None:
             pytest.mark.xdist_group(name)(suite)
         except pytest.fail.Exception:
             pass  # without it the mark is unknown, which --strict-markers refuses
+
+
+def _shared_report(factory: pytest.TempPathFactory, key: str, make: Callable[[], Report]) -> Report:
+    """The report that belongs to the key in this run of pytest; the first process makes it, others wait and read it.
+
+    Args:
+        factory: pytest's; the temporary folders of pytest-xdist's workers lie in one folder of their run.
+        key: identifies the report.
+        make: makes it. Its error is raised in the process that called it; another one tries again.
+    """
+    base = factory.getbasetemp()
+    # In a pytest that a worker's test has started, the variable is there and the folder is its own.
+    folder = base.parent if base.name == f"popen-{os.environ.get('PYTEST_XDIST_WORKER')}" else base
+    path = folder / f"conformance-{sha256(key.encode()).hexdigest()[:16]}"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the end of a process gives it back
+        if not path.exists():
+            report, whole = make(), path.with_suffix(".new")
+            whole.write_bytes(pickle.dumps(report))
+            whole.replace(path)
+            return report
+    return cast("Report", pickle.loads(path.read_bytes()))  # noqa: S301 - written above

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import HoldsUntilFlush
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import exercised
+from exporter_core.conformance.scheduled import Round, exercised
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.scheduled import Round
     from exporter_core.context import Context
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
 from exporter_core.conformance.observe.harness import Harness
-from exporter_core.conformance.observe.tokens import metrics_in
+from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, VerdictError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
-    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 

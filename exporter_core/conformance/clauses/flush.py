@@ -9,13 +9,12 @@ from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Holds, HoldsUntilFlush, IgnoresContext, Serialised, Swallows
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import exercised
+from exporter_core.conformance.scheduled import Round, Step, exercised
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.observe.tokens import TokenBatch
-    from exporter_core.conformance.scheduled import Round, Step
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 from opentelemetry.sdk.metrics.view import Aggregation, DefaultAggregation
 
 from exporter_core.conformance.base_case import describe_call
@@ -13,17 +13,14 @@ from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Serialised
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import exercised
+from exporter_core.conformance.scheduled import Round, exercised
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from opentelemetry.sdk.metrics.export import MetricsData
-
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.scheduled import Round
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 

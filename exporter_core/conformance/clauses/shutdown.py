@@ -11,7 +11,7 @@ from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, HoldsUntilFlush, Leaks, Serialised, Swallows
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import exercised
+from exporter_core.conformance.scheduled import Round, exercised
 from exporter_core.errors import ExporterShutdownError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
-    from exporter_core.conformance.scheduled import Round
     from exporter_core.context import Context
 
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is

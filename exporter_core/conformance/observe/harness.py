@@ -12,14 +12,13 @@ from functools import wraps
 from inspect import ismethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
-from exporter_core.conformance.observe.journal import words_of
+from exporter_core.conformance.observe.journal import Exchange, words_of
 from exporter_core.conformance.run.verdicts import Verdict, VerdictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from exporter_core.conformance.observe.journal import Exchange
     from exporter_core.conformance.observe.tokens import Point
 
 FAULTS = (
@@ -52,7 +51,7 @@ class Capabilities:
 
     @classmethod
     def without_answers(cls, backend: str) -> Capabilities:
-        """Of an exporter that holds nothing, to a backend (``"a file"``) that is only written to."""
+        """The properties of an exporter that holds nothing, to a backend (``"a file"``) that is only written to."""
         absent = {
             "EXP-07": "incomplete",
             "EXP-09": "a Retry-After",

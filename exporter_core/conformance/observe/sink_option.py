@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from exporter_core.conformance.observe.sink_harness import FileSinkHarness, SinkHarness, StdoutSinkHarness
@@ -11,8 +11,6 @@ from exporter_core.conformance.observe.tokens import Point
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from exporter_core.conformance.observe.harness import Harness
 
 SINKS: Final = ("otlp_http", "otlp_grpc", "remote_write", "http", "tcp", "file", "stdout")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -11,8 +11,6 @@ from opentelemetry.sdk.metrics.export import Buckets
 from exporter_core.conformance.observe.tokens import TOKEN, Point, plain, real
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from exporter_core.conformance.sinks import Point as Arrived
 
 _TYPES: Final = {

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -27,9 +27,6 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core.conformance.examples import every_kind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""

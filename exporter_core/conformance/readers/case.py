@@ -9,17 +9,15 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from exporter_core.conformance.base_case import LEAVE, BaseCase, describe_call
 from exporter_core.conformance.clauses.canary import Fault
-from exporter_core.conformance.readers.rig import DrivenReader, Script, make
+from exporter_core.conformance.readers.rig import DrivenReader, ReaderName, Script, make
 from exporter_core.conformance.run.run_clause import run_with_canary
-from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.conformance.run.verdicts import Failed, Run, Settings, Verdict, VerdictError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.observe.journal import ObservedCall
-    from exporter_core.conformance.readers.rig import ReaderName
-    from exporter_core.conformance.run.verdicts import Run, Settings
     from exporter_core.conformance.scheduled import Step
 
 BRIEF: Final = 0.1

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import READERS, Clause, clause, registered, select
-from exporter_core.conformance.readers.case import BRIEF, LONG, ReaderCanary
-from exporter_core.conformance.readers.rig import FAILURES
+from exporter_core.conformance.readers.case import BRIEF, LONG, ReaderCanary, ReaderCase
+from exporter_core.conformance.readers.rig import FAILURES, DrivenReader
 from exporter_core.conformance.run.verdicts import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter_core.conformance.readers.case import ReaderCase
-    from exporter_core.conformance.readers.rig import DrivenReader
 
 _OFTEN: Final = 0.01  # seconds between two exports of a reader whose schedule is tried
 _SETTLE: Final = 0.02  # seconds in which a flush that does not wait is caught; it decides nothing else

@@ -9,7 +9,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricReader,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
 
 from exporter_core.errors import ExporterError
 from exporter_core.exporter import Exporter, ExporterConfig
@@ -18,8 +24,6 @@ from exporter_core.reader import PeriodicReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
     from exporter_core.conformance.observe.journal import Journal
     from exporter_core.context import Context

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.clause import in_order
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.clause import Clause, in_order
+from exporter_core.conformance.run.verdicts import Report, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.verdicts import Report
 
 CONFORMANT, FAILED, PARTIAL, KIT_FAILED = 0, 1, 3, 4
 

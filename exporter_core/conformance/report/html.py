@@ -19,13 +19,12 @@ from markupsafe import Markup
 from exporter_core.conformance.clause import FAMILIES, TECHNIQUES
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, KIT_FAILED, conclude
 from exporter_core.conformance.report.json_report import as_json
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Report, Verdict
 from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter_core.conformance.run.verdicts import Report
 
 _NOT_RUN = "NOT_RUN"
 _WORDS = {

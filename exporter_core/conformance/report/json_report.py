@@ -9,12 +9,11 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 from exporter_core import __version__
-from exporter_core.conformance.clause import in_order
+from exporter_core.conformance.clause import Clause, in_order
 from exporter_core.conformance.report.conclusion import conclude
 from exporter_core.contract import CONTRACT_VERSION
 
 if TYPE_CHECKING:
-    from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.run.verdicts import Report
 
 FORMAT = 1

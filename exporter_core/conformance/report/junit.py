@@ -6,16 +6,13 @@ clause that decides and is inconclusive is an error; every other result but PASS
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from exporter_core.conformance.clause import FAMILIES
 from exporter_core.conformance.report.conclusion import deciding
 from exporter_core.conformance.report.json_report import as_json
-from exporter_core.conformance.run.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from exporter_core.conformance.run.verdicts import Report
+from exporter_core.conformance.run.verdicts import Report, Verdict
 
 _SUITE_PROPERTIES = ("origin", "tier", "seed", "strict", "contract_version", "kit_version", "python_version")
 _NOTHING = (Verdict.INCONCLUSIVE, Verdict.KIT_ERROR, None)

@@ -6,18 +6,16 @@ import textwrap
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
-from exporter_core.conformance.clause import FAMILIES, in_order
+from exporter_core.conformance.clause import FAMILIES, Clause, in_order
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, conclude
 from exporter_core.conformance.report.json_report import reproduce
-from exporter_core.conformance.run.verdicts import Verdict
+from exporter_core.conformance.run.verdicts import Report, Run, Verdict
 from exporter_core.contract import CONTRACT_VERSION
 from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.verdicts import Report, Run
 
 _COLOURS: dict[Verdict | None, str] = {
     Verdict.PASS: "32",

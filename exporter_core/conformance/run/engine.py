@@ -18,14 +18,13 @@ from exporter_core.conformance.clause import select
 from exporter_core.conformance.observe.sink_option import in_texts, port_of
 from exporter_core.conformance.run.messages import WorkerSetup
 from exporter_core.conformance.run.pool import MOST, Pool, Watcher
-from exporter_core.conformance.run.verdicts import Report, Settings
+from exporter_core.conformance.run.verdicts import Report, Run, Settings
 from exporter_core.errors import SetupError
 from exporter_core.masking import masker_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from exporter_core.conformance.run.verdicts import Run
     from exporter_core.conformance.subject import Mode
 
 _LOOK = 0.2  # seconds until a signal's handler is run

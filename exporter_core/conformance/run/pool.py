@@ -14,8 +14,17 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
-from exporter_core.conformance.run.messages import Ready, Refused, RunClause, Secrets, decode, encode
-from exporter_core.conformance.run.verdicts import Run, Verdict
+from exporter_core.conformance.run.messages import (
+    Message,
+    Ready,
+    Refused,
+    RunClause,
+    Secrets,
+    WorkerSetup,
+    decode,
+    encode,
+)
+from exporter_core.conformance.run.verdicts import Report, Run, Verdict
 from exporter_core.errors import SetupError
 from exporter_core.masking import Masker, secrets_of
 
@@ -24,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.messages import Message, WorkerSetup
-    from exporter_core.conformance.run.verdicts import Report
 
 _SPARE = 10.0  # seconds beyond what the waits of a clause can add up to
 _WAITS: Final = 8  # bounded waits that a clause can make one after the other

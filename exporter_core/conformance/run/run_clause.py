@@ -8,18 +8,17 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.case import Case
-from exporter_core.conformance.run.verdicts import Run, Verdict, VerdictError
-from exporter_core.conformance.timeline import lines, wire_lines
+from exporter_core.conformance.run.verdicts import Run, Settings, Verdict, VerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from exporter_core.conformance.base_case import BaseCase
     from exporter_core.conformance.clause import Clause
-    from exporter_core.conformance.run.verdicts import Settings
+    from exporter_core.conformance.observe.journal import Event, Exchange
     from exporter_core.conformance.subject import Mode, Subject
 
 _LONGEST: Final = 1000  # characters of a line of the report
@@ -137,7 +136,7 @@ def _enter(run: Run, case: BaseCase) -> None:
 
     run.expected, run.seen = one_line(run.expected), one_line(run.seen)
     run.observations = [one_line(text) for text in case.observations]
-    run.timeline = [{**line, "text": one_line(line["text"])} for line in lines(case.journal.events)]
+    run.timeline = [{**line, "text": one_line(line["text"])} for line in _timeline(case.journal.events)]
     run.wire = [
         {
             **line,
@@ -147,7 +146,35 @@ def _enter(run: Run, case: BaseCase) -> None:
             "answer": line["answer"] and mask(line["answer"]),
             "problems": [mask(text) for text in line["problems"]],
         }
-        for line in wire_lines(case.exchanges, case.journal.events)
+        for line in _wire_log(case.exchanges, case.journal.events)
     ]
     run.tainted = case.tainted
     run.seed = case.found_seed
+
+
+def _timeline(events: Sequence[Event]) -> list[dict[str, Any]]:  # Any: JSON
+    """The events as JSON, in the order in which they happened; seconds count from the first."""
+    since = _clock(events)
+    ordered = sorted(events, key=lambda event: event.seconds)
+    return [{**event._asdict(), "seconds": since(event.seconds)} for event in ordered]
+
+
+def _wire_log(exchanges: Sequence[Exchange], events: Sequence[Event]) -> list[dict[str, Any]]:  # Any: JSON
+    """The exchanges as JSON, on the same clock."""
+    since = _clock(events)
+    return [
+        {
+            **one._asdict(),
+            "seconds": since(one.seconds),
+            "stored": since(one.stored),
+            "answered": since(one.answered),
+            "headers": [list(header) for header in one.headers],
+            "problems": list(one.problems),
+        }
+        for one in sorted(exchanges, key=lambda one: one.seconds)
+    ]
+
+
+def _clock(events: Sequence[Event]) -> Callable[[float | None], float | None]:
+    start = min((event.seconds for event in events), default=0.0)
+    return lambda seconds: None if seconds is None else round(seconds - start, 6)

@@ -5,17 +5,33 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Harness
+from exporter_core.conformance.observe.journal import Journal, ObservedCall
 from exporter_core.conformance.observe.sink_option import in_texts, pointed
-from exporter_core.conformance.run.messages import Ready, Refused, RunClause, Secrets, WorkerSetup, decode, encode
+from exporter_core.conformance.run.messages import (
+    Message,
+    Ready,
+    Refused,
+    RunClause,
+    Secrets,
+    WorkerSetup,
+    decode,
+    encode,
+)
 from exporter_core.conformance.run.run_clause import run_clause
-from exporter_core.conformance.run.trial_build import build_once
-from exporter_core.conformance.subject import imported, prepare, resolve
+from exporter_core.conformance.sinks import SinkStartError
+from exporter_core.conformance.subject import Mode, Raw, Subject, imported, prepare, resolve
+from exporter_core.context import Context
 from exporter_core.errors import SetupError
-from exporter_core.masking import masker_for
+from exporter_core.masking import describe, masker_for
 from exporter_core.untrusted import ErrorSnapshot, name_of_type
 
 if TYPE_CHECKING:
@@ -23,12 +39,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from exporter_core.conformance.readers import ReaderName
-    from exporter_core.conformance.run.messages import Message
     from exporter_core.conformance.run.verdicts import Run
-    from exporter_core.conformance.subject import Mode, Subject
+    from exporter_core.exporter import ExporterConfig
 
     Tell = Callable[[Message], None]
     RunNamed = Callable[[RunClause], Run]
+
+_BUILD: Final = 30.0  # seconds
+_LEAVE: Final = 1.0  # seconds for its shutdown, whose result is the clauses' business
 
 
 def serve(channel: socket.socket) -> None:
@@ -72,7 +90,7 @@ def _exporter(setup: WorkerSetup, tell: Tell) -> tuple[Ready, RunNamed]:
     ready = Ready(
         origin=None if subject.entry is None else f"{subject.entry.distribution} {subject.entry.version}",
         tier="none" if subject.harness is None else subject.harness.tier,
-        options=in_texts(setup.options, masker_for(build_once(subject))) if setup.first else None,
+        options=in_texts(setup.options, masker_for(_build_once(subject))) if setup.first else None,
     )
     return ready, lambda order: run_clause(known[order.clause], subject, mode, setup.settings, order.failed)
 
@@ -119,3 +137,49 @@ def _subject(setup: WorkerSetup) -> Subject:
             "made-up data: point it at a sink with --sink, or give --allow-real-backend"
         )
     return subject
+
+
+def _build_once(subject: Subject) -> ExporterConfig | None:
+    """Build the exporter once before any clause, and shut it down: one that cannot be built is one clear error.
+
+    Returns its options; None if the harness does not give them.
+
+    Raises:
+        SetupError: it cannot be built, its options are invalid, or its sink cannot be started. Other failures of a
+            harness are left to the clauses, which report them.
+    """
+    config: object = {}
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True))
+        if subject.harness is not None:
+            try:
+                harness = subject.harness()
+                stack.callback(_teardown, harness)
+                harness.setup(Path(directory), lambda *_event: None)
+                config = harness.config()
+            except SinkStartError as error:
+                raise SetupError(str(error)) from error
+            except SetupError:
+                raise
+            except HARNESS_ERRORS:
+                return None
+        return _build(subject, config) if isinstance(config, Mapping) else None
+
+
+def _build(subject: Subject, config: Mapping[str, Any]) -> ExporterConfig:  # Any: options
+    options = subject.validated(config)
+    building = ObservedCall(lambda: Raw(subject.exporter_class(options)), "build", Journal())
+    if not building.wait(_BUILD):
+        raise SetupError(f"{subject.target!r} cannot be built: it took longer than {_BUILD:g} s")
+    if building.error is not None:
+        said = describe(building.error, masker_for(options))
+        raise SetupError(f"{subject.target!r} cannot be built: {said}") from building.error
+    exporter = building.result
+    assert isinstance(exporter, Raw)  # noqa: S101 - the call made one
+    ObservedCall(lambda: exporter.shutdown(Context.with_timeout(_LEAVE)), "shutdown", Journal()).wait(_LEAVE)
+    return options
+
+
+def _teardown(harness: Harness) -> None:
+    with suppress(*HARNESS_ERRORS):
+        harness.teardown()

@@ -11,7 +11,7 @@ import threading
 from _thread import get_ident
 from typing import TYPE_CHECKING, Final
 
-from exporter_core.conformance.scheduler.instructions import watch_instructions
+from exporter_core.conformance.scheduler.instructions import Site, watch_instructions
 from exporter_core.conformance.scheduler.results import Abandoned, Deadlock, DeadlockError, ScheduleError, Switch
 from exporter_core.conformance.scheduler.threads import Awaited, ScheduledThread, State, place_of
 from exporter_core.conformance.scheduler.unscheduled import unseen_threads
@@ -19,7 +19,6 @@ from exporter_core.conformance.scheduler.unscheduled import unseen_threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter_core.conformance.scheduler.instructions import Site
     from exporter_core.conformance.scheduler.policy import Policy
     from exporter_core.conformance.scheduler.subjects import Interruptible
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from exporter_core.conformance.scheduler.conductor import Conductor, Everyone
 from exporter_core.conformance.scheduler.policy import InOrder, Policy, Priorities, Recorded
-from exporter_core.conformance.scheduler.results import Abandoned, FunctionOutcome, Result, ScheduleError
+from exporter_core.conformance.scheduler.results import Abandoned, FunctionOutcome, Result, ScheduleError, Switch
 from exporter_core.conformance.scheduler.shims import Shims
-from exporter_core.conformance.scheduler.subjects import Interruptible
+from exporter_core.conformance.scheduler.subjects import Interruptible, Subject
 from exporter_core.conformance.scheduler.threads import State
 from exporter_core.conformance.scheduler.unscheduled import UNSEEN_SOCKETS, sockets
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from exporter_core.conformance.scheduler.instructions import Site
-    from exporter_core.conformance.scheduler.results import Switch
-    from exporter_core.conformance.scheduler.subjects import Subject
 
 _LEAVING_SECONDS: Final = 2.0  # real ones, for a thread to end that is told to
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from exporter_core.conformance.scheduler.threads import is_machinery
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CodePredicate: TypeAlias = Callable[[CodeType], bool]
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, TypeVarTu
 from exporter_core.conformance.sinks.errors import SinkError
 from exporter_core.conformance.sinks.faults import parse_script
 from exporter_core.conformance.sinks.process import SinkHost
-from exporter_core.conformance.sinks.records import Stamp
+from exporter_core.conformance.sinks.records import Connection, Line, Point, Request, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from exporter_core.conformance.sinks.records import Connection, Line, Point, Request
 
 AWAITED: Final = 30.0
 """Seconds until a wait for a sink gives up. It ends failing runs and decides nothing."""

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.clause import FAMILIES, TECHNIQUES, clauses, in_order
+from exporter_core.conformance.clause import FAMILIES, TECHNIQUES, Clause, clauses, in_order
 from exporter_core.conformance.readers import reader_clauses
 from exporter_core.contract import CONTRACT_VERSION
 from kit.mutants import MUTANTS
@@ -15,7 +15,6 @@ from kit.mutants import MUTANTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter_core.conformance.clause import Clause
 
 _HEAD = """\
 # The clauses of the exporter contract

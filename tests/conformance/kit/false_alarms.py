@@ -17,13 +17,12 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.run.verdicts import SCHEDULES, Settings, Verdict
+from exporter_core.conformance.run.verdicts import SCHEDULES, Run, Settings, Verdict
 from kit.forked import Candidate, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter_core.conformance.run.verdicts import Run
     from exporter_core.conformance.subject import Mode
 
 EXPORTERS: Final = ("ReferenceExporter", "BufferingExporter", "AsyncExporter")

@@ -18,14 +18,12 @@ from exporter_core.conformance.generated import for_each_batch
 from exporter_core.conformance.observe.tokens import Tokens
 from exporter_core.conformance.run.messages import decode, encode
 from exporter_core.conformance.run.run_clause import run_clause
-from exporter_core.conformance.run.verdicts import Settings, Verdict
-from exporter_core.conformance.subject import prepare, resolve
+from exporter_core.conformance.run.verdicts import Run, Settings, Verdict
+from exporter_core.conformance.subject import Mode, prepare, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from exporter_core.conformance.run.verdicts import Run, Settings
-    from exporter_core.conformance.subject import Mode
 
 _BOUND: Final = 300.0  # seconds for one child
 

@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, SecretStr
 
-from exporter_core.conformance.observe.tokens import flatten
+from exporter_core.conformance.observe.tokens import Point, flatten
 from exporter_core.errors import ContextCancelledError, ExporterError, ExporterShutdownError, PartialSuccessError
 from exporter_core.exporter import Exporter, ExporterConfig
 from exporter_core.forking import renew_after_fork
 from exporter_core.sync import Turn
-from kit.memory import BufferingHarness, MemoryHarness, backends
+from kit.memory import BufferingHarness, MemoryHarness, Response, Wait, backends
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
-    from kit.memory import Response, Wait
 
 BACKOFF = 0.002  # seconds before the second attempt; doubled each time
 _TRANSIENT = frozenset({429, 502, 503, 504})

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.sinks.errors import SinkTimeoutError
 from exporter_core.conformance.sinks.faults import UNSEEN, Fault
-from exporter_core.conformance.sinks.records import Point, Request, Stamp, digest
-from exporter_core.conformance.sinks.server.listener import Listener
+from exporter_core.conformance.sinks.records import Connection, Point, Request, Stamp, digest
+from exporter_core.conformance.sinks.server.listener import Listener, Wire
 from exporter_core.masking import MASK, Masker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from exporter_core.conformance.sinks.records import Connection
-    from exporter_core.conformance.sinks.server.listener import Wire
 
 GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
 """An answer that no protocol allows."""

@@ -10,11 +10,10 @@ from http import HTTPStatus
 from http.client import responses
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.sinks.server.core import GARBAGE, NetworkServer
+from exporter_core.conformance.sinks.server.core import GARBAGE, Entry, NetworkServer
 
 if TYPE_CHECKING:
     from exporter_core.conformance.sinks.faults import Fault
-    from exporter_core.conformance.sinks.server.core import Entry
     from exporter_core.conformance.sinks.server.listener import Wire
 
 _BODY = 1 << 30  # bytes of a body at most, compressed or not

@@ -14,15 +14,13 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import add_MetricsServiceServicer_to_server
 
 from exporter_core.conformance.sinks.server import decode_otlp
-from exporter_core.conformance.sinks.server.core import GARBAGE, NetworkServer
-from exporter_core.conformance.sinks.server.listener import HOST
+from exporter_core.conformance.sinks.server.core import GARBAGE, Entry, NetworkServer
+from exporter_core.conformance.sinks.server.listener import HOST, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exporter_core.conformance.sinks.faults import Fault
-    from exporter_core.conformance.sinks.server.core import Entry
-    from exporter_core.conformance.sinks.server.listener import Wire
 
 _PATH = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _DRIPPED = 4000  # bytes of padding that a drip has to go through; gRPC allows 8192 of metadata

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.sinks.server.core import GARBAGE, NetworkServer
+from exporter_core.conformance.sinks.server.core import GARBAGE, Entry, NetworkServer
 
 if TYPE_CHECKING:
     from exporter_core.conformance.sinks.faults import Fault
-    from exporter_core.conformance.sinks.server.core import Entry
     from exporter_core.conformance.sinks.server.listener import Wire
 
 

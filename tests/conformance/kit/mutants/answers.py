@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.observe.tokens import metrics_in
+from exporter_core.conformance.observe.tokens import Point, metrics_in
 from exporter_core.errors import (
     ContextCancelledError,
     DeadlineExceededError,
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
     from kit.memory import Response, Wait
 

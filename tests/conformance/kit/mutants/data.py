@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from exporter_core.conformance.clauses.export import without_last_points, without_scope_attributes
-from exporter_core.conformance.observe.tokens import flatten, metrics_in
+from exporter_core.conformance.observe.tokens import Point, flatten, metrics_in
 from exporter_core.context import Context
 from exporter_core.errors import DeadlineExceededError, ExporterCoreError
-from kit.memory import MemoryHarness
+from kit.memory import MemoryHarness, Response, Wait
 from kit.mutant import Parametrised, detached, killed_by
 from kit.reference import BufferingExporter, ReferenceExporter
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
-
-    from exporter_core.conformance.observe.tokens import Point
-    from kit.memory import Response, Wait
 
 
 @killed_by("EXP-01", "lost")
