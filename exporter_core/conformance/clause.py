@@ -85,6 +85,11 @@ class Clause:
         return self.id.partition("-")[0]
 
     @property
+    def foundations(self) -> tuple[str, ...]:
+        """The clauses whose failure blocks this one; all but those of introspection build on the first."""
+        return self.after if self.technique == "T" else ("INT-01", *self.after)
+
+    @property
     def how(self) -> str:
         """The way it is checked, in one line."""
         return " ".join((self.function.__doc__ or "").split())

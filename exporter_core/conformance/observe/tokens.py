@@ -200,8 +200,8 @@ class Tokens:
 
     def batch(self, points: int = 3) -> TokenBatch:
         """A plain batch: a gauge with so many points."""
-        data = [self._number(float(index)) for index in range(points)]
-        return _batch([Metric("conformance.plain", "", "1", Gauge(data))])
+        data = [NumberDataPoint(self._attributes(), _START, _NOW, float(index)) for index in range(points)]
+        return self.of([Metric("conformance.plain", "", "1", Gauge(data))])
 
     def empty(self) -> TokenBatch:
         """A batch without anything."""
@@ -214,7 +214,10 @@ class Tokens:
 
     def of(self, metrics: list[Metric]) -> TokenBatch:
         """A batch of these metrics, whose points have identities already."""
-        return _batch(metrics)
+        scope = InstrumentationScope("conformance", "1.0", "", {"scope.attribute": "kept"})
+        resource = Resource({"service.name": "conformance", "resource.number": 3})
+        data = MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
+        return TokenBatch(data, tuple(flatten(data)))
 
     def identified(self, **more: object) -> dict[str, Any]:
         """Attributes with an identity of their own."""
@@ -222,13 +225,3 @@ class Tokens:
 
     def _attributes(self, **more: object) -> dict[str, Any]:
         return self.identified(**{"text": "naïve ⚙ ☃", **more})
-
-    def _number(self, value: float, **more: object) -> NumberDataPoint:
-        return NumberDataPoint(self._attributes(**more), _START, _NOW, value)
-
-
-def _batch(metrics: list[Metric]) -> TokenBatch:
-    scope = InstrumentationScope("conformance", "1.0", "", {"scope.attribute": "kept"})
-    resource = Resource({"service.name": "conformance", "resource.number": 3})
-    data = MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
-    return TokenBatch(data, tuple(flatten(data)))

@@ -46,7 +46,8 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
                 **clause_as_json(one),
                 "results": {
                     mode: {
-                        **{key: value for key, value in run.as_dict().items() if key not in ("id", "mode")},
+                        **{name: value for name, value in vars(run).items() if name not in ("id", "mode")},
+                        "verdict": str(run.verdict),
                         "reproduce": reproduce(report, one.id, mode),
                     }
                     for mode in report.modes

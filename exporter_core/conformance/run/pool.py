@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from exporter_core.conformance.clause import Clause
 
 _SPARE = 10.0  # seconds beyond what the waits of a clause can add up to
 _WAITS: Final = 8  # bounded waits that a clause can make one after the other
@@ -225,7 +224,7 @@ class Pool:
         """The first clause that no worker runs and that needs no result which is still to come."""
         at_work = {worker.clause for worker in self._workers}
         for name, clause in self._left.items():
-            if name not in at_work and not any(before in self._left for before in _foundations(clause)):
+            if name not in at_work and not any(before in self._left for before in clause.foundations):
                 return name
         return None
 
@@ -303,8 +302,3 @@ class Pool:
     def _drop(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)
         worker.close()
-
-
-def _foundations(clause: Clause) -> tuple[str, ...]:
-    """The clauses whose failure blocks this one; all but those of introspection build on the first."""
-    return clause.after if clause.technique == "T" else ("INT-01", *clause.after)

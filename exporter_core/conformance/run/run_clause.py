@@ -87,7 +87,7 @@ def _excused(clause: Clause, subject: Subject, failed: Mapping[str, Verdict]) ->
     harness = subject.harness
     if "partial_success" in clause.needs and subject.of_the_sdk:
         return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
-    for before in ("INT-01", *clause.after) if clause.technique != "T" else ():
+    for before in clause.foundations:
         if failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
             return VerdictError(Verdict.BLOCKED, f"{before} failed first", clause.promise)
     for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():

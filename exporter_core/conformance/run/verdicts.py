@@ -97,10 +97,6 @@ class Run:
     dump: str = ""
     """The stacks of all threads, if the run hung."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The run as JSON has it."""
-        return {**vars(self), "verdict": str(self.verdict)}
-
     def give(self, error: VerdictError) -> None:
         """Take over the verdict, and the reason for it."""
         self.verdict, self.expected, self.seen = error.verdict, error.expected, error.seen

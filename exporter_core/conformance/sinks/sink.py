@@ -144,6 +144,7 @@ class _NetworkSink(_Gated):
 
     faults: ClassVar[frozenset[str]]
     """The kinds of fault that this sink knows."""
+    _url: ClassVar[str] = "http://{address}"
 
     def __init__(self, *, port: int = 0, secrets: Iterable[str] = ()) -> None:
         super().__init__(secrets=secrets)
@@ -159,7 +160,7 @@ class _NetworkSink(_Gated):
     @property
     def endpoint(self) -> str:
         """The URL that an exporter sends to."""
-        return f"http://{self.address}"
+        return self._url.format(address=self.address)
 
     def script(self, *faults: str, then: str = "ok") -> None:
         """Replace the script: the faults, one a request, and then ``then`` for every request that follows.
@@ -219,11 +220,7 @@ class OtlpHttpSink(_DrippingSink):
 
     kind = "otlp_http"
     faults = _HTTP | {"partial"}
-
-    @property
-    def endpoint(self) -> str:
-        """The URL that an exporter sends to."""
-        return f"http://{self.address}/v1/metrics"
+    _url = "http://{address}/v1/metrics"
 
 
 class OtlpGrpcSink(_DrippingSink):
@@ -238,11 +235,7 @@ class RemoteWriteSink(_DrippingSink):
 
     kind = "remote_write"
     faults = _HTTP
-
-    @property
-    def endpoint(self) -> str:
-        """The URL that an exporter sends to."""
-        return f"http://{self.address}/api/v1/write"
+    _url = "http://{address}/api/v1/write"
 
 
 class HttpSink(_DrippingSink):
@@ -257,11 +250,7 @@ class TcpSink(_NetworkSink):
 
     kind = "tcp"
     faults = _UNSEEN
-
-    @property
-    def endpoint(self) -> str:
-        """``tcp://host:port``."""
-        return f"tcp://{self.address}"
+    _url = "tcp://{address}"
 
     def content(self) -> bytes:
         """All bytes that came, over all connections, in their order."""
