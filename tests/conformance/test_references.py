@@ -56,12 +56,12 @@ ON_A_LOOP = {one.id for one in clauses() if one.technique == "P"} - {"KND-04"}  
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_does_not_apply_to_a_reference_exporter_is_told_and_everything_else_passes(runs, target: str) -> None:
-    unseen = {clause for clause, run in runs[target].items() if run["verdict"] == "UNOBSERVABLE"}
+    unseen = {clause for clause, run in runs[target].items() if run.verdict == "UNOBSERVABLE"}
     assert unseen == (ON_A_LOOP if target.endswith("AsyncExporter") else set())
     other = {
-        clause: (run["verdict"], run["seen"])
+        clause: (run.verdict, run.seen)
         for clause, run in runs[target].items()
-        if run["verdict"] != "PASS" and clause not in unseen
+        if run.verdict != "PASS" and clause not in unseen
     }
     absent = {"INT-02"} if target.endswith("BufferingExporter") else NOT_APPLICABLE.keys()
     assert other == {clause: ("NOT_APPLICABLE", NOT_APPLICABLE[clause]) for clause in absent}
@@ -70,7 +70,7 @@ def test_what_does_not_apply_to_a_reference_exporter_is_told_and_everything_else
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_pass_rests_on_a_canary_that_died_or_is_static_by_design(runs, target: str) -> None:
-    canaries = {clause: run["canary"] for clause, run in runs[target].items() if run["verdict"] == "PASS"}
+    canaries = {clause: run.canary for clause, run in runs[target].items() if run.verdict == "PASS"}
     assert {clause for clause, canary in canaries.items() if canary == "static"} == {"INT-01"}
     assert {canary for clause, canary in canaries.items() if clause != "INT-01"} == {"died"}
 
@@ -81,9 +81,9 @@ def test_a_canary_dies_for_the_reason_that_its_clause_kills_mutants_for(runs, ta
     words["FLU-01"].append("lost")  # of an exporter that holds nothing
     words["CON-01"].append("lost")  # it has no mutant: the contract does not ask for it
     wrong = {
-        clause: run["canary_seen"]
+        clause: run.canary_seen
         for clause, run in runs[target].items()
-        if run["canary"] == "died" and not any(seen in run["canary_seen"] for seen in words[clause])
+        if run.canary == "died" and not any(seen in run.canary_seen for seen in words[clause])
     }
     assert not wrong
 
@@ -96,6 +96,6 @@ def test_a_whole_report_fits_its_schema_and_says_conformant_in_both_modes() -> N
 
 def test_every_pass_has_evidence_and_every_call_of_an_export_is_in_its_timeline(runs) -> None:
     for clause, run in runs[TARGETS[0]].items():
-        assert bool(run["observations"]) == (run["verdict"] == "PASS"), clause
+        assert bool(run.observations) == (run.verdict == "PASS"), clause
         if clause.startswith("EXP"):
-            assert {"call", "return"} <= {event["kind"] for event in run["timeline"]}, clause
+            assert {"call", "return"} <= {event["kind"] for event in run.timeline}, clause

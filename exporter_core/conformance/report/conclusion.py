@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-CONFORMANT, FAILED, PARTIAL, KIT_FAILED = 0, 1, 3, 4
+CONFORMANT, FAILED, INCOMPLETE, KIT_FAILED = 0, 1, 3, 4
 
 _WITHOUT_MEANING = (Verdict.NOT_APPLICABLE, Verdict.INEXPRESSIBLE)
 _NAMED = 3  # clauses that a sentence names
@@ -42,7 +42,7 @@ def conclude(report: Report, mode: str | None = None, *, strict: bool = False) -
         strict: let a SHOULD decide as a MUST does.
     """
     if mode is None:
-        order = (FAILED, KIT_FAILED, PARTIAL, CONFORMANT)
+        order = (FAILED, KIT_FAILED, INCOMPLETE, CONFORMANT)
         return min(
             (conclude(report, one, strict=strict) for one in report.modes), key=lambda c: order.index(c.exit_code)
         )
@@ -62,7 +62,7 @@ def conclude(report: Report, mode: str | None = None, *, strict: bool = False) -
         missing = {"not observed": unseen, "not run": unrun}
         rest = "".join(f", {len(ids)} {why} ({_named(ids)})" for why, ids in missing.items() if ids)
         of = len(passed) + len(unseen) + len(unrun)
-        return Conclusion(f"incomplete: {len(passed)} of {of} {word} clauses kept{rest}", PARTIAL)
+        return Conclusion(f"incomplete: {len(passed)} of {of} {word} clauses kept{rest}", INCOMPLETE)
     if not passed:
         return Conclusion(f"no {word} clause was checked", CONFORMANT)
     return Conclusion(f"conformant: {_count(passed, word)} kept", CONFORMANT)

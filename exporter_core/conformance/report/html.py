@@ -113,7 +113,7 @@ def as_html(report: Report, *, strict: bool = False) -> str:
         first=list(_first(clauses)),
         counts={mode: _counts(clauses, mode) for mode in master["modes"]},
         states={
-            mode: _STATES.get(conclude(report, mode, strict=strict).exit_code, "partial") for mode in master["modes"]
+            mode: _STATES.get(conclude(report, mode, strict=strict).exit_code, "incomplete") for mode in master["modes"]
         },
         verdicts=[verdict for verdict in _WORDS if found[verdict]],
         levels=[one for one in ("MUST", "SHOULD", "INFO") if any(clause["level"] == one for clause in clauses)],
