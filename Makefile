@@ -78,6 +78,23 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 test: $(STAMP) browser ## run every test
 	@$(BIN)/pytest -q -n $(WORKERS)
 
+# The lowest versions that the pyproject.toml files allow, on the oldest Python here. Property tests vary the data, not
+# the versions, and take longer than all the others: make test runs them.
+LOWEST := .venv-lowest
+LOWEST_TESTS := $(addprefix tests/,config guard otlp pipeline reader) \
+    $(filter-out %/test_conformance.py,$(wildcard plugins/*/tests/test_*.py))
+
+$(LOWEST)/.installed: $(UV) pyproject.toml $(PLUGINS)
+	@$(need_python)rm -rf $(LOWEST)
+	@$(UV) venv -q -p "$$($(PYTHON) .ci/pythons.py | tail -n 1 | cut -d' ' -f2-)" $(LOWEST)
+	@$(UV) pip install -q --compile-bytecode -p $(LOWEST)/bin/python --resolution lowest-direct \
+	    -e '.[cli,host,conformance,net]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin))) --group dev
+	@touch $@
+
+.PHONY: test-lowest
+test-lowest: $(LOWEST)/.installed ## run the tests that depend on versions, with the lowest versions allowed
+	@$(LOWEST)/bin/pytest -q -n $(WORKERS) -m 'not hypothesis' $(LOWEST_TESTS)
+
 # Runs for each of the reference exporters; half of them with every core kept busy.
 RUNS ?= 200
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import pytest
 from hypothesis import HealthCheck, settings
+from opentelemetry.sdk.version import __version__ as sdk_version
 
 import exporter_core
+from exporter_core import instruments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,6 +196,22 @@ class _Interrupt:
                     sys.settrace(None)
                     raise KeyboardInterrupt
         return self._step
+
+
+@pytest.fixture
+def sdk_with_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK that has cardinality limits, whichever is installed."""
+    monkeypatch.setattr("exporter_core.instruments.NO_CARDINALITY_LIMITS", "")
+
+
+@pytest.fixture
+def sdk_without_limits(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An SDK without cardinality limits, whichever is installed; its version."""
+    version = sdk_version if instruments.NO_CARDINALITY_LIMITS else "1.45.1"
+    reason = f"OpenTelemetry SDK {version} does not have it; 1.45.2 does"
+    monkeypatch.setattr("exporter_core.instruments.NO_CARDINALITY_LIMITS", reason)
+    monkeypatch.setattr("exporter_core.reader.periodic.NO_CARDINALITY_LIMITS", reason)
+    return version
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def read_readers(
             _check_supported(reader, path, findings)
             if exporter is not None:
                 run = sound(ExporterOptions, runs.get(exporter[0], {})) or ExporterOptions()
-                readers.append(_settings(reader, number, *exporter, run))
+                limits = _cardinality_limits(reader, (*path, "cardinality_limits"), findings)
+                readers.append(_settings(reader, number, exporter, run, limits))
     for name in runs.keys() - used:
         close = nearest(name, used)
         hint = f"; did you mean '{close}'?" if close else ""
@@ -128,20 +129,38 @@ def _check_supported(reader: PeriodicReader, path: Sequence[str | int], findings
         findings.ignored((*path, key), "a collection is exported as a whole")
 
 
+def _cardinality_limits(
+    reader: PeriodicReader, path: Sequence[str | int], findings: Findings
+) -> Mapping[InstrumentKind, int]:
+    """Return the limit of each kind that has one; warn where the SDK has no limits."""
+    given = reader.cardinality_limits
+    all_kinds = {kind: getattr(given, kind.value) or given.default for kind in InstrumentKind}
+    limits = {kind: limit for kind, limit in all_kinds.items() if limit is not None}
+    if limits:
+        from exporter_core.instruments import NO_CARDINALITY_LIMITS  # noqa: PLC0415 - a file without limits needs no SDK
+
+        if NO_CARDINALITY_LIMITS:
+            findings.ignored(path, NO_CARDINALITY_LIMITS)
+            return {}
+    return limits
+
+
 def _settings(
-    reader: PeriodicReader, position: int, name: str, config: ExporterConfig, run: ExporterOptions
+    reader: PeriodicReader,
+    position: int,
+    exporter: tuple[str, ExporterConfig],
+    run: ExporterOptions,
+    limits: Mapping[InstrumentKind, int],
 ) -> ReaderSettings:
     interval = _INTERVAL if reader.interval is None else reader.interval
     timeout = _TIMEOUT if reader.timeout is None else reader.timeout
-    limits = reader.cardinality_limits
-    given = {kind: getattr(limits, kind.value) or limits.default for kind in InstrumentKind}
     return ReaderSettings(
         position=position,
-        exporter=name,
-        config=config,
+        exporter=exporter[0],
+        config=exporter[1],
         interval=interval / 1000,
         timeout=timeout / 1000 if timeout else None,
-        cardinality_limits={kind: limit for kind, limit in given.items() if limit is not None},
+        cardinality_limits=limits,
         runner=run.runner,
         copy=run.copy_data,
     )

@@ -43,16 +43,25 @@ def check_view(view: View, path: Sequence[str | int], findings: Findings) -> Non
                 (*where, "included", number),
             )
     _check_aggregation(stream.aggregation, (*path, "stream", "aggregation"), findings)
+    if stream.aggregation_cardinality_limit is not None:
+        from exporter_core.instruments import NO_CARDINALITY_LIMITS  # noqa: PLC0415 - a file without limits needs no SDK
+
+        if NO_CARDINALITY_LIMITS:
+            findings.ignored((*path, "stream", "aggregation_cardinality_limit"), NO_CARDINALITY_LIMITS)
 
 
 def sdk_view(view: View) -> SdkView:
-    """Return the SDK's view."""
+    """Return the SDK's view; without a limit where the SDK has none, which reading the file warns of."""
     from opentelemetry.sdk.metrics.view import View as SdkView  # noqa: PLC0415 - reading a file works without the SDK
 
-    from exporter_core.instruments import INSTRUMENT_CLASSES  # noqa: PLC0415 - see above
+    from exporter_core.instruments import INSTRUMENT_CLASSES, NO_CARDINALITY_LIMITS  # noqa: PLC0415 - see above
 
     selector, stream = view.selector, view.stream
     selects_type = "instrument_type" in selector.model_fields_set
+    limit = stream.aggregation_cardinality_limit
+    limits: dict[str, Any] = {}  # Any: older SDKs lack the parameter
+    if limit is not None and not NO_CARDINALITY_LIMITS:
+        limits["aggregation_cardinality_limit"] = limit
     return SdkView(
         instrument_type=INSTRUMENT_CLASSES[InstrumentKind(selector.instrument_type)] if selects_type else None,
         instrument_name=selector.instrument_name,
@@ -64,7 +73,7 @@ def sdk_view(view: View) -> SdkView:
         description=stream.description,
         attribute_keys=set(stream.attribute_keys.included) or None,
         aggregation=_sdk_aggregation(stream.aggregation),
-        aggregation_cardinality_limit=stream.aggregation_cardinality_limit,
+        **limits,
     )
 
 

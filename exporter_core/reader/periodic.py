@@ -31,7 +31,7 @@ from exporter_core.errors import (
 )
 from exporter_core.forking import renew_after_fork
 from exporter_core.guard.stats import GuardState, count_points
-from exporter_core.instruments import INSTRUMENT_CLASSES
+from exporter_core.instruments import INSTRUMENT_CLASSES, NO_CARDINALITY_LIMITS
 from exporter_core.otlp.trust import mark_trusted
 from exporter_core.reader import forking
 from exporter_core.reader.failures import Failures
@@ -91,12 +91,13 @@ class PeriodicReader(MetricReader):
         timeout: seconds that one scheduled collection, and one scheduled export, may take; None for no limit.
         name: the reader's name in messages; the exporter's name unless given.
         cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's 2000 for kinds left out.
+            OpenTelemetry SDKs before 1.45.2 have no limits.
         error_handler: called on the reader's thread with each failure that has no caller to be raised to; it should
             return quickly. By default each is one line of the log, and repeated ones are counted.
         clock: the clock of the schedule and the deadlines.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or limits are given that the SDK does not have.
     """
 
     def __init__(
@@ -114,12 +115,14 @@ class PeriodicReader(MetricReader):
             raise ValueError(f"interval: expected at least {_SHORTEST_INTERVAL} seconds, not {interval!r}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout: expected more than 0 seconds, or None for no limit, not {timeout!r}")
+        if cardinality_limits and NO_CARDINALITY_LIMITS:
+            raise ValueError(f"cardinality_limits: {NO_CARDINALITY_LIMITS}")
+        limits = {INSTRUMENT_CLASSES[InstrumentKind(kind)]: limit for kind, limit in (cardinality_limits or {}).items()}
+        given: dict[str, Any] = {"cardinality_limits": limits} if limits else {}  # Any: older SDKs lack the parameter
         super().__init__(
             preferred_temporality={cls: exporter.temporality(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
             preferred_aggregation={cls: exporter.aggregation(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
-            cardinality_limits={
-                INSTRUMENT_CLASSES[InstrumentKind(kind)]: limit for kind, limit in (cardinality_limits or {}).items()
-            },
+            **given,
         )
         self._exporter = exporter
         self._interval = interval

@@ -80,12 +80,24 @@ def test_two_readers_may_name_the_same_exporter(load) -> None:
     assert [reader.label for reader in load(text).readers] == ["0:sqlite", "1:sqlite"]
 
 
-def test_cardinality_limits_are_given_per_kind(load) -> None:
+def test_cardinality_limits_are_given_per_kind(load, sdk_with_limits) -> None:
     text = with_reader("cardinality_limits:", "  default: 10", "  counter: 5", "  gauge:")
     limits = load(text).readers[0].cardinality_limits
     assert limits == {**dict.fromkeys(InstrumentKind, 10), InstrumentKind.COUNTER: 5}
     text = with_reader("cardinality_limits: {observable_gauge: 7}")
     assert load(text).readers[0].cardinality_limits == {InstrumentKind.OBSERVABLE_GAUGE: 7}
+
+
+def test_cardinality_limits_that_the_sdk_does_not_have_are_ignored_with_a_warning(load, sdk_without_limits) -> None:
+    config = load(with_reader("cardinality_limits: {counter: 5}"))
+    assert config.readers[0].cardinality_limits == {}
+    (warning,) = config.warnings
+    assert str(warning).endswith(
+        "pipeline.yaml:5:9: meter_provider.readers[0].periodic.cardinality_limits is ignored: "
+        f"OpenTelemetry SDK {sdk_without_limits} does not have it; 1.45.2 does"
+    )
+    assert load(with_reader("cardinality_limits: {}")).warnings == ()
+    assert load(with_reader("cardinality_limits: {counter: }")).warnings == ()
 
 
 def test_the_section_of_our_own_is_read(load) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from typing import Any, get_args
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -65,6 +66,29 @@ def test_a_view_is_read_whole(read) -> None:
     assert dict(stream.aggregation.explicit_bucket_histogram) == {"boundaries": [1.0, 2.5], "record_min_max": False}
     made = sdk_view(view)
     assert (made._instrument_type, made._attribute_keys) == (Histogram, {"a", "b"})
+
+
+def test_a_views_limit_reaches_the_sdk(read, sdk_with_limits) -> None:
+    view = read({"aggregation_cardinality_limit": 9}, instrument_name="i")
+    with patch("opentelemetry.sdk.metrics.view.View") as made:
+        sdk_view(view)
+        sdk_view(read({}, instrument_name="i"))
+    assert [call.kwargs.get("aggregation_cardinality_limit") for call in made.call_args_list] == [9, None]
+
+
+def test_a_views_limit_that_the_sdk_does_not_have_is_ignored_with_a_warning(
+    registry, minimal, sdk_without_limits
+) -> None:
+    view = {"selector": {"instrument_name": "i"}, "stream": {"aggregation_cardinality_limit": 9}}
+    config = parse_config(minimal(provider={"views": [view]}), registry=registry)
+    (warning,) = config.warnings
+    assert str(warning) == (
+        "meter_provider.views[0].stream.aggregation_cardinality_limit is ignored: "
+        f"OpenTelemetry SDK {sdk_without_limits} does not have it; 1.45.2 does"
+    )
+    with patch("opentelemetry.sdk.metrics.view.View") as made:
+        sdk_view(config.views[0])
+    assert "aggregation_cardinality_limit" not in made.call_args.kwargs
 
 
 @pytest.mark.parametrize(

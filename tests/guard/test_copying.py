@@ -8,9 +8,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.version import __version__ as sdk_version
 
 from exporter_core.guard.copying import copy_metrics
 from exporter_core.testing import FakeExporter
+
+LIST: object = (1, 2) if sdk_version.startswith("1.44.") else [1, 2]  # 1.44 takes no lists as values of attributes
 
 runners = pytest.mark.parametrize("runner", ["thread", "inline"])
 
@@ -23,7 +26,7 @@ def real_metrics():
     views = [View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation())]
     provider = MeterProvider([reader], resource, views=views)
     meter = provider.get_meter("scope", attributes={"team": ["x", "y"]})
-    meter.create_counter("counter").add(1, {"route": "/", "codes": [1, 2]})
+    meter.create_counter("counter").add(1, {"route": "/", "codes": LIST})
     meter.create_histogram("histogram").record(3, {"route": "/"})
     meter.create_histogram("exponential").record(3, {"route": "/"})
     meter.create_observable_gauge("gauge", [lambda options: [Observation(1.5, {"cpu": "0"})]])

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricsData
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
 from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import DeadlineExceededError, ExporterBusyError, ExporterError
 from exporter_core.guard import GuardedExporter
+from exporter_core.instruments import NO_CARDINALITY_LIMITS
 from exporter_core.reader import PeriodicReader
 from exporter_core.testing import FakeClock, FakeExporter
 
@@ -245,5 +246,26 @@ def test_a_timeout_that_is_not_positive_is_refused(timeout: float) -> None:
 
 
 def test_a_wrong_cardinality_limit_is_refused() -> None:
-    with GuardedExporter(FakeExporter(), name="fake") as guard, pytest.raises(ValueError, match="positive integer"):
+    message = "does not have it" if NO_CARDINALITY_LIMITS else "positive integer"
+    with GuardedExporter(FakeExporter(), name="fake") as guard, pytest.raises(ValueError, match=message):
         PeriodicReader(guard, cardinality_limits={InstrumentKind.COUNTER: 0})
+
+
+def test_cardinality_limits_that_the_sdk_does_not_have_are_refused(sdk_without_limits: str) -> None:
+    message = f"^cardinality_limits: OpenTelemetry SDK {sdk_without_limits} does not have it; 1.45.2 does$"
+    with GuardedExporter(FakeExporter(), name="fake") as guard, pytest.raises(ValueError, match=message):
+        PeriodicReader(guard, cardinality_limits={InstrumentKind.COUNTER: 5})
+
+
+@pytest.mark.parametrize("limits", [None, {}])
+def test_an_sdk_without_cardinality_limits_is_not_asked_for_them(
+    limits: dict | None, sdk_without_limits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = MetricReader.__init__
+
+    def init(self: MetricReader, preferred_temporality: object = None, preferred_aggregation: object = None) -> None:
+        whole(self, preferred_temporality, preferred_aggregation)
+
+    monkeypatch.setattr(MetricReader, "__init__", init)
+    reader = PeriodicReader(GuardedExporter(FakeExporter(), name="fake"), cardinality_limits=limits)
+    reader.shutdown()

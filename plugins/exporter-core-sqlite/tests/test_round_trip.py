@@ -30,6 +30,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.sdk.version import __version__ as sdk_version
 
 from exporter_core import Context
 
@@ -164,10 +165,13 @@ def test_what_is_read_back_equals_what_was_exported_and_that_is_left_unchanged(b
     assert [content(data) for data in batches] == before
 
 
+LIST = (1, 2) if sdk_version.startswith("1.44.") else [1, 2]  # 1.44 takes no lists as values of attributes
+
+
 def test_what_the_sdk_collects_reads_back_equal(path, make_exporter, context):
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("meter", "1.0", "https://schema", {"a": 1})
-    meter.create_counter("counter", "1", "counts").add(3, {"list": [1, 2], "flag": True})
+    meter.create_counter("counter", "1", "counts").add(3, {"list": LIST, "flag": True})
     meter.create_up_down_counter("up_down").add(-0.5)
     meter.create_gauge("gauge").set(1.5, {"host": "ünï"})
     meter.create_histogram("histogram", "ms").record(12)
