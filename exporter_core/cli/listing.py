@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter_core.cli.output import emit_json, show
+from exporter_core.cli.output import console, emit_json, show
 from exporter_core.discovery import (
     PluginEntry,
     PluginPolicy,
@@ -32,6 +32,8 @@ _COLOURS = {
     "blocked": "yellow",
     "failed": "red",
 }
+
+_NARROWEST_SUMMARY = 40  # columns
 
 
 class Row(NamedTuple):
@@ -118,22 +120,37 @@ def emit_rows(found: Sequence[Row]) -> None:
 
 
 def show_rows(found: Sequence[Row]) -> None:
-    """Write the rows as a table, and below it the reason for each status other than ``ok``."""
+    """Write the rows as a table, and below it the reason for each status other than ``ok``.
+
+    Where the terminal leaves a summary too little room beside the other columns, they stand below it.
+    """
     from rich.table import Table  # noqa: PLC0415 - programs that read JSON need not wait for it
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("SUMMARY", overflow="fold")
-    for entry, status, _ in found:
-        table.add_row(
+    cells = [
+        (
             Text(printable(entry.name), "bold"),
             Text(status, _COLOURS[status]),
-            printable(origin_of(entry)),
-            _contract(entry),
-            printable(_summary(entry)),
+            Text(printable(origin_of(entry))),
+            Text(_contract(entry)),
+            Text(printable(_summary(entry))),
         )
+        for entry, status, _ in found
+    ]
+    titles = ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT", "SUMMARY")
+    beside = sum(max(map(len, column)) + 2 for column in zip(titles, *cells, strict=True) if column[0] != "SUMMARY")
+    if console().width - beside < _NARROWEST_SUMMARY:
+        titles = ("NAME", "STATUS", "SUMMARY, DISTRIBUTION, CONTRACT")
+        cells = [
+            (name, status, Text.assemble(summary, "\n", (f"{origin.plain}, {contract.plain}", "dim")))
+            for name, status, origin, contract, summary in cells
+        ]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in titles[:-1]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(titles[-1])
+    for row in cells:
+        table.add_row(*row)
     show(table)
     notes = [(entry.name, status, reason) for entry, status, reason in found if reason is not None]
     notes += [(location, "unreadable", reason) for location, reason in unreadable()]
