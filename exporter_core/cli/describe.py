@@ -13,7 +13,7 @@ from exporter_core.cli.inspection import inspect_exporters
 from exporter_core.cli.listing import exporter_names
 from exporter_core.cli.output import emit_json, show
 from exporter_core.discovery import origin_of, summary_of
-from exporter_core.option_table import Option, options, plain
+from exporter_core.option_table import Option, as_yaml, options, plain
 from exporter_core.printable import printable
 
 if TYPE_CHECKING:
@@ -73,9 +73,13 @@ def _show(result: CheckResult, found: Sequence[Option]) -> None:
         line = Text.assemble((printable(option.name), "bold"), (f"  {printable(option.type.replace('`', ''))}", "dim"))
         if option.required:
             line.append("  required", "yellow")
-        elif option.default is not None:
+        elif option.default not in (None, [], {}):
             line.append(f"  [{printable(plain(option.default))}]", "dim")
-        parts += [line, Padding(_marked(option.description), (0, 0, 0, 4)), ""]
+        parts += [line, Padding(_marked(option.description), (0, 0, 0, 4))]
+        if option.example is not None:
+            example = f"Example: `{option.name.rpartition('.')[2]}: {as_yaml(option.example)}`"
+            parts.append(Padding(_marked(example), (0, 0, 0, 4)))
+        parts.append("")
     parts.append(Text.assemble(("Temporality: ", "bold"), _temporality(result, found)))
     show(Group(*parts))
 

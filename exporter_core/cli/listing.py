@@ -127,7 +127,7 @@ def show_rows(found: Sequence[Row]) -> None:
     from rich.table import Table  # noqa: PLC0415 - programs that read JSON need not wait for it
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    cells = [
+    cells: list[tuple[Text, ...]] = [
         (
             Text(printable(entry.name), "bold"),
             Text(status, _COLOURS[status]),
@@ -137,7 +137,7 @@ def show_rows(found: Sequence[Row]) -> None:
         )
         for entry, status, _ in found
     ]
-    titles = ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT", "SUMMARY")
+    titles: tuple[str, ...] = ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT", "SUMMARY")
     beside = sum(max(map(len, column)) + 2 for column in zip(titles, *cells, strict=True) if column[0] != "SUMMARY")
     if console().width - beside < _NARROWEST_SUMMARY:
         titles = ("NAME", "STATUS", "SUMMARY, DISTRIBUTION, CONTRACT")

@@ -68,7 +68,7 @@ class TlsOptions(NullIsDefault):
 class HeaderEntry(ExporterConfig):
     """One header."""
 
-    name: str
+    name: Annotated[str, Field(examples=["api-key"])]
     """The header's name."""
 
     value: SecretLine | None

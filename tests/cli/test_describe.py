@@ -91,6 +91,15 @@ def test_it_shows_docstring_distribution_and_every_option(cli, plugins):
     assert not [name for name in sys.modules if name.startswith("made_")]
 
 
+def test_a_list_of_mappings_shows_its_shape_and_an_example(cli):
+    code, out, err = cli("describe", "otlp_http")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    at = lines.index("headers  list of {name: text, value: text (secret)}, at least 1 item")
+    assert lines[at + 2] == '    Example: `headers: [{name: api-key, value: "${HEADERS_VALUE}"}]`'
+    assert "    TLS towards the server." in lines  # the model's own words, where the option has none
+
+
 def test_temporality_is_that_of_the_defaults(cli, plugins):
     plugins.add("sending", OPTIONS.replace("{endpoint}", " = 'here'"))
     assert cli("describe", "sending").out.endswith(
@@ -128,6 +137,8 @@ def test_as_json_it_has_every_field(cli, plugins):
         "default": "here",
         "description": "Where to send, with a line break and `marks`.",
         "secret": False,
+        "nullable": False,
+        "example": None,
     }
     assert [(option["name"], option["secret"]) for option in options] == [
         ("endpoint", False),

@@ -51,7 +51,7 @@ class OtlpFileConfig(OtlpConfig):
 
     @model_validator(mode="after")
     def _only_files_are_rotated(self) -> OtlpFileConfig:
-        given = [name for name in _FILE_ONLY if name in self.model_fields_set]
+        given = [name for name in _FILE_ONLY if getattr(self, name) != type(self).model_fields[name].default]
         if given and self.path is None:
             raise ValueError(f"{given[0]} is for a file; output_stream is stdout")
         return self
