@@ -9,9 +9,9 @@ from exporter_core.errors import ConfigError, ConfigProblem
 from exporter_core.validation import UnknownKeyProblem, shown_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from exporter_core.config.nodes import Document
+    from exporter_core.config.nodes import Document, Node
 
 
 class Findings:
@@ -40,6 +40,35 @@ class Findings:
     def warn(self, message: str, path: Sequence[str | int]) -> None:
         """Note a warning about the last key of a path."""
         self._warnings.append(self._located(f"{shown_path(path)}{message}", path, of_key=True))
+
+    def warn_of_option(self, exporter: str, prefix: Sequence[str | int], key: str, text: str) -> None:
+        """Note a warning about the value of an exporter's option, ``key``, under the path of its options."""
+        path = (*prefix, *key.split("."))
+        message = f"exporter '{exporter}': {key}: {text}" if self.document else f"{shown_path(path)}: {text}"
+        self._warnings.append(self._located(message, path, of_key=False))
+
+    def warn_of_unset(self, keys: Iterable[str]) -> None:
+        """Warn about each value under these top-level keys that lost text with an unset environment variable."""
+        if self.document is None:
+            return
+        seen: set[int] = set()  # an alias repeats a value
+        places: list[tuple[tuple[str | int, ...], Node]] = [((), self.document.root)]
+        while places:
+            path, node = places.pop()
+            if id(node) in seen or (len(path) == 1 and str(path[0]) not in keys):
+                continue
+            seen.add(id(node))
+            if isinstance(node.value, dict):
+                places += [((*path, key), value) for key, value in node.value.items()]
+            elif isinstance(node.value, list):
+                places += [((*path, number), value) for number, value in enumerate(node.value)]
+            elif node.unset:
+                one = len(node.unset) == 1
+                names = " and ".join(node.unset)
+                variables = f"the environment variable{'' if one else 's'} {names} {'is' if one else 'are'} not set"
+                effect = "so the value is empty" if node.value in {None, ""} else "and replaced by nothing"
+                message = f"{shown_path(path)}: {variables}, {effect}; ${{{node.unset[0]}:-default}} gives a default"
+                self._warnings.append(self._located(message, path, of_key=False))
 
     def ignored(self, path: Sequence[str | int], reason: str) -> None:
         """Warn that the last key of a path has no effect."""

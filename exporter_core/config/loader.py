@@ -112,6 +112,7 @@ def _resolve(
     elif "meter_provider" not in data:
         findings.error("missing required key 'meter_provider'; without it there is nothing to export", ())
     else:
+        findings.warn_of_unset(_KEYS)
         readers = read_readers(
             _list(provider.get("readers")), _mapping(core.get("exporters")), findings, registry, policy
         )

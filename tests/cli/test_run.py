@@ -141,7 +141,8 @@ def test_a_signal_delivers_what_there_is_before_it_ends(tmp_path, number):
 def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
     ran = run(str(config(tmp_path, path="missing/metrics.db")), "--duration", "0", cwd=tmp_path)
     assert ran.returncode == 1
-    (line,) = ran.stderr.splitlines()
+    warned, line = ran.stderr.splitlines()
+    assert "metrics.yaml:9:19: warning: exporter 'sqlite': path: the directory" in warned
     assert re.match(r"error: 0:sqlite: 1 of 1 exports failed: (\d+) of \1 data points were not delivered; last: ", line)
     assert "does not exist" in line
     assert "wrote to" not in ran.stdout
@@ -149,6 +150,7 @@ def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
 
 def test_a_failure_is_said_while_it_runs(tmp_path):
     with start(str(config(tmp_path, path="missing/metrics.db", interval=50)), cwd=tmp_path) as process:
+        assert "the directory" in process.stderr.readline()
         line = process.stderr.readline()
         process.terminate()
         process.communicate(timeout=BOUND)

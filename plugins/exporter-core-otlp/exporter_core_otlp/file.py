@@ -17,6 +17,8 @@ from exporter_core_otlp.exporter import Advising
 from exporter_core_otlp.lines import LineFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.sdk.metrics.export import MetricsData
 
 BEGINS: Final = b'{"resourceMetrics":'
@@ -55,6 +57,12 @@ class OtlpFileConfig(OtlpConfig):
         if given and self.path is None:
             raise ValueError(f"{given[0]} is for a file; output_stream is stdout")
         return self
+
+    def config_warnings(self) -> Mapping[str, str]:
+        """Warn about a directory that does not exist."""
+        if self.path is None or self.path.parent.is_dir():
+            return {}
+        return {"output_stream": f"the directory {self.path.parent} does not exist: create it, or change the path"}
 
     @property
     def path(self) -> Path | None:
