@@ -174,9 +174,14 @@ def fail(message: str) -> None:
     _say("error", "31", message)
 
 
-def warn(message: str) -> None:
-    """Write a warning, one line, to standard error."""
-    _say("warning", "33", message)
+def warn(message: str, *, timed: bool = False) -> None:
+    """Write a warning, one line, to standard error; ``timed`` puts the local time in front."""
+    _say("warning", "33", message, timed=timed)
+
+
+def inform(message: str) -> None:
+    """Write what went well after a warning, one line with the local time, to standard error."""
+    _say("info", "32", message, timed=True)
 
 
 def warn_of(problem: ConfigProblem) -> None:
@@ -214,8 +219,11 @@ def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public
     return 2
 
 
-def _say(word: str, colour: str, message: str) -> None:
-    _write(f"{_word(word, colour)} {printable(' '.join(message.split()))}")
+def _say(word: str, colour: str, message: str, *, timed: bool = False) -> None:
+    from datetime import datetime  # noqa: PLC0415 - of use to few commands
+
+    time = f"{datetime.now().astimezone().isoformat(timespec='seconds')} " if timed else ""
+    _write(f"{time}{_word(word, colour)} {printable(' '.join(message.split()))}")
 
 
 def _word(word: str, colour: str) -> str:
