@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def describe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The exporter's name.", autocompletion=exporter_names)],
     *,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the tracebacks of plugins' errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON, with the JSON Schema of the options.")] = False,
 ) -> None:
     """Show an exporter's options.
@@ -35,7 +36,7 @@ def describe(
 
     Example: exporter-core describe sqlite
     """
-    result = inspect_exporters([name], build=True)[name]
+    result = inspect_exporters([name], build=True, verbose=verbose)[name]
     found = options(result.config_schema or {})
     if json:
         entry = result.entry

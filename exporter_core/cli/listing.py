@@ -44,6 +44,8 @@ class Row(NamedTuple):
     """``ok``, ``conflict``, ``shadowed``, ``unsupported`` or ``blocked``; with ``--check`` also ``failed``."""
     reason: str | None
     """The reason for a status other than ``ok``, in one line."""
+    place: str | None = None
+    """FILE:LINE of the code that raised a failure, if that is known."""
 
 
 def rows(policy: PluginPolicy | None = None, *, refresh: bool = False) -> list[Row]:
@@ -112,8 +114,9 @@ def emit_rows(found: Sequence[Row]) -> None:
             "contract_version": entry.contract_version,
             "status": status,
             "reason": reason,
+            "place": place,
         }
-        for entry, status, reason in found
+        for entry, status, reason, place in found
     ]
     problems = [{"location": location, "reason": reason} for location, reason in unreadable()]
     emit_json({"exporters": exporters, "unreadable": problems})
@@ -135,7 +138,7 @@ def show_rows(found: Sequence[Row]) -> None:
             Text(_contract(entry)),
             Text(printable(_summary(entry))),
         )
-        for entry, status, _ in found
+        for entry, status, *_ in found
     ]
     titles: tuple[str, ...] = ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT", "SUMMARY")
     beside = sum(max(map(len, column)) + 2 for column in zip(titles, *cells, strict=True) if column[0] != "SUMMARY")
@@ -152,7 +155,11 @@ def show_rows(found: Sequence[Row]) -> None:
     for row in cells:
         table.add_row(*row)
     show(table)
-    notes = [(entry.name, status, reason) for entry, status, reason in found if reason is not None]
+    notes = [
+        (entry.name, status, reason if place is None else f"{reason} ({place})")
+        for entry, status, reason, place in found
+        if reason is not None
+    ]
     notes += [(location, "unreadable", reason) for location, reason in unreadable()]
     if notes:
         show("")

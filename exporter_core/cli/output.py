@@ -190,6 +190,28 @@ def warn_of(problem: ConfigProblem) -> None:
     _write(f"{printable(where)}{_word('warning', '33')} {printable(problem.message)}")
 
 
+def write_traceback(text: str) -> None:
+    """Write a traceback to standard error, for ``--verbose``."""
+    for line in text.splitlines():
+        _write(printable(line))
+
+
+@contextmanager
+def tracebacks(verbose: bool) -> Iterator[None]:
+    """Write the traceback of a plugin's error that ends the block, secrets masked, if ``verbose``."""
+    try:
+        yield
+    except ExporterCoreError as error:
+        if verbose and error.__cause__ is not None:
+            from traceback import format_exception  # noqa: PLC0415 - errors only
+
+            from exporter_core.masking import Masker, cause_of  # noqa: PLC0415 - as above
+
+            masker = Masker()
+            write_traceback(masker("".join(format_exception(cause_of(error.__cause__, masker)))))
+        raise
+
+
 def report(error: ExporterCoreError) -> int:
     """Write an error, a line for each of its problems, and return the exit code.
 
@@ -202,7 +224,10 @@ def report(error: ExporterCoreError) -> int:
             else:
                 _write(printable(str(problem)))
     else:
-        for line in str(error).splitlines() or [type(error).__name__]:
+        from exporter_core.untrusted import place_of_cause  # noqa: PLC0415 - errors only
+
+        first, *rest = str(error).splitlines() or [type(error).__name__]
+        for line in (f"{first}{place_of_cause(error)}", *rest):
             fail(line)
     return 2 if isinstance(error, SetupError) else 1
 

@@ -88,6 +88,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     shutdown_timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time-out of the last export and the shutdown.")
     ] = 10.0,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the tracebacks of plugins' errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the delivery summary as JSON.")] = False,
 ) -> int:
     """Export this machine's metrics: processors, memory, disks, network and this process.
@@ -106,7 +107,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     messages = Messages()
     # Counted from here, so that the last collection, at the end, does not come right behind a scheduled one.
     began = MONOTONIC.monotonic()
-    with stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
+    with output.tracebacks(verbose), stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
         registry = TappingRegistry(config.registry, messages.delivers_again)
         if config.readers and os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":

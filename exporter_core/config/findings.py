@@ -23,6 +23,8 @@ class Findings:
 
     def __init__(self, document: Document | None) -> None:
         self.document = document
+        self.cause: BaseException | None = None
+        """What a plugin raised, for whoever looks into it."""
         self._problems: list[ConfigProblem] = list(document.problems) if document else []
         self._warnings: list[ConfigProblem] = []
 
@@ -38,8 +40,12 @@ class Findings:
         self._problems.append(self._located(message, path, of_key=of_key))
 
     def warn(self, message: str, path: Sequence[str | int]) -> None:
-        """Note a warning about the last key of a path."""
+        """Note a warning about the last key of a path, whose message follows the path."""
         self._warnings.append(self._located(f"{shown_path(path)}{message}", path, of_key=True))
+
+    def note(self, message: str, path: Sequence[str | int]) -> None:
+        """Note a warning about the value at a path, as it stands."""
+        self._warnings.append(self._located(message, path, of_key=False))
 
     def warn_of_option(self, exporter: str, prefix: Sequence[str | int], key: str, text: str) -> None:
         """Note a warning about the value of an exporter's option, ``key``, under the path of its options."""
@@ -95,7 +101,7 @@ class Findings:
             if node is not None and not unknown_key:
                 if node.unset and node.value in {None, ""}:
                     message += f"; the environment variable {' and '.join(node.unset)} is not set"
-                elif node.plain and isinstance(node.value, bool | int | float) and _wants_text(message):
+                elif node.plain and isinstance(node.value, bool | int | float) and _wants_quotes(message):
                     message += "; put quotes around it"
             self._problems.append(self._located(message, problem.path, of_key=unknown_key))
 
@@ -106,7 +112,7 @@ class Findings:
             ConfigError: there is a problem.
         """
         if self._problems:
-            raise ConfigError(sorted(self._problems, key=_order))
+            raise ConfigError(sorted(self._problems, key=_order)) from self.cause
 
     @property
     def warnings(self) -> tuple[ConfigProblem, ...]:
@@ -120,8 +126,8 @@ class Findings:
         return ConfigProblem(message, source=self.document.source, line=line, column=column, path=path)
 
 
-def _wants_text(message: str) -> bool:
-    return re.search(r"expected (?:'|(?:.* or )?a string)", message) is not None
+def _wants_quotes(message: str) -> bool:
+    return "put quotes" not in message and re.search(r"expected (?:'|(?:.* or )?a string)", message) is not None
 
 
 def _order(problem: ConfigProblem) -> tuple[int, int]:

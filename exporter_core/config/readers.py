@@ -11,6 +11,7 @@ from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry
 from exporter_core.errors import ConfigError, SetupError
 from exporter_core.registry import option_warnings, validate_options
+from exporter_core.untrusted import place_of_cause
 from exporter_core.validation import nearest
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def read_readers(
             reason = policy.reason_against(entry) if policy and isinstance(entry, PluginEntry) else None
             return registry.config_model(name) if reason is None else f"exporter '{name}' may not be used: {reason}"
         except SetupError as error:
-            return str(error)
+            findings.cause = findings.cause or error.__cause__
+            return f"{error}{place_of_cause(error)}"
 
     readers: list[ReaderSettings] = []
     used: set[str] = set()
@@ -118,6 +120,7 @@ def _read_exporter(
     except ConfigError as error:
         findings.add(error.problems, exporter=name, prefix=where)
     except SetupError as error:
+        findings.cause = findings.cause or error.__cause__
         findings.error(str(error), where, of_key=True, bare=True)
     return None
 

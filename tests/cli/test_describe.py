@@ -184,6 +184,25 @@ def test_a_plugin_that_fails_is_one_line_with_its_distribution(cli, plugins):
         assert len(err.splitlines()) == 1
 
 
+def test_where_a_plugin_raised_is_said_and_the_traceback_on_request(cli, plugins, tmp_path):
+    plugins.add("raising", "def inner():\n    raise OSError('http://user:hunter2@host/')\n\ninner()\n")
+    module = plugins.folder / "made_made_raising_raising.py"
+    file = tmp_path / "metrics.yaml"
+    file.write_text('file_format: "1.1"\nmeter_provider: {readers: [{periodic: {exporter: {raising: }}}]}\n')
+    target = "made_made_raising_raising:Made"
+    for command in (["describe", "raising"], ["validate", str(file)], ["run", str(file)], ["check", target]):
+        code, out, err = cli(*command)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert err.endswith(f" ({module}:2)\n"), err
+        if command[0] == "check":
+            continue
+        code, out, err = cli(*command, "-v")
+        assert (code, out) == (2, "")
+        assert "Traceback (most recent call last):" in err
+        assert f'File "{module}", line 2, in inner' in err
+        assert "hunter2" not in err
+
+
 def test_an_ambiguous_name_is_settled_by_the_distribution(cli, plugins):
     plugins.add("clashing", distribution="made-one")
     plugins.add("clashing", distribution="made-two")

@@ -64,6 +64,7 @@ def test_as_json_it_has_every_field(cli, plugins):
         "contract_version": 1,
         "status": "ok",
         "reason": None,
+        "place": None,
     }
 
 
@@ -181,7 +182,14 @@ def test_checking_imports_each_and_says_which_fail(cli, plugins):
     code, out, err = cli("list", "--check")
     assert (code, err) == (1, "")
     assert "noise" not in out
-    assert "exiting: failed: cannot be loaded: SystemExit: 3" in out.splitlines()
+    place = f"{plugins.folder / 'made_made_exiting_exiting.py'}:1"
+    assert f"exiting: failed: cannot be loaded: SystemExit: 3 ({place})" in out.splitlines()
+    assert rows["exiting", "made-exiting"]["place"] == place
+    assert "Traceback" not in err
+    code, _, err = cli("list", "--check", "--verbose")
+    assert code == 1
+    assert err.count("Traceback (most recent call last):") == 2
+    assert f'File "{plugins.folder / "made_made_exiting_exiting.py"}", line 1, in <module>' in err
 
 
 def test_checking_is_well_when_all_can_be_used(cli):
