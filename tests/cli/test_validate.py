@@ -113,6 +113,37 @@ def test_a_valid_option_that_will_hardly_work_is_a_warning_with_its_place(cli, f
     assert line.startswith(f"{path}:3:{reader.index(value) + 1}: warning: exporter '{name}': {message}"), line
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("endpoint: 'http://'", "endpoint: expected a URL such as http://host:8080/path"),
+        (
+            "headers: [{name: connection, value: connection}]",
+            "headers: entry 1 is one that the exporter sets itself (conn",
+        ),
+        ("retry: {enabled: 0}", "retry.enabled: expected true or false, not a number"),
+    ],
+)
+def test_what_a_message_says_of_valid_values_is_not_masked(cli, file, options, message):
+    path = file(
+        f'file_format: "1.1"\nmeter_provider: {{readers: [{{periodic: {{exporter: {{otlp_http: {{{options}}}}}}}}}]}}\n'
+    )
+    code, _, err = cli("validate", path)
+    assert code == 2
+    assert f"exporter 'otlp_http': {message}" in err
+    assert "***" not in err
+
+
+def test_a_hint_is_given_once_and_a_number_is_no_boolean(cli, file):
+    text = GOOD.replace("none: ", "otlp_grpc: {tls: {insecure: 0}}")
+    path = file(text.replace("meter_provider", "resource: {attributes: [{name: a, value: 5}]}\nmeter_provider", 1))
+    code, _, err = cli("validate", path)
+    first, second = err.splitlines()
+    assert code == 2
+    assert first.count("put quotes around it") == 1
+    assert "tls.insecure: expected true or false, not a number" in second
+
+
 def test_warnings_of_a_plugin_that_fail_or_tell_secrets_do_no_harm(cli, plugins, file):
     code = """
 from pydantic import SecretStr

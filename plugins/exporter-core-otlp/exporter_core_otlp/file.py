@@ -41,7 +41,7 @@ class OtlpFileConfig(OtlpConfig):
     max_old_files: Annotated[int, Field(strict=True, ge=1, le=1000)] = 5
     """Renamed files that are kept, `.1` being the newest. Not in OpenTelemetry's schema."""
 
-    fsync: bool = False
+    fsync: Annotated[bool, Field(strict=True)] = False
     """Let flush and shutdown return only when the disk has what was written, so that no power failure can undo it.
     Not in OpenTelemetry's schema."""
 
