@@ -164,7 +164,7 @@ class TappingRegistry(ExporterRegistry):
     def __init__(self, registry: ExporterRegistry, delivers_again: Callable[[str, int], object]) -> None:
         super().__init__(policy=registry.policy)
         self.histories: list[History] = []
-        """What each exporter has delivered, in the order in which they were loaded, which is that of the readers."""
+        """The deliveries of each exporter, in the order in which they were loaded, which is that of the readers."""
         self._registry = registry
         self._delivers_again = delivers_again
 
