@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from exporter_core.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Mapping
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
@@ -36,6 +36,16 @@ class ExporterConfig(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
+
+    def config_warnings(self) -> Mapping[str, str]:
+        """Return warnings about valid options that will hardly work, such as a directory that does not exist.
+
+        They are shown by ``exporter-core validate`` and logged when a config file is loaded. Override to give some.
+
+        Returns:
+            The text of each warning, without secrets, by the option's key; of a nested option ``outer.inner``.
+        """
+        return {}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         """Return names and values as ``repr()`` and ``str()`` show them."""

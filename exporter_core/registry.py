@@ -210,6 +210,22 @@ def validate_options(
     return validated
 
 
+def option_warnings(options: ExporterConfig, *, title: str, timeout: float = BUILD_SECONDS) -> dict[str, str]:
+    """Return the warnings about valid options, secrets masked, by the option's key.
+
+    Raises:
+        PluginLoadError: the plugin's code failed, or took too long.
+    """
+    if type(options).config_warnings is ExporterConfig.config_warnings:
+        return {}
+
+    def warnings() -> dict[str, str]:
+        masker = masker_for(options)
+        return {str(key): masker(str(text)) for key, text in options.config_warnings().items()}
+
+    return run_plugin_code(warnings, title, timeout, failed=": checking the options failed")
+
+
 class _Plugin(NamedTuple):
     """An entry's exporter class, imported, which fits the contract."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import threading
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar, final
 
 from exporter_core.errors import PartialSuccessError
@@ -28,6 +29,8 @@ _SEARCHED: Final = 16384  # characters of a chain that are searched for secrets 
 _NAME: Final = type.__dict__["__name__"]
 _ATTRIBUTES: Final = BaseException.__dict__["__dict__"]
 _DAEMON: Final = inspect.getattr_static(threading.Thread, "daemon")  # gevent puts a subclass in its place
+_TRACEBACK: Final = BaseException.__dict__["__traceback__"]
+_NOT_OF_PLUGINS: Final = ("<", f"{__file__.rpartition('/')[0]}/", import_module.__code__.co_filename)
 _exactly: Final = str.__str__  # a copy, of a subclass's instance
 
 
@@ -81,6 +84,31 @@ def message_of(error: BaseException) -> str:
         return exact_text(error)[:_TAKEN]
     except BaseException:  # noqa: BLE001 - an exception whose own __str__ fails is one more failing plugin
         return "(its message cannot be shown)"
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return FILE:LINE of the innermost code outside this package that raised an error; of a syntax error its own.
+
+    Runs none of the error's code; None where there is no such place.
+    """
+    if is_a(error, SyntaxError):
+        name, line = vars(SyntaxError)["filename"].__get__(error), vars(SyntaxError)["lineno"].__get__(error)
+        if type(name) is str and type(line) is int:
+            return f"{name}:{line}"
+    place = None
+    traceback = _TRACEBACK.__get__(error)
+    while traceback is not None:
+        name = traceback.tb_frame.f_code.co_filename
+        if not name.startswith(_NOT_OF_PLUGINS):
+            place = f"{name}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
+
+
+def place_of_cause(error: BaseException) -> str:
+    """Return `` (FILE:LINE)``, the place where the cause of an error was raised; empty where there is none."""
+    place = place_of(error.__cause__) if error.__cause__ is not None else None
+    return "" if place is None else f" ({place})"
 
 
 def _rejected_points(error: BaseException) -> int | None:

@@ -7,7 +7,9 @@ import re
 import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+from pydantic import Field
 
 from exporter_core.authoring.options import Interval, Milliseconds, NullIsDefault
 from exporter_core.errors import DeadlineExceededError, ExporterError
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 _GROWTH: Final = 1.5
 _JITTER: Final = 0.5
-_SECONDS: Final = re.compile(r"\d{1,15}(\.\d+)?")
+_LONGEST: Final = 9_223_372_036.0  # seconds that a thread can wait at most
+_SECONDS: Final = re.compile(r"\d+(\.\d+)?")
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ T = TypeVar("T")
 class RetryOptions(NullIsDefault):
     """Retries of requests that failed for the moment: exponential back-off with jitter."""
 
-    enabled: bool = True
+    enabled: Annotated[bool, Field(strict=True)] = True
     """Retry at all."""
 
     initial_interval: Interval = 1000
@@ -134,12 +137,12 @@ def retry_after_seconds(value: str, date: str | None = None) -> float | None:
     """Return the seconds that a ``Retry-After`` header asks to wait; None for what is neither seconds nor a date.
 
     Args:
-        value: the header's value.
+        value: the header's value; more seconds than a thread can wait are as many as it can.
         date: the answer's own ``Date`` header, which a date counts from, so that the two clocks need not agree.
     """
     value = value.strip()
     if _SECONDS.fullmatch(value):
-        return float(value)
+        return min(float(value), _LONGEST)
     until = _timestamp(value)
     if until is None:
         return None

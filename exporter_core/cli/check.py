@@ -103,6 +103,7 @@ def check(
         return 0
     check_writable(file)
     check_form(form)
+    _check_extra()
     if readers:
         if any(one is not None for one in (target, config, harness, sink)) or raw or guarded:
             raise SetupError("--readers takes no exporter, --config, --harness, --sink, --raw or --guarded")
@@ -140,6 +141,19 @@ def check(
             )
     write_report(report, form, file, strict=strict)
     return conclude(report, strict=strict).exit_code
+
+
+def _check_extra() -> None:
+    """Raise SetupError if the extra ``conformance`` is not installed: clauses would fail one by one."""
+    from importlib.util import find_spec  # noqa: PLC0415 - of use to a check only
+
+    for name in ("hypothesis", "grpc", "cramjam", "google.rpc", "opentelemetry.proto"):
+        try:
+            found = find_spec(name) is not None
+        except (ModuleNotFoundError, ValueError):  # its parent is missing, or an import of it is forbidden
+            found = False
+        if not found:
+            raise SetupError(f"check needs {name}, of an extra: pip install 'exporter-core[conformance]'")
 
 
 def options_of(text: str) -> dict[str, Any]:  # Any: options of an exporter

@@ -13,7 +13,7 @@ from exporter_core.cli.inspection import inspect_exporters
 from exporter_core.cli.listing import exporter_names
 from exporter_core.cli.output import emit_json, show
 from exporter_core.discovery import origin_of, summary_of
-from exporter_core.option_table import Option, options, plain
+from exporter_core.option_table import Option, as_yaml, options, plain
 from exporter_core.printable import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def describe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The exporter's name.", autocompletion=exporter_names)],
     *,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the tracebacks of plugins' errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON, with the JSON Schema of the options.")] = False,
 ) -> None:
     """Show an exporter's options.
@@ -35,7 +36,7 @@ def describe(
 
     Example: exporter-core describe sqlite
     """
-    result = inspect_exporters([name], build=True)[name]
+    result = inspect_exporters([name], build=True, verbose=verbose)[name]
     found = options(result.config_schema or {})
     if json:
         entry = result.entry
@@ -73,9 +74,13 @@ def _show(result: CheckResult, found: Sequence[Option]) -> None:
         line = Text.assemble((printable(option.name), "bold"), (f"  {printable(option.type.replace('`', ''))}", "dim"))
         if option.required:
             line.append("  required", "yellow")
-        elif option.default is not None:
+        elif option.default not in (None, [], {}):
             line.append(f"  [{printable(plain(option.default))}]", "dim")
-        parts += [line, Padding(_marked(option.description), (0, 0, 0, 4)), ""]
+        parts += [line, Padding(_marked(option.description), (0, 0, 0, 4))]
+        if option.example is not None:
+            example = f"Example: `{option.name.rpartition('.')[2]}: {as_yaml(option.example)}`"
+            parts.append(Padding(_marked(example), (0, 0, 0, 4)))
+        parts.append("")
     parts.append(Text.assemble(("Temporality: ", "bold"), _temporality(result, found)))
     show(Group(*parts))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,7 +11,7 @@ import typer
 from exporter_core.cli.inspection import inspect_exporters
 from exporter_core.cli.listing import exporter_names
 from exporter_core.cli.output import write_result
-from exporter_core.option_table import options
+from exporter_core.option_table import as_yaml, options
 from exporter_core.printable import printable
 
 if TYPE_CHECKING:
@@ -22,19 +21,6 @@ if TYPE_CHECKING:
     from exporter_core.option_table import Option
 
 _WIDTH: Final = 100
-_PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
-_NOT_TEXT: Final = {
-    "true",
-    "false",
-    "null",
-    "yes",
-    "no",
-    "on",
-    "off",
-    "y",
-    "n",
-}  # of other types in YAML
-
 _HEAD: Final = """\
 # OpenTelemetry declarative configuration for exporter-core.
 #   exporter-core validate FILE   checks this file
@@ -115,8 +101,8 @@ def _exporter(name: str, result: CheckResult) -> list[str]:
 def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -> list[str]:
     """Return the lines of options, each with its comment; options of a nested model stand below the model's own.
 
-    An optional option is itself a comment; inside a nested model only if it has no default, so that the model's lines
-    are valid when all of them are uncommented.
+    An optional option is itself a comment; inside a nested model only if it has no value that could stand there, so
+    that the model's lines are valid when all of them are uncommented.
     """
     lines: list[str] = []
     rest = list(found)
@@ -128,12 +114,13 @@ def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -
         if inner:
             nested = _options(inner, exporter, f"{option.name}.", indent + 2)
             empty = all(line.startswith("#") or not line for line in nested)
-            body = [f"{key}: {{}}" if empty else f"{key}:", *_indented(nested, "  ")]
+            braces = " {}  # instead of the braces, options may stand below" if empty and not option.nullable else ""
+            body = [f"{key}:{braces}", *_indented(nested, "  ")]
         else:
             body = [f"{key}: {_value(option, exporter)}".rstrip()]
             if option.required:
                 body[0] += "  # REQUIRED"
-        if not option.required and (not prefix or option.default is None):
+        if not option.required and not (prefix and _has_value(option)):
             body = _indented(body, "# ")
         kind = "secret, best kept in the environment" if option.secret else option.type.replace("`", "")
         lines += [""] * bool(lines)
@@ -141,11 +128,22 @@ def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -
     return lines
 
 
+def _has_value(option: Option) -> bool:
+    """Return True if the option may stand in the file as :func:`_value` writes it, without a change of its meaning."""
+    return (option.default is not None and not option.example) or (option.nullable and not option.secret)
+
+
 def _value(option: Option, exporter: str) -> str:
-    """Return the value in the file: the default; for a secret, a reference to an environment variable."""
+    """Return the value in the file: the default; for a secret, a reference to an environment variable.
+
+    An option that may be null, or is required, is left empty without a default; the rest gets an empty list or mapping,
+    or an example where that would be wrong.
+    """
     if option.secret:
         variable = re.sub(r"[^A-Z0-9]+", "_", f"{exporter}_{option.name}".upper())
         return f'"${{{variable if variable[0].isalpha() else f"EXPORTER_{variable}"}}}"'
+    if not option.required and option.example is not None and not option.default:
+        return as_yaml(option.example)
     if option.default is None:
         empty = {"mapping": "{}", "list": "[]"}
         return "" if option.required else empty.get(option.type.partition(" ")[0], "")
@@ -154,10 +152,7 @@ def _value(option: Option, exporter: str) -> str:
 
 def _scalar(value: Any) -> str:  # Any: JSON
     """Return a value as YAML, without a reference to an environment variable."""
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
-        return value
-    text = json.dumps(value, ensure_ascii=False)
-    return (text if text.isprintable() else json.dumps(value)).replace("$", "$$")
+    return as_yaml(value).replace("$", "$$")
 
 
 def _comment(text: str, indent: int) -> list[str]:

@@ -19,6 +19,7 @@ from functools import partial
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
+from exporter_core.cli.output import write_traceback
 from exporter_core.discovery import origin_of, select
 from exporter_core.discovery.scan import absolute
 from exporter_core.errors import PluginLoadError, SetupError
@@ -67,6 +68,11 @@ class CheckResult(NamedTuple):
     temporality: dict[str, str] | None = None
     """The temporality that it asks for, by instrument kind; None unless it was built, with its options' defaults."""
 
+    place: str | None = None
+    """FILE:LINE of the code that raised the failure; None if it is unknown."""
+    traceback: str = ""
+    """The failure's traceback, secrets masked; empty if there is none."""
+
     @property
     def ok(self) -> bool:
         """True if the plugin can be used."""
@@ -78,13 +84,19 @@ class CheckResult(NamedTuple):
         title = f"exporter {self.entry.qualified_name!r} ({origin_of(self.entry)})"
         return (self.failure or "").replace(f" {title} ", "; ").removeprefix(f"{title} ")
 
+    @property
+    def where(self) -> str:
+        """The place of the failure in brackets, to follow the reason; empty if it is unknown."""
+        return "" if self.place is None else f" ({self.place})"
 
-def inspect_exporters(names: Iterable[str], *, build: bool = False) -> dict[str, CheckResult]:
+
+def inspect_exporters(names: Iterable[str], *, build: bool = False, verbose: bool = False) -> dict[str, CheckResult]:
     """Import each exporter in a child process, for its description and options; return the results by name.
 
     Args:
         names: as in a config file, perhaps ``distribution:name``.
         build: also build them, with their options' defaults, for their temporality.
+        verbose: write the tracebacks of failures to standard error.
 
     Raises:
         SetupError: one of them is not installed, ambiguous, or cannot be loaded; a line for each.
@@ -98,10 +110,13 @@ def inspect_exporters(names: Iterable[str], *, build: bool = False) -> dict[str,
             problems.append(error)
     results = dict(zip(entries, check_all(entries.values(), build=build), strict=True))
     problems += [
-        PluginLoadError(f"exporter {name!r} ({origin_of(result.entry)}): {result.reason}")
+        PluginLoadError(f"exporter {name!r} ({origin_of(result.entry)}): {result.reason}{result.where}")
         for name, result in results.items()
         if not result.ok
     ]
+    if verbose:
+        for result in results.values():
+            write_traceback(result.traceback)
     if len(problems) > 1:
         raise SetupError("\n".join(map(str, problems)))
     if problems:
@@ -236,6 +251,8 @@ def _understood(answer: bytes) -> dict[str, Any] | None:  # Any: JSON
         "docstring": str,
         "config_schema": dict | None,
         "temporality": dict | None,
+        "place": str | None,
+        "traceback": str,
     }
     try:
         said = json.loads(answer)

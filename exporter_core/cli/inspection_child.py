@@ -6,16 +6,19 @@ import inspect
 import json
 import os
 import sys
+from traceback import format_exception
 from typing import Any, NoReturn
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import SetupError
-from exporter_core.masking import Masker, describe
+from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.option_schema import options_schema
 from exporter_core.registry import ExporterRegistry
+from exporter_core.untrusted import place_of
 
 _LONGEST = 2000  # characters of a failure
 _LONGEST_DOCSTRING = 20_000  # characters
+_LONGEST_TRACEBACK = 20_000  # characters
 _LONGEST_ANSWER = 4 * 1024 * 1024  # bytes; the parent takes twice as many
 
 
@@ -51,9 +54,9 @@ def _answer(name: str, path: list[str] | None, build: bool) -> dict[str, Any]:  
         schema = options_schema(registry.config_model(name))
         temporality = _temporality(registry, name) if build else None
     except SetupError as error:
-        return _failed(str(error))
+        return _failed(str(error), error.__cause__)
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is the answer then
-        return _failed(describe(error, Masker()))
+        return _failed(describe(error, Masker()), cause_of(error, Masker()))
     text = inspect.cleandoc(docstring[:_LONGEST_DOCSTRING]) if isinstance(docstring, str) else ""
     return {"failure": None, "docstring": text, "config_schema": schema, "temporality": temporality}
 
@@ -67,5 +70,16 @@ def _temporality(registry: ExporterRegistry, name: str) -> dict[str, str] | None
     return {str(kind): guarded.temporality(kind).name.lower() for kind in InstrumentKind}
 
 
-def _failed(message: str) -> dict[str, Any]:  # Any: JSON
-    return {"failure": Masker()(" ".join(message.split()))[:_LONGEST]}
+def _failed(message: str, cause: BaseException | None = None) -> dict[str, Any]:  # Any: JSON
+    """Return the answer for a failure; its cause tells where it was raised."""
+    answer: dict[str, Any] = {"failure": Masker()(" ".join(message.split()))[:_LONGEST]}  # Any: as above
+    if cause is not None:
+        answer |= {"place": place_of(cause), "traceback": _traceback(cause)}
+    return answer
+
+
+def _traceback(cause: BaseException) -> str:
+    try:
+        return Masker()("".join(format_exception(cause)))[-_LONGEST_TRACEBACK:]
+    except BaseException:  # noqa: BLE001 - the error's own code, which may do anything
+        return ""

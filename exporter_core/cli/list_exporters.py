@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from exporter_core.cli.listing import Row, emit_rows, rows, show_rows
+from exporter_core.cli.output import write_traceback
 
 if TYPE_CHECKING:
     from exporter_core.discovery import PluginPolicy
@@ -21,6 +22,7 @@ def list_exporters(
     config: Annotated[
         str | None, typer.Option("--config", metavar="FILE", help="Apply the plugins section of this config file.")
     ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the tracebacks of plugins' errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> int:
     """Show the exporters that are installed.
@@ -31,19 +33,25 @@ def list_exporters(
     """
     found = rows(_policy(config) if config is not None else None, refresh=refresh)
     if check:
-        found = _checked(found)
+        found = _checked(found, verbose=verbose)
     (emit_rows if json else show_rows)(found)
     return 1 if any(row.status == "failed" for row in found) else 0
 
 
-def _checked(found: list[Row]) -> list[Row]:
+def _checked(found: list[Row], *, verbose: bool) -> list[Row]:
     """Return the rows with the outcome of importing every exporter that may be imported."""
     from exporter_core.cli.inspection import check_all  # noqa: PLC0415 - of use to --check only
 
     results = check_all(row.entry for row in found if row.status in {"ok", "conflict", "shadowed"})
-    failures = {result.entry: result.reason for result in results if not result.ok}
+    failures = {result.entry: result for result in results if not result.ok}
+    if verbose:
+        for result in failures.values():
+            write_traceback(result.traceback)
     return [
-        row._replace(status="failed", reason=failures[row.entry]) if row.entry in failures else row for row in found
+        row._replace(status="failed", reason=failures[row.entry].reason, place=failures[row.entry].place)
+        if row.entry in failures
+        else row
+        for row in found
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter_core.cli.output import emit_json, show
+from exporter_core.cli.output import console, emit_json, show
 from exporter_core.discovery import (
     PluginEntry,
     PluginPolicy,
@@ -33,6 +33,8 @@ _COLOURS = {
     "failed": "red",
 }
 
+_NARROWEST_SUMMARY = 40  # columns
+
 
 class Row(NamedTuple):
     """One exporter in the list."""
@@ -42,6 +44,8 @@ class Row(NamedTuple):
     """``ok``, ``conflict``, ``shadowed``, ``unsupported`` or ``blocked``; with ``--check`` also ``failed``."""
     reason: str | None
     """The reason for a status other than ``ok``, in one line."""
+    place: str | None = None
+    """FILE:LINE of the code that raised a failure, if that is known."""
 
 
 def rows(policy: PluginPolicy | None = None, *, refresh: bool = False) -> list[Row]:
@@ -110,32 +114,52 @@ def emit_rows(found: Sequence[Row]) -> None:
             "contract_version": entry.contract_version,
             "status": status,
             "reason": reason,
+            "place": place,
         }
-        for entry, status, reason in found
+        for entry, status, reason, place in found
     ]
     problems = [{"location": location, "reason": reason} for location, reason in unreadable()]
     emit_json({"exporters": exporters, "unreadable": problems})
 
 
 def show_rows(found: Sequence[Row]) -> None:
-    """Write the rows as a table, and below it the reason for each status other than ``ok``."""
+    """Write the rows as a table, and below it the reason for each status other than ``ok``.
+
+    Where the terminal leaves a summary too little room beside the other columns, they stand below it.
+    """
     from rich.table import Table  # noqa: PLC0415 - programs that read JSON need not wait for it
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("SUMMARY", overflow="fold")
-    for entry, status, _ in found:
-        table.add_row(
+    cells: list[tuple[Text, ...]] = [
+        (
             Text(printable(entry.name), "bold"),
             Text(status, _COLOURS[status]),
-            printable(origin_of(entry)),
-            _contract(entry),
-            printable(_summary(entry)),
+            Text(printable(origin_of(entry))),
+            Text(_contract(entry)),
+            Text(printable(_summary(entry))),
         )
+        for entry, status, *_ in found
+    ]
+    titles: tuple[str, ...] = ("NAME", "STATUS", "DISTRIBUTION", "CONTRACT", "SUMMARY")
+    beside = sum(max(map(len, column)) + 2 for column in zip(titles, *cells, strict=True) if column[0] != "SUMMARY")
+    if console().width - beside < _NARROWEST_SUMMARY:
+        titles = ("NAME", "STATUS", "SUMMARY, DISTRIBUTION, CONTRACT")
+        cells = [
+            (name, status, Text.assemble(summary, "\n", (f"{origin.plain}, {contract.plain}", "dim")))
+            for name, status, origin, contract, summary in cells
+        ]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in titles[:-1]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(titles[-1])
+    for row in cells:
+        table.add_row(*row)
     show(table)
-    notes = [(entry.name, status, reason) for entry, status, reason in found if reason is not None]
+    notes = [
+        (entry.name, status, reason if place is None else f"{reason} ({place})")
+        for entry, status, reason, place in found
+        if reason is not None
+    ]
     notes += [(location, "unreadable", reason) for location, reason in unreadable()]
     if notes:
         show("")

@@ -174,15 +174,42 @@ def fail(message: str) -> None:
     _say("error", "31", message)
 
 
-def warn(message: str) -> None:
-    """Write a warning, one line, to standard error."""
-    _say("warning", "33", message)
+def warn(message: str, *, timed: bool = False) -> None:
+    """Write a warning, one line, to standard error; ``timed`` puts the local time in front."""
+    _say("warning", "33", message, timed=timed)
+
+
+def inform(message: str) -> None:
+    """Write what went well after a warning, one line with the local time, to standard error."""
+    _say("info", "32", message, timed=True)
 
 
 def warn_of(problem: ConfigProblem) -> None:
     """Write a warning about a place in a file: ``FILE:LINE:COL: warning: message``."""
     where = str(problem).removesuffix(problem.message)
     _write(f"{printable(where)}{_word('warning', '33')} {printable(problem.message)}")
+
+
+def write_traceback(text: str) -> None:
+    """Write a traceback to standard error, for ``--verbose``."""
+    for line in text.splitlines():
+        _write(printable(line))
+
+
+@contextmanager
+def tracebacks(verbose: bool) -> Iterator[None]:
+    """Write the traceback of a plugin's error that ends the block, secrets masked, if ``verbose``."""
+    try:
+        yield
+    except ExporterCoreError as error:
+        if verbose and error.__cause__ is not None:
+            from traceback import format_exception  # noqa: PLC0415 - errors only
+
+            from exporter_core.masking import Masker, cause_of  # noqa: PLC0415 - as above
+
+            masker = Masker()
+            write_traceback(masker("".join(format_exception(cause_of(error.__cause__, masker)))))
+        raise
 
 
 def report(error: ExporterCoreError) -> int:
@@ -197,7 +224,10 @@ def report(error: ExporterCoreError) -> int:
             else:
                 _write(printable(str(problem)))
     else:
-        for line in str(error).splitlines() or [type(error).__name__]:
+        from exporter_core.untrusted import place_of_cause  # noqa: PLC0415 - errors only
+
+        first, *rest = str(error).splitlines() or [type(error).__name__]
+        for line in (f"{first}{place_of_cause(error)}", *rest):
             fail(line)
     return 2 if isinstance(error, SetupError) else 1
 
@@ -214,8 +244,11 @@ def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public
     return 2
 
 
-def _say(word: str, colour: str, message: str) -> None:
-    _write(f"{_word(word, colour)} {printable(' '.join(message.split()))}")
+def _say(word: str, colour: str, message: str, *, timed: bool = False) -> None:
+    from datetime import datetime  # noqa: PLC0415 - of use to few commands
+
+    time = f"{datetime.now().astimezone().isoformat(timespec='seconds')} " if timed else ""
+    _write(f"{time}{_word(word, colour)} {printable(' '.join(message.split()))}")
 
 
 def _word(word: str, colour: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from exporter_core.errors import SetupError
 from exporter_core.sync import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from opentelemetry.metrics import MeterProvider
 
@@ -87,27 +88,31 @@ def run(  # noqa: PLR0917 - Typer passes them by name
     shutdown_timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Time-out of the last export and the shutdown.")
     ] = 10.0,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the tracebacks of plugins' errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the delivery summary as JSON.")] = False,
 ) -> int:
     """Export this machine's metrics: processors, memory, disks, network and this process.
 
     On SIGTERM, Ctrl-C or the end of the terminal it exports the last metrics, within the shutdown time-out, and reports
-    everything that was not delivered. A second signal stops it at once.
+    everything that was not delivered. A second signal stops it at once. The exit code is 1 if the last export of a
+    reader failed, or all of them.
 
     Example: exporter-core run --duration 10
     """
     if file is not None and (database is not None or interval is not None):
         raise typer.BadParameter("--database and --interval are for runs without a config file: set both in the file")
-    from exporter_core.cli.run_output import History, TappingRegistry  # noqa: PLC0415 - imports the SDK
+    from exporter_core.cli.run_output import TappingRegistry  # noqa: PLC0415 - imports the SDK
     from exporter_core.pipeline import Pipeline  # noqa: PLC0415 - as above
 
-    history = History()
+    messages = Messages()
     # Counted from here, so that the last collection, at the end, does not come right behind a scheduled one.
     began = MONOTONIC.monotonic()
-    with stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
+    with output.tracebacks(verbose), stopped_by_signals(Signal()) as stop, output.stdout_kept(json):
         config = _to_sqlite(database or Path("metrics.db"), interval or 1.0) if file is None else _from_file(file)
-        registry = TappingRegistry(history, config.registry)
-        pipeline = Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=warn_once())
+        registry = TappingRegistry(config.registry, messages.delivers_again)
+        if config.readers and os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            output.warn("OTEL_SDK_DISABLED is true: the OpenTelemetry SDK measures nothing, and nothing is exported")
+        pipeline = Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=messages.warn)
         try:
             with _measured_by(pipeline.meter_provider):
                 _wait(pipeline, stop, began, duration)
@@ -115,7 +120,7 @@ def run(  # noqa: PLR0917 - Typer passes them by name
         except BaseException:
             pipeline.shutdown(timeout=0)
             raise
-    return _conclude(pipeline, report, history, MONOTONIC.monotonic() - began, json=json)
+    return _conclude(pipeline, report, registry.histories, MONOTONIC.monotonic() - began, json=json)
 
 
 def _from_file(file: Path) -> PipelineConfig:
@@ -144,17 +149,24 @@ def _to_sqlite(database: Path, interval: float) -> PipelineConfig:
     )
 
 
-def warn_once() -> Callable[[Exception], None]:
-    """Return a function that writes errors to standard error while the pipeline runs; an error that repeats, once."""
-    written: set[str] = set()
+class Messages:
+    """Lines on standard error while the pipeline runs, each with its time: failures, and their end."""
 
-    def warn(error: Exception) -> None:
+    def __init__(self) -> None:
+        self._written: set[str] = set()
+
+    def warn(self, error: Exception) -> None:
+        """Write a failure; one that repeats only once, until its exporter delivers again."""
         text = str(error)
-        if text not in written:
-            written.add(text)
-            output.warn(text)
+        if text not in self._written:
+            self._written.add(text)
+            output.warn(text, timed=True)
 
-    return warn
+    def delivers_again(self, exporter: str, failed: int) -> None:
+        """Write that an exporter delivers after so many failed exports."""
+        title = f"exporter {exporter!r}: "
+        self._written = {text for text in self._written if not text.startswith(title)}
+        output.inform(f"{title}delivers again, after {failed} failed export{'s' * (failed != 1)}")
 
 
 @contextmanager
@@ -194,7 +206,9 @@ def _wait(pipeline: Pipeline, stop: Signal, began: float, duration: float | None
             stop.wait(_REFRESH_SECONDS if duration is None else min(_REFRESH_SECONDS, duration - seconds))
 
 
-def _conclude(pipeline: Pipeline, report: PipelineReport, history: History, seconds: float, *, json: bool) -> int:
+def _conclude(
+    pipeline: Pipeline, report: PipelineReport, histories: Sequence[History], seconds: float, *, json: bool
+) -> int:
     """Print what was delivered, and what was not; return the exit code."""
     stats = pipeline.stats()
     places = {
@@ -202,18 +216,23 @@ def _conclude(pipeline: Pipeline, report: PipelineReport, history: History, seco
         for reader in pipeline.readers
         if (place := reader.exporter.destination) is not None and reader.exporter.stats().points_accepted
     }
-    rows = history.rows()
+    delivered = {one.name: history for one, history in zip(stats, histories, strict=True)}
     failures = [line for one, counted in zip(report.readers, stats, strict=True) for line in _failures(one, counted)]
+    failed = any(_failed(one, counted) for one, counted in zip(report.readers, stats, strict=True))
     try:
         if json:
             output.emit_json(
                 {
-                    "ok": not failures,
+                    "ok": not failed,
                     "seconds": round(seconds, 3),
                     "shutdown": report.as_dict(),
                     "readers": [one.as_dict() for one in stats],
                     "destinations": {name: place._asdict() for name, place in places.items()},
-                    "metrics": [row._asdict() for row in rows],
+                    "metrics": [
+                        {"reader": name, **row._asdict()}
+                        for name, history in delivered.items()
+                        for row in history.rows()
+                    ],
                 }
             )
         else:
@@ -221,12 +240,18 @@ def _conclude(pipeline: Pipeline, report: PipelineReport, history: History, seco
 
             from exporter_core.cli.run_output import summary  # noqa: PLC0415 - imports rich
 
-            for part in summary(rows, history.series_at_zero, stats, places, output.console().options):
+            for part in summary(delivered, stats, places, output.console().options):
                 output.show(part, soft_wrap=isinstance(part, Text))  # a command is to be copied in one piece
     finally:  # even if the summary cannot be written
         for line in failures:
-            output.fail(line)
-    return 1 if failures else 0
+            (output.fail if failed else output.warn)(line)
+    return 1 if failed else 0
+
+
+def _failed(report: ReaderReport, stats: ReaderStats) -> bool:
+    """Return True if the last metrics were not delivered, or none ever; a failure that was made good is none."""
+    counted = stats.exporter
+    return report.error is not None or bool(counted.exports_failed and not counted.points_accepted)
 
 
 def _failures(report: ReaderReport, stats: ReaderStats) -> Iterator[str]:

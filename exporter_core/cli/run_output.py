@@ -15,11 +15,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from exporter_core.errors import ExporterCoreError
 from exporter_core.printable import printable
 from exporter_core.registry import ExporterRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
     from rich.console import ConsoleOptions, RenderableType
@@ -120,15 +121,32 @@ def _values(metric: Metric) -> dict[tuple[str, int], float]:
 
 
 class Tap:
-    """A guarded exporter that also records deliveries in a history; everything else passes through."""
+    """A guarded exporter that also records deliveries in a history; everything else passes through.
 
-    def __init__(self, exporter: GuardedExporter, history: History) -> None:
+    Args:
+        exporter: the exporter.
+        history: takes what is delivered.
+        delivers_again: called with the exporter's name and the number of failed exports when a delivery follows them.
+    """
+
+    def __init__(
+        self, exporter: GuardedExporter, history: History, delivers_again: Callable[[str, int], object]
+    ) -> None:
         self._exporter = exporter
         self._history = history
+        self._delivers_again = delivers_again
+        self._failed = 0
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         """Export, and record the metrics if they were accepted."""
-        self._exporter.export(context, metrics)
+        try:
+            self._exporter.export(context, metrics)
+        except ExporterCoreError:
+            self._failed += 1
+            raise
+        failed, self._failed = self._failed, 0
+        if failed:
+            self._delivers_again(self._exporter.name, failed)
         self._history.record(metrics)
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever the guarded exporter has
@@ -136,18 +154,25 @@ class Tap:
 
 
 class TappingRegistry(ExporterRegistry):
-    """Loads exporters from another registry, and records the deliveries of the first in a history."""
+    """Loads exporters from another registry, and records the deliveries of each.
 
-    def __init__(self, history: History, registry: ExporterRegistry) -> None:
+    Args:
+        registry: the source of the exporters.
+        delivers_again: as for :class:`Tap`.
+    """
+
+    def __init__(self, registry: ExporterRegistry, delivers_again: Callable[[str, int], object]) -> None:
         super().__init__(policy=registry.policy)
+        self.histories: list[History] = []
+        """The deliveries of each exporter, in the order in which they were loaded, which is that of the readers."""
         self._registry = registry
-        self._history: History | None = history
+        self._delivers_again = delivers_again
 
     def load(self, name: str, *args: Any, **options: Any) -> GuardedExporter:  # Any: passed on as they come
-        """Load an exporter; only the first is recorded, for the same series twice would make the history jump."""
+        """Load an exporter that is recorded."""
         exporter = self._registry.load(name, *args, **options)
-        history, self._history = self._history, None
-        return exporter if history is None else cast("GuardedExporter", Tap(exporter, history))
+        self.histories.append(History())
+        return cast("GuardedExporter", Tap(exporter, self.histories[-1], self._delivers_again))
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
@@ -171,8 +196,7 @@ def progress(stats: Sequence[ReaderStats], seconds: float, duration: float | Non
 
 
 def summary(
-    rows: Sequence[SeriesRow],
-    at_zero: int,
+    delivered: Mapping[str, History],
     stats: Sequence[ReaderStats],
     places: Mapping[str, Destination],
     options: ConsoleOptions,
@@ -180,19 +204,21 @@ def summary(
     """Return the summary: the metrics with their latest values, the exporters, and the places of the data.
 
     Args:
-        rows: the series to show.
-        at_zero: the number of series that are not shown.
+        delivered: what each reader has delivered, by its name.
         stats: the counts of each reader and its exporter.
         places: the destination of each reader's data.
         options: the terminal's abilities: its width decides that of the trends; without Unicode there are none.
     """
     parts: list[RenderableType] = []
     trend = 0 if options.ascii_only else _TREND_WIDTH // (2 if options.max_width < _NARROW else 1)
-    if rows:
-        parts += [
-            _metrics(rows, trend),
-            Text(f"{len(rows)} series, and {at_zero} that stayed at 0", style="dim"),
-        ]
+    for name, history in delivered.items():
+        rows = history.rows()
+        if rows:
+            of_reader = f" of {printable(name)}" if len(delivered) > 1 else ""
+            parts += [
+                _metrics(rows, trend),
+                Text(f"{len(rows)} series{of_reader}, and {history.series_at_zero} that stayed at 0", style="dim"),
+            ]
     parts.append(_exporters(stats))
     for name, place in places.items():
         parts.append(Text.assemble((printable(name), "bold"), " wrote to ", (printable(place.location), "cyan")))

@@ -37,7 +37,7 @@ meter_provider:
 | `tls.ca_file` | path | none | Certificates (PEM) that the server's is checked against, instead of the system's. |
 | `tls.key_file` | path | none | The client's private key (PEM), for mutual TLS. Needs `cert_file`. |
 | `tls.cert_file` | path | none | The client's certificate (PEM), for mutual TLS. Needs `key_file`. |
-| `headers` | list of mapping, items at least 1 | `[]` | Headers to send with each request; they override those of `headers_list`. |
+| `headers` | list of {name: text, value: text (secret)}, at least 1 item | none | Headers to send with each request; they override those of `headers_list`. |
 | `headers_list` | text (secret) | none | Headers as one text, `name=value,name=value`, values percent-encoded, as in `OTEL_EXPORTER_OTLP_HEADERS`. |
 | `timeout` | integer, at least 0, at most 9223372036000 | `10000` | Milliseconds that one export may take with all its attempts, besides the reader's own timeout; 0 for no limit. |
 | `retry` | mapping | `{"enabled": true, "initial_interval": 1000, "max_interval": 5000, "max_elapsed_time": 60000}` | Retries of failed requests. |

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter_core.cli.output import emit_json, report, stdout_kept, warn_of, write
+from exporter_core.cli.output import emit_json, report, stdout_kept, tracebacks, warn_of, write
 from exporter_core.errors import ConfigError
 from exporter_core.printable import printable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def validate(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="The config files.")],
     *,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the tracebacks of plugins' errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> int:
     """Check config files.
@@ -27,7 +28,7 @@ def validate(
 
     Example: exporter-core validate metrics.yaml
     """
-    outcomes = [(file, _outcome(file)) for file in files]
+    outcomes = [(file, _outcome(file, verbose=verbose)) for file in files]
     if json:
         emit_json({"files": [_as_json(file, outcome) for file, outcome in outcomes]})
     else:
@@ -36,12 +37,13 @@ def validate(
     return 2 if any(isinstance(outcome, ConfigError) for _, outcome in outcomes) else 0
 
 
-def _outcome(file: str) -> PipelineConfig | ConfigError:
+def _outcome(file: str, *, verbose: bool) -> PipelineConfig | ConfigError:
     from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
 
     with stdout_kept():  # plugins may print while they are imported
         try:
-            return load_config(file)
+            with tracebacks(verbose):
+                return load_config(file)
         except ConfigError as error:
             return error
 

@@ -9,9 +9,9 @@ from exporter_core.errors import ConfigError, ConfigProblem
 from exporter_core.validation import UnknownKeyProblem, shown_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from exporter_core.config.nodes import Document
+    from exporter_core.config.nodes import Document, Node
 
 
 class Findings:
@@ -23,6 +23,8 @@ class Findings:
 
     def __init__(self, document: Document | None) -> None:
         self.document = document
+        self.cause: BaseException | None = None
+        """What a plugin raised, for whoever looks into it."""
         self._problems: list[ConfigProblem] = list(document.problems) if document else []
         self._warnings: list[ConfigProblem] = []
 
@@ -38,8 +40,41 @@ class Findings:
         self._problems.append(self._located(message, path, of_key=of_key))
 
     def warn(self, message: str, path: Sequence[str | int]) -> None:
-        """Note a warning about the last key of a path."""
+        """Note a warning about the last key of a path, whose message follows the path."""
         self._warnings.append(self._located(f"{shown_path(path)}{message}", path, of_key=True))
+
+    def note(self, message: str, path: Sequence[str | int]) -> None:
+        """Note a warning about the value at a path, as it stands."""
+        self._warnings.append(self._located(message, path, of_key=False))
+
+    def warn_of_option(self, exporter: str, prefix: Sequence[str | int], key: str, text: str) -> None:
+        """Note a warning about the value of an exporter's option, ``key``, under the path of its options."""
+        path = (*prefix, *key.split("."))
+        message = f"exporter '{exporter}': {key}: {text}" if self.document else f"{shown_path(path)}: {text}"
+        self._warnings.append(self._located(message, path, of_key=False))
+
+    def warn_of_unset(self, keys: Iterable[str]) -> None:
+        """Warn about each value under these top-level keys that lost text with an unset environment variable."""
+        if self.document is None:
+            return
+        seen: set[int] = set()  # an alias repeats a value
+        places: list[tuple[tuple[str | int, ...], Node]] = [((), self.document.root)]
+        while places:
+            path, node = places.pop()
+            if id(node) in seen or (len(path) == 1 and str(path[0]) not in keys):
+                continue
+            seen.add(id(node))
+            if isinstance(node.value, dict):
+                places += [((*path, key), value) for key, value in node.value.items()]
+            elif isinstance(node.value, list):
+                places += [((*path, number), value) for number, value in enumerate(node.value)]
+            elif node.unset:
+                one = len(node.unset) == 1
+                names = " and ".join(node.unset)
+                variables = f"the environment variable{'' if one else 's'} {names} {'is' if one else 'are'} not set"
+                effect = "so the value is empty" if node.value in {None, ""} else "and replaced by nothing"
+                message = f"{shown_path(path)}: {variables}, {effect}; ${{{node.unset[0]}:-default}} gives a default"
+                self._warnings.append(self._located(message, path, of_key=False))
 
     def ignored(self, path: Sequence[str | int], reason: str) -> None:
         """Warn that the last key of a path has no effect."""
@@ -66,7 +101,7 @@ class Findings:
             if node is not None and not unknown_key:
                 if node.unset and node.value in {None, ""}:
                     message += f"; the environment variable {' and '.join(node.unset)} is not set"
-                elif node.plain and isinstance(node.value, bool | int | float) and _wants_text(message):
+                elif node.plain and isinstance(node.value, bool | int | float) and _wants_quotes(message):
                     message += "; put quotes around it"
             self._problems.append(self._located(message, problem.path, of_key=unknown_key))
 
@@ -77,7 +112,7 @@ class Findings:
             ConfigError: there is a problem.
         """
         if self._problems:
-            raise ConfigError(sorted(self._problems, key=_order))
+            raise ConfigError(sorted(self._problems, key=_order)) from self.cause
 
     @property
     def warnings(self) -> tuple[ConfigProblem, ...]:
@@ -91,8 +126,8 @@ class Findings:
         return ConfigProblem(message, source=self.document.source, line=line, column=column, path=path)
 
 
-def _wants_text(message: str) -> bool:
-    return re.search(r"expected (?:'|(?:.* or )?a string)", message) is not None
+def _wants_quotes(message: str) -> bool:
+    return "put quotes" not in message and re.search(r"expected (?:'|(?:.* or )?a string)", message) is not None
 
 
 def _order(problem: ConfigProblem) -> tuple[int, int]:

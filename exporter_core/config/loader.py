@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,7 @@ OTHER_KEYS: Final = {
 }
 """Top-level keys of the configuration schema that are accepted and ignored, each with the reason."""
 
+_NEWEST_MINOR: Final = 1  # of the file format that FileModel describes
 _KEYS: Final = tuple(FileModel.model_fields)
 
 
@@ -96,6 +98,7 @@ def _resolve(
     registry: ExporterRegistry | None,
 ) -> PipelineConfig:
     _check_top_level(data, findings)
+    data = _with_known_format(data, findings)
     try:
         FileModel.model_validate({key: data[key] for key in data if key in _KEYS})
     except ValidationError as error:
@@ -110,8 +113,9 @@ def _resolve(
     if data.get("disabled") is True:
         findings.warn(": nothing is collected and nothing exported", ("disabled",))
     elif "meter_provider" not in data:
-        findings.error("missing required key 'meter_provider'; without it there is nothing to export", ())
+        findings.note("there is no 'meter_provider', so no metrics are exported", ())
     else:
+        findings.warn_of_unset(_KEYS)
         readers = read_readers(
             _list(provider.get("readers")), _mapping(core.get("exporters")), findings, registry, policy
         )
@@ -138,6 +142,16 @@ def _resolve(
         registry=registry,
         warnings=findings.warnings,
     )
+
+
+def _with_known_format(data: dict[str, Any], findings: Findings) -> dict[str, Any]:  # Any: the file's values
+    """Return the values with the newest known file format in place of a newer minor one, which is a warning."""
+    given = data.get("file_format")
+    if not isinstance(given, str) or not re.fullmatch(r"1\.\d{1,4}", given) or int(given[2:]) <= _NEWEST_MINOR:
+        return data
+    text = f"file_format: {given} is newer than 1.{_NEWEST_MINOR}, as which the file is read; newer keys are errors"
+    findings.note(text, ("file_format",))
+    return {**data, "file_format": f"1.{_NEWEST_MINOR}"}
 
 
 def _check_top_level(data: Mapping[str, Any], findings: Findings) -> None:  # Any: the file's values

@@ -10,7 +10,8 @@ from exporter_core.config.settings import ReaderSettings
 from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry
 from exporter_core.errors import ConfigError, SetupError
-from exporter_core.registry import validate_options
+from exporter_core.registry import option_warnings, validate_options
+from exporter_core.untrusted import place_of_cause
 from exporter_core.validation import nearest
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def read_readers(
             reason = policy.reason_against(entry) if policy and isinstance(entry, PluginEntry) else None
             return registry.config_model(name) if reason is None else f"exporter '{name}' may not be used: {reason}"
         except SetupError as error:
-            return str(error)
+            findings.cause = findings.cause or error.__cause__
+            return f"{error}{place_of_cause(error)}"
 
     readers: list[ReaderSettings] = []
     used: set[str] = set()
@@ -110,12 +112,16 @@ def _read_exporter(
     if isinstance(model, str):
         findings.error(model, where, of_key=True, bare=True)
         return None
+    title = f"exporter '{name}'"
     try:
-        title = f"exporter '{name}'"
-        return name, validate_options(model, options, title=title, path=where, timeout=_CHECK_SECONDS)
+        config = validate_options(model, options, title=title, path=where, timeout=_CHECK_SECONDS)
+        for key, text in option_warnings(config, title=title, timeout=_CHECK_SECONDS).items():
+            findings.warn_of_option(name, where, key, text)
+        return name, config
     except ConfigError as error:
         findings.add(error.problems, exporter=name, prefix=where)
     except SetupError as error:
+        findings.cause = findings.cause or error.__cause__
         findings.error(str(error), where, of_key=True, bare=True)
     return None
 

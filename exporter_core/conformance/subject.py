@@ -33,6 +33,7 @@ from exporter_core.exporter import ExporterConfig
 from exporter_core.forking import call_after_fork
 from exporter_core.guard import GuardedExporter
 from exporter_core.masking import secrets_of
+from exporter_core.untrusted import place_of
 from exporter_core.validation import problems_of
 
 if TYPE_CHECKING:
@@ -154,7 +155,9 @@ def imported(value: str, what: str) -> Any:  # Any: as above
         for attribute in filter(None, attributes.strip().split(".")):
             found = getattr(found, attribute)
     except Exception as error:
-        raise SetupError(f"{what} cannot be imported from {value!r}: {type(error).__name__}: {error}") from error
+        place = place_of(error)
+        where = f" ({place})" if place is not None else ""
+        raise SetupError(f"{what} cannot be imported from {value!r}: {type(error).__name__}: {error}{where}") from error
     return found
 
 

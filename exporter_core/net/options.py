@@ -16,6 +16,7 @@ from exporter_core.authoring.options import Milliseconds, NullIsDefault
 from exporter_core.authoring.retry import RetryOptions
 from exporter_core.exporter import ExporterConfig
 from exporter_core.net.address import basic_authorization, parse_proxy, parse_url
+from exporter_core.validation import stated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +26,10 @@ _NOT_IN_A_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _is_url(text: str) -> str:
-    parse_url(text)
+    try:
+        parse_url(text)
+    except ValueError as error:
+        raise stated(str(error)) from None  # it quotes nothing
     return text
 
 
@@ -68,7 +72,7 @@ class TlsOptions(NullIsDefault):
 class HeaderEntry(ExporterConfig):
     """One header."""
 
-    name: str
+    name: Annotated[str, Field(examples=["api-key"])]
     """The header's name."""
 
     value: SecretLine | None
@@ -124,7 +128,7 @@ class ClientOptions(NullIsDefault):
         for position, name in enumerate(names, 1):
             if name.lower() in cls.reserved_headers:
                 reserved = ", ".join(sorted(cls.reserved_headers))
-                raise ValueError(f"entry {position} is one that the exporter sets itself ({reserved}); remove it")
+                raise stated(f"entry {position} is one that the exporter sets itself ({reserved}); remove it")
 
     def header_values(self) -> dict[str, str]:
         """Return the headers to send: names as configured, each once whatever its case, `headers` first."""

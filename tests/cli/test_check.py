@@ -46,6 +46,15 @@ def test_an_html_report_without_what_it_needs_is_one_line_before_anything_is_che
     )
 
 
+def test_a_check_without_the_extra_says_what_to_install(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    assert cli("check", REFERENCE) == (
+        2,
+        "",
+        "error: check needs hypothesis, of an extra: pip install 'exporter-core[conformance]'\n",
+    )
+
+
 def test_progress_counts_results_and_names_the_clause_at_work_in_each_mode():
     shown: list[tuple[int, str]] = []
     progress = Progress(lambda done, now: shown.append((done, now)))

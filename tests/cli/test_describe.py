@@ -91,6 +91,15 @@ def test_it_shows_docstring_distribution_and_every_option(cli, plugins):
     assert not [name for name in sys.modules if name.startswith("made_")]
 
 
+def test_a_list_of_mappings_shows_its_shape_and_an_example(cli):
+    code, out, err = cli("describe", "otlp_http")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    at = lines.index("headers  list of {name: text, value: text (secret)}, at least 1 item")
+    assert lines[at + 2] == '    Example: `headers: [{name: api-key, value: "${HEADERS_VALUE}"}]`'
+    assert "    TLS towards the server." in lines  # the model's own words, where the option has none
+
+
 def test_temporality_is_that_of_the_defaults(cli, plugins):
     plugins.add("sending", OPTIONS.replace("{endpoint}", " = 'here'"))
     assert cli("describe", "sending").out.endswith(
@@ -128,6 +137,8 @@ def test_as_json_it_has_every_field(cli, plugins):
         "default": "here",
         "description": "Where to send, with a line break and `marks`.",
         "secret": False,
+        "nullable": False,
+        "example": None,
     }
     assert [(option["name"], option["secret"]) for option in options] == [
         ("endpoint", False),
@@ -171,6 +182,25 @@ def test_a_plugin_that_fails_is_one_line_with_its_distribution(cli, plugins):
         assert err.startswith(f"error: exporter '{name}' (made-{name} 2.5): "), err
         assert words in err
         assert len(err.splitlines()) == 1
+
+
+def test_where_a_plugin_raised_is_said_and_the_traceback_on_request(cli, plugins, tmp_path):
+    plugins.add("raising", "def inner():\n    raise OSError('http://user:hunter2@host/')\n\ninner()\n")
+    module = plugins.folder / "made_made_raising_raising.py"
+    file = tmp_path / "metrics.yaml"
+    file.write_text('file_format: "1.1"\nmeter_provider: {readers: [{periodic: {exporter: {raising: }}}]}\n')
+    target = "made_made_raising_raising:Made"
+    for command in (["describe", "raising"], ["validate", str(file)], ["run", str(file)], ["check", target]):
+        code, out, err = cli(*command)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert err.endswith(f" ({module}:2)\n"), err
+        if command[0] == "check":
+            continue
+        code, out, err = cli(*command, "-v")
+        assert (code, out) == (2, "")
+        assert "Traceback (most recent call last):" in err
+        assert f'File "{module}", line 2, in inner' in err
+        assert "hunter2" not in err
 
 
 def test_an_ambiguous_name_is_settled_by_the_distribution(cli, plugins):

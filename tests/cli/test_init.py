@@ -122,6 +122,45 @@ def test_every_commented_default_is_the_default(cli, tmp_path, name):
     assert len(taken_into_use.config.model_fields_set) == len(type(as_written.config).model_fields)
 
 
+def one_block_each(text: str) -> list[str]:
+    """The text once for each commented option of an exporter, with the lines of that option uncommented."""
+    texts = []
+    for block in re.split(r"\n\n+", text):
+        found = re.search(r"^ {12}# \(.*\)\n((?: {12}#.*\n?)+)\Z", f"{block}\n", flags=re.MULTILINE)
+        if found:
+            texts.append(
+                text.replace(found[1].rstrip(), re.sub(r"^( {12})# ?", r"\1", found[1], flags=re.MULTILINE).rstrip())
+            )
+    assert text not in texts
+    return texts
+
+
+@pytest.mark.parametrize("name", ["console", "sqlite", "otlp_http", "otlp_grpc", "otlp_file", "nested"])
+def test_the_file_is_valid_whichever_commented_block_is_uncommented_as_it_stands(cli, nested, tmp_path, name):
+    text = cli("init", name).out.replace("path:  # REQUIRED", "path: metrics.db")
+    text = text.replace("ca_file:  # REQUIRED", "ca_file: ca.pem")
+    texts = one_block_each(text)
+    assert len(texts) >= 2
+    file = tmp_path / "metrics.yaml"
+    environment = {"NESTED_PASSWORD": "12345"}
+    for one in texts:
+        file.write_text(one)
+        load_config(file, environ=environment)
+    file.write_text(uncommented(text))
+    load_config(file, environ=environment)
+
+
+def test_each_line_of_the_tls_block_takes_a_value_as_it_stands(cli, tmp_path):
+    (text,) = [one for one in one_block_each(cli("init", "otlp_http").out) if "            tls:" in one]
+    assert "              ca_file:\n" in text
+    file = tmp_path / "metrics.yaml"
+    endpoint = "https://host/v1/metrics"
+    text = text.replace("# endpoint:", f"endpoint: {endpoint} #").replace("  ca_file:\n", "  ca_file: ca.pem\n")
+    file.write_text(text)
+    (reader,) = load_config(file).readers
+    assert (reader.config.endpoint, str(reader.config.tls.ca_file)) == (endpoint, "ca.pem")
+
+
 def test_nested_options_secrets_and_odd_defaults_come_out_right(cli, nested, tmp_path):
     text = cli("init", "nested").out
     assert "\x1b" not in text

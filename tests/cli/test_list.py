@@ -28,6 +28,30 @@ def test_it_shows_name_status_distribution_contract_and_summary(cli, plugins):
     assert not any(line.endswith(" ") for line in out.splitlines())
 
 
+def test_80_columns_leave_the_summary_room_and_break_no_word(on_terminal, plugins):
+    plugins.add("made_file/development", distribution="opentelemetry-exporter-otlp-proto-http")
+    code, out, _ = on_terminal("list", columns=80, NO_COLOR="1")
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert code == 0
+    assert max(map(len, lines)) <= 80
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("made_file/development") and "What" in line]
+    assert lines[at].split() == ["made_file/development", "ok", "What", "opentelemetry-exporter-otlp-proto-http"]
+    assert [line.split() for line in lines[at + 1 : at + 3]] == [
+        ["does"],
+        ["opentelemetry-exporter-otlp-proto-http", "2.5,", "v1"],
+    ]
+    assert len(lines) < 60
+
+
+def test_a_wide_terminal_has_one_line_an_exporter(on_terminal, plugins):
+    plugins.add("made_up")
+    code, out, _ = on_terminal("list", columns=220, NO_COLOR="1")
+    assert code == 0
+    assert "made_up ok made-made_up 2.5 v1 What made-made_up does" in [
+        " ".join(line.split()) for line in out.splitlines()
+    ]
+
+
 def test_as_json_it_has_every_field(cli, plugins):
     plugins.add("made_up")
     assert listed(cli("list", "--json"))["made_up"] == {
@@ -40,6 +64,7 @@ def test_as_json_it_has_every_field(cli, plugins):
         "contract_version": 1,
         "status": "ok",
         "reason": None,
+        "place": None,
     }
 
 
@@ -157,7 +182,14 @@ def test_checking_imports_each_and_says_which_fail(cli, plugins):
     code, out, err = cli("list", "--check")
     assert (code, err) == (1, "")
     assert "noise" not in out
-    assert "exiting: failed: cannot be loaded: SystemExit: 3" in out.splitlines()
+    place = f"{plugins.folder / 'made_made_exiting_exiting.py'}:1"
+    assert f"exiting: failed: cannot be loaded: SystemExit: 3 ({place})" in out.splitlines()
+    assert rows["exiting", "made-exiting"]["place"] == place
+    assert "Traceback" not in err
+    code, _, err = cli("list", "--check", "--verbose")
+    assert code == 1
+    assert err.count("Traceback (most recent call last):") == 2
+    assert f'File "{plugins.folder / "made_made_exiting_exiting.py"}", line 1, in <module>' in err
 
 
 def test_checking_is_well_when_all_can_be_used(cli):

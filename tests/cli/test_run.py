@@ -17,10 +17,12 @@ from pathlib import Path
 import pytest
 
 from exporter_core import ExporterError
-from exporter_core.cli.run import warn_once
+from exporter_core.cli.run import Messages
 
 PROGRAM = [sys.executable, "-m", "exporter_core"]
 BOUND = 60  # seconds; ends failing runs only
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
 
 CONFIG = """
 file_format: "1.1"
@@ -141,7 +143,8 @@ def test_a_signal_delivers_what_there_is_before_it_ends(tmp_path, number):
 def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
     ran = run(str(config(tmp_path, path="missing/metrics.db")), "--duration", "0", cwd=tmp_path)
     assert ran.returncode == 1
-    (line,) = ran.stderr.splitlines()
+    warned, line = ran.stderr.splitlines()
+    assert "metrics.yaml:9:19: warning: exporter 'sqlite': path: the directory" in warned
     assert re.match(r"error: 0:sqlite: 1 of 1 exports failed: (\d+) of \1 data points were not delivered; last: ", line)
     assert "does not exist" in line
     assert "wrote to" not in ran.stdout
@@ -149,9 +152,12 @@ def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
 
 def test_a_failure_is_said_while_it_runs(tmp_path):
     with start(str(config(tmp_path, path="missing/metrics.db", interval=50)), cwd=tmp_path) as process:
+        assert "the directory" in process.stderr.readline()
         line = process.stderr.readline()
         process.terminate()
         process.communicate(timeout=BOUND)
+    time, _, line = line.partition(" ")
+    assert TIME.fullmatch(time)
     assert line.startswith(f"warning: exporter 'sqlite': export to {tmp_path / 'missing/metrics.db'} failed: ")
     assert process.returncode == 1
 
@@ -164,10 +170,65 @@ def test_what_the_file_says_in_vain_is_warned_of_once(tmp_path):
 
 
 def test_a_failure_that_repeats_is_said_once(capsys):
-    warn = warn_once()
+    warn = Messages().warn
     for error in (ExporterError("no route"), ExporterError("no route"), ExporterError("refused")):
         warn(error)
-    assert capsys.readouterr().err == "warning: no route\nwarning: refused\n"
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["warning: no route", "warning: refused"]
+    assert all(TIME.fullmatch(line.partition(" ")[0]) for line in lines)
+
+
+def test_the_end_of_a_failure_is_said_and_the_next_one_is_said_anew(capsys):
+    messages = Messages()
+    down = ExporterError("exporter 'a': down")
+    for error in (down, down, ExporterError("exporter 'b': down")):
+        messages.warn(error)
+    messages.delivers_again("a", 2)
+    for error in (down, ExporterError("exporter 'b': down")):
+        messages.warn(error)
+    assert [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        "warning: exporter 'a': down",
+        "warning: exporter 'b': down",
+        "info: exporter 'a': delivers again, after 2 failed exports",
+        "warning: exporter 'a': down",
+    ]
+
+
+def test_a_failure_that_ended_is_told_with_its_end_and_is_none_at_the_stop(tmp_path):
+    file = config(tmp_path, path="late/metrics.db", interval=50)
+    with start(str(file), cwd=tmp_path) as process:
+        assert "the directory" in process.stderr.readline()
+        time, _, line = process.stderr.readline().partition(" ")
+        assert TIME.fullmatch(time)
+        assert line.startswith("warning: exporter 'sqlite': export to ")
+        (tmp_path / "late").mkdir()
+        time, _, line = process.stderr.readline().partition(" ")
+        assert TIME.fullmatch(time)
+        assert re.match(r"info: exporter 'sqlite': delivers again, after \d+ failed exports?$", line)
+        process.terminate()
+        output, errors = process.communicate(timeout=BOUND)
+    assert process.returncode == 0
+    assert re.match(r"warning: 0:sqlite: \d+ of \d+ exports failed: ", errors)
+    assert "0:sqlite wrote to" in output
+
+
+def test_the_values_of_every_reader_are_shown_also_where_the_first_delivers_nothing(tmp_path):
+    file = config(tmp_path, path="missing/metrics.db")
+    reader = file.read_text().partition("readers:\n")[2]
+    file.write_text(file.read_text() + reader.replace("missing/metrics.db", "metrics.db"))
+    ran = run(str(file), "--duration", "0", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert re.search(r"^\d+ series of 1:sqlite, and \d+ that stayed at 0$", ran.stdout, flags=re.MULTILINE)
+    told = json.loads(run(str(file), "--duration", "0", "--json", cwd=tmp_path).stdout)
+    assert {row["reader"] for row in told["metrics"]} == {"1:sqlite"}
+
+
+def test_a_disabled_sdk_is_said(tmp_path):
+    ran = run("--duration", "0", cwd=tmp_path, env={**os.environ, "OTEL_SDK_DISABLED": " True"})
+    assert ran.returncode == 0
+    assert ran.stderr == (
+        "warning: OTEL_SDK_DISABLED is true: the OpenTelemetry SDK measures nothing, and nothing is exported\n"
+    )
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):

@@ -67,6 +67,109 @@ def test_warnings_stand_apart_and_change_nothing(cli, file):
     assert err.startswith(f"{path}:1:1: warning: tracer_provider is ignored: ")
 
 
+def test_an_unset_variable_that_takes_away_text_is_a_warning_with_its_place(cli, file):
+    path = file(
+        'file_format: "1.1"\n'
+        "resource: {attributes: [{name: a, value: 'x-${NOT_SET}'}]}\n"
+        "meter_provider:\n"
+        "  readers:\n"
+        "    - periodic: {exporter: {otlp_http: {headers_list: '${NOT_SET}'}}}\n"
+        "    - periodic: {exporter: {otlp_http: {headers_list: '${NOT_SET:-}'}}}\n"
+        "tracer_provider: {a: '${NOT_SET}'}\n"
+    )
+    code, out, err = cli("validate", path)
+    assert (code, out) == (0, f"{path}: fine, 2 readers: 0:otlp_http, 1:otlp_http\n")
+    first, second, _ = err.splitlines()
+    assert first == (
+        f"{path}:2:42: warning: resource.attributes[0].value: the environment variable NOT_SET is not set, "
+        "and replaced by nothing; ${NOT_SET:-default} gives a default"
+    )
+    assert second == (
+        f"{path}:5:55: warning: meter_provider.readers[0].periodic.exporter.otlp_http.headers_list: "
+        "the environment variable NOT_SET is not set, so the value is empty; ${NOT_SET:-default} gives a default"
+    )
+
+
+@pytest.mark.parametrize(
+    ("exporter", "value", "message"),
+    [
+        ("sqlite: {path: /nowhere/a.db}", "/nowhere", "path: the directory /nowhere does not exist"),
+        (
+            "otlp_file: {output_stream: 'file:///nowhere/a'}",
+            "'file:",
+            "output_stream: the directory /nowhere",
+        ),
+        ("otlp_http: {endpoint: 'http://host:4318'}", "'http:", "endpoint: the URL does not end in /v1/metrics"),
+    ],
+)
+def test_a_valid_option_that_will_hardly_work_is_a_warning_with_its_place(cli, file, exporter, value, message):
+    reader = f"{{periodic: {{exporter: {{{exporter}}}}}}}"
+    path = file(f'file_format: "1.1"\nmeter_provider: {{readers: [\n{reader}]}}\n')
+    code, out, err = cli("validate", path)
+    assert code == 0
+    assert ": fine, 1 reader: " in out
+    name = exporter.partition(":")[0]
+    (line,) = err.splitlines()
+    assert line.startswith(f"{path}:3:{reader.index(value) + 1}: warning: exporter '{name}': {message}"), line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("endpoint: 'http://'", "endpoint: expected a URL such as http://host:8080/path"),
+        (
+            "headers: [{name: connection, value: connection}]",
+            "headers: entry 1 is one that the exporter sets itself (conn",
+        ),
+        ("retry: {enabled: 0}", "retry.enabled: expected true or false, not a number"),
+    ],
+)
+def test_what_a_message_says_of_valid_values_is_not_masked(cli, file, options, message):
+    path = file(
+        f'file_format: "1.1"\nmeter_provider: {{readers: [{{periodic: {{exporter: {{otlp_http: {{{options}}}}}}}}}]}}\n'
+    )
+    code, _, err = cli("validate", path)
+    assert code == 2
+    assert f"exporter 'otlp_http': {message}" in err
+    assert "***" not in err
+
+
+def test_a_hint_is_given_once_and_a_number_is_no_boolean(cli, file):
+    text = GOOD.replace("none: ", "otlp_grpc: {tls: {insecure: 0}}")
+    path = file(text.replace("meter_provider", "resource: {attributes: [{name: a, value: 5}]}\nmeter_provider", 1))
+    code, _, err = cli("validate", path)
+    first, second = err.splitlines()
+    assert code == 2
+    assert first.count("put quotes around it") == 1
+    assert "tls.insecure: expected true or false, not a number" in second
+
+
+def test_warnings_of_a_plugin_that_fail_or_tell_secrets_do_no_harm(cli, plugins, file):
+    code = """
+from pydantic import SecretStr
+from exporter_core import Exporter, ExporterConfig
+
+class Options(ExporterConfig):
+    password: SecretStr = SecretStr("hunter22")
+
+    def config_warnings(self):
+        BODY
+
+class Made(Exporter[Options]):
+    def export(self, context, metrics):
+        pass
+"""
+    plugins.add("telling", code.replace("BODY", 'return {"password": f"{self.password.get_secret_value()} is weak"}'))
+    plugins.add("failing", code.replace("BODY", "raise OSError('no')"))
+    path = file(GOOD.replace("none", "telling"))
+    result, _, err = cli("validate", path)
+    assert result == 0
+    assert err == f"{path}:4:29: warning: exporter 'telling': password: *** is weak\n"
+    result, _, err = cli("validate", file(GOOD.replace("none", "failing")))
+    assert result == 2
+    assert "exporter 'failing': checking the options failed: OSError: no" in err
+
+
 def test_several_files_are_all_checked(cli, file):
     wrong, good = file(WRONG, "wrong.yaml"), file(GOOD, "good.yaml")
     code, out, err = cli("validate", wrong, good, "/nowhere")

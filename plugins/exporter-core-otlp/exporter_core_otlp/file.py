@@ -17,6 +17,8 @@ from exporter_core_otlp.exporter import Advising
 from exporter_core_otlp.lines import LineFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.sdk.metrics.export import MetricsData
 
 BEGINS: Final = b'{"resourceMetrics":'
@@ -39,7 +41,7 @@ class OtlpFileConfig(OtlpConfig):
     max_old_files: Annotated[int, Field(strict=True, ge=1, le=1000)] = 5
     """Renamed files that are kept, `.1` being the newest. Not in OpenTelemetry's schema."""
 
-    fsync: bool = False
+    fsync: Annotated[bool, Field(strict=True)] = False
     """Let flush and shutdown return only when the disk has what was written, so that no power failure can undo it.
     Not in OpenTelemetry's schema."""
 
@@ -51,10 +53,16 @@ class OtlpFileConfig(OtlpConfig):
 
     @model_validator(mode="after")
     def _only_files_are_rotated(self) -> OtlpFileConfig:
-        given = [name for name in _FILE_ONLY if name in self.model_fields_set]
+        given = [name for name in _FILE_ONLY if getattr(self, name) != type(self).model_fields[name].default]
         if given and self.path is None:
             raise ValueError(f"{given[0]} is for a file; output_stream is stdout")
         return self
+
+    def config_warnings(self) -> Mapping[str, str]:
+        """Warn about a directory that does not exist."""
+        if self.path is None or self.path.parent.is_dir():
+            return {}
+        return {"output_stream": f"the directory {self.path.parent} does not exist: create it, or change the path"}
 
     @property
     def path(self) -> Path | None:

@@ -5,7 +5,9 @@ Source: https://opentelemetry.io/docs/specs/otlp/, "OTLP/HTTP Response".
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
 
 from exporter_core import ExporterError
 from exporter_core.net import RETRYABLE_STATUSES, HttpAnswer, HttpClient, HttpOptions, HttpUrl, masked_line
@@ -15,10 +17,15 @@ from exporter_core_otlp.config import NetworkConfig
 from exporter_core_otlp.exporter import USER_AGENT, OtlpNetworkExporter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter_core import Context
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
+_NOT_FOUND: Final = 404
+_PATH: Final = "/v1/metrics"
+_PATH_HINT: Final = f"the URL does not end in {_PATH}, where OTLP servers take metrics; no path is added to it"
 
 
 class OtlpHttpConfig(NetworkConfig, HttpOptions):
@@ -30,12 +37,21 @@ class OtlpHttpConfig(NetworkConfig, HttpOptions):
     encoding: Literal["protobuf", "json"] = "protobuf"
     """Encoding of requests."""
 
+    def config_warnings(self) -> Mapping[str, str]:
+        """Warn about a URL without the path of OTLP for metrics."""
+        return {"endpoint": _PATH_HINT} if self.lacks_path else {}
+
+    @property
+    def lacks_path(self) -> bool:
+        """True if the endpoint's path is not the one that OTLP servers have for metrics."""
+        return not urlsplit(self.endpoint).path.rstrip("/").endswith(_PATH)
+
 
 class OtlpHttpExporter(OtlpNetworkExporter[OtlpHttpConfig, HttpClient]):
     """Send metrics by OTLP over HTTP."""
 
     def __init__(self, config: OtlpHttpConfig) -> None:
-        client = HttpClient(config, user_agent=USER_AGENT, policy=_raise_for_answer)
+        client = HttpClient(config, user_agent=USER_AGENT, policy=partial(_raise_for_answer, config=config))
         super().__init__(config, client, JsonEncoder() if config.encoding == "json" else Encoder())
         self._content_type = _JSON if config.encoding == "json" else _PROTOBUF
 
@@ -52,7 +68,7 @@ class OtlpHttpExporter(OtlpNetworkExporter[OtlpHttpConfig, HttpClient]):
             raise ExporterError(f"{said}: {error}") from error
 
 
-def _raise_for_answer(answer: HttpAnswer) -> None:
+def _raise_for_answer(answer: HttpAnswer, *, config: OtlpHttpConfig) -> None:
     """Raise for a request that the server did not take, with the words and the delay of the status in the body."""
     if answer.ok:
         return
@@ -66,7 +82,10 @@ def _raise_for_answer(answer: HttpAnswer) -> None:
         else:
             if status.message or status.details:
                 text, delay = status.message, retry_delay(status)
-    raise answer.failure(text, retryable=answer.status in RETRYABLE_STATUSES, retry_after=delay)
+    failure = answer.failure(text, retryable=answer.status in RETRYABLE_STATUSES, retry_after=delay)
+    if answer.status == _NOT_FOUND and config.lacks_path:
+        failure = ExporterError(f"{failure}; endpoint: {_PATH_HINT}")
+    raise failure
 
 
 def _content_type(answer: HttpAnswer) -> str:

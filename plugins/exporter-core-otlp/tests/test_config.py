@@ -184,7 +184,7 @@ def test_insecure_decides_where_the_endpoint_has_no_scheme_and_nowhere_else(inse
         ({"output_stream": "file:///a?b"}, "output_stream: .* is written %3F"),
         ({"max_file_bytes": 0}, "max_file_bytes: expected a value of at least 1"),
         ({"max_file_bytes": 1000}, "max_file_bytes is for a file; output_stream is stdout"),
-        ({"fsync": False}, "fsync is for a file; output_stream is stdout"),
+        ({"fsync": True}, "fsync is for a file; output_stream is stdout"),
     ],
 )
 def test_what_a_file_cannot_do_is_said_in_one_line(name, options, message):

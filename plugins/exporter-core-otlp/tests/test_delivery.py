@@ -178,7 +178,10 @@ STATUS = Status(code=3, message="no  such\ttenant\n s3cret")
         ),
         (answer("413 Too Large", b"too large: s3cret", "text/plain"), r"413 Too Large: too large: \*\*\*"),
         (answer("400 Bad Request", b"\xff\x00 plain \xc3\xbc", "application/x-protobuf"), "400 Bad Request: � plain ü"),
-        (answer("404 Not Found"), "404 Not Found$"),
+        (
+            answer("404 Not Found"),
+            "404 Not Found; endpoint: the URL does not end in /v1/metrics, .* added to it$",
+        ),
         (answer("500 Oops", b"x" * 5000, "text/plain"), r"500 Oops: x{500}\.\.\.$"),
         (answer("301 Moved", b"", "text/html", "Location: http://other/?token=abc"), r"to http://other/\?token=\*\*\*"),
         (answer("200 OK", b"OK", "text/plain"), "200, but the answer is not OTLP: it has the type text/plain"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter_core import ExporterConfig
 from exporter_core.authoring import PreferenceOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def _absolute(path: Path) -> Path:
@@ -52,6 +55,13 @@ class _FileOptions(ExporterConfig):
     busy_timeout_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     """Seconds that one export waits while another process holds the database's write lock; never beyond the export's
     own deadline."""
+
+    def config_warnings(self) -> Mapping[str, str]:
+        """Warn about a directory that does not exist."""
+        directory = self.path.parent
+        if directory.is_dir():
+            return {}
+        return {"path": f"the directory {directory} does not exist: create it, or change `path`"}
 
 
 class SqliteConfig(PreferenceOptions, _FileOptions):

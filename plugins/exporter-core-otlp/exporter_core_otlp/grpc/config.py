@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from exporter_core.net import TlsOptions, ascii_host, join_host_port
 from exporter_core_otlp.config import NetworkConfig
@@ -79,7 +79,7 @@ def _is_an_endpoint(text: str) -> str:
 class GrpcTlsOptions(TlsOptions):
     """TLS towards a server whose endpoint may say nothing about it."""
 
-    insecure: bool = False
+    insecure: Annotated[bool, Field(strict=True)] = False
     """Send without TLS where the endpoint has neither `http://` nor `https://`."""
 
 
