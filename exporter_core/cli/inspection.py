@@ -168,7 +168,7 @@ def check(
     return CheckResult(
         entry,
         **answer or {"failure": _failure(status, timeout)},
-        output=Masker()(output.decode("utf-8", "replace")),
+        output=Masker()(output.decode("utf-8", "replace"), OUTPUT_LIMIT),
         seconds=time.monotonic() - begun,
     )
 

@@ -24,7 +24,7 @@ class Findings:
     def __init__(self, document: Document | None) -> None:
         self.document = document
         self.cause: BaseException | None = None
-        """What a plugin raised, for whoever looks into it."""
+        """The error that a plugin raised, for its traceback."""
         self._problems: list[ConfigProblem] = list(document.problems) if document else []
         self._warnings: list[ConfigProblem] = []
 

@@ -65,9 +65,9 @@ def test_an_unknown_command_is_one_line_with_the_nearest(cli):
 
 @pytest.mark.parametrize("name", ALL)
 def test_an_unknown_option_is_one_line(cli, name):
-    code, out, err = cli(name, "--bogus")
+    code, out, err = cli(name, "--qqq")
     assert (code, out) == (2, "")
-    assert err == f"error: no such option: --bogus (see exporter-core {name} --help)\n"
+    assert err == f"error: no such option: --qqq (see exporter-core {name} --help)\n"
 
 
 def test_a_misspelt_option_is_answered_with_the_nearest(cli):
