@@ -69,7 +69,6 @@ class Pipeline:
             # Provider, meters and instruments keep the readers, and so the pipeline, which shuts down at exit.
             reader.keeps = self
         self._shutdown_timeout = shutdown_timeout
-        self._forked = False
         self._closing = Once()  # taken by the first shutdown
         renew_after_fork(self)
         # What later calls are told if the first shutdown does not come to its end.
@@ -204,11 +203,9 @@ class Pipeline:
     def _end(self) -> None:
         """Shut down where nobody gets the report, and report the failures instead."""
         context = Context.with_timeout(self._shutdown_timeout)
-        readers: Sequence[PeriodicReader] = self._readers
-        if self._forked:
-            # A child that has neither recorded anything nor used its exporters has nothing to deliver.
-            recorded = self._first_measurement.has_recorded
-            readers = [reader for reader in readers if recorded or reader.exporter.state is not GuardState.FORKED]
+        # A forked child that has neither recorded anything nor used its exporters has nothing to deliver.
+        recorded = self._first_measurement.has_recorded
+        readers = [reader for reader in self._readers if recorded or reader.exporter.state is not GuardState.FORKED]
         jobs = self._shut_down(readers, context)
         if jobs is None:
             first = self._first_closing
@@ -258,7 +255,6 @@ class Pipeline:
 
     def _renew_after_fork(self) -> None:
         """Record anew, and forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
-        self._forked = True
         for reader in self._readers:
             reader.record_anew(self._provider)
         if self._closing.taken and not self._first_closing.ended:

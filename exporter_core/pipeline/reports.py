@@ -18,7 +18,7 @@ class ReaderReport:
     name: str
     """Position in the config and exporter, such as ``0:sqlite``."""
     points_handed_over: int
-    """Data points that this flush or shutdown collected and handed to the exporter."""
+    """Data points that this flush or shutdown collected for the exporter."""
     points_accepted: int
     """Those of them that the exporter accepted in time."""
     seconds: float
