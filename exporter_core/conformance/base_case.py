@@ -65,6 +65,7 @@ class BaseCase:
         """The seed of the scheduler that a failure was found with."""
         self._calls: list[ObservedCall] = []
         self._contexts: list[Context] = []
+        self._brief: list[Context] = []
         self._faults: list[Fault] = []
 
     def observe(self, text: str) -> None:
@@ -81,7 +82,8 @@ class BaseCase:
     def short_context(self, seconds: float = SHORT) -> Context:
         """A context whose deadline is meant to pass."""
         self.journal.stamp("note", f"a deadline of {seconds:g} s")
-        return self._kept(Context.with_timeout(seconds))
+        self._brief.append(self._kept(Context.with_timeout(seconds)))
+        return self._brief[-1]
 
     def background_context(self) -> Context:
         """A context without a deadline, cancelled when the run is over."""
@@ -112,11 +114,19 @@ class BaseCase:
         return call
 
     def ends(self, call: ObservedCall, expected: str) -> None:
-        """Fail unless the call ends."""
-        if call.wait(self.patience) if self.canary is None else self.until(lambda: call.over):
+        """Fail unless the call ends.
+
+        Patience begins at a deadline that is meant to pass: on a busy machine such a deadline can be longer than it.
+        """
+        seconds = self._remaining(call) + self.patience
+        if call.wait(seconds) if self.canary is None else self.until(lambda: call.over, seconds=seconds):
             return
         self.journal.stamp("note", f"{call.name} still runs")
         raise Failed(expected, f"{call.name} had not ended {self.waited}{self._while_shut}")
+
+    def _remaining(self, call: ObservedCall) -> float:
+        """Seconds to the deadline of a call whose deadline is meant to pass; 0 for others."""
+        return next((context.remaining() or 0.0 for context in self._brief if context is call.context), 0.0)
 
     def ends_with_context(self, call: ObservedCall, expected: str, again: Callable[[Context], ObservedCall]) -> None:
         """Fail unless the call ends, and because its context did.

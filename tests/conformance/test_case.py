@@ -26,3 +26,14 @@ def test_what_is_to_happen_before_a_deadline_is_done_again_if_it_came_too_late(t
     case.close()
     assert len(deadlines) == 2
     assert deadlines[0] is not deadlines[1]
+
+
+def test_patience_with_a_call_begins_at_a_deadline_that_is_meant_to_pass(tmp_path: Path) -> None:
+    (clause,) = select(["EXP-08"])
+    subject = resolve("kit.reference:ReferenceExporter")
+    case = Case(clause, subject, "raw", Settings(patience=0.2, schedules=1), tmp_path, canary=False)
+    case.shut()
+    call = case.send(case.exporter(), case.batch(), case.short_context(0.5))
+    case.ends(call, "export ends")
+    assert call.error is not None
+    case.close()

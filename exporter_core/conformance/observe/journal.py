@@ -87,7 +87,8 @@ class ObservedCall:
         self.name = name
         self.result: object = None
         self.error: BaseException | None = None
-        self._context = context
+        self.context = context
+        """The context that the function gets."""
         self._cancelled: float | None = None
         self._ended = 0.0
         self._function = function
@@ -111,7 +112,7 @@ class ObservedCall:
     @property
     def due(self) -> bool:
         """True if its context is done, so that it has to end."""
-        return self._context is not None and self._context.done
+        return self.context is not None and self.context.done
 
     @property
     def overrun(self) -> bool:
@@ -120,9 +121,9 @@ class ObservedCall:
 
     def cancel(self) -> None:
         """Cancel its context."""
-        assert self._context is not None  # noqa: S101 - who cancels a call has handed it a context
+        assert self.context is not None  # noqa: S101 - who cancels a call has handed it a context
         self._cancelled = monotonic()
-        self._context.cancel("by the clause")
+        self.context.cancel("by the clause")
 
     @property
     def was_cancelled(self) -> bool:
@@ -138,8 +139,8 @@ class ObservedCall:
     def lateness(self) -> float:
         """Seconds from its cancellation or its deadline to its end; 0 if it ended before, or has none."""
         end = self._cancelled
-        if end is None and self._context is not None:
-            end = self._context.deadline
+        if end is None and self.context is not None:
+            end = self.context.deadline
         return 0.0 if end is None else max(0.0, self._ended - end)
 
     @property
