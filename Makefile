@@ -75,8 +75,12 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: test
-test: $(STAMP) browser ## run every test
+test: $(STAMP) browser ## run every test but those that take long
 	@$(BIN)/pytest -q -n $(WORKERS)
+
+.PHONY: nightly
+nightly: $(STAMP) browser ## run the tests that take long
+	@$(BIN)/pytest -q -n $(WORKERS) -m nightly
 
 # The lowest versions that the pyproject.toml files allow, on the oldest Python here. Property tests vary the data, not
 # the versions, and take longer than all the others: make test runs them.
@@ -93,7 +97,7 @@ $(LOWEST)/.installed: $(UV) pyproject.toml $(PLUGINS)
 
 .PHONY: test-lowest
 test-lowest: $(LOWEST)/.installed ## run the tests that depend on versions, with the lowest versions allowed
-	@$(LOWEST)/bin/pytest -q -n $(WORKERS) -m 'not hypothesis' $(LOWEST_TESTS)
+	@$(LOWEST)/bin/pytest -q -n $(WORKERS) -m 'not hypothesis and not nightly' $(LOWEST_TESTS)
 
 # Runs for each of the reference exporters; half of them with every core kept busy.
 RUNS ?= 200
