@@ -177,3 +177,18 @@ def test_damaged_requests_decode_or_raise_one_error(data, metrics_data):
         decode_json(bytes(damaged))
     except DecodeError:
         pass
+
+
+@pytest.mark.parametrize(
+    "digits", ["0", "007", str(2**63 - 1), str(2**63), "9" * 18, "9" * 19, "-1", "", " 1", "\u0661"]
+)
+def test_an_integer_attribute_is_one_of_64_bits(digits):
+    attributes = [{"key": "a", "value": {"stringValue": "b"}}, {"key": "n", "value": {"intValue": digits}}]
+    document = {"resourceMetrics": [{"resource": {"attributes": attributes}}]}
+    try:
+        number = dict(decode_json(json.dumps(document)).resource_metrics[0].resource.attributes)["n"]
+    except DecodeError as error:
+        assert "resourceMetrics[0].resource.attributes[1].value.intValue" in str(error)
+        number = None
+    valid = digits.isascii() and digits.lstrip("-").isdigit() and -(2**63) <= int(digits) < 2**63
+    assert number == (int(digits) if valid else None)
