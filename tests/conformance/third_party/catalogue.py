@@ -20,6 +20,8 @@ class Entry:
     """The right exporter that it was made from."""
     arguments: tuple[str, ...] = ()
     """Further arguments of ``exporter-core check``."""
+    clauses: tuple[str, ...] = ()
+    """Those that choose the clauses of a full check."""
 
     @property
     def target(self) -> str:
@@ -39,23 +41,25 @@ class Entry:
 SOCKETS = ("--clause", "!P")  # the scheduler does not see threads that wait for a socket
 
 RIGHT = (
-    Entry("right", "PlainExporter", arguments=SOCKETS),
-    Entry("right", "PooledExporter", arguments=SOCKETS),
+    Entry("right", "PlainExporter", clauses=SOCKETS),
+    Entry("right", "PooledExporter", clauses=SOCKETS),
     Entry("right", "QueuedExporter"),
     Entry("right", "WriteBehindExporter"),
     Entry("right", "ThreadPoolExporter"),
-    Entry("right", "LoopExporter", arguments=SOCKETS),
+    Entry("right", "LoopExporter", clauses=SOCKETS),
     Entry("right", "LockedFileExporter"),
     Entry("right", "JournalExporter"),
-    Entry("right", "LinesExporter", arguments=SOCKETS),
-    Entry("right", "GrpcExporter", arguments=SOCKETS),
-    Entry("right", "SdkExporter", arguments=(*SDK, *SOCKETS)),
+    Entry("right", "LinesExporter", clauses=SOCKETS),
+    Entry("right", "GrpcExporter", clauses=SOCKETS),
+    Entry("right", "SdkExporter", arguments=SDK, clauses=SOCKETS),
 )
 
 
-def made_from(module: str, right: str, table: dict[str, str], arguments: tuple[str, ...] = ()) -> list[Entry]:
+def made_from(
+    module: str, right: str, table: dict[str, str], arguments: tuple[str, ...] = (), clauses: tuple[str, ...] = ()
+) -> list[Entry]:
     """Return the entries of a table of names and the clauses that each breaks."""
-    return [Entry(module, name, tuple(breaks.split()), right, arguments) for name, breaks in table.items()]
+    return [Entry(module, name, tuple(breaks.split()), right, arguments, clauses) for name, breaks in table.items()]
 
 
 WRONG = (
@@ -77,7 +81,7 @@ WRONG = (
             "LosesDescription": "EXP-02",
             "MergesScopesByName": "EXP-02 EXP-01",
         },
-        SOCKETS,
+        clauses=SOCKETS,
     ),
     *made_from(
         "wrong_http",
@@ -132,7 +136,7 @@ WRONG = (
             "CarriesTheRequest": "HND-02",
             "PrintsTheTraceback": "HND-02",
         },
-        SOCKETS,
+        clauses=SOCKETS,
     ),
     *made_from(
         "wrong_http",
@@ -144,7 +148,7 @@ WRONG = (
             "StaleCallback": "EXP-17 EXP-10 EXP-01",
             "ShutdownOnlyWithTime": "SHD-03",
         },
-        SOCKETS,
+        clauses=SOCKETS,
     ),
     *made_from(
         "wrong_holding",
@@ -165,7 +169,7 @@ WRONG = (
             "BoundToItsThread": "PY-03",
             "ThreadDiesOfFailure": "EXP-04 EXP-14 FLU-04",
         },
-        SOCKETS,
+        clauses=SOCKETS,
     ),
     *made_from(
         "wrong_holding",
@@ -218,7 +222,7 @@ WRONG = (
             "SharesConnectionWithChild": "PY-01",
             "ForgetsHalfSentLine": "EXP-17",
         },
-        SOCKETS,
+        clauses=SOCKETS,
     ),
     *made_from(
         "wrong_grpc",
@@ -232,7 +236,7 @@ WRONG = (
             "CountsNoPartial": "EXP-16",
             "RaisesUntyped": "HND-02",
         },
-        SOCKETS,
+        clauses=SOCKETS,
     ),
     *made_from(
         "wrong_sdk",
@@ -250,6 +254,7 @@ WRONG = (
             "SdkFlips": "KND-02",
             "SdkRestsAfterFailure": "EXP-17",
         },
-        (*SDK, *SOCKETS),
+        SDK,
+        SOCKETS,
     ),
 )

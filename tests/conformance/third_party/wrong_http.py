@@ -331,7 +331,7 @@ class WholeDeadlineEachAttempt(PlainExporter):
         own = Context.background() if seconds is None else Context.with_timeout(seconds)
 
         def follow() -> None:
-            if not isinstance(context.error, DeadlineExceededError):
+            if not isinstance(context.error(), DeadlineExceededError):
                 own.cancel("the caller cancelled")
 
         handle = context.on_done(follow)
@@ -349,7 +349,7 @@ class WholeSeconds(PlainExporter):
         whole = Context.background() if seconds is None else Context.with_timeout(math.ceil(seconds))
 
         def follow() -> None:
-            if not isinstance(context.error, DeadlineExceededError):
+            if not isinstance(context.error(), DeadlineExceededError):
                 whole.cancel("the caller cancelled")
 
         handle = context.on_done(follow)
@@ -369,7 +369,7 @@ class AtLeastFiveSeconds(PlainExporter):
         own = Context.with_timeout(5)
 
         def follow() -> None:
-            if not isinstance(context.error, DeadlineExceededError):
+            if not isinstance(context.error(), DeadlineExceededError):
                 own.cancel("the caller cancelled")
 
         handle = context.on_done(follow)
@@ -509,7 +509,7 @@ class DeadlineOfAByte(PlainExporter):
 
     def interrupt(self, context: Context, plain: socket.socket) -> None:
         """End the reads when the caller cancels."""
-        if not isinstance(context.error, DeadlineExceededError):
+        if not isinstance(context.error(), DeadlineExceededError):
             with contextlib.suppress(OSError):
                 plain.shutdown(socket.SHUT_RDWR)
 
