@@ -8,7 +8,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core import Context, ExporterError, ExporterShutdownError
+from exporter_core import (
+    Context,
+    ContextCancelledError,
+    DeadlineExceededError,
+    ExporterError,
+    ExporterShutdownError,
+)
 from third_party.right import JournalExporter, QueuedExporter, WriteBehindExporter
 from third_party.transport import encode, wait_until
 
@@ -195,14 +201,14 @@ class FlushFailsHalfway(WriteBehindExporter):
 
 
 class ForgetsBatchAtDeadline(WriteBehindExporter):
-    """A batch whose delivery meets the deadline of a flush is dropped; the flush raises, and the next one returns."""
+    """A batch whose delivery ends with the context of a flush is dropped; the flush raises, and the next one returns."""
 
     def deliver(self, context: Context, body: bytes) -> None:
         try:
             super().deliver(context, body)
-        except Exception:
+        except (DeadlineExceededError, ContextCancelledError):
             with self.condition:
-                self.held[:] = self.held[:1]
+                del self.held[0]
             raise
 
 

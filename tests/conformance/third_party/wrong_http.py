@@ -145,7 +145,7 @@ class RetryBudgetOfALifetime(PlainExporter):
         if answer.status in TRANSIENT:
             self.budget -= 1
             if self.budget <= 0:
-                raise RefusedError(answer)
+                raise ExporterError("too many retries")
         return answer
 
 
