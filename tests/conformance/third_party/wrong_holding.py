@@ -201,7 +201,7 @@ class FlushFailsHalfway(WriteBehindExporter):
 
 
 class ForgetsBatchAtDeadline(WriteBehindExporter):
-    """A batch whose delivery ends with the context of a flush is dropped; the flush raises, and the next one returns."""
+    """A batch whose delivery ends with the context of a flush is dropped; the next flush returns."""
 
     def deliver(self, context: Context, body: bytes) -> None:
         try:
