@@ -1,0 +1,3 @@
+"""Prometheus for exporter-core."""
+
+__version__ = "1.0.0"
