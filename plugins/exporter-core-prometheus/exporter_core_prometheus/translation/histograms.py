@@ -32,17 +32,17 @@ def le_text(bound: float) -> str:
 
 def bucket_bounds(bounds: Sequence[float]) -> list[str]:
     """Return the values of `le` of a histogram's buckets; the last is `+Inf`."""
-    texts = [le_text(bound) for bound in bounds]
-    return texts if texts and texts[-1] == "+Inf" else [*texts, "+Inf"]
+    return [*(le_text(bound) for bound in bounds if bound != math.inf), "+Inf"]
 
 
 def cumulative_counts(point: HistogramDataPoint) -> list[int]:
     """Return the counts of a histogram's buckets, each with those below; the last is that of all values."""
     counts = list(accumulate(point.bucket_counts))
-    if counts:
-        counts[-1] = point.count
-        return counts
-    return [point.count]
+    bounds = point.explicit_bounds
+    if bounds and bounds[-1] == math.inf:
+        del counts[-1:]
+    counts[-1:] = [point.count]
+    return counts
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXEMPLAR_CHARACTERS: Final = 128
 """Characters that the labels of an exemplar may have together, by OpenMetrics."""
 _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_NAME: Final = "__name__"  # the metric's
 _REMEMBERED: Final = frozenset({str, int, bool, float})
 _KEPT_PAIRS: Final = 4096
 _LONGEST_KEPT: Final = 128  # characters of a value
@@ -66,11 +67,16 @@ class LabelMaker:
                     pairs[kept] = pair
             found.append(pair)
         labels = dict(found)
-        if len(labels) == len(found) and "" not in labels.values() and base.keys().isdisjoint(labels):
+        plain = len(labels) == len(found) and "" not in labels.values() and _NAME not in labels
+        if plain and base.keys().isdisjoint(labels):
             return tuple(sorted([*found, *base.items()]))
         if len(labels) < len(found):
             labels = self._joined(attributes)
-        own = {f"exported_{name}" if name in base else name: value for name, value in labels.items() if value}
+        own = {
+            f"exported_{name}" if name in base or name == _NAME else name: value
+            for name, value in labels.items()
+            if value
+        }
         return tuple(sorted((own | dict(base)).items()))
 
     def exemplar(self, exemplar: Exemplar) -> Labels:
