@@ -43,6 +43,7 @@ FIRST_PARTY = {
     "otlp_file/development": "exporter-core-otlp",
     "otlp_grpc": "exporter-core-otlp",
     "otlp_http": "exporter-core-otlp",
+    "prometheus_remote_write": "exporter-core-prometheus",
     "sqlite": "exporter-core-sqlite",
 }
 """The distribution to install for each first-party exporter that is not part of exporter-core."""
