@@ -32,41 +32,31 @@ def json_schema(
         registry: the source of the exporters.
         left_out: called with the error of each exporter that is left out.
     """
-    schema = options_schema(FileModel)
+    schema = _file_schema()
     definitions = schema["$defs"]
-    for part in (schema, *definitions.values()):
-        for field in part.get("properties", {}).values():
-            if field.get("default", ...) is None and "anyOf" not in field:
-                del field["default"]  # it stands for "absent": null may not be written there
     entries = registry.entries()
+    pushed = {"none", *(entry.name for entry in entries if not entry.pull)}
     pulled = {entry.name for entry in entries if entry.pull}
-    for reader, pull, names in (
-        ("PeriodicReader", False, {"none", *(entry.name for entry in entries if not entry.pull)}),
-        ("PullReader", True, pulled),
-    ):
+
+    def leave_out(name: str, error: SetupError) -> None:
+        if isinstance(error.__cause__, IsReaderError):
+            pulled.add(name)
+        elif left_out is not None:
+            left_out(error)
+
+    for reader, names, kind in (("PeriodicReader", pushed, {}), ("PullReader", pulled, {"pull": True})):
         exporters: dict[str, Any] = {}  # Any: JSON
         for name in sorted(names):
-            definition = f"{'pull ' * pull}exporter {name}"
+            definition = f"{'pull ' if kind else ''}exporter {name}"
             try:
-                model = registry.config_model(name, pull=True) if pull else registry.config_model(name)
-                options = _options_schema(model, name, definition)
+                options = _options_schema(registry.config_model(name, **kind), name, definition)
             except SetupError as error:
-                if isinstance(error.__cause__, IsReaderError):
-                    pulled.add(name)
-                elif left_out is not None:
-                    left_out(error)
+                leave_out(name, error)
                 continue
             definitions.update(options.pop("$defs", {}))
             definitions[definition] = options
             exporters[name] = {"anyOf": [{"$ref": f"#/$defs/{_escaped(definition)}"}, {"type": "null"}]}
-        definitions[reader]["properties"]["exporter"] = {
-            "description": "The exporter's name with its options.",
-            "type": "object",
-            "minProperties": 1,
-            "maxProperties": 1,
-            "properties": exporters,
-            "additionalProperties": {"type": ["object", "null"]},
-        }
+        definitions[reader]["properties"]["exporter"] = _exporter_schema(exporters)
     for name in ("MetricReader", "Aggregation"):
         definitions[name] |= {"minProperties": 1, "maxProperties": 1}
     schema["required"] = ["file_format"]
@@ -77,6 +67,27 @@ def json_schema(
         **schema,
         "title": "exporter-core config file",
         "additionalProperties": True,
+    }
+
+
+def _file_schema() -> dict[str, Any]:  # Any: JSON
+    schema = options_schema(FileModel)
+    for part in (schema, *schema["$defs"].values()):
+        for field in part.get("properties", {}).values():
+            if field.get("default", ...) is None and "anyOf" not in field:
+                del field["default"]  # it stands for "absent": null may not be written there
+    return schema
+
+
+def _exporter_schema(exporters: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return the schema of a reader's exporter: one of these, or one that is not installed."""
+    return {
+        "description": "The exporter's name with its options.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": exporters,
+        "additionalProperties": {"type": ["object", "null"]},
     }
 
 
