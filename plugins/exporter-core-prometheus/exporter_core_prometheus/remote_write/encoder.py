@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from dataclasses import dataclass, field as default
 from itertools import accumulate, chain
 from struct import iter_unpack
@@ -30,7 +31,7 @@ _Shape = tuple[tuple[float, ...], bool] | None
 _Key = tuple[_Shape, str, int]
 _MOST_KEYS: Final = 4096
 _EXEMPLARS: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM})
-_STARTED: Final = _EXEMPLARS
+_NATIVE_HISTOGRAM: Final = "a native histogram"
 
 
 @dataclass(slots=True)
@@ -97,6 +98,40 @@ def halved(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]] | None:
     return None
 
 
+class _Plan:
+    """The content of a request but for its numbers: what is the same as long as it has the same series.
+
+    Attributes:
+        order: the places of the chunks of counters, gauges, histograms and native histograms, in this order.
+        counters, numbers, samples: how many of the points are counters', how many have one number, how many have
+            samples at all; native histograms are the rest.
+        facts: what the heads depend on beside the series.
+        heads: the heads of each point.
+        flat: those of all points with samples, one after the other.
+        symbols: their numbers, in version 2.0.
+    """
+
+    def __init__(self, chunks: list[Chunk]) -> None:
+        self._sets = [chunk.set for chunk in chunks]  # kept, so that nothing else gets their identity
+        kinds = [_ORDER[chunk.family.kind] for chunk in chunks]
+        self.order = sorted(range(len(chunks)), key=kinds.__getitem__)
+        counts = [
+            sum(len(chunk.points) for chunk, own in zip(chunks, kinds, strict=True) if own == kind)
+            for kind in range(_NATIVE + 1)
+        ]
+        self.counters, self.numbers, self.samples = counts[0], counts[0] + counts[1], sum(counts[:_NATIVE])
+        self.points = sum(counts) - sum(len(chunk.points) for chunk in chunks if chunk.family.kind is Kind.INFO)
+        self.facts: object = None
+        self.heads: list[tuple[bytes, ...]] = []
+        self.flat: list[bytes] = []
+        self.symbols: dict[str, int] = {"": 0}
+        self.encoded_symbols = b""
+
+
+_ORDER: Final = {Kind.COUNTER: 0, Kind.GAUGE: 1, Kind.INFO: 1, Kind.HISTOGRAM: 2, Kind.NATIVE_HISTOGRAM: 3}
+_NATIVE: Final = 3
+
+
 class Encoder(ABC):
     """Writes requests of one version.
 
@@ -112,26 +147,32 @@ class Encoder(ABC):
 
     def __init__(self, label_maker: LabelMaker) -> None:
         self._label_maker = label_maker
+        self._plan = _Plan([])
+        self._kept: dict[tuple[tuple[int, int, int], ...], _Plan] = {}
+        self._used: dict[tuple[tuple[int, int, int], ...], _Plan] = {}
         self._keys: dict[_Key, _Key] = {}
 
     def encode(self, chunks: list[Chunk]) -> Request:
         """Write one request."""
-        self._begin(chunks)
-        request = Request(b"", 0)
-        pieces: list[bytes] = []
-        made = [self._heads(chunk) for chunk in chunks]
-        for chunk, heads in zip(chunks, made, strict=True):
-            if chunk.family.kind is Kind.NATIVE_HISTOGRAM:
-                self._write_histograms(chunk, heads, pieces, request)
-            else:
-                self._write_samples(chunk, heads, pieces, request)
-            request.points += 0 if chunk.family.kind is Kind.INFO else len(chunk.points)
+        key = tuple([(id(chunk.set), chunk.start, chunk.stop) for chunk in chunks])
+        plan = self._plan = self._used[key] = self._kept.get(key) or _Plan(chunks)
+        chunks = [chunks[place] for place in plan.order]
+        points = list(chain.from_iterable([chunk.points for chunk in chunks]))
+        self._make_heads(plan, chunks, points)
+        request = Request(b"", plan.points)
+        flat = self._with_exemplars(plan, points, request) if self._has_exemplars(plan, points) else plan.flat
+        pieces: list[bytes] = [b""] * (3 * len(flat))
+        pieces[0::3] = flat
+        pieces[1::3] = chain.from_iterable(iter_unpack("8s", wire.doubles(_values(plan, points))))
+        pieces[2::3] = _tails(plan, points)
+        request.samples = len(flat)
+        self._write_histograms(plan, points, pieces, request)
         request.body = b"".join((self._opening(chunks), *pieces))
         return request
 
     def encode_gone(self, gone: list[tuple[GoneSeries, Series]], timestamp: int) -> Request:
         """Write the markers of series that have ended, at a time in milliseconds."""
-        self._begin([])
+        self._plan = _Plan([])
         pieces: list[bytes] = []
         request = Request(b"", 0)
         size = len(wire.int64(timestamp))
@@ -150,13 +191,9 @@ class Encoder(ABC):
 
     def end_export(self) -> None:
         """Forget what the last export did not need."""
-        return  # version 1.0 keeps everything at the series
+        self._kept, self._used = self._used, {}
 
     # --- what the versions differ in ---------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _begin(self, chunks: list[Chunk]) -> None:
-        """Begin a request."""
 
     @abstractmethod
     def _opening(self, chunks: list[Chunk]) -> bytes:
@@ -167,14 +204,6 @@ class Encoder(ABC):
         """Return the fields of a series that do not depend on its points."""
 
     @abstractmethod
-    def _kept_heads(self, chunk: Chunk) -> _Heads | None:
-        """Return the heads that were made of this chunk's series, if they are kept."""
-
-    @abstractmethod
-    def _keep_heads(self, chunk: Chunk, heads: _Heads) -> None:
-        """Keep heads for the next export."""
-
-    @abstractmethod
     def _exemplar_labels(self, labels: Labels) -> bytes:
         """Return the labels of an exemplar."""
 
@@ -182,41 +211,28 @@ class Encoder(ABC):
         """Return the field with the start time of a point."""
         return b""
 
-    def _starts(self, chunk: Chunk) -> list[int | None] | None:  # noqa: ARG002 - version 1.0 has none
-        """Return the start times that the heads of a chunk contain."""
+    def _starts(self, plan: _Plan, points: list[Any]) -> list[int | None] | None:  # noqa: ARG002 - version 1.0 has none
+        """Return the start times that the heads contain."""
         return None
 
     # --- heads -------------------------------------------------------------------------------------------------------
 
-    def _heads(self, chunk: Chunk) -> _Heads:
-        """Return the heads of a chunk's series."""
-        family, points = chunk.family, chunk.points
-        shapes: list[_Shape] | None = None
-        if family.kind is Kind.HISTOGRAM:
-            shapes = [(point.explicit_bounds, point.sum is not None) for point in points]
-        times = [point.time_unix_nano for point in points]
-        same_time = times.count(times[0]) == len(times)
-        size = len(wire.int64(wire.milliseconds(times[0])))
-        starts = self._starts(chunk)
-        heads = self._kept_heads(chunk)
-        if (
-            heads is not None
-            and same_time
-            and (heads.size, heads.shapes, heads.starts) == (size, shapes, starts)
-            and heads.described == (family.name, family.help, family.unit)
-        ):
-            return heads
-        described = family.name, family.help, family.unit
-        heads = _Heads(size if same_time else 0, shapes, starts, described, [])
-        series = chunk.set.series[chunk.start : chunk.stop]
-        for place, (one, point) in enumerate(zip(series, points, strict=True)):
-            shape = None if shapes is None else shapes[place]
-            if not same_time:
-                size = len(wire.int64(wire.milliseconds(point.time_unix_nano)))
-            heads.series.append(self._series_heads(family, one, shape, point, size))
-        if same_time:
-            self._keep_heads(chunk, heads)
-        return heads
+    def _make_heads(self, plan: _Plan, chunks: list[Chunk], points: list[Any]) -> None:
+        """Make the heads of all series, unless the last export has left them."""
+        shapes = [(_tuple(p.explicit_bounds), p.sum is not None) for p in points[plan.numbers : plan.samples]]
+        sizes = _timestamp_sizes(points)
+        facts = shapes, sizes, self._starts(plan, points)
+        if plan.facts == facts:
+            return
+        plan.facts, plan.heads = facts, []
+        at = 0
+        for chunk in chunks:
+            for series, point in zip(chunk.set.series[chunk.start : chunk.stop], chunk.points, strict=True):
+                shape = shapes[at - plan.numbers] if chunk.family.kind is Kind.HISTOGRAM else None
+                size = sizes if isinstance(sizes, int) else sizes[at]
+                plan.heads.append(self._series_heads(chunk.family, series, shape, point, size))
+                at += 1
+        plan.flat = list(chain.from_iterable(plan.heads[: plan.samples]))
 
     def _series_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
         """Return the heads of one series: one for each sample of a point."""
@@ -225,8 +241,8 @@ class Encoder(ABC):
         series.encoded = self._key(shape, family.name, size), ()
         if family.kind is Kind.NATIVE_HISTOGRAM:
             return tuple(befores)
-        start = self._start(point) if family.kind in _STARTED else b""
-        return tuple(self._head(before, start, size) for before in befores)
+        start = self._start(point) if family.kind in _EXEMPLARS else b""
+        return tuple([self._head(before, start, size) for before in befores])
 
     def _key(self, *key: Any) -> _Key:  # of a _Key's types
         """Return what the heads of a series depend on beside its labels: one object for all that are alike."""
@@ -247,78 +263,47 @@ class Encoder(ABC):
 
     # --- points ------------------------------------------------------------------------------------------------------
 
-    def _write_samples(self, chunk: Chunk, heads: _Heads, pieces: list[bytes], request: Request) -> None:
-        points = chunk.points
-        if chunk.family.kind is Kind.HISTOGRAM:
-            values = list(chain.from_iterable(map(_histogram_values, points)))
-        else:
-            values = [point.value for point in points]
-        flat = list(chain.from_iterable(heads.series))
-        if heads.size:
-            tail = b"\x10" + wire.int64(wire.milliseconds(points[0].time_unix_nano))
-            tails = [tail] * len(flat)
-        else:
-            tails = [
-                b"\x10" + wire.int64(wire.milliseconds(point.time_unix_nano))
-                for point, own in zip(points, heads.series, strict=True)
-                for _ in own
-            ]
-        if chunk.family.kind in _EXEMPLARS:
-            self._add_exemplars(chunk, heads, flat, request)
-        series: list[bytes] = [b""] * (3 * len(flat))
-        series[0::3] = flat
-        series[1::3] = chain.from_iterable(iter_unpack("8s", wire.doubles(values)))
-        series[2::3] = tails
-        pieces += series
-        request.samples += len(flat)
-
-    def _write_histograms(self, chunk: Chunk, heads: _Heads, pieces: list[bytes], request: Request) -> None:
-        for point, (before,) in zip(chunk.points, heads.series, strict=True):
+    def _write_histograms(self, plan: _Plan, points: list[Any], pieces: list[bytes], request: Request) -> None:
+        """Write the points of native histograms."""
+        for place in range(plan.samples, len(points)):
+            point, (before,) = points[place], plan.heads[place]
             try:
                 histogram = wire.histogram(point, self._start(point))
             except TranslationError as error:
-                request.problems.append(Problem(chunk.family.name, 1, str(error)))
+                request.problems.append(Problem(_NATIVE_HISTOGRAM, 1, str(error)))
                 request.points -= 1
                 continue
-            exemplars = [self._exemplar(exemplar) for exemplar in point.exemplars]
+            exemplars = [self._exemplar(exemplar) for exemplar in point.exemplars or ()]
             request.exemplars += len(exemplars)
             pieces.append(self._histogram_series(b"".join((before, *exemplars)), histogram))
             request.histograms += 1
 
-    def _add_exemplars(self, chunk: Chunk, heads: _Heads, flat: list[bytes], request: Request) -> None:
-        """Put the exemplars of points into the heads of their samples."""
-        sampled = [place for place, point in enumerate(chunk.points) if point.exemplars]
-        if not sampled:
-            return
-        ends = list(accumulate(map(len, heads.series), initial=0))
-        for place in sampled:
-            point = chunk.points[place]
-            for exemplar in point.exemplars:
+    @staticmethod
+    def _has_exemplars(plan: _Plan, points: list[Any]) -> bool:
+        """Return True if a counter's or a histogram's point has exemplars; those of gauges are dropped."""
+        exemplars = [point.exemplars for point in points]
+        return any(exemplars[: plan.counters]) or any(exemplars[plan.numbers : plan.samples])
+
+    def _with_exemplars(self, plan: _Plan, points: list[Any], request: Request) -> list[bytes]:
+        """Return the heads of all samples, with the exemplars of points in those of the samples that they belong to."""
+        flat = plan.flat.copy()
+        ends = list(accumulate(map(len, plan.heads[: plan.samples]), initial=0))
+        for place in (*range(plan.counters), *range(plan.numbers, plan.samples)):
+            point = points[place]
+            for exemplar in point.exemplars or ():
                 at = ends[place]
-                if chunk.family.kind is Kind.HISTOGRAM:
-                    at += sum(bound < exemplar.value for bound in point.explicit_bounds)
+                if place >= plan.numbers:
+                    at += bisect_left(point.explicit_bounds, exemplar.value)
                 flat[at] = _longer(flat[at], self._exemplar(exemplar))
                 request.exemplars += 1
+        return flat
 
     def _exemplar(self, exemplar: Exemplar) -> bytes:
         """Return an exemplar as a field of a series."""
         labels = self._exemplar_labels(self._label_maker.exemplar(exemplar))
-        numbers = b"\x11" + wire.doubles([exemplar.value])
         when = b"\x18" + wire.int64(wire.milliseconds(exemplar.time_unix_nano))
-        content = labels + numbers + when
+        content = labels + b"\x11" + wire.doubles([exemplar.value]) + when
         return self._exemplar_tag + VARINTS[len(content)] + content
-
-
-@dataclass(slots=True)
-class _Heads:
-    """The heads of a chunk's series, and what they were made for: everything that they depend on."""
-
-    size: int
-    """Bytes of the points' timestamp; 0 if they have several."""
-    shapes: list[_Shape] | None
-    starts: list[int | None] | None
-    described: tuple[str, str, str]
-    series: list[tuple[bytes, ...]]
 
 
 class Version1(Encoder):
@@ -343,21 +328,18 @@ class Version1(Encoder):
         self._told: dict[str, tuple[Kind, str, str]] = {}
         self._told_at = monotonic()
 
-    def _begin(self, chunks: list[Chunk]) -> None:  # noqa: ARG002 - version 2.0 has symbols of them
+    def _opening(self, chunks: list[Chunk]) -> bytes:
         if self._monotonic() - self._told_at >= _METADATA_SECONDS:
             self._told = {}
             self._told_at = self._monotonic()
-
-    def _opening(self, chunks: list[Chunk]) -> bytes:
-        metadata: list[bytes] = []
+        told, metadata = self._told, []
         for chunk in chunks:
             family = chunk.family
             said = family.kind, family.help, family.unit
-            if self._told.get(family.name) == said:
-                continue
-            self._told[family.name] = said
-            texts = field(2, family.name.encode()) + field(4, family.help.encode()) + field(5, family.unit.encode())
-            metadata.append(field(3, b"\x08" + VARINTS[wire.TYPES[family.kind]] + texts))
+            if told.get(family.name) != said:
+                told[family.name] = said
+                texts = [field(2, family.name.encode()), field(4, family.help.encode()), field(5, family.unit.encode())]
+                metadata.append(field(3, b"".join((b"\x08", VARINTS[wire.TYPES[family.kind]], *texts))))
         return b"".join(metadata)
 
     def _before(self, labels: Labels, kind: Kind, help_text: str, unit: str) -> bytes:  # noqa: ARG002 - of metadata
@@ -366,46 +348,15 @@ class Version1(Encoder):
     def _series_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
         """Return the heads of one series, which stay the same while its bounds and its name do."""
         key = self._key(shape, family.name, size)
-        if series.encoded is not None and series.encoded[0] == key and series.encoded[1]:
+        if series.encoded is not None and series.encoded[0] is key and series.encoded[1]:
             kept: tuple[bytes, ...] = series.encoded[1]
             return kept
         heads = super()._series_heads(family, series, shape, point, size)
         series.encoded = key, heads
         return heads
 
-    def _kept_heads(self, chunk: Chunk) -> _Heads | None:
-        kept: dict[tuple[int, int], _Heads] = chunk.set.encoded or {}
-        return kept.get((chunk.start, chunk.stop))
-
-    def _keep_heads(self, chunk: Chunk, heads: _Heads) -> None:
-        if chunk.set.encoded is None or len(chunk.points) == len(chunk.set.series):
-            chunk.set.encoded = {}
-        chunk.set.encoded[chunk.start, chunk.stop] = heads
-
     def _exemplar_labels(self, labels: Labels) -> bytes:
         return wire.label_fields(labels)
-
-
-class _Symbols:
-    """The symbols of one request, and the heads that refer to them."""
-
-    def __init__(self, sets: list[SeriesSet]) -> None:
-        self.sets = sets  # kept, so that nothing else gets their identity
-        self.numbers: dict[str, int] = {"": 0}
-        self.heads: dict[tuple[int, int, int], _Heads] = {}
-        self._encoded = b""
-        self._count = 0
-
-    def number(self, text: str) -> int:
-        """Return the number of a symbol."""
-        return self.numbers.setdefault(text, len(self.numbers))
-
-    def encoded(self) -> bytes:
-        """Return the symbols as fields."""
-        if self._count != len(self.numbers):
-            self._encoded = b"".join(field(4, symbol.encode()) for symbol in self.numbers)
-            self._count = len(self.numbers)
-        return self._encoded
 
 
 class Version2(Encoder):
@@ -422,63 +373,72 @@ class Version2(Encoder):
 
     def __init__(self, label_maker: LabelMaker) -> None:
         super().__init__(label_maker)
-        self._symbols = _Symbols([])
-        self._passing: dict[str, int] = {}  # symbols of exemplars, which no other request has
-        self._kept: dict[tuple[tuple[int, int, int], ...], _Symbols] = {}
-        self._used: dict[tuple[tuple[int, int, int], ...], _Symbols] = {}
-
-    def end_export(self) -> None:
-        """Forget the symbols of requests that the last export did not make."""
-        self._kept, self._used = self._used, {}
-
-    def _begin(self, chunks: list[Chunk]) -> None:
-        key = tuple(map(_chunk_key, chunks))
-        self._symbols = self._kept.get(key) or _Symbols([chunk.set for chunk in chunks])
-        self._used[key] = self._symbols
-        self._passing = {}
+        self._passing: dict[str, int] = {}  # symbols of this request's exemplars, which no other request has
 
     def _opening(self, chunks: list[Chunk]) -> bytes:  # noqa: ARG002 - metadata is at the series
-        passing = b"".join(field(4, symbol.encode()) for symbol in self._passing)
-        return self._symbols.encoded() + passing
+        plan, passing = self._plan, self._passing
+        self._passing = {}
+        if not plan.encoded_symbols:
+            plan.encoded_symbols = b"".join([field(4, symbol.encode()) for symbol in plan.symbols])
+        return plan.encoded_symbols + b"".join([field(4, symbol.encode()) for symbol in passing])
 
     def _before(self, labels: Labels, kind: Kind, help_text: str, unit: str) -> bytes:
-        number = self._symbols.number
-        references = b"".join([VARINTS[number(text)] for text in chain.from_iterable(labels)])
+        symbols = self._plan.symbols
+        self._plan.encoded_symbols = b""
+        references = [VARINTS[symbols.setdefault(text, len(symbols))] for text in chain.from_iterable(labels)]
         metadata = [b"\x08", VARINTS[wire.TYPES[kind]]]
-        if help_text:
-            metadata += [b"\x18", VARINTS[number(help_text)]]
-        if unit:
-            metadata += [b"\x20", VARINTS[number(unit)]]
-        return field(1, references) + field(5, b"".join(metadata))
-
-    def _kept_heads(self, chunk: Chunk) -> _Heads | None:
-        return self._symbols.heads.get(_chunk_key(chunk))
-
-    def _keep_heads(self, chunk: Chunk, heads: _Heads) -> None:
-        self._symbols.heads[_chunk_key(chunk)] = heads
+        for tag, text in ((b"\x18", help_text), (b"\x20", unit)):
+            if text:
+                metadata += [tag, VARINTS[symbols.setdefault(text, len(symbols))]]
+        return field(1, b"".join(references)) + field(5, b"".join(metadata))
 
     def _start(self, point: Any) -> bytes:
         start = wire.milliseconds(point.start_time_unix_nano)
         return b"\x18" + wire.int64(start) if start else b""
 
-    def _starts(self, chunk: Chunk) -> list[int | None] | None:
-        if chunk.family.kind in {Kind.COUNTER, Kind.HISTOGRAM}:
-            return [point.start_time_unix_nano for point in chunk.points]
-        return None
+    def _starts(self, plan: _Plan, points: list[Any]) -> list[int | None] | None:
+        return [
+            point.start_time_unix_nano for point in (*points[: plan.counters], *points[plan.numbers : plan.samples])
+        ]
 
     def _exemplar_labels(self, labels: Labels) -> bytes:
-        numbers, passing = self._symbols.numbers, self._passing
+        symbols, passing = self._plan.symbols, self._passing
         references: list[bytes] = []
         for text in chain.from_iterable(labels):
-            number = numbers.get(text)
+            number = symbols.get(text)
             if number is None:
-                number = passing.setdefault(text, len(numbers) + len(passing))
+                number = passing.setdefault(text, len(symbols) + len(passing))
             references.append(VARINTS[number])
         return field(1, b"".join(references)) if references else b""
 
 
-def _chunk_key(chunk: Chunk) -> tuple[int, int, int]:
-    return id(chunk.set), chunk.start, chunk.stop
+def _timestamp_sizes(points: list[Any]) -> int | list[int]:
+    """Return the bytes that the points' timestamps take: one number if all take as many."""
+    times = [point.time_unix_nano for point in points]
+    if not times or times.count(times[0]) == len(times):
+        return len(wire.int64(wire.milliseconds(times[0]))) if times else 0
+    sizes = [len(wire.int64(wire.milliseconds(one))) for one in times]
+    return sizes[0] if sizes.count(sizes[0]) == len(sizes) else sizes
+
+
+def _tails(plan: _Plan, points: list[Any]) -> list[bytes]:
+    """Return the ends of all samples: their timestamps."""
+    times = [point.time_unix_nano for point in points[: plan.samples]]
+    if times.count(times[0] if times else None) == len(times):
+        return [b"\x10" + wire.int64(wire.milliseconds(times[0]))] * len(plan.flat) if times else []
+    ends = [b"\x10" + wire.int64(wire.milliseconds(one)) for one in times]
+    return [end for end, heads in zip(ends, plan.heads, strict=False) for _ in heads]
+
+
+def _values(plan: _Plan, points: list[Any]) -> list[float]:
+    """Return the values of all samples."""
+    values: list[float] = [point.value for point in points[: plan.numbers]]
+    for point in points[plan.numbers : plan.samples]:
+        values += cumulative_counts(point)
+        values.append(point.count)
+        if point.sum is not None:
+            values.append(point.sum)
+    return values
 
 
 def _lines(name: str, kind: Kind, labels: Labels, shape: _Shape) -> list[Labels]:
@@ -495,15 +455,12 @@ def _lines(name: str, kind: Kind, labels: Labels, shape: _Shape) -> list[Labels]
     return lines
 
 
+def _tuple(bounds: Sequence[float]) -> tuple[float, ...]:
+    return bounds if isinstance(bounds, tuple) else tuple(bounds)
+
+
 def _sorted(labels: Labels, *further: tuple[str, str]) -> Labels:
     return tuple(sorted((*labels, *further)))
-
-
-def _histogram_values(point: Any) -> list[float]:  # a HistogramDataPoint
-    values: list[float] = [*cumulative_counts(point), point.count]
-    if point.sum is not None:
-        values.append(point.sum)
-    return values
 
 
 def _longer(head: bytes, more: bytes) -> bytes:

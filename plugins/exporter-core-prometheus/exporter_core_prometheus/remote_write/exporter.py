@@ -225,7 +225,7 @@ _NOT_PROVEN: Final = 415
 
 
 class _Delivery:
-    """What became of the points of one export."""
+    """The fate of the points of one export."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self._taken = 0

@@ -47,6 +47,8 @@ class Series:
 class SeriesSet:
     """The series of one metric: the same object for as long as they are the same series in the same order.
 
+    It always is that of a family of the same name, kind, unit and help.
+
     Attributes:
         series: one for each point.
         encoded: what an encoder has made of them all; None at first. The encoder's own.

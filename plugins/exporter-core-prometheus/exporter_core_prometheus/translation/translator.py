@@ -94,6 +94,7 @@ class Translator:
         self.label_maker: LabelMaker = LabelMaker(self.namer)
         self._entries: dict[tuple[object, ...], _Entry] = {}
         self._targets: dict[Labels, Series] = {}
+        self._target_set = SeriesSet([], [])
         self._run = 0
 
     def translate(self, metrics: MetricsData) -> Translation:
@@ -231,7 +232,9 @@ class _Run:
         if self._targets and self._newest and _TARGET not in self._families:
             series = list(self._targets.values())
             point = NumberDataPoint({}, None, self._newest, 1)  # type: ignore[arg-type] # the SDK's own gauges have no start
-            group = Group(SeriesSet(series, []), [point] * len(series))
+            if series != translator._target_set.series:
+                translator._target_set = SeriesSet(series, [])
+            group = Group(translator._target_set, [point] * len(series))
             translation.families.append(Family(_TARGET, Kind.INFO, "", "Target metadata", [group]))
 
     def _entry(self, metric: Metric, scope: object, base: Mapping[str, str]) -> _Entry:
@@ -260,7 +263,11 @@ class _Run:
             name = namer.metric(metric.name, unit, kind)
         except TranslationError as failure:
             return _Entry(metric.name, "", kind, "", text, base, str(failure))
-        return _Entry(metric.name, name, kind, namer.unit(unit), text, base, set=old.set if old else None)
+        entry = _Entry(metric.name, name, kind, namer.unit(unit), text, base)
+        if old is not None and old.set is not None:
+            entry.set = SeriesSet(old.set.series, old.set.attributes)
+            entry.set.places, entry.set.problems = old.set.places, old.set.problems
+        return entry
 
     def _begin_family(self, entry: _Entry) -> Family | None:
         """Return the family of an entry; None if a sample of another one has its name."""
