@@ -85,13 +85,14 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
 
     def maintenance(self, now: float) -> None:  # noqa: ARG002 - waitress's signature; its clock may be set
         """Close the connections whose time is up; waitress calls this every second."""
-        for channel in list(self.active_channels.values()):
+        channels: Any = self.active_channels
+        for channel in list(channels.values()):
             if channel.deadline() <= time.monotonic():
                 channel.handle_close()
 
     def handle_accept(self) -> None:
         """Take a connection, and make room for it."""
-        channels = self.active_channels
+        channels: Any = self.active_channels
         if len(channels) >= CONNECTIONS:
             waiting = [channel for channel in list(channels.values()) if not channel.runs]
             if waiting:
@@ -130,7 +131,7 @@ class Server:
             clear_untrusted_proxy_headers=False,
             ident=None,
         )
-        self._waitress = _Waitress(
+        self._waitress: Any = _Waitress(
             application,
             map=self._map,
             _sock=listener,
