@@ -45,13 +45,13 @@ def doubles(values: list[Any]) -> bytes:  # what struct takes
     """Return numbers as doubles, one after the other; integers beyond their range become infinite."""
     try:
         return struct.pack(f"<{len(values)}d", *values)
-    except OverflowError:
+    except (struct.error, OverflowError):
         return b"".join(map(_one_double, values))
 
 
 def _one_double(value: float) -> bytes:
     try:
-        return _double(value)
+        return _double(float(value))
     except OverflowError:
         return _double(float("inf") if value > 0 else float("-inf"))
 

@@ -17,7 +17,7 @@ Strategy = Literal[
     "no_utf8_escaping_with_suffixes/development",
     "no_translation/development",
 ]
-"""How names are translated, as OpenTelemetry's configuration schema names it."""
+"""Names of the translation strategies, as OpenTelemetry's configuration schema has them."""
 
 _UNITS: Final = {
     "d": "days",
