@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     )
     from exporter_core.guard import GuardedExporter as GuardedExporter
     from exporter_core.pipeline import Pipeline as Pipeline
+    from exporter_core.pull import Collect as Collect, PullExporter as PullExporter
     from exporter_core.reader import PeriodicReader as PeriodicReader
     from exporter_core.registry import ExporterRegistry as ExporterRegistry, load_exporter as load_exporter
 
 __version__ = "1.0.0"
 
 __all__ = [
+    "Collect",
     "ConfigError",
     "ConfigProblem",
     "Context",
@@ -75,6 +77,7 @@ __all__ = [
     "PluginBlockedError",
     "PluginLoadError",
     "PluginPolicy",
+    "PullExporter",
     "SetupError",
     "UnsupportedContractError",
     "__version__",
@@ -96,6 +99,8 @@ _MODULE_OF = {
     "load_exporter": "registry",
     "PeriodicReader": "reader",
     "Pipeline": "pipeline",
+    "Collect": "pull",
+    "PullExporter": "pull",
     "ConfigError": "errors",
     "ConfigProblem": "errors",
     "ContextCancelledError": "errors",

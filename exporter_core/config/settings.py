@@ -50,6 +50,8 @@ class ReaderSettings:
         cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's for kinds left out.
         runner: ``"thread"`` or ``"inline"``.
         copy: True to hand it copies of the data.
+        pull: True for a pull exporter, which has neither interval nor time-out.
+        place: the exporter's ``FILE:LINE:COLUMN``, None for a mapping.
     """
 
     position: int
@@ -60,6 +62,8 @@ class ReaderSettings:
     cardinality_limits: Mapping[InstrumentKind, int] = field(default_factory=dict)
     runner: Literal["thread", "inline"] = "thread"
     copy: bool = False
+    pull: bool = False
+    place: str | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
