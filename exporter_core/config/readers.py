@@ -130,9 +130,6 @@ def _check_supported(reader: PeriodicReader, path: Sequence[str | int], findings
     if reader.producers:
         message = "metric producers are not supported by the OpenTelemetry Python SDK; remove them"
         findings.error(message, (*path, "producers"), of_key=True)
-    if reader.max_export_batch_size is not None:
-        key = "max_export_batch_size/development"
-        findings.ignored((*path, key), "a collection is exported as a whole")
 
 
 def _cardinality_limits(
@@ -167,6 +164,7 @@ def _settings(
         interval=interval / 1000,
         timeout=timeout / 1000 if timeout else None,
         cardinality_limits=limits,
+        max_batch_size=reader.max_export_batch_size,
         runner=run.runner,
         copy=run.copy_data,
     )
