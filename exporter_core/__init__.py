@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         ExporterConfig as ExporterConfig,
     )
     from exporter_core.guard import GuardedExporter as GuardedExporter
-    from exporter_core.pipeline import Pipeline as Pipeline
+    from exporter_core.pipeline import Pipeline as Pipeline, configure as configure
     from exporter_core.reader import PeriodicReader as PeriodicReader
     from exporter_core.registry import ExporterRegistry as ExporterRegistry, load_exporter as load_exporter
 
@@ -78,6 +78,7 @@ __all__ = [
     "SetupError",
     "UnsupportedContractError",
     "__version__",
+    "configure",
     "hookimpl",
     "load_exporter",
 ]
@@ -96,6 +97,7 @@ _MODULE_OF = {
     "load_exporter": "registry",
     "PeriodicReader": "reader",
     "Pipeline": "pipeline",
+    "configure": "pipeline",
     "ConfigError": "errors",
     "ConfigProblem": "errors",
     "ContextCancelledError": "errors",

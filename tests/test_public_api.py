@@ -47,6 +47,7 @@ PUBLIC = [
     "SetupError",
     "UnsupportedContractError",
     "__version__",
+    "configure",
     "hookimpl",
     "load_exporter",
 ]

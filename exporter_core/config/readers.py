@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from exporter_core.exporter import ExporterConfig
     from exporter_core.registry import ExporterRegistry
 
-_INTERVAL: Final = 60_000  # milliseconds, as in the configuration schema
-_TIMEOUT: Final = 30_000
+EXPORT_INTERVAL: Final = 60_000
+"""Milliseconds between two exports unless given, as in the configuration schema."""
+
+EXPORT_TIMEOUT: Final = 30_000
+"""Milliseconds that an export may take unless given."""
+
 _CHECK_SECONDS: Final = 10.0  # for a plugin to check its options; it may look at files
 
 
@@ -155,8 +159,8 @@ def _settings(
     run: ExporterOptions,
     limits: Mapping[InstrumentKind, int],
 ) -> ReaderSettings:
-    interval = _INTERVAL if reader.interval is None else reader.interval
-    timeout = _TIMEOUT if reader.timeout is None else reader.timeout
+    interval = EXPORT_INTERVAL if reader.interval is None else reader.interval
+    timeout = EXPORT_TIMEOUT if reader.timeout is None else reader.timeout
     return ReaderSettings(
         position=position,
         exporter=exporter[0],

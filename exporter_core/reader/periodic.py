@@ -266,12 +266,15 @@ class PeriodicReader(MetricReader):
 
     def record_anew(self, provider: MeterProvider) -> None:
         """Have the SDK begin with empty storage, in a forked child: what it holds is the parent's to deliver."""
-        if self._stuck or self._closing.taken or self._collect is None:
-            return
+        if not (self._stuck or self._closing.taken or self._collect is None):
+            self.move(provider, provider)
+
+    def move(self, source: MeterProvider, target: MeterProvider) -> None:
+        """Collect from another provider, or with empty storage from the same one."""
         self._moving = True  # to remove a reader shuts it down
         try:
-            provider.remove_metric_reader(self)
-            provider.add_metric_reader(self)
+            source.remove_metric_reader(self)
+            target.add_metric_reader(self)
         finally:
             self._moving = False
 
