@@ -48,8 +48,8 @@ def global_provider(own: MeterProvider, of_provider: Sequence[ConfigProblem]) ->
         if current is not own:
             kind = f"{type(current).__module__}.{type(current).__qualname__}"
             raise SetupError(
-                f"the global MeterProvider has the class {kind}, from which nothing can be collected: set exporter-core up "
-                "before it, or remove the code that sets it"
+                f"the global MeterProvider has the class {kind}, from which nothing can be collected: "
+                "set exporter-core up before it, or remove the code that sets it"
             )
     elif current is not own:
         if of_provider:

@@ -122,7 +122,7 @@ def test_what_a_provider_that_exists_cannot_take_is_refused_with_line_and_key(tm
         "cannot apply to the MeterProvider that is set already: remove it, or set exporter-core up before that provider"
     )
     assert str(caught.value).splitlines() == [
-        f"{file}:{place} {end}provider"
+        f"{file}:{place} {end}"
         for place in (
             "8:1: resource",
             "6:3: meter_provider.views",
