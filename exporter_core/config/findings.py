@@ -107,7 +107,7 @@ class Findings:
 
     def place(self, path: Sequence[str | int]) -> str | None:
         """Return ``FILE:LINE:COLUMN`` of the last key of a path; None for a mapping."""
-        return str(self._located("", path, of_key=True)).removesuffix(": ") if self.document else None
+        return str(self.located("", path, of_key=True)).removesuffix(": ") if self.document else None
 
     def raise_problems(self) -> None:
         """Raise the problems, in file order.
