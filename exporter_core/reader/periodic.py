@@ -427,7 +427,9 @@ class PeriodicReader(MetricReader):
 
     def _late(self, job: Job[PeriodicReader]) -> DeadlineExceededError:
         """Return the error of a job whose time is up."""
-        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}")
+        failure = self._exporter.last_failed_attempt
+        attempt = "" if failure is None else f"; the last attempt failed: {failure}"
+        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}{attempt}")
 
     def _release(self, job: Job[PeriodicReader], share: int) -> None:
         """Shut the exporter down in place of the thread, in one of ``share`` parts of the time left.
