@@ -449,7 +449,9 @@ class PeriodicReader(MetricReader):
 
     def _abandon(self, job: Job[PeriodicReader]) -> None:
         """Let an interrupted caller leave; the exporter is shut down, and nobody waits for it."""
-        job.settle([])
+        if job.settle([]) and job.operation == "shutdown":
+            text = " was interrupted: what was not delivered by then may be lost"
+            self._failures.report(self._failures.error(ExporterError, "shutdown", text))
         if job.operation == "shutdown" and job.release.take(job):
             self._shut_down_exporter(job, job.context.child(timeout=0))
         self._report(job, job.errors)
