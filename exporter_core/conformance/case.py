@@ -308,6 +308,10 @@ class Case(BaseCase):
             raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))
         self.observe(f"{sum(len(batch.points) for batch in batches)} points arrived")
 
+    def has_arrived(self, batch: TokenBatch) -> bool:
+        """True if every point of the batch has arrived."""
+        return set(batch.tokens) <= {point.token for point in self.read_back()}
+
     # --- the end -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
