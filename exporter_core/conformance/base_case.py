@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from exporter_core.conformance.observe.journal import Exchange, Journal, ObservedCall, words_of
+from exporter_core.conformance.observe.journal import AnsweredFailure, Exchange, Journal, ObservedCall, words_of
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
 from exporter_core.context import Context
 
@@ -240,5 +240,5 @@ def describe_call(call: ObservedCall | Step) -> str:
     if not call.over:
         return f"{call.name} still runs"
     if call.error is not None:
-        return f"it raised {words_of(call.error)}"
+        return str(call.error) if isinstance(call.error, AnsweredFailure) else f"it raised {words_of(call.error)}"
     return "it returned" if call.result is None else f"it returned {type(call.result).__name__}"

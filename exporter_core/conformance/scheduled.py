@@ -11,6 +11,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from exporter_core.conformance.observe.journal import outcome_of
 from exporter_core.conformance.observe.tokens import TokenBatch, compare
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduler import Exploration, Failure, Schedule, ScheduleError, explore
@@ -60,8 +61,7 @@ class Step:
             raise
         except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
             self.error = error
-        outcome = "returned" if self.error is None else f"raised {type(self.error).__name__}"
-        self.ended = journal.stamp("return", f"{self.name} {outcome}")
+        self.ended = journal.stamp("return", f"{self.name} {outcome_of(self.error)}")
 
 
 class Round:
