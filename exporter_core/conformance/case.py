@@ -51,6 +51,8 @@ class Case(BaseCase):
         self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
+        self.on_real_threads = False
+        """True while a scenario of calls beside each other runs on real threads, and not under the scheduler."""
         self._is_shut = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None

@@ -9,12 +9,13 @@ from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Holds, HoldsUntilFlush, IgnoresContext, Serialised, Swallows
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import Round, Step, exercised
+from exporter_core.conformance.scheduled import exercised
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.observe.tokens import TokenBatch
+    from exporter_core.conformance.rounds import Round, Step
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
@@ -162,8 +163,9 @@ class UnlockedSwap(HoldsUntilFlush):
 
     def force_flush(self, context: Context) -> object:
         with self._flushing:
-            for metrics in self.held:
+            for metrics in tuple(self.held):
                 self.inner.export(context, metrics)
+            self.between()
             self.held = []
         return self.inner.force_flush(context)
 
