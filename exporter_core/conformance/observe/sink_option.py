@@ -125,10 +125,12 @@ def _properties(sink: str, kind: str, more: str) -> tuple[Capabilities, Mapping[
         if part == "holds":
             absent = {pattern: why for pattern, why in capabilities.not_applicable.items() if pattern != "FLU-04"}
             capabilities = replace(capabilities, holds=True, not_applicable=absent)
-        elif name == "not_carried" and FIELDS.issuperset(value.split("+")):
-            capabilities = replace(capabilities, not_carried=frozenset(value.split("+")))
+        elif name == "not_carried" and (value == "*" or FIELDS.issuperset(value.split("+"))):
+            capabilities = replace(capabilities, not_carried=FIELDS if value == "*" else frozenset(value.split("+")))
         else:
-            known = f"holds, not_carried=FIELD+FIELD with fields of {', '.join(sorted(FIELDS))}, or success=STATUS"
+            known = (
+                f"holds, not_carried=* or =FIELD+FIELD with fields of {', '.join(sorted(FIELDS))}, or success=STATUS"
+            )
             raise SetupError(f"--sink {sink}: {part!r} is unknown; expected {known}")
     if success:
         status, _, body = success.partition(":")
