@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from exporter_core.conformance.observe.journal import Exchange, Journal, ObservedCall, words_of
+from exporter_core.conformance.observe.journal import AnsweredFailure, Exchange, Journal, ObservedCall, words_of
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
 from exporter_core.context import Context
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.clauses.canary import Fault
-    from exporter_core.conformance.scheduled import Step
+    from exporter_core.conformance.rounds import Step
 
 SHORT = 0.03
 """Seconds of a deadline that is meant to pass."""
@@ -240,5 +240,5 @@ def describe_call(call: ObservedCall | Step) -> str:
     if not call.over:
         return f"{call.name} still runs"
     if call.error is not None:
-        return f"it raised {words_of(call.error)}"
+        return str(call.error) if isinstance(call.error, AnsweredFailure) else f"it raised {words_of(call.error)}"
     return "it returned" if call.result is None else f"it returned {type(call.result).__name__}"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from exporter_core.conformance.base_case import LEAVE, LOOK, SHORT, BaseCase, describe_call
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, Harness, failed_in, watched
-from exporter_core.conformance.observe.journal import ObservedCall, words_of
+from exporter_core.conformance.observe.journal import ObservedCall, outcome_of, words_of
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
 from exporter_core.conformance.subject import Driven, Mode, Subject, inexpressible
 from exporter_core.context import Context
+from exporter_core.errors import ExporterShutdownError
 from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Case(BaseCase):
         self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
+        self.on_real_threads = False
+        """True while a scenario of calls beside each other runs on real threads, and not under the scheduler."""
         self._is_shut = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
@@ -78,7 +81,12 @@ class Case(BaseCase):
     @property
     def cancellable(self) -> bool:
         """True if the exporter can be told that a call is cancelled."""
-        return self.mode == "guarded" or not self.subject.of_the_sdk
+        return not self.judged_by_sdk
+
+    @property
+    def judged_by_sdk(self) -> bool:
+        """True for an exporter of the OpenTelemetry SDK by itself, which owes what the SDK's specification asks."""
+        return self.mode == "raw" and self.subject.of_the_sdk
 
     @property
     def capabilities(self) -> Capabilities:
@@ -278,11 +286,18 @@ class Case(BaseCase):
 
     def raised(self, call: ObservedCall, kind: type[BaseException] = Exception, *, when: str = "") -> BaseException:
         """Fail unless the call raised such an error; return the error."""
-        expected = f"{call.name} raises {'an error' if kind is Exception else kind.__name__}{when and ' ' + when}"
+        if self.judged_by_sdk:
+            kind, error = Exception, "an error or returns a failure"  # the interface has no types of errors
+        else:
+            error = "an error" if kind is Exception else kind.__name__
         if not isinstance(call.error, kind):
-            raise Failed(expected, describe_call(call)) from call.error
-        self.observe(f"{call.name} raised {type(call.error).__name__}{when and ' ' + when}{call.late}")
+            raise Failed(f"{call.name} raises {error}{when and ' ' + when}", describe_call(call)) from call.error
+        self.observe(f"{call.name} {outcome_of(call.error)}{when and ' ' + when}{call.late}")
         return call.error
+
+    def is_refusal(self, error: BaseException | None) -> bool:
+        """True for the error of a call after shutdown: the shutdown error, or any failure of an SDK's exporter."""
+        return isinstance(error, Exception if self.judged_by_sdk else ExporterShutdownError)
 
     def read_back(self) -> list[Point]:
         """Everything that has arrived; KIT_ERROR if the harness fails."""
@@ -307,6 +322,10 @@ class Case(BaseCase):
         if wrong:
             raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))
         self.observe(f"{sum(len(batch.points) for batch in batches)} points arrived")
+
+    def has_arrived(self, batch: TokenBatch) -> bool:
+        """True if every point of the batch has arrived."""
+        return set(batch.tokens) <= {point.token for point in self.read_back()}
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ class Clause:
     """The faults that it needs of the sink, without their arguments."""
     needs: tuple[str, ...] = ()
     """Further needs: of the harness ``"read_back"``, ``"gate"``; of the exporter's interface, which an exporter of
-    the OpenTelemetry SDK need not have, ``"deadline"``, ``"cancellation"``, ``"partial_success"``."""
+    the OpenTelemetry SDK need not have, ``"deadline"``, ``"cancellation"``."""
 
     @property
     def family(self) -> str:

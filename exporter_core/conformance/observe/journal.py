@@ -170,9 +170,19 @@ class ObservedCall:
         except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
             self.error = error
         self._ended = monotonic()
-        outcome = "returned" if self.error is None else f"raised {name_of_type(self.error)}"
-        self._journal.stamp("return", f"{self.name} {outcome}")
+        self._journal.stamp("return", f"{self.name} {outcome_of(self.error)}")
         self._over.set()
+
+
+class AnsweredFailure(Exception):  # noqa: N818 - an answer, and no error of anybody's
+    """An answer that stands for a failure, such as ``MetricExportResult.FAILURE``; its text says what was returned."""
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """The end of a call in two words or three."""
+    if error is None:
+        return "returned"
+    return "returned a failure" if isinstance(error, AnsweredFailure) else f"raised {name_of_type(error)}"
 
 
 def words_of(error: BaseException) -> str:

@@ -31,6 +31,41 @@ from exporter_core.conformance.examples import every_kind
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""
 
+FIELDS = frozenset(
+    {
+        "resource",
+        "resource_schema_url",
+        "scope",
+        "scope_version",
+        "scope_schema_url",
+        "scope_attributes",
+        "name",
+        "unit",
+        "description",
+        "type",
+        "temporality",
+        "monotonic",
+        "attributes",
+        "start_time_unix_nano",
+        "time_unix_nano",
+        "flags",
+        "exemplars",
+        "value",
+        "count",
+        "sum",
+        "min",
+        "max",
+        "bucket_counts",
+        "explicit_bounds",
+        "scale",
+        "zero_count",
+        "zero_threshold",
+        "positive",
+        "negative",
+    }
+)
+"""The names of the fields that a point may have."""
+
 _START = 1_700_000_000_000_000_000
 _NOW = 1_700_000_060_000_000_000
 

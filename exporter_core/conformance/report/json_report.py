@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from exporter_core import __version__
 from exporter_core.conformance.clause import Clause, in_order
 from exporter_core.conformance.report.conclusion import conclude
+from exporter_core.conformance.sdk import SPECIFICATION
 from exporter_core.contract import CONTRACT_VERSION
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
         "seconds": report.seconds,
         "strict": strict,
         "stopped": report.stopped,
+        "of_the_sdk": report.of_the_sdk,
         "conclusion": {
             "sentence": whole.sentence,
             "exit_code": whole.exit_code,
@@ -61,6 +63,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
 
 def clause_as_json(clause: Clause) -> dict[str, Any]:
     """A clause as values that JSON has."""
+    sentence = SPECIFICATION.get(clause.id)
     return {
         "id": clause.id,
         "level": clause.level,
@@ -74,6 +77,7 @@ def clause_as_json(clause: Clause) -> dict[str, Any]:
         "check": clause.check,
         "canary": clause.fault,
         "after": list(clause.after),
+        "specification": sentence and sentence._asdict(),
     }
 
 

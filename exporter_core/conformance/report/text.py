@@ -10,6 +10,7 @@ from exporter_core.conformance.clause import FAMILIES, Clause, in_order
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, conclude
 from exporter_core.conformance.report.json_report import reproduce
 from exporter_core.conformance.run.verdicts import Report, Run, Verdict
+from exporter_core.conformance.sdk import SPECIFICATION
 from exporter_core.contract import CONTRACT_VERSION
 from exporter_core.printable import printable
 
@@ -85,6 +86,7 @@ def explained(clause: Clause, technique: str, *, colour: bool = False, width: in
         "level": clause.mark,
         "since": f"contract v{clause.since}",
         "contract": clause.words,
+        "otel spec": _specification(clause) or "-",
         "technique": f"{clause.technique}: {technique}",
         "how": clause.how,
         "canary": clause.fault or "static: the checker's own tests prove that the clause can fail, with mutants",
@@ -149,6 +151,7 @@ def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -
     ]
     for label, text in (
         ("contract", clause.words),
+        ("otel spec", _specification(clause) if report.of_the_sdk and run.mode == "raw" else ""),
         ("expected", run.expected),
         ("seen", run.seen),
         ("look at", clause.check),
@@ -163,6 +166,10 @@ def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -
     if run.dump:
         lines += [paint(_DIM, "  stacks"), *(f"    {printable(line)}" for line in run.dump.splitlines())]
     return lines
+
+
+def _specification(clause: Clause) -> str:
+    return " ".join(SPECIFICATION.get(clause.id, ()))
 
 
 def _matrix(report: Report, paint: _Paint, width: int) -> list[str]:

@@ -52,6 +52,7 @@ class Ready:
     tier: str
     options: Mapping[str, Any] | None = None  # Any: the exporter's options
     """Secrets masked; from the first worker alone."""
+    of_the_sdk: bool = False
 
 
 @dataclass(frozen=True)

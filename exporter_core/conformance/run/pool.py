@@ -245,6 +245,7 @@ class Pool:
                     worker.ready = self._found = True
                     self._stillborn = 0
                     self._report.origin, self._report.tier = message.origin, message.tier
+                    self._report.of_the_sdk = message.of_the_sdk
                     self._report.options = message.options or self._report.options
                 case Run():
                     worker.clause = None

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.case import Case
 from exporter_core.conformance.run.verdicts import Run, Settings, Verdict, VerdictError
+from exporter_core.conformance.sdk import STANDS_ALONE, WITHOUT_CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from exporter_core.conformance.base_case import BaseCase
     from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.observe.harness import Harness
     from exporter_core.conformance.observe.journal import Event, Exchange
     from exporter_core.conformance.subject import Mode, Subject
 
@@ -34,7 +36,7 @@ def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings,
         settings: seed and bounds.
         failed: the clauses that did not pass before, which may block this one.
     """
-    excused = _excused(clause, subject, failed)
+    excused = _excused(clause, subject, mode, failed)
     if excused is not None:
         run = Run(clause.id, mode, Verdict.PASS)
         run.give(excused)
@@ -82,14 +84,20 @@ def _enter_canary(clause: Clause, run: Run, canary: Run) -> None:
             run.seen = f"the canary run was inconclusive: {canary.seen}"
 
 
-def _excused(clause: Clause, subject: Subject, failed: Mapping[str, Verdict]) -> VerdictError | None:
+def _excused(clause: Clause, subject: Subject, mode: Mode, failed: Mapping[str, Verdict]) -> VerdictError | None:
     """The verdict on a clause that is not run at all; None for one that is."""
-    harness = subject.harness
-    if "partial_success" in clause.needs and subject.of_the_sdk:
-        return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
+    of_the_sdk = mode == "raw" and subject.of_the_sdk
+    if of_the_sdk and clause.id in WITHOUT_CHANNEL:
+        return VerdictError(*WITHOUT_CHANNEL[clause.id])
+    alone = STANDS_ALONE.get(clause.id, frozenset()) if of_the_sdk else frozenset()
     for before in clause.foundations:
-        if failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
+        if before not in alone and failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
             return VerdictError(Verdict.BLOCKED, f"{before} failed first", clause.promise)
+    return _unsuitable(clause, subject.harness)
+
+
+def _unsuitable(clause: Clause, harness: type[Harness] | None) -> VerdictError | None:
+    """The verdict on a clause that does not apply, or that the harness cannot show; None for one that it can."""
     for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():
         if fnmatchcase(clause.id, pattern):
             return VerdictError(Verdict.NOT_APPLICABLE, reason)

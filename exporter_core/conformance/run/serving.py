@@ -91,6 +91,7 @@ def _exporter(setup: WorkerSetup, tell: Tell) -> tuple[Ready, RunNamed]:
         origin=None if subject.entry is None else f"{subject.entry.distribution} {subject.entry.version}",
         tier="none" if subject.harness is None else subject.harness.tier,
         options=in_texts(setup.options, masker_for(_build_once(subject))) if setup.first else None,
+        of_the_sdk=subject.of_the_sdk,
     )
     return ready, lambda order: run_clause(known[order.clause], subject, mode, setup.settings, order.failed)
 

@@ -123,6 +123,8 @@ class Report:
     """The sink that the options point at."""
     readers: bool = False
     """True if it is about readers, not about an exporter."""
+    of_the_sdk: bool = False
+    """True for an exporter of the OpenTelemetry SDK, which by itself owes what the SDK's specification says."""
     stopped: bool = False
     """True if the check ended before every clause had its result."""
     seconds: float = 0.0
