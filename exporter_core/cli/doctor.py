@@ -142,8 +142,8 @@ def _registry(failures: Mapping[PluginEntry, CheckResult]) -> ExporterRegistry:
     from exporter_core.registry import ExporterRegistry  # noqa: PLC0415 - imports pydantic
 
     class Careful(ExporterRegistry):
-        def select(self, name: str) -> PluginEntry:
-            entry = super().select(name)
+        def select(self, name: str, *, pull: bool = False) -> PluginEntry:
+            entry = super().select(name, pull=pull)
             if (failure := failures.get(entry)) is not None:
                 raise PluginLoadError(f"exporter {name!r}: {failure.reason}{failure.where}")
             return entry
