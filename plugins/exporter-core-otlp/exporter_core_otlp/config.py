@@ -5,16 +5,25 @@ What the schema calls null, or leaves out, is the default here. Options that it 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from exporter_core.authoring import NullIsDefault, PreferenceOptions, RetryOptions, stated
 from exporter_core.net import ClientOptions, CompressionOptions
+from exporter_core_otlp.environment import network_options, preference_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class OtlpConfig(PreferenceOptions, NullIsDefault):
     """The options of every OTLP exporter."""
+
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables give."""
+        return preference_options(environ)
 
 
 class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
@@ -43,3 +52,8 @@ class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
     def request_limit(self) -> int:
         """Bytes of one request before compression."""
         return self.max_request_bytes if self.max_request_size is None else self.max_request_size
+
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables give."""
+        return network_options(environ)
