@@ -42,11 +42,6 @@ class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
     max_request_points: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Points in one request; a batch that has more is sent as several. Not in OpenTelemetry's schema."""
 
-    @classmethod
-    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
-        """Return the options that OpenTelemetry's variables give."""
-        return network_options(environ)
-
     @model_validator(mode="after")
     def _one_name_of_the_limit(self) -> NetworkConfig:
         if self.max_request_size is not None and "max_request_bytes" in self.model_fields_set:
@@ -57,3 +52,8 @@ class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
     def request_limit(self) -> int:
         """Bytes of one request before compression."""
         return self.max_request_bytes if self.max_request_size is None else self.max_request_size
+
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables give."""
+        return network_options(environ)
