@@ -38,6 +38,7 @@ PUBLIC = [
     "GuardedExporter",
     "InstrumentKind",
     "MaskedCauseError",
+    "OutboundExporter",
     "PartialSuccessError",
     "PeriodicReader",
     "Pipeline",

@@ -14,6 +14,7 @@ from exporter_core.discovery.entries import (
     is_exporter_group,
     is_observer_group,
     normalize,
+    outbound,
     shadowed,
 )
 from exporter_core.discovery.index import listing
@@ -43,14 +44,16 @@ __all__ = [
 def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
     """Return every installed exporter, of every contract version and of the SDK's group, in order of name.
 
-    Shadowed distributions are left out.
+    Shadowed distributions are left out, and the entries by which exporters of the contract are given to the SDK.
 
     Args:
         path: directories to search instead of ``sys.path``.
         refresh: scan although the index looks valid. It misses one change only: an entry_points.txt added to a
             metadata directory that was without one for a minute or more.
     """
-    return tuple(entry for entry in listing(path, refresh=refresh).entries if is_exporter_group(entry.group))
+    entries = listing(path, refresh=refresh).entries
+    hidden = outbound(entries)
+    return tuple(entry for entry in entries if is_exporter_group(entry.group) and entry not in hidden)
 
 
 def installed_observers(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
