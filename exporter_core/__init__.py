@@ -42,12 +42,14 @@ if TYPE_CHECKING:
     )
     from exporter_core.guard import GuardedExporter as GuardedExporter
     from exporter_core.pipeline import Pipeline as Pipeline, configure as configure
+    from exporter_core.pull import Collect as Collect, PullExporter as PullExporter
     from exporter_core.reader import PeriodicReader as PeriodicReader
     from exporter_core.registry import ExporterRegistry as ExporterRegistry, load_exporter as load_exporter
 
 __version__ = "1.0.0"
 
 __all__ = [
+    "Collect",
     "ConfigError",
     "ConfigProblem",
     "Context",
@@ -77,6 +79,7 @@ __all__ = [
     "PluginBlockedError",
     "PluginLoadError",
     "PluginPolicy",
+    "PullExporter",
     "SetupError",
     "UnsupportedContractError",
     "__version__",
@@ -101,6 +104,8 @@ _MODULE_OF = {
     "PeriodicReader": "reader",
     "Pipeline": "pipeline",
     "configure": "pipeline",
+    "Collect": "pull",
+    "PullExporter": "pull",
     "ConfigError": "errors",
     "ConfigProblem": "errors",
     "ContextCancelledError": "errors",

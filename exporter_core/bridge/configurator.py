@@ -30,7 +30,7 @@ from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.yaml import parse
 from exporter_core.errors import ConfigError, SetupError
 from exporter_core.masking import Masker, describe
-from exporter_core.pipeline.configure import configure_once
+from exporter_core.pipeline.configuring import configure_once
 from exporter_core.validation import texts_in
 
 if TYPE_CHECKING:

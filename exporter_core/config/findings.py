@@ -95,7 +95,7 @@ class Findings:
             message = problem.message
             if exporter:
                 message = f"exporter '{exporter}': {message}" if self.document else f"{shown_path(prefix)}: {message}"
-            if message.endswith("periodic.exporter: expected a mapping, not a string"):
+            if re.search(r"(periodic|pull)\.exporter: expected a mapping, not a string$", message):
                 message += "; write the exporter's name as a key, such as 'console:'"
             unknown_key = isinstance(problem, UnknownKeyProblem)
             if node is not None and not unknown_key:
@@ -104,6 +104,10 @@ class Findings:
                 elif node.plain and isinstance(node.value, bool | int | float) and _wants_quotes(message):
                     message += "; put quotes around it"
             self._problems.append(self.located(message, problem.path, of_key=unknown_key))
+
+    def place(self, path: Sequence[str | int]) -> str | None:
+        """Return ``FILE:LINE:COLUMN`` of the last key of a path; None for a mapping."""
+        return str(self.located("", path, of_key=True)).removesuffix(": ") if self.document else None
 
     def raise_problems(self) -> None:
         """Raise the problems, in file order.

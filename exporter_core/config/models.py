@@ -226,18 +226,22 @@ class PeriodicReader(_Model):
 
 
 class PullReader(_Model):
-    """Not supported: exporters here push."""
+    """Collects when its exporter is asked for the metrics, such as by a Prometheus that scrapes."""
 
-    exporter: Component
-    producers: Annotated[list[Component], Field(min_length=1)] = Field(default_factory=list)
-    cardinality_limits: CardinalityLimits = CardinalityLimits()
+    exporter: Component = Field(description="The pull exporter's name with its options.")
+    producers: Annotated[list[Component], Field(min_length=1)] = Field(
+        default_factory=list, description="Not supported."
+    )
+    cardinality_limits: CardinalityLimits = Field(
+        default=CardinalityLimits(), description="The most attribute sets of an instrument, by its kind."
+    )
 
 
 class MetricReader(_Choice):
     """A reader."""
 
     periodic: PeriodicReader = Field(default=_ABSENT, description="Collects and exports on a schedule.")
-    pull: PullReader = Field(default=_ABSENT, description="Not supported: exporters here push.")
+    pull: PullReader = Field(default=_ABSENT, description="Collects when it is asked for the metrics.")
 
 
 class ExplicitBucketHistogram(_Model):

@@ -51,6 +51,8 @@ class ReaderSettings:
         max_batch_size: the most data points of one export, None for no limit.
         runner: ``"thread"`` or ``"inline"``.
         copy: True to hand it copies of the data.
+        pull: True for a pull exporter, which has neither interval nor time-out.
+        place: the exporter's ``FILE:LINE:COLUMN``, None for a mapping.
     """
 
     position: int
@@ -62,6 +64,8 @@ class ReaderSettings:
     max_batch_size: int | None = None
     runner: Literal["thread", "inline"] = "thread"
     copy: bool = False
+    pull: bool = False
+    place: str | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

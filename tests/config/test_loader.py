@@ -230,8 +230,23 @@ def test_the_environment_is_the_process_own_unless_given(
             ],
         ),
         (
-            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {prometheus/development: }}\n",
-            ["4:5: meter_provider.readers[0].pull: pull readers are not supported: exporters here push"],
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {pulled: {pth: x}}}\n",
+            ["4:32: exporter 'pulled': unknown option 'pth'; did you mean 'path'?"],
+        ),
+        (
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {console: }}\n",
+            ["4:23: no exporter named 'console' is installed; did you mean 'sqlite'?"],
+        ),
+        (
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: pulled, interval: 5}\n",
+            [
+                "4:22: meter_provider.readers[0].pull.exporter: expected a mapping, not a string; write the exporter's",
+                "4:30: meter_provider.readers[0].pull: unknown key 'interval'",
+            ],
+        ),
+        (
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {pulled: }, producers: [{x: }]}\n",
+            ["4:34: meter_provider.readers[0].pull.producers: metric producers are not supported"],
         ),
         (
             "file_format: '1.1'\nmeter_provider:\n  readers: []\n",

@@ -35,7 +35,7 @@ def no_global_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(api, "_METER_PROVIDER", None)
     monkeypatch.setattr(api, "_METER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setattr(api, "_PROXY_METER_PROVIDER", api._ProxyMeterProvider())
-    module = importlib.import_module("exporter_core.pipeline.configure")
+    module = importlib.import_module("exporter_core.pipeline.configuring")
     monkeypatch.setattr(module, "_configured", module._Configured())
     yield
     if (pipeline := module._configured.pipeline) is not None:
