@@ -15,7 +15,7 @@ from exporter_core.config.nodes import resolve_scalar
 from exporter_core.config.readers import EXPORT_INTERVAL, EXPORT_TIMEOUT
 from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
 from exporter_core.discovery import PluginPolicy
-from exporter_core.errors import ConfigError, ConfigProblem
+from exporter_core.errors import ConfigError, ConfigProblem, ExporterNotFoundError
 from exporter_core.registry import ExporterRegistry, option_warnings, run_plugin_code, validate_options
 
 if TYPE_CHECKING:
@@ -51,21 +51,27 @@ def environment_config(
     warnings: list[ConfigProblem] = []
     interval = _milliseconds(environ, "OTEL_METRIC_EXPORT_INTERVAL", EXPORT_INTERVAL, warnings) or EXPORT_INTERVAL
     timeout = _milliseconds(environ, "OTEL_METRIC_EXPORT_TIMEOUT", EXPORT_TIMEOUT, warnings)
-    readers = tuple(
-        ReaderSettings(
-            position=position,
-            exporter=name,
-            config=_options(name, environ, registry, warnings),
-            interval=interval / 1000,
-            timeout=timeout / 1000 if timeout else None,
+    readers = []
+    for position, name in enumerate(_exporter_names(environ)):
+        pull = _is_pull(name, registry)
+        config = validated_environment_options(name, registry.config_model(name, pull=pull), environ)
+        for key, text in option_warnings(config, title=f"exporter {name!r}").items():
+            warnings.append(ConfigProblem(f"exporter {name!r}: {key}: {text}"))
+        readers.append(
+            ReaderSettings(
+                position=position,
+                exporter=name,
+                config=config,
+                interval=interval / 1000,
+                timeout=timeout / 1000 if timeout else None,
+                pull=pull,
+            )
         )
-        for position, name in enumerate(_exporter_names(environ))
-    )
     return PipelineConfig(
         source=None,
         disabled=False,
         resource=_resource(resource or {}),
-        readers=readers,
+        readers=tuple(readers),
         views=(),
         exemplar_filter=_exemplar_filter(environ, warnings),
         observers=(),
@@ -151,13 +157,17 @@ def _otlp(environ: Mapping[str, str]) -> str:
     return "otlp_grpc"
 
 
-def _options(
-    name: str, environ: Mapping[str, str], registry: ExporterRegistry, warnings: list[ConfigProblem]
-) -> ExporterConfig:
-    config = validated_environment_options(name, registry.config_model(name), environ)
-    for key, text in option_warnings(config, title=f"exporter {name!r}").items():
-        warnings.append(ConfigProblem(f"exporter {name!r}: {key}: {text}"))
-    return config
+def _is_pull(name: str, registry: ExporterRegistry) -> bool:
+    """Return True for the name of a pull exporter, and of none that pushes."""
+    try:
+        registry.select(name)
+    except ExporterNotFoundError:
+        try:
+            registry.select(name, pull=True)
+        except ExporterNotFoundError:
+            return False  # the first error is the one to show
+        return True
+    return False
 
 
 def _prefix(name: str) -> str:
