@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         ExporterConfig as ExporterConfig,
     )
     from exporter_core.guard import GuardedExporter as GuardedExporter
-    from exporter_core.pipeline import Pipeline as Pipeline
+    from exporter_core.pipeline import Pipeline as Pipeline, configure as configure
     from exporter_core.pull import Collect as Collect, PullExporter as PullExporter
     from exporter_core.reader import PeriodicReader as PeriodicReader
     from exporter_core.registry import ExporterRegistry as ExporterRegistry, load_exporter as load_exporter
@@ -81,6 +81,7 @@ __all__ = [
     "SetupError",
     "UnsupportedContractError",
     "__version__",
+    "configure",
     "hookimpl",
     "load_exporter",
 ]
@@ -99,6 +100,7 @@ _MODULE_OF = {
     "load_exporter": "registry",
     "PeriodicReader": "reader",
     "Pipeline": "pipeline",
+    "configure": "pipeline",
     "Collect": "pull",
     "PullExporter": "pull",
     "ConfigError": "errors",

@@ -47,6 +47,15 @@ class ExporterConfig(BaseModel):
         """
         return {}
 
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG003 # Any: options
+        """Return options that environment variables with a meaning of their own give, where no file gives any.
+
+        Such as ``OTEL_EXPORTER_OTLP_ENDPOINT``. Each option also has the variable ``EXPORTER_CORE_NAME_OPTION``, which
+        overrides these. Override to read some; what is returned is validated as the options of a file are.
+        """
+        return {}
+
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         """Return names and values as ``repr()`` and ``str()`` show them."""
         from exporter_core.masking import masker_for  # noqa: PLC0415 - keeps this module light

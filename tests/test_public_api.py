@@ -49,6 +49,7 @@ PUBLIC = [
     "SetupError",
     "UnsupportedContractError",
     "__version__",
+    "configure",
     "hookimpl",
     "load_exporter",
 ]

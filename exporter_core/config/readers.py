@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from exporter_core.exporter import ExporterConfig
     from exporter_core.registry import ExporterRegistry
 
-_INTERVAL: Final = 60_000  # milliseconds, as in the configuration schema
-_TIMEOUT: Final = 30_000
+EXPORT_INTERVAL: Final = 60_000
+"""Milliseconds between two exports unless given, as in the configuration schema."""
+
+EXPORT_TIMEOUT: Final = 30_000
+"""Milliseconds that an export may take unless given."""
+
 _CHECK_SECONDS: Final = 10.0  # for a plugin to check its options; it may look at files
 
 
@@ -133,9 +137,6 @@ def _check_supported(reader: PeriodicReader | PullReader, path: Sequence[str | i
     if reader.producers:
         message = "metric producers are not supported by the OpenTelemetry Python SDK; remove them"
         findings.error(message, (*path, "producers"), of_key=True)
-    if isinstance(reader, PeriodicReader) and reader.max_export_batch_size is not None:
-        key = "max_export_batch_size/development"
-        findings.ignored((*path, key), "a collection is exported as a whole")
 
 
 def _cardinality_limits(
@@ -163,8 +164,13 @@ def _settings(
     *,
     place: str | None,
 ) -> ReaderSettings:
-    interval = _INTERVAL if isinstance(reader, PullReader) or reader.interval is None else reader.interval
-    timeout = _TIMEOUT if isinstance(reader, PullReader) or reader.timeout is None else reader.timeout
+    interval: float | None = None
+    timeout: float | None = None
+    max_batch_size = None
+    if isinstance(reader, PeriodicReader):
+        interval, timeout, max_batch_size = reader.interval, reader.timeout, reader.max_export_batch_size
+    interval = EXPORT_INTERVAL if interval is None else interval
+    timeout = EXPORT_TIMEOUT if timeout is None else timeout
     return ReaderSettings(
         position=position,
         exporter=exporter[0],
@@ -172,6 +178,7 @@ def _settings(
         interval=interval / 1000,
         timeout=timeout / 1000 if timeout else None,
         cardinality_limits=limits,
+        max_batch_size=max_batch_size,
         runner=run.runner,
         copy=run.copy_data,
         pull=isinstance(reader, PullReader),

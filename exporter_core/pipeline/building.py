@@ -17,6 +17,7 @@ from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError, SetupError
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.observing import Observers
+from exporter_core.pipeline.provider import MeterProvider
 from exporter_core.pipeline.recording import FirstMeasurement
 from exporter_core.reader import PeriodicReader, PullReader, Scrapes, finish
 
@@ -110,6 +111,7 @@ def _reader(
             timeout=settings.timeout,
             name=settings.label,
             cardinality_limits=settings.cardinality_limits,
+            max_batch_size=settings.max_batch_size,
             error_handler=error_handler,
         )
 
@@ -127,7 +129,8 @@ def _provider(
     resource = sdk_resource(config.resource, os.environ)
     where = f"{config.source}: " if config.source else ""
     with _failing_as(f"{where}the OpenTelemetry SDK refuses the configuration"):
-        return sdk.MeterProvider(
+        make = sdk.MeterProvider if config.meters is None else partial(MeterProvider, config.meters)
+        return make(
             metric_readers=readers,
             resource=resource,
             exemplar_filter=exemplar_filter,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """What each encoder keeps; None until it has encoded something.
+    """The encoders' own notes of a set of series; None until they have encoded it.
 
     Attributes:
         text: that of the text formats.
