@@ -8,8 +8,6 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core_prometheus.translation.model import TranslationError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -48,9 +46,6 @@ class LabelMaker:
                 names. One that is named like a label of `base` gets the prefix `exported_`, as Prometheus does it with
                 what it scrapes.
             base: labels that stand at all series of the resource and scope.
-
-        Raises:
-            TranslationError: the name of an attribute has no form in Prometheus.
         """
         if not attributes:
             return tuple(sorted(base.items()))
@@ -84,10 +79,7 @@ class LabelMaker:
         ids: dict[str, str] = {}
         if exemplar.trace_id is not None and exemplar.span_id is not None:
             ids = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
-        try:
-            labels = self.labels(exemplar.filtered_attributes, ids)
-        except TranslationError:
-            return tuple(sorted(ids.items()))
+        labels = self.labels(exemplar.filtered_attributes, ids)
         if sum(len(name) + len(value) for name, value in labels) > EXEMPLAR_CHARACTERS:
             return tuple(sorted(ids.items()))
         return labels
