@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -121,16 +122,7 @@ def _jsonable(value: object) -> Any:  # what json takes
 
 def plain_decimal(value: float) -> str:
     """Return a finite number without an exponent, as short as it can be: 10, 0.005, 1000000."""
-    text = repr(float(value))
-    if "e" in text:
-        text = f"{value:.0f}" if abs(value) >= 1 else f"{value:.400f}".rstrip("0")[: _digits(text) + 2]
-    return text.removesuffix(".0")
-
-
-def _digits(text: str) -> int:
-    """Count the digits behind the point of a number below 1 that is written with an exponent."""
-    mantissa, _, exponent = text.partition("e")
-    return -int(exponent) + len(mantissa.lstrip("-").replace(".", "")) - 1
+    return f"{Decimal(repr(float(value))):f}".removesuffix(".0")
 
 
 def resource_labels(attributes: Mapping[str, Any]) -> dict[str, str]:
