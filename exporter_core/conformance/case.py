@@ -314,7 +314,7 @@ class Case(BaseCase):
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
         found = compare(
-            [point for batch in batches for point in batch.points],
+            [point for batch in batches for point in self._expected(batch)],
             self.read_back(),
             ignore=self.capabilities.not_carried,
         )
@@ -326,6 +326,17 @@ class Case(BaseCase):
     def has_arrived(self, batch: TokenBatch) -> bool:
         """True if every point of the batch has arrived."""
         return set(batch.tokens) <= {point.token for point in self.read_back()}
+
+    def rich(self) -> TokenBatch:
+        """A batch of every kind of point that the exporter's format has a form for."""
+        batch = self.tokens.rich()
+        return batch.only(point.token for point in self._expected(batch)) if self.capabilities.translates else batch
+
+    def _expected(self, batch: TokenBatch) -> list[Point]:
+        """The points of a batch as they are to arrive."""
+        if not self.capabilities.translates:
+            return list(batch.points)
+        return [point for point in map(self.harness.expected, batch.points) if point is not None]
 
     # --- the end -------------------------------------------------------------------------------------------------
 

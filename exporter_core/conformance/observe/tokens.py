@@ -95,6 +95,14 @@ class TokenBatch:
         """The identities of its points."""
         return tuple(point.token for point in self.points)
 
+    def only(self, tokens: Iterable[str]) -> TokenBatch:
+        """The batch with these of its points alone."""
+        kept = set(tokens)
+        for metric in metrics_in(self.metrics):
+            points: Any = metric.data.data_points  # made by the kit, of lists
+            points[:] = [one for one in points if (one.attributes or {}).get(TOKEN) in kept]
+        return TokenBatch(self.metrics, tuple(point for point in self.points if point.token in kept))
+
 
 @dataclass(frozen=True)
 class Comparison:
