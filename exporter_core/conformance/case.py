@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from exporter_core.conformance.base_case import LEAVE, LOOK, SHORT, BaseCase, describe_call
+from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, Harness, failed_in, watched
 from exporter_core.conformance.observe.journal import ObservedCall, outcome_of, words_of
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
+from exporter_core.conformance.places import own_files, raised_in
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
 from exporter_core.conformance.subject import Driven, Mode, Subject, inexpressible
 from exporter_core.context import Context
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _DEADLINES = (SHORT, 0.2, 1.0, 5.0)
+DEADLINE_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "export": ("EXP-06", "EXP-07", "EXP-08", "EXP-09"),
+    "force_flush": ("FLU-03",),
+    "shutdown": ("SHD-04",),
+}
+"""The clauses about each operation's deadline; the first of them fails for a call that none of them has seen."""
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 
 
@@ -40,10 +47,19 @@ class Case(BaseCase):
         settings: seed and bounds.
         directory: an empty folder.
         canary: True to wrap the exporter in the clause's own fault.
+        failed: the clauses that did not pass before.
     """
 
     def __init__(
-        self, clause: Clause, subject: Subject, mode: Mode, settings: Settings, directory: Path, *, canary: bool
+        self,
+        clause: Clause,
+        subject: Subject,
+        mode: Mode,
+        settings: Settings,
+        directory: Path,
+        *,
+        canary: bool,
+        failed: Mapping[str, Verdict] | None = None,
     ) -> None:
         super().__init__(clause, settings, directory, canary=canary)
         self.subject = subject
@@ -51,6 +67,9 @@ class Case(BaseCase):
         self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
+        self.own_files = own_files(subject.exporter_class)
+        self.failed: Mapping[str, Verdict] = failed or {}
+        """The clauses that did not pass before."""
         self._is_shut = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
@@ -113,6 +132,14 @@ class Case(BaseCase):
             raise VerdictError(Verdict.INEXPRESSIBLE, reason)
         return driven
 
+    @property
+    def unreached(self) -> bool:
+        """True if options that were given may point elsewhere: the backend counts requests, and saw none at all."""
+        if not (self.subject.options or getattr(self.subject.harness, "pointed", False)):
+            return False
+        counts = getattr(self.subject.harness, "requests", None) is not Harness.requests
+        return counts and not self.harness.requests() and not self.harness.connections()
+
     def forget(self) -> None:
         """Let go of the exporters and calls so far."""
         self._driven.clear()
@@ -158,7 +185,7 @@ class Case(BaseCase):
     def export(self, exporter: Driven, batch: TokenBatch | None = None, context: Context | None = None) -> ObservedCall:
         """Export to the end: points that were never seen before and a long deadline, unless others are given."""
         own, context = batch or self.batch(), context or self.long_context()
-        return self.do("export", lambda: exporter.export(context, own.metrics))
+        return self.do("export", lambda: exporter.export(context, own.metrics), context)
 
     def accepted(self, exporter: Driven, batch: TokenBatch) -> None:
         """:meth:`export`; fails the clause unless it succeeds."""
@@ -167,12 +194,31 @@ class Case(BaseCase):
     def flush(self, exporter: Driven, context: Context | None = None) -> ObservedCall:
         """Flush to the end."""
         context = context or self.long_context()
-        return self.do("force_flush", lambda: exporter.force_flush(context))
+        return self.do("force_flush", lambda: exporter.force_flush(context), context)
 
     def shut_down(self, exporter: Driven, context: Context | None = None) -> ObservedCall:
         """Shut down to the end."""
         context = context or self.long_context()
-        return self.do("shutdown", lambda: exporter.shutdown(context))
+        return self.do("shutdown", lambda: exporter.shutdown(context), context)
+
+    def outlasted(self, call: ObservedCall, context: Context | None, expected: str, seen: str) -> VerdictError:
+        """The verdict on a call that had not ended when patience did.
+
+        A clause about time fails. In any other the call is asked to end: one that does then keeps its context, so that
+        the clause fails; one that does not blocks it, and fails the clause about the operation's deadline.
+        """
+        judges = DEADLINE_CLAUSES.get(call.name)
+        if self.canary is not None or judges is None or {"deadline", "cancellation"}.intersection(self.clause.needs):
+            return Failed(expected, seen)
+        ignored = call.due or (context is not None and context.done)
+        if context is not None and not context.done and self.cancellable:
+            context.cancel("the checker's patience is over")
+            if call.wait(IN_TIME):
+                return Failed(expected, f"{seen}; it ended when it was cancelled")
+            ignored, seen = True, f"{seen}, nor {IN_TIME:g} s after it was cancelled"
+        self.overran = call.name if ignored else ""
+        judge = next((one for one in judges if self.failed.get(one) is Verdict.FAIL), judges[0])
+        return VerdictError(Verdict.BLOCKED, f"{seen}, which {judge} is about", expected)
 
     # --- the gate ------------------------------------------------------------------------------------------------
 
@@ -351,6 +397,8 @@ class Case(BaseCase):
         """Return INCONCLUSIVE before an exporter is built."""
         if not self._driven:
             return VerdictError(Verdict.INCONCLUSIVE, f"the exporter cannot be built: {words_of(error)}")
+        if raised_in(error, self.own_files):
+            return Failed("the exporter raises nothing outside its calls", f"it raised {words_of(error)}")
         return super().unforeseen(error)
 
     def masker(self) -> Callable[[str], str]:

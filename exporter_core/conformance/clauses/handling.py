@@ -73,7 +73,7 @@ def handled(case: Case) -> None:
     reader = PeriodicReader(guarded, interval=_INTERVAL, error_handler=reported.append)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     # A gauge that is asked has a point in every collection, also with delta temporality.
-    provider.get_meter("conformance").create_observable_gauge("conformance.gauge", [lambda _: [Observation(1)]])
+    provider.get_meter("conformance").create_observable_gauge("conformance.asked", [lambda _: [Observation(1)]])
     try:
         came = case.until(lambda: numbered.attempts > 1)
     finally:

@@ -23,7 +23,7 @@ class Event(NamedTuple):
     seconds: float
     """On the monotonic clock."""
     kind: str
-    """``call``, ``enter``, ``leave``, ``return``, ``wire``, ``gate`` or ``note``."""
+    """``call``, ``enter``, ``leave``, ``return``, ``wire``, ``gate``, ``note`` or ``verdict``."""
     text: str
 
 
@@ -129,6 +129,11 @@ class ObservedCall:
     def was_cancelled(self) -> bool:
         """True if :meth:`cancel` was called."""
         return self._cancelled is not None
+
+    @property
+    def cancelled_after(self) -> float:
+        """Seconds from its beginning to its cancellation; 0 if it was not cancelled."""
+        return 0.0 if self._cancelled is None else self._cancelled - self._began
 
     @property
     def seconds(self) -> float:

@@ -44,6 +44,8 @@ _GRPC_CODES: Final = {
     "504": "UNAVAILABLE",
 }
 """The gRPC status codes in the place of the HTTP statuses that a clause asks for."""
+SINK_PORTS: Final[set[int]] = set()
+"""The ports of the sinks that this process has started."""
 _LOGGED: Final = 100  # requests and connections of a run that its timeline shows
 
 
@@ -93,6 +95,8 @@ class _OnSink(Harness, Generic[_Sink]):
         self._gate: sinks.Gate | None = None
         self.sink = self._make(directory)
         self._host.start(self.sink)
+        if (port := getattr(self.sink, "port", None)) is not None:
+            SINK_PORTS.add(port)
 
     def read_back(self) -> Iterable[Point]:
         """The points that the sink has."""

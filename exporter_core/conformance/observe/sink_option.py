@@ -50,7 +50,7 @@ def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # A
     made: type[Harness] = type(
         "PointedHarness",
         (_Pointed, _WRITTEN.get(kind, SinkHarness)),
-        {"kind": kind, "port": port, "options": options, "__module__": __name__},
+        {"kind": kind, "port": port, "options": options, "pointed": True, "__module__": __name__},
     )
     return made
 
