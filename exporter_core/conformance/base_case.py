@@ -205,7 +205,7 @@ class BaseCase:
     def _repeated(self, call: ObservedCall, again: Callable[[Context], ObservedCall]) -> ObservedCall:
         """The same call once more, whose context ends in the same way."""
         if not call.was_cancelled:
-            return again(self.short_context())
+            return again(self.short_context(max(SHORT, call.seconds - call.lateness)))
         other = again(self.background_context())
         other.wait(call.cancelled_after + _SETTLE)
         other.cancel()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, Harness, failed_in, watched
-from exporter_core.conformance.observe.journal import ObservedCall, outcome_of, words_of
+from exporter_core.conformance.observe.journal import Exchange, ObservedCall, UnknownAnswer, outcome_of, words_of
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
 from exporter_core.conformance.places import own_files, raised_in
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
@@ -269,23 +269,26 @@ class Case(BaseCase):
         for call in calls:
             self.ends(call, f"{call.name} ends once the gate is open")
 
-    def blocked_at_gate(self, act: Callable[[], None] | None = None) -> tuple[Driven, ObservedCall]:
+    def blocked_at_gate(
+        self, act: Callable[[], None] | None = None, *, at_least: float = SHORT
+    ) -> tuple[Driven, ObservedCall]:
         """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
 
         Args:
+            at_least: seconds of the deadline.
             act: done before the deadline passes; again, with a longer one, if it was not.
         """
-        return self._with_deadline(lambda: self.await_entry, act)
+        return self._with_deadline(lambda: self.await_entry, act, at_least)
 
-    def with_request_in_flight(self) -> tuple[Driven, ObservedCall]:
+    def with_request_in_flight(self, *, at_least: float = SHORT) -> tuple[Driven, ObservedCall]:
         """An exporter whose export, with a deadline that is meant to pass, has sent a request."""
-        return self._with_deadline(lambda: partial(self.await_requests, self.harness.requests() + 1))
+        return self._with_deadline(lambda: partial(self.await_requests, self.harness.requests() + 1), None, at_least)
 
     def _with_deadline(
-        self, arrival: Callable[[], Callable[[ObservedCall], None]], act: Callable[[], None] | None = None
+        self, arrival: Callable[[], Callable[[ObservedCall], None]], act: Callable[[], None] | None, at_least: float
     ) -> tuple[Driven, ObservedCall]:
         """Start an export with a short deadline; on a busy machine it can pass on the way: then with a longer one."""
-        for seconds in _DEADLINES:
+        for seconds in sorted({at_least, *(one for one in _DEADLINES if one > at_least)}):
             await_arrival = arrival()
             exporter, context = self.exporter(), self.short_context(seconds)
             call = self.send(exporter, self.batch(), context)
@@ -334,18 +337,23 @@ class Case(BaseCase):
             kind, error = Exception, "an error or returns a failure"  # the interface has no types of errors
         else:
             error = "an error" if kind is Exception else kind.__name__
-        if not isinstance(call.error, kind):
+        if not isinstance(call.error, kind) or isinstance(call.error, UnknownAnswer):
             raise Failed(f"{call.name} raises {error}{when and ' ' + when}", describe_call(call)) from call.error
         self.observe(f"{call.name} {outcome_of(call.error)}{when and ' ' + when}{call.late}")
         return call.error
 
     def is_refusal(self, error: BaseException | None) -> bool:
         """True for the error of a call after shutdown: the shutdown error, or any failure of an SDK's exporter."""
-        return isinstance(error, Exception if self.judged_by_sdk else ExporterShutdownError)
+        kind = Exception if self.judged_by_sdk else ExporterShutdownError
+        return isinstance(error, kind) and not isinstance(error, UnknownAnswer)
 
     def read_back(self) -> list[Point]:
         """Everything that has arrived; KIT_ERROR if the harness fails."""
         return self._all_of("read_back")
+
+    def exchanges_so_far(self) -> list[Exchange]:
+        """The requests that the backend got until now, with their answers."""
+        return self._all_of("wire_log")
 
     def _all_of(self, method: str) -> list[Any]:  # Any: points or exchanges
         try:

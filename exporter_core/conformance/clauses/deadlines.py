@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
 
 _TIMES_LONGER = 4
+_MORE = 0.35  # seconds of a deadline that leaves time for several attempts, and for several bytes
 _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
 _HONOURS = (
     "Honours the deadline and the cancellation of the context, retries included: raises its error when it is done."
@@ -54,9 +55,12 @@ def done_before(case: Case) -> None:
     needs=("gate", "deadline"),
 )
 def no_response(case: Case) -> None:
-    """Export with a short deadline while the gate is shut: it ends before the gate opens."""
+    """Export with a short deadline, then with a longer one, while the gate is shut: it ends before the gate opens."""
     case.shut()
     _ends_at_its_deadline(case, case.blocked_at_gate()[1], "while the gate was shut")
+    if case.canary is None:
+        # With more time an attempt that has all of it, after others that had, is noticeably late.
+        _ends_at_its_deadline(case, case.blocked_at_gate(at_least=_MORE)[1], "while the gate was shut")
 
 
 @clause(
@@ -73,7 +77,8 @@ def no_response(case: Case) -> None:
 def dripping(case: Case) -> None:
     """Export with a short deadline to a backend that sends its answer a byte at a time, for ever."""
     case.harness.fault("drip")
-    _ends_at_its_deadline(case, case.with_request_in_flight()[1], "while the answer dripped")
+    # Each byte comes long before this deadline: a time-out for each read goes on for ever.
+    _ends_at_its_deadline(case, case.with_request_in_flight(at_least=_MORE)[1], "while the answer dripped")
 
 
 @clause(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.01  # seconds
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
+_TELLING = 4  # characters of a secret that is looked for: fewer are anywhere
 _LEAVE = 60.0  # seconds that the reader may take to shut down
 
 
@@ -152,7 +153,8 @@ def errors(case: Case) -> None:
 def _secrets(case: Case) -> set[str]:
     """The secrets of the exporter's options, and of its harness."""
     named = case.harness.secret if case.has_harness else None
-    return secrets_of(case.options) | ({named} if named else set())
+    found = secrets_of(case.options) | ({named} if named else set())
+    return {secret for secret in found if len(secret) >= _TELLING}
 
 
 def _look(case: Case, error: BaseException, logged: Sequence[str] = ()) -> None:

@@ -183,11 +183,17 @@ class AnsweredFailure(Exception):  # noqa: N818 - an answer, and no error of any
     """An answer that stands for a failure, such as ``MetricExportResult.FAILURE``; its text says what was returned."""
 
 
+class UnknownAnswer(AnsweredFailure):
+    """An answer that stands for neither: nobody can tell if the call succeeded."""
+
+
 def outcome_of(error: BaseException | None) -> str:
     """The end of a call in two words or three."""
     if error is None:
         return "returned"
-    return "returned a failure" if isinstance(error, AnsweredFailure) else f"raised {name_of_type(error)}"
+    if isinstance(error, AnsweredFailure):
+        return "returned something else" if isinstance(error, UnknownAnswer) else "returned a failure"
+    return f"raised {name_of_type(error)}"
 
 
 def words_of(error: BaseException) -> str:
