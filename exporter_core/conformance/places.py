@@ -36,7 +36,7 @@ def raised_in(error: BaseException | None, files: tuple[str, ...]) -> str:
     for one in _chain(error):
         frames = [frame for frame in traceback.extract_tb(one.__traceback__) if frame.filename.startswith(files)]
         if frames:
-            return f"{frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name}"
+            return f"{_short(frames[-1].filename)}:{frames[-1].lineno}, in {frames[-1].name}"
     return ""
 
 
@@ -50,9 +50,15 @@ def waits_in(thread: Thread, files: tuple[str, ...]) -> tuple[str, str]:
     for frame in filter(None, (first, *stacks.values())):
         for one in _inwards(frame):
             if one.f_code.co_filename.startswith(files):
-                place = f"{one.f_code.co_filename}:{one.f_lineno}, in {one.f_code.co_name}"
+                place = f"{_short(one.f_code.co_filename)}:{one.f_lineno}, in {one.f_code.co_name}"
                 return place, "".join(traceback.format_stack(frame))
     return "", "" if first is None else "".join(traceback.format_stack(first))
+
+
+def _short(file: str) -> str:
+    """The file's name as it stands below the import path."""
+    below = [file.removeprefix(f"{one}{os.sep}") for one in sys.path if one]
+    return min([file, *below], key=len)
 
 
 def _inwards(frame: FrameType | None) -> Iterator[FrameType]:
