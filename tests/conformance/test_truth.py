@@ -134,9 +134,8 @@ def test_an_exporter_of_which_nothing_arrives_fails_once_and_keeps_no_promise(na
 def test_a_call_that_outlasts_the_patience_blocks_its_clause_and_fails_the_one_about_its_deadline() -> None:
     runs = checked("KeepsItsTurn", "EXP-06", "EXP-17", patience=1)
     assert runs["EXP-17"].verdict is Verdict.BLOCKED
-    assert (
-        runs["EXP-17"].seen == "export had not ended 1 s later, nor 0.5 s after it was cancelled, which EXP-06 is about"
-    )
+    seen = "export had not ended 1 s later, nor 0.5 s after it was cancelled"
+    assert runs["EXP-17"].seen == f"{seen}, which EXP-06 is about"
     assert runs["EXP-17"].where.startswith("truthful.py:")
     assert runs["EXP-17"].where.endswith(", in export")
     assert runs["EXP-06"].verdict is Verdict.FAIL
