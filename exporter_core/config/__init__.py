@@ -14,6 +14,7 @@ from exporter_core.config.loader import load_config, parse_config
 from exporter_core.config.resource import sdk_resource
 from exporter_core.config.schema import json_schema
 from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
+from exporter_core.config.sharing import sharing_of
 from exporter_core.config.views import sdk_view
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "parse_config",
     "sdk_resource",
     "sdk_view",
+    "sharing_of",
 ]

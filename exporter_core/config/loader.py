@@ -140,6 +140,7 @@ def _resolve(
         observers=observers,
         policy=policy or PluginPolicy(),
         registry=registry,
+        share_collection=core.get("share_collection", True) is True,
         warnings=findings.warnings,
     )
 

@@ -169,4 +169,6 @@ def _settings(
         cardinality_limits=limits,
         runner=run.runner,
         copy=run.copy_data,
+        include=tuple(run.metrics.include),
+        exclude=tuple(run.metrics.exclude),
     )

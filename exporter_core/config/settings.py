@@ -50,6 +50,8 @@ class ReaderSettings:
         cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's for kinds left out.
         runner: ``"thread"`` or ``"inline"``.
         copy: True to hand it copies of the data.
+        include: patterns of the names of metrics that it gets; empty for all.
+        exclude: patterns of the names of metrics that it does not get.
     """
 
     position: int
@@ -60,6 +62,8 @@ class ReaderSettings:
     cardinality_limits: Mapping[InstrumentKind, int] = field(default_factory=dict)
     runner: Literal["thread", "inline"] = "thread"
     copy: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -81,6 +85,7 @@ class PipelineConfig:
         observers: names of observers to load.
         policy: the plugins that may be imported.
         registry: the source of the exporters: it imported them to read the file, and it builds them.
+        share_collection: True to collect once for readers that can share.
         warnings: the parts of the file that are ignored, in file order.
     """
 
@@ -93,4 +98,5 @@ class PipelineConfig:
     observers: tuple[str, ...]
     policy: PluginPolicy
     registry: ExporterRegistry = field(repr=False, compare=False)
+    share_collection: bool = True
     warnings: tuple[ConfigProblem, ...] = ()

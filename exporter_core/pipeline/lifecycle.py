@@ -16,7 +16,7 @@ from exporter_core.guard import GuardState
 from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
 from exporter_core.pipeline.reports import PipelineReport, ReaderReport
 from exporter_core.process_end import ProcessEnd
-from exporter_core.reader import Job, finish
+from exporter_core.reader import Job, begin_flushes, finish
 from exporter_core.sync import Latch, Once
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Pipeline:
         context = Context.with_timeout(timeout)
         for reader in self._readers:
             reader._refuse_reentry("force_flush")
-        return PipelineReport.of(finish([reader.begin_flush(context) for reader in self._readers]))
+        return PipelineReport.of(finish(begin_flushes(self._readers, context)))
 
     def shutdown(self, timeout: float | None = None) -> PipelineReport:
         """Deliver the last metrics and shut every exporter down, side by side, in at most ``timeout`` seconds.
@@ -213,9 +213,7 @@ class Pipeline:
                 first.closed.wait(context)
             return
         for job in jobs:
-            if job.error is not None:
-                job.reader.report(job.error, lost=job.points_handed_over - job.points_accepted)
-            job.reader.report_suppressed()
+            job.reader.conclude(job)
 
     def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]] | None:
         """Shut down these readers and keep the report; return None if another shutdown has begun before.
@@ -254,9 +252,7 @@ class Pipeline:
             self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
 
     def _renew_after_fork(self) -> None:
-        """Record anew, and forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
-        for reader in self._readers:
-            reader.record_anew(self._provider)
+        """Forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
         if self._closing.taken and not self._first_closing.ended:
             self._closing = Once()
 

@@ -7,13 +7,12 @@ then the operation raises ``ExporterBusyError`` at once; the late end is counted
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from exporter_core.guard.call import Outcome, Result
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import Lock, Signal
 
 if TYPE_CHECKING:
     from exporter_core.guard.call import Call
@@ -40,8 +39,8 @@ class HandedOverCall:
         """Set when the caller has a reason to look."""
         self.result: Result | None = None
         """The result for the caller; None until it is decided."""
-        self._begun = threading.Lock()
-        self._decided = threading.Lock()
+        self._begun = Lock()
+        self._decided = Lock()
 
     # --- the runner's side ---------------------------------------------------------------------------------------
 
