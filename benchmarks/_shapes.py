@@ -209,6 +209,7 @@ def counters(*, new: float = 0.0, delta: bool = True, series: int = 200, more: i
     program = Program(delta=delta)
     meter = program.meter()
     instruments = [meter.create_counter(f"counter{number}", "1", "A counter.") for number in range(5)]
+    keys = [f"key{place}" for place in range(more)]  # programs name them by literals
     collections = 0
 
     def measure() -> None:
@@ -217,7 +218,7 @@ def counters(*, new: float = 0.0, delta: bool = True, series: int = 200, more: i
         for instrument in instruments:
             for number in range(series):
                 user = f"{collections}-{number}" if number < series * new else str(number)
-                attributes = {"user": user, **{f"key{place}": f"value {place}" for place in range(more)}}
+                attributes = {"user": user, **{key: f"value {key}" for key in keys}}
                 instrument.add(1, attributes)
 
     program.measure = measure

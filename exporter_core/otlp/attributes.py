@@ -20,7 +20,6 @@ _EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
 _REMEMBERED = (str, int, bool)
 _KEPT_PAIRS = 2048
 _KEPT_BYTES = 512
-_BLOCK = 4096
 
 
 class AttributeWriter:
@@ -106,17 +105,26 @@ def same_items(mappings: list[Any], keys: list[tuple[object, ...]], values: Call
     if not set(map(type, mappings)) <= {dict}:
         return False
     try:
-        identical = all(map(is_, _values(mappings), values()))
-        if not identical and not all(map(eq, _values(mappings), values())):
+        if not _same_keys(mappings, keys):
             return False
-        # In blocks, for the keys of all at once are many.
-        for start in range(0, len(mappings), _BLOCK):
-            if list(map(tuple, mappings[start : start + _BLOCK])) != keys[start : start + _BLOCK]:
-                return False
-        types = [] if identical else list(map(type, _values(mappings)))
-        return identical or (_EQUAL_IS_SAME.issuperset(types) and types == list(map(type, values())))
+        if all(map(is_, _values(mappings), values())):
+            return True
+        if not all(map(eq, _values(mappings), values())):
+            return False
+        types = set(map(type, _values(mappings)))
+        # Nothing immutable but a text equals a text.
+        return types == {str} or (
+            types <= _EQUAL_IS_SAME and all(map(is_, map(type, _values(mappings)), map(type, values())))
+        )
     except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
         return False
+
+
+def _same_keys(mappings: list[dict[Any, Any]], keys: list[tuple[object, ...]]) -> bool:
+    if list(map(len, mappings)) != list(map(len, keys)):
+        return False
+    # Programs name most keys by literals, which are the same object each time.
+    return all(map(is_, chain.from_iterable(mappings), chain.from_iterable(keys))) or list(map(tuple, mappings)) == keys
 
 
 def _values(mappings: list[dict[str, Any]]) -> Iterable[Any]:  # values are of any type

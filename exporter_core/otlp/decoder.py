@@ -4,6 +4,7 @@ Fields that the SDK's types have no place for (dropped counts, metadata, summari
 Sequences come back as tuples, points and exemplars as lists, as the SDK has them.
 """
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,7 @@ _Items = list[tuple[int, Any]]  # integers of varints, bytes of everything else
 _Last = dict[int, Any]
 _unsigned, _integer, _double = (struct.Struct(f"<{kind}").unpack for kind in "Qqd")
 _ZERO = bytes(8)
+_varints = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]").findall
 _UNPACKED = {0x31, 0x39}  # of a histogram's bucket counts and bounds
 _KINDS = (0x2A, 0x3A, 0x4A, 0x52)  # gauge, sum, histogram, exponential histogram
 _KEPT_PAIRS, _KEPT_BYTES = 4096, 256
@@ -191,6 +193,10 @@ def _number(last: _Last, int_tag: int, double_tag: int) -> Any:  # int or float
 
 
 def _number_point(data: bytes, *, gauge: bool) -> NumberDataPoint:
+    plain = _plain_number_point(data)
+    if plain is not None:
+        attributes, start, time, value = plain
+        return NumberDataPoint(attributes, start or (None if gauge else 0), time, value, [])  # type: ignore[arg-type]
     items = _items(data)
     last = dict(items)
     start = _fixed(last, 0x11)
@@ -201,6 +207,53 @@ def _number_point(data: bytes, *, gauge: bool) -> NumberDataPoint:
         _number(last, 0x31, 0x21),
         _exemplars(items, last, 0x2A),
     )
+
+
+_START, _TIME = 0x11, 0x19
+_ONE_TIME, _TWO_TIMES = 18, 27  # bytes of a value with one time, and with both
+_start = struct.Struct("<Q").unpack_from
+_time_and_value: dict[int, Callable[[bytes, int], tuple[int, Any]]] = {
+    0x21: struct.Struct("<Qxd").unpack_from,
+    0x31: struct.Struct("<Qxq").unpack_from,
+}
+
+
+def _plain_number_point(data: bytes) -> tuple[dict[str, Any], int, int, Any] | None:
+    """The usual case: times and value, before or behind short attributes; None for everything else."""
+    size = len(data)
+    if size < _TWO_TIMES:
+        return None
+    if data[0] == _START and data[9] == _TIME:
+        at, start, rest = 10, 1, data[_TWO_TIMES:]
+    elif data[0] == _TIME:
+        at, start, rest = 1, 0, data[_ONE_TIME:]
+    elif data[-_TWO_TIMES] == _START and data[-_ONE_TIME] == _TIME:
+        at, start, rest = size - 17, size - 26, data[:-_TWO_TIMES]
+    elif data[-_ONE_TIME] == _TIME:
+        at, start, rest = size - 17, 0, data[:-_ONE_TIME]
+    else:
+        return None
+    unpack = _time_and_value.get(data[at + 8])
+    attributes = _short_attributes(rest, 0x3A)
+    if unpack is None or attributes is None:
+        return None
+    return attributes, _start(data, start)[0] if start else 0, *unpack(data, at)
+
+
+def _short_attributes(data: bytes, tag: int) -> dict[str, Any] | None:
+    """Attributes, if nothing else is there and each has been met lately."""
+    attributes = {}
+    at, end = 0, len(data)
+    while at < end:
+        start = at + 2
+        if data[at] != tag or start > end or data[at + 1] > 127:  # noqa: PLR2004 - a length of one byte
+            return None
+        at = start + data[at + 1]
+        pair = _pairs.get(data[start:at])
+        if pair is None:
+            return None
+        attributes[pair[0]] = pair[1]
+    return attributes if at == end else None
 
 
 def _histogram_point(data: bytes) -> HistogramDataPoint:
@@ -258,11 +311,24 @@ def _buckets(items: _Items) -> Buckets:
         if packed.isascii():  # each count takes one byte
             counts += packed
             continue
-        at = 0
-        while at < len(packed):
-            count, at = _varint(packed, at)
-            counts.append(count)
+        varints = _varints(packed)
+        if sum(map(len, varints)) != len(packed):
+            raise DecodeError("malformed OTLP data: a bucket count does not end")
+        counts += map(_COUNTS.__getitem__, varints)
     return Buckets(_zigzag(dict(items).get(0x08, 0)), tuple(counts))
+
+
+class _Counts(dict[bytes, int]):
+    """Encoded integer -> integer. Keeps the short ones."""
+
+    def __missing__(self, encoded: bytes) -> int:
+        count, _ = _varint(encoded, 0)
+        if len(encoded) <= 2:  # noqa: PLR2004 - some 16,000
+            self[encoded] = count
+        return count
+
+
+_COUNTS = _Counts()
 
 
 def _exemplars(items: _Items, last: _Last, tag: int) -> list[Exemplar]:

@@ -363,19 +363,24 @@ def _attributes_of(value: object, name: str = "attributes", depth: int = 0) -> d
     return dict(_each(message, name, pair)) if plain is None else plain
 
 
-def _plain_attributes(items: Any) -> dict[str, str] | None:
-    """The usual case: texts in ASCII; None for everything else."""
+def _plain_attributes(items: Any) -> dict[str, Any] | None:
+    """The usual case: texts in ASCII and positive integers; None for everything else."""
     if type(items) is not list:
         return None
-    attributes = {}
+    attributes: dict[str, Any] = {}
     try:
         for item in items:
-            text = item["value"]["stringValue"]
-            key = item["key"]
-            if not (len(item["value"]) == 1 and type(key) is str and type(text) is str and f"{key}{text}".isascii()):
+            key, value = item["key"], item["value"]
+            ((kind, plain),) = value.items()
+            if type(key) is not str or type(plain) is not str or not f"{key}{plain}".isascii():
                 return None
-            attributes[key] = text
-    except (TypeError, KeyError):  # no objects, or others than these
+            if kind == "stringValue":
+                attributes[key] = plain
+            elif kind == "intValue" and plain.isdigit() and len(plain) < _DIGITS - 1:  # signed
+                attributes[key] = int(plain)
+            else:
+                return None
+    except (TypeError, KeyError, ValueError, AttributeError):  # no objects, or others than these
         return None
     return attributes
 

@@ -177,3 +177,20 @@ def test_damaged_requests_decode_or_raise_one_error(data, metrics_data):
         decode_json(bytes(damaged))
     except DecodeError:
         pass
+
+
+def _with_integer(digits):
+    attributes = [{"key": "a", "value": {"stringValue": "b"}}, {"key": "n", "value": {"intValue": digits}}]
+    return json.dumps({"resourceMetrics": [{"resource": {"attributes": attributes}}]})
+
+
+@pytest.mark.parametrize("digits", ["0", "007", "-1", "9" * 18, str(2**63 - 1)])
+def test_an_integer_attribute_has_up_to_64_bits(digits):
+    resource = decode_json(_with_integer(digits)).resource_metrics[0].resource
+    assert resource.attributes["n"] == int(digits)
+
+
+@pytest.mark.parametrize("digits", [str(2**63), "9" * 19, "", " 1", "\u0661"])
+def test_an_integer_attribute_of_anything_else_is_refused(digits):
+    with pytest.raises(DecodeError, match=r"resourceMetrics\[0\]\.resource\.attributes\[1\]\.value\.intValue"):
+        decode_json(_with_integer(digits))
