@@ -174,13 +174,16 @@ class Pipeline:
         context = Context.with_timeout(self._shutdown_timeout if timeout is None else timeout)
         for reader in self._readers:
             reader._refuse_reentry("shutdown")
-        if self._shut_down(self._readers, context) is None:
+        jobs = self._shut_down(self._readers, context)
+        if jobs is None:
             first = self._first_closing
             if first.is_of_this_thread:
                 text = "pipeline: shutdown: called by a signal handler that interrupts this thread's own shutdown"
                 raise ExporterReentrancyError(text)
             if not first.ended and not first.closed.wait(context):
                 raise DeadlineExceededError("pipeline: shutdown timed out: another thread's shutdown is still running")
+        for job in jobs or ():
+            job.reader.conclude(job, told=True)
         return self._report
 
     def __enter__(self) -> Self:
@@ -213,7 +216,7 @@ class Pipeline:
                 first.closed.wait(context)
             return
         for job in jobs:
-            job.reader.conclude(job)
+            job.reader.conclude(job, told=False)
 
     def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]] | None:
         """Shut down these readers and keep the report; return None if another shutdown has begun before.

@@ -118,9 +118,9 @@ class Collection(MetricReader):
     ) -> MetricsData | None:
         """Return what has been recorded; None for nothing.
 
-        It is in lists of the reader's own, unless its exporter promises to change none. A collection that another reader
-        has made, no earlier than ``since``, will do. Of those that ask at the same time, one collects and the others
-        wait.
+        It is in lists of the reader's own, unless its exporter promises to change none. A collection that another
+        reader has made, no earlier than ``since``, will do. Of those that ask at the same time, one collects and the
+        others wait.
 
         Args:
             reader: the one that asks; no collection is given to it twice.

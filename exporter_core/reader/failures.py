@@ -103,10 +103,10 @@ class Failures:
             before, self._known = self._known, self._lost_so_far()
             return self._known - before
 
-    def lose(self) -> None:
-        """Have the next line name what is newly known to be lost."""
+    def lose(self, more: int = 0) -> None:
+        """Have the next line name what is newly known to be lost, and so many points more."""
         with self._mutex:
-            self._lost += self.newly_lost()
+            self._lost += self.newly_lost() + more
 
     def success(self) -> None:
         """End the row: an export went well."""
@@ -136,7 +136,7 @@ class Failures:
                 text = "reader %r: the last failure was repeated, %d times in a row%s"
                 log(_logger, logging.ERROR, text, self._reader, self._in_a_row, self._take_lost())
             else:
-                text = "reader %r: an export that had timed out failed in the end%s"
+                text = "reader %r: an export that had timed out did not succeed%s"
                 log(_logger, logging.ERROR, text, self._reader, self._take_lost())
 
     def _take_lost(self) -> str:

@@ -254,14 +254,19 @@ class PeriodicReader(Collection):
         """Report a failure that has no caller to be raised to."""
         self._failures.report(error)
 
-    def conclude(self, shutdown: Job[PeriodicReader] | None = None) -> None:
+    def conclude(self, shutdown: Job[PeriodicReader], *, told: bool) -> None:
         """Report every point that is not delivered and that no report has named; nothing comes after this.
 
         Args:
-            shutdown: the last job, if there is no caller that learns of its failure.
+            shutdown: the last job.
+            told: True if its caller gets its result.
         """
-        if shutdown is not None and shutdown.error is not None:
-            self._failures.report(shutdown.error, shutdown.points_lost + self._exporter.stats().points_unsettled)
+        unsettled = self._exporter.stats().points_unsettled
+        if told:
+            of_job = shutdown.points_handed_over - shutdown.points_accepted - shutdown.points_lost
+            self._failures.lose(unsettled - of_job)
+        elif shutdown.error is not None:
+            self._failures.report(shutdown.error, shutdown.points_lost + unsettled)
         self._failures.report_suppressed()
 
     def prepare(self) -> None:

@@ -98,8 +98,8 @@ def test_the_lines_together_name_every_lost_point_once(caplog: pytest.LogCapture
     assert caplog.messages == [
         "reader '0:fake': full; 3 data points were not delivered",
         "reader '0:fake': delivers again, after 3 failures in a row; 3 data points were not delivered",
-        "reader '0:fake': an export that had timed out failed in the end; 1 data point was not delivered",
-        "reader '0:fake': an export that had timed out failed in the end; 2 data points were not delivered",
+        "reader '0:fake': an export that had timed out did not succeed; 1 data point was not delivered",
+        "reader '0:fake': an export that had timed out did not succeed; 2 data points were not delivered",
     ]
 
 
