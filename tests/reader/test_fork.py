@@ -309,3 +309,37 @@ def child():
 in_child(child)
 """)
     assert out == ["reader 'fake': force_flush: it has been shut down"]
+
+
+def test_a_child_says_so_where_a_reader_that_is_not_ours_was_collecting(forking: Callable) -> None:
+    out = forking("""
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from exporter_core.errors import ExporterForkedError
+entered, gate = threading.Event(), threading.Event()
+
+def callback(options):
+    entered.set()
+    gate.wait(LONG)
+    return []
+
+reader, other = build(), InMemoryMetricReader()
+provider = MeterProvider([reader, other], shutdown_on_exit=False)
+provider.get_meter("m").create_observable_gauge("g", [callback])
+collecting = threading.Thread(target=other.collect)
+collecting.start()
+assert entered.wait(LONG)
+
+def child():
+    try:
+        reader.force_flush(LONG * 1000)
+    except ExporterForkedError as error:
+        print(error)
+
+in_child(child)
+gate.set()
+collecting.join(LONG)
+provider.shutdown()
+""")
+    assert out == [
+        "reader 'fake': collect: the process forked while metrics were collected: the SDK cannot collect in this child"
+    ]

@@ -1,6 +1,7 @@
 """Every failure is raised to the caller there is, or reported; exactly once."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -249,3 +250,43 @@ def test_in_any_sequence_every_failure_is_raised_or_reported_exactly_once(steps:
     for failure in injected:
         assert sum(text.count(failure) for text in told) == 1, (failure, told)
     assert len(told) == len(injected)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_points_of_an_export_that_outlasts_its_deadline_are_lost_only_if_it_fails_in_the_end(
+    fails: bool, caplog: pytest.LogCaptureFixture, until: Callable
+) -> None:
+    entered, gate, clock = threading.Event(), threading.Event(), FakeClock()
+
+    def export(context: Context, metrics: MetricsData) -> None:
+        if not entered.is_set():
+            entered.set()
+            assert gate.wait(30)
+            if fails:
+                raise OSError("the disk is full")
+
+    exporter = FakeExporter(on_export=export)
+    guard = GuardedExporter(exporter, name="fake")
+    reader = PeriodicReader(guard, interval=10.0, timeout=5.0, name="0:fake", clock=clock)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    counter = provider.get_meter("test").create_counter("c")
+    for number in range(3):
+        counter.add(1, {"number": number})
+    clock.await_sleepers()
+    clock.advance(10.0)
+    assert entered.wait(30)
+    clock.await_sleepers()
+    clock.advance(5.0)
+    until(lambda: caplog.messages)
+    assert reader.stats().exporter.points_unsettled == 3
+    gate.set()
+    until(lambda: not guard.busy and reader.stats().exporter.points_unsettled == 0)
+    clock.await_sleepers()
+    clock.advance(5.0)
+    until(lambda: len(caplog.messages) == 2)
+    reader.shutdown()
+    late, again = caplog.messages
+    assert late.endswith("timed out; it still runs in the background")
+    assert again.startswith("reader '0:fake': delivers again, after 1 failure")
+    assert again.endswith("; 3 data points were not delivered") is fails
+    assert reader.stats().exporter.points_accepted == (6 if fails else 9)
