@@ -63,6 +63,7 @@ def http_servers(port: int, folder: Path) -> dict[str, list[str]]:
             config = ["-c", "python:gevent_first"] if kind == "gevent" else []
             found[name] = [*gunicorn, *config, "-k", kind, *preload, "service_app:application"]
     found["gunicorn sync -w 3"] = [*gunicorn, "-w", "3", "service_app:application"]
+    found["gunicorn numbered"] = [*gunicorn, "-w", "3", "-c", "python:numbered", "service_app:application"]
     found["gunicorn sync --preload --max-requests"] = [
         *gunicorn, "--preload", "--max-requests", "10", "service_app:application",
     ]  # fmt: skip
@@ -78,7 +79,7 @@ def http_servers(port: int, folder: Path) -> dict[str, list[str]]:
     return found
 
 
-HTTP_SERVERS = tuple(http_servers(0, HERE))
+HTTP_SERVERS = tuple(name for name in http_servers(0, HERE) if name != "gunicorn numbered")  # needs a file of the docs
 PROGRAMS = (
     "process-fork", "process-spawn", "process-forkserver", "pool-fork", "pool-spawn", "pool-forkserver",
     "thread", "fork", "daemon", "exit",
@@ -95,6 +96,8 @@ class Setup:
     interval: int = 60_000
     timeout: int = 3_000
     readers: int = 1
+    instance: str = ""
+    """The file's ``service.instance.id``; empty for none."""
     stock: bool = False
     """Use the SDK's own reader and the official exporter."""
 
@@ -107,12 +110,14 @@ class Setup:
         """Return the environment of the server's process, its config file written."""
         reader = {"interval": self.interval, "timeout": self.timeout, "exporter": {self.exporter: self.options}}
         config = {"file_format": "1.1", "meter_provider": {"readers": [{"periodic": reader}] * self.readers}}
+        if self.instance:
+            config["resource"] = {"attributes": [{"name": "service.instance.id", "value": self.instance}]}
         path = self.folder / "metrics.yaml"
         path.write_text(json.dumps(config), encoding="utf-8")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTEST_"))}
         return {
             **kept,
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": os.pathsep.join([str(HERE), str(self.folder)]),
             "PYTHONWARNINGS": "ignore",
             "SERVICE_CONFIG": str(path),
             "SERVICE_RECORDS": str(self.records),

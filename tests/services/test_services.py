@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import pytest
 import rig
 
@@ -63,6 +67,20 @@ def test_three_workers_of_one_file_have_series_of_their_own(tmp_path):
     assert set(instance_of) == set(worker_of), outcome.log
     of_workers = {(worker_of[number], instance) for number, instance in instance_of.items()}
     assert len(of_workers) == len(set(worker_of.values())) == len(set(instance_of.values())), of_workers
+
+
+@pytest.mark.nightly
+def test_numbered_workers_keep_their_instance_ids(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "in-your-service.md").read_text(encoding="utf-8")
+    (tmp_path / "numbered.py").write_text(re.search(r"```python\n(# numbered.py.*?)```", page, re.DOTALL)[1])
+    found = []
+    for _ in range(2):
+        with OtlpHttpSink() as sink:
+            setup = rig.Setup(tmp_path, "otlp_http", {"endpoint": sink.endpoint}, instance="${SERVICE_WORKER}")
+            outcome = rig.run("gunicorn numbered", setup)
+            found.append({point.resource["service.instance.id"] for point in sink.points()})
+        assert found[-1] <= {f"{os.uname().nodename}-{number}" for number in range(3)}, outcome.log
+        assert found[-1], outcome.log
 
 
 @pytest.mark.nightly
