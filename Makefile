@@ -55,8 +55,13 @@ $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
 browser: $(UV)
 	@$(PYTHON) .ci/browser.py --fetch >/dev/null || true # the tests that need it say so
 
+# The tests of exporter-core-prometheus write to real servers; a machine that has none gets Debian's, in .tools.
+.PHONY: servers
+servers: $(UV)
+	@$(PYTHON) .ci/servers.py --fetch >/dev/null || true # the tests that need them say so
+
 .PHONY: setup
-setup: $(STAMP) browser ## install everything into .venv, and a browser for the tests into .tools if there is none
+setup: $(STAMP) browser servers ## install everything into .venv, and what the tests start into .tools if it is not there
 
 .PHONY: constraints
 constraints: $(UV) ## renew constraints.txt, the pinned versions
@@ -75,11 +80,11 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: test
-test: $(STAMP) browser ## run every test but those that take long
+test: $(STAMP) browser servers ## run every test but those that take long
 	@$(BIN)/pytest -q -n $(WORKERS)
 
 .PHONY: nightly
-nightly: $(STAMP) browser ## run the tests that take long
+nightly: $(STAMP) browser servers ## run the tests that take long
 	@$(BIN)/pytest -q -n $(WORKERS) -m nightly
 
 # The lowest versions that the pyproject.toml files allow, on the oldest Python here. Property tests vary the data, not
@@ -96,7 +101,7 @@ $(LOWEST)/.installed: $(UV) pyproject.toml $(PLUGINS)
 	@touch $@
 
 .PHONY: test-lowest
-test-lowest: $(LOWEST)/.installed ## run the tests that depend on versions, with the lowest versions allowed
+test-lowest: $(LOWEST)/.installed servers ## run the tests that depend on versions, with the lowest versions allowed
 	@$(LOWEST)/bin/pytest -q -n $(WORKERS) -m 'not hypothesis and not nightly' $(LOWEST_TESTS)
 
 # Runs for each of the reference exporters; half of them with every core kept busy.
@@ -159,7 +164,7 @@ services: $(STAMP) ## run real servers against healthy, hung and refusing backen
 	@$(BIN)/python tests/services/table.py
 
 .PHONY: bench
-bench: $(STAMP) ## run the benchmarks
+bench: $(STAMP) servers ## run the benchmarks
 	@missed=; for program in benchmarks/[!_]*.py; do $(BIN)/python $$program || missed="$$missed $$program"; done; \
 	    test -z "$$missed" || { echo "make: a bound is missed in$$missed" >&2; exit 1; }
 

@@ -40,13 +40,15 @@ if TYPE_CHECKING:
         ExporterConfig as ExporterConfig,
     )
     from exporter_core.guard import GuardedExporter as GuardedExporter
-    from exporter_core.pipeline import Pipeline as Pipeline
+    from exporter_core.pipeline import Pipeline as Pipeline, configure as configure
+    from exporter_core.pull import Collect as Collect, PullExporter as PullExporter
     from exporter_core.reader import PeriodicReader as PeriodicReader
     from exporter_core.registry import ExporterRegistry as ExporterRegistry, load_exporter as load_exporter
 
 __version__ = "1.0.0"
 
 __all__ = [
+    "Collect",
     "ConfigError",
     "ConfigProblem",
     "Context",
@@ -75,9 +77,11 @@ __all__ = [
     "PluginBlockedError",
     "PluginLoadError",
     "PluginPolicy",
+    "PullExporter",
     "SetupError",
     "UnsupportedContractError",
     "__version__",
+    "configure",
     "hookimpl",
     "load_exporter",
 ]
@@ -96,6 +100,9 @@ _MODULE_OF = {
     "load_exporter": "registry",
     "PeriodicReader": "reader",
     "Pipeline": "pipeline",
+    "configure": "pipeline",
+    "Collect": "pull",
+    "PullExporter": "pull",
     "ConfigError": "errors",
     "ConfigProblem": "errors",
     "ContextCancelledError": "errors",

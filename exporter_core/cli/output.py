@@ -190,6 +190,11 @@ def warn_of(problem: ConfigProblem) -> None:
     _write(f"{printable(where)}{_word('warning', '33')} {printable(problem.message)}")
 
 
+def write_note(text: str) -> None:
+    """Write a line of what is worth knowing to standard error."""
+    _write(printable(text))
+
+
 def write_traceback(text: str) -> None:
     """Write a traceback to standard error, for ``--verbose``."""
     for line in text.splitlines():

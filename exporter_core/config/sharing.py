@@ -29,6 +29,8 @@ def sharing_of(config: PipelineConfig) -> Sharing:
     groups: dict[Hashable, list[str]] = {}
     unknown = []
     for reader in config.readers if config.share_collection else ():
+        if reader.pull:
+            continue
         default = _takes_the_default(reader, config.registry)
         if default:
             groups.setdefault((reader.interval, frozenset(reader.cardinality_limits.items())), []).append(reader.label)

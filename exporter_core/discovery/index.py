@@ -20,7 +20,7 @@ from exporter_core.discovery.scan import Listing, absolute, listing_of, scan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAGIC = b"exporter-core index 2"
+_MAGIC = b"exporter-core index 3"
 _FILE_PREFIX = "exporter-core-index-"
 _MAX_BYTES = 1 << 26
 _KEPT_FILES = 64  # each sys.path has a file of its own, and some programs make many

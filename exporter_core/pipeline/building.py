@@ -17,9 +17,10 @@ from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError, SetupError
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.observing import Observers
+from exporter_core.pipeline.provider import MeterProvider
 from exporter_core.pipeline.recording import FirstMeasurement
 from exporter_core.pipeline.resource import ProcessResource
-from exporter_core.reader import PeriodicReader, SharedCollection, finish, sharing_key
+from exporter_core.reader import PeriodicReader, PullReader, Scrapes, SharedCollection, finish, sharing_key
 from exporter_core.routing import MetricFilter
 
 if TYPE_CHECKING:
@@ -58,17 +59,19 @@ def build(
         if observers is not None:
             undo.callback(observers.close, OBSERVERS_SECONDS)
         resource = ProcessResource(config.resource, os.environ)
-        exporters = []
+        exporters, all_scrapes = [], []
         for settings in config.readers:
-            exporter = registry.load(
-                settings.exporter, settings.config, runner=settings.runner, copy=settings.copy, observers=observers
-            )
+            scrapes = Scrapes() if settings.pull else None
+            exporter = _exporter(registry, settings, observers, scrapes)
             undo.callback(_discard, exporter, error_handler)
             exporters.append(exporter)
+            all_scrapes.append(scrapes)
         readers = []
         collections = _collections(config, exporters, resource)
-        for settings, exporter, collection in zip(config.readers, exporters, collections, strict=True):
-            reader = _reader(exporter, settings, error_handler, resource, collection)
+        for settings, exporter, scrapes, collection in zip(
+            config.readers, exporters, all_scrapes, collections, strict=True
+        ):
+            reader = _reader(exporter, settings, error_handler, resource, scrapes=scrapes, collection=collection)
             undo.callback(_stop, reader)
             readers.append(reader)
         first_measurement = FirstMeasurement(_EXEMPLAR_FILTERS[config.exemplar_filter](), partial(_prepare, readers))
@@ -83,10 +86,7 @@ def _collections(
     """Return the collection of each reader that shares one."""
     if not config.share_collection:
         return [None] * len(exporters)
-    keys: list[Hashable | None] = [
-        sharing_key(exporter, settings.interval, frozenset(settings.cardinality_limits.items()))
-        for settings, exporter in zip(config.readers, exporters, strict=True)
-    ]
+    keys = [_key(settings, exporter) for settings, exporter in zip(config.readers, exporters, strict=True)]
     made: dict[Hashable, SharedCollection] = {}
     for settings, exporter, key in zip(config.readers, exporters, keys, strict=True):
         if key is not None and keys.count(key) > 1 and key not in made:
@@ -95,23 +95,62 @@ def _collections(
     return [made.get(key) for key in keys]
 
 
+def _key(settings: ReaderSettings, exporter: GuardedExporter) -> Hashable | None:
+    if settings.pull:
+        return None  # it collects when it is asked to
+    return sharing_key(exporter, settings.interval, frozenset(settings.cardinality_limits.items()))
+
+
+def _exporter(
+    registry: ExporterRegistry, settings: ReaderSettings, observers: Observers | None, scrapes: Scrapes | None
+) -> GuardedExporter:
+    load = partial(
+        registry.load,
+        settings.exporter,
+        settings.config,
+        runner=settings.runner,
+        copy=settings.copy,
+        observers=observers,
+    )
+    if scrapes is None:
+        return load()
+    try:
+        return load(collect=scrapes)
+    except SetupError as error:  # a port that is taken, say: the file names it
+        place = f"{settings.place}: " if settings.place else ""
+        raise type(error)(f"{place}{error}") from error.__cause__
+
+
 def _reader(
     exporter: GuardedExporter,
     settings: ReaderSettings,
     error_handler: Callable[[Exception], object] | None,
     resource: ProcessResource,
+    *,
+    scrapes: Scrapes | None,
     collection: SharedCollection | None,
 ) -> PeriodicReader:
-    chosen = settings.include or settings.exclude
+    select = MetricFilter(settings.include, settings.exclude) if settings.include or settings.exclude else None
     with _failing_as(f"reader {settings.label!r} cannot be made"):
+        if scrapes is not None:
+            return PullReader(
+                exporter,
+                scrapes,
+                name=settings.label,
+                cardinality_limits=settings.cardinality_limits,
+                error_handler=error_handler,
+                select=select,
+                resource=resource,
+            )
         return PeriodicReader(
             exporter,
             interval=settings.interval,
             timeout=settings.timeout,
             name=settings.label,
             cardinality_limits=settings.cardinality_limits,
+            max_batch_size=settings.max_batch_size,
             error_handler=error_handler,
-            select=MetricFilter(settings.include, settings.exclude) if chosen else None,
+            select=select,
             resource=resource,
             collection=collection,
         )
@@ -132,7 +171,8 @@ def _provider(
 ) -> sdk.MeterProvider:
     where = f"{config.source}: " if config.source else ""
     with _failing_as(f"{where}the OpenTelemetry SDK refuses the configuration"):
-        return sdk.MeterProvider(
+        make = sdk.MeterProvider if config.meters is None else partial(MeterProvider, config.meters)
+        return make(
             metric_readers=list(dict.fromkeys(reader.collection for reader in readers)),
             resource=resource(),
             exemplar_filter=exemplar_filter,

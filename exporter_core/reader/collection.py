@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.sdk.metrics import MetricsTimeoutError
 from opentelemetry.sdk.metrics.export import Metric, MetricReader, MetricsData, ResourceMetrics, ScopeMetrics
 from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
 
@@ -22,6 +21,7 @@ from exporter_core.sync import Turn, thread_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.resources import Resource
 
     from exporter_core.clock import Clock
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _WITHOUT_LIMIT: Final = 86_400.0  # seconds; the SDK adds it to the wall clock
 _new = object.__new__
+
+
+class StillCollectingError(Exception):
+    """Another reader's collection has not ended in time."""
 
 
 class CollectedWhileForkingError(Exception):
@@ -79,6 +83,7 @@ class Collection(MetricReader):
         )
         self._resource = resource
         self._clock = clock
+        self._moving = False
         self._begin_collecting(stuck=False)
 
     def _begin_collecting(self, *, stuck: bool) -> None:
@@ -130,10 +135,11 @@ class Collection(MetricReader):
 
         Raises:
             MetricsTimeoutError: a callback took too long.
+            StillCollectingError: another reader's collection did.
             CollectedWhileForkingError: the SDK cannot collect in this process.
         """
         if not self._turn.take(context):
-            raise MetricsTimeoutError("another reader's collection has not ended")
+            raise StillCollectingError
         try:
             batch = self._batch
             if batch is None or batch.began < since or reader not in batch.readers:
@@ -164,6 +170,16 @@ class Collection(MetricReader):
                 self._collecting = None
         metrics, self._collected = self._collected, None
         return _Batch(began, metrics, set(self.readers))
+
+    def move(self, source: MeterProvider, target: MeterProvider) -> None:
+        """Collect from another provider from here on, whose resource is that of the batches."""
+        self._moving = True  # to remove a reader shuts it down
+        try:
+            source.remove_metric_reader(self)
+            self._resource = None
+            target.add_metric_reader(self)
+        finally:
+            self._moving = False
 
     # --- what the SDK calls --------------------------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ from exporter_core.errors import (
 from exporter_core.forking import renew_after_fork
 from exporter_core.guard.stats import GuardState, count_points
 from exporter_core.reader import forking
-from exporter_core.reader.collection import CollectedWhileForkingError, Collection
+from exporter_core.reader.batches import batches_of
+from exporter_core.reader.collection import CollectedWhileForkingError, Collection, StillCollectingError
 from exporter_core.reader.failures import Failures
 from exporter_core.reader.jobs import Job, Phase
 from exporter_core.reader.schedule import Schedule
@@ -97,6 +98,7 @@ class PeriodicReader(Collection):
         name: the reader's name in messages; the exporter's name unless given.
         cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's 2000 for kinds left out.
             OpenTelemetry SDKs before 1.45.2 have no limits.
+        max_batch_size: the most data points of one export; what is collected is exported in parts. None for no limit.
         error_handler: called on the reader's thread with each failure that has no caller to be raised to; it should
             return quickly. By default each is one line of the log, and repeated ones are counted. The error's
             ``points_lost`` is the number of data points that are known to be lost, and that no earlier error had.
@@ -117,6 +119,7 @@ class PeriodicReader(Collection):
         timeout: float | None = 30.0,
         name: str | None = None,
         cardinality_limits: Mapping[InstrumentKind, int] | None = None,
+        max_batch_size: int | None = None,
         error_handler: Callable[[Exception], object] | None = None,
         select: Callable[[MetricsData], MetricsData | None] | None = None,
         resource: Callable[[], Resource] | None = None,
@@ -127,10 +130,13 @@ class PeriodicReader(Collection):
             raise ValueError(f"interval: expected at least {_SHORTEST_INTERVAL} seconds, not {interval!r}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout: expected more than 0 seconds, or None for no limit, not {timeout!r}")
+        if max_batch_size is not None and not max_batch_size > 0:
+            raise ValueError(f"max_batch_size: expected at least 1, or None for no limit, not {max_batch_size!r}")
         super().__init__(exporter, cardinality_limits, resource, clock)
         self._exporter = exporter
         self._interval = interval
         self._timeout = None if timeout is None or math.isinf(timeout) else timeout
+        self._max_batch_size = max_batch_size
         self._name = exporter.name if name is None else name
         self._error_handler = error_handler
         self._select = select
@@ -188,6 +194,8 @@ class PeriodicReader(Collection):
             DeadlineExceededError: the time was up first.
             ExporterError: the last export, or the exporter's shutdown, failed.
         """
+        if self._moving:
+            return
         job = self.begin_shutdown(self._context(timeout_millis / 1000))
         if job is None:
             _logger.warning("reader %r has been shut down already", self._name)
@@ -405,6 +413,9 @@ class PeriodicReader(Collection):
         except MetricsTimeoutError as error:
             text = " timed out: a callback of an observable instrument took too long, so nothing was collected"
             raise self._failures.error(DeadlineExceededError, "collect", text) from error
+        except StillCollectingError:
+            text = f" timed out: {Phase.COLLECTING}"
+            raise self._failures.error(DeadlineExceededError, "collect", text) from None
         except CollectedWhileForkingError:
             text = ": the process forked while metrics were collected: the SDK cannot collect in this child"
             raise self._failures.error(ExporterForkedError, "collect", text) from None
@@ -413,13 +424,24 @@ class PeriodicReader(Collection):
         return metrics
 
     def _export(self, context: Context, metrics: MetricsData) -> None:
+        """Export the metrics, in parts if they have too many points; raise the first error once all were tried."""
         child, ended = context.child(), Signal()
         self._running_export = child, ended
+        failures: dict[str, Exception] = {}
         try:
-            self._exporter.export(child, metrics)
+            for batch in batches_of(metrics, self._max_batch_size):
+                try:
+                    self._exporter.export(child, batch)
+                except Exception as error:  # noqa: BLE001 - raised or reported below
+                    failures.setdefault(self._exporter.describe_error(error), error)
         finally:
             self._running_export = None
             ended.set()
+        if failures:
+            first, *others = failures.values()
+            for other in others:
+                self._failures.report(other)
+            raise first
 
     # --- the callers' side of a job ------------------------------------------------------------------------------
 

@@ -86,6 +86,8 @@ class SharedCollection(Collection):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ARG002 # Any: the SDK's signature
         """Shut every reader down, side by side; raises their error, or a group of them."""
+        if self._moving:
+            return
         context = self._context(timeout_millis)
         self._finished([job for reader in self._readers if (job := reader.begin_shutdown(context)) is not None])
 

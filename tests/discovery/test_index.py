@@ -195,7 +195,7 @@ def test_an_index_with_a_right_checksum_and_wrong_content_is_ignored(warm, index
 def write_index(file: Path, body: bytes) -> None:
     import binascii
 
-    file.write_bytes(b"exporter-core index 2 %08x\n%s" % (binascii.crc32(body), body))
+    file.write_bytes(b"exporter-core index 3 %08x\n%s" % (binascii.crc32(body), body))
 
 
 def poison(file: Path, old: str, replacement: str) -> None:

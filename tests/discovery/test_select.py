@@ -66,7 +66,7 @@ def test_the_first_party_names_are_those_of_the_plugins_that_exist():
     assert registered == FIRST_PARTY
 
 
-@pytest.mark.parametrize("name", ["kafka", "nats", "postgresql", "prometheus", "prometheus_remote_write"])
+@pytest.mark.parametrize("name", ["kafka", "nats", "postgresql"])
 def test_a_distribution_that_does_not_exist_is_not_suggested(site, name):
     assert "pip install" not in error_of(ExporterNotFoundError, name, site)
 

@@ -5,16 +5,25 @@ What the schema calls null, or leaves out, is the default here. Options that it 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from exporter_core.authoring import NullIsDefault, PreferenceOptions, RetryOptions
 from exporter_core.net import ClientOptions, CompressionOptions
+from exporter_core_otlp.environment import network_options, preference_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class OtlpConfig(PreferenceOptions, NullIsDefault):
     """The options of every OTLP exporter."""
+
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables give."""
+        return preference_options(environ)
 
 
 class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
@@ -29,3 +38,8 @@ class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
 
     max_request_points: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Points in one request; a batch that has more is sent as several. Not in OpenTelemetry's schema."""
+
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables give."""
+        return network_options(environ)

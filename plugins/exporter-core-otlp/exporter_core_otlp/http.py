@@ -6,7 +6,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/, "OTLP/HTTP Response".
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from exporter_core import ExporterError
@@ -14,6 +14,7 @@ from exporter_core.net import RETRYABLE_STATUSES, HttpAnswer, HttpClient, HttpOp
 from exporter_core.otlp import Encoder, JsonEncoder
 from exporter_core_otlp.answers import Answer, MalformedAnswerError, answer_in, retry_delay, status_in
 from exporter_core_otlp.config import NetworkConfig
+from exporter_core_otlp.environment import network_options
 from exporter_core_otlp.exporter import USER_AGENT, OtlpNetworkExporter
 
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ class OtlpHttpConfig(NetworkConfig, HttpOptions):
 
     encoding: Literal["protobuf", "json"] = "protobuf"
     """Encoding of requests."""
+
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables give; the protocol says the encoding."""
+        options = network_options(environ, path=_PATH)
+        options.get("tls", {}).pop("insecure", None)  # the endpoint's scheme says it
+        name = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"
+        protocol = environ.get(name, "").strip() or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip()
+        return {**options, **({"encoding": "json"} if protocol == "http/json" else {})}
 
     def config_warnings(self) -> Mapping[str, str]:
         """Warn about a URL without the path of OTLP for metrics."""
