@@ -227,11 +227,13 @@ def _unsupported(noun: str, entry: PluginEntry) -> str:
     if version is None:
         return (
             f"{what} is registered in the group {entry.group!r}, which names no contract version: "
-            f"upgrade {entry.distribution}"
+            f"upgrade {_shown(entry.distribution)}"
         )
     ours = f"this exporter-core supports version {SUPPORTED_CONTRACT}"
-    upgrade = "exporter-core" if version > SUPPORTED_CONTRACT else entry.distribution
-    other = f", or install a version of {entry.distribution} made for it" if version > SUPPORTED_CONTRACT else ""
+    upgrade = "exporter-core" if version > SUPPORTED_CONTRACT else _shown(entry.distribution)
+    other = (
+        f", or install a version of {_shown(entry.distribution)} made for it" if version > SUPPORTED_CONTRACT else ""
+    )
     return f"{what} is made for contract version {version}, {ours}: upgrade {upgrade}{other}"
 
 

@@ -37,6 +37,10 @@ def exporters(config: PipelineConfig) -> list[str]:
     return [reader.exporter for reader in config.readers]
 
 
+def pulls(config: PipelineConfig) -> bool:
+    return config.readers[0].pull
+
+
 def option(*names: str) -> Callable[[PipelineConfig], Any]:
     def get(config: PipelineConfig) -> Any:
         value: Any = config.readers[0].config
@@ -110,6 +114,8 @@ HONOURED: dict[str, tuple[str, dict[str, str], Callable[[PipelineConfig], Any], 
         option("default_histogram_aggregation"),
         "base2_exponential_bucket_histogram",
     ),
+    "OTEL_EXPORTER_PROMETHEUS_HOST": ("0.0.0.0", PULL, option("host"), "0.0.0.0"),  # noqa: S104 - an option
+    "OTEL_EXPORTER_PROMETHEUS_PORT": ("9999", PULL, option("port"), 9999),
     "OTEL_SERVICE_NAME": ("shop", {}, lambda config: config.resource.attributes["service.name"], "shop"),
     "OTEL_RESOURCE_ATTRIBUTES": ("a=b", {}, lambda config: config.resource.attributes["a"], "b"),
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": (
@@ -118,8 +124,6 @@ HONOURED: dict[str, tuple[str, dict[str, str], Callable[[PipelineConfig], Any], 
         lambda config: "process.pid" in config.resource.attributes,
         True,
     ),
-    "OTEL_EXPORTER_PROMETHEUS_HOST": ("0.0.0.0", PULL, option("host"), "0.0.0.0"),  # noqa: S104 - nothing is served
-    "OTEL_EXPORTER_PROMETHEUS_PORT": ("1234", PULL, option("port"), 1234),
     "EXPORTER_CORE_SQLITE_PATH": ("/m.db", {"OTEL_METRICS_EXPORTER": "sqlite"}, option("path"), "/m.db"),
     "EXPORTER_CORE_OTLP_HTTP_RETRY__ENABLED": ("false", HTTP, option("retry", "enabled"), False),
 }

@@ -29,8 +29,8 @@ class PrometheusConfig(TranslationConfig):
 
     @classmethod
     def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
-        """Return the address that OpenTelemetry's variables give."""
-        host = environ.get("OTEL_EXPORTER_PROMETHEUS_HOST", "").strip()
+        """Return the options that OpenTelemetry's variables for Prometheus give."""
         port = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT", "").strip()
-        given: dict[str, Any] = {"host": host} if host else {}  # Any: see above
-        return {**given, "port": int(port) if port.isdecimal() else port} if port else given
+        given = {"host": environ.get("OTEL_EXPORTER_PROMETHEUS_HOST", "").strip(), "port": port}
+        options: dict[str, Any] = {key: value for key, value in given.items() if value}
+        return {**options, "port": int(port)} if port.isascii() and port.isdigit() else options
