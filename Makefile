@@ -167,6 +167,11 @@ contract: $(STAMP) ## check that the contract is unchanged
 freeze: $(STAMP) ## write the snapshot of a new major version of the contract
 	@$(BIN)/python tests/contract/freeze.py
 
+.PHONY: matrix
+matrix: $(STAMP) ## check the exporters that people install from PyPI: docs/matrix.html and docs/matrix.json
+	@$(BIN)/python .ci/mutants.py
+	@$(BIN)/python .ci/matrix.py
+
 .PHONY: clauses
 clauses: $(STAMP) ## write docs/clauses.md, the page of the conformance checker's clauses
 	@PYTHONPATH=tests/conformance $(BIN)/python -m kit.catalogue >docs/clauses.md

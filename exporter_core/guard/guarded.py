@@ -484,6 +484,7 @@ class GuardedExporter:
             wanted = self._state is GuardState.FORKED
             if wanted:
                 self._attach(assembly)
+                self._destination = self._errors.name_destination(assembly.instance.destination)
                 self._state = GuardState.ACTIVE
         if not wanted:  # shut down meanwhile, by another thread, which has nothing to release
             child = context._descendant(CallContext, context._deadline)
