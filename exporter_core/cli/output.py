@@ -237,6 +237,19 @@ def report(error: ExporterCoreError) -> int:
     return 2 if isinstance(error, SetupError) else 1
 
 
+def with_place(error: Exception) -> str:
+    """Return an error in one line, with the place where a plugin raised its cause if that is no error of this package.
+
+    The latter are raised on purpose, and say what is wrong.
+    """
+    from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - errors only
+    from exporter_core.untrusted import is_a, place_of_cause  # noqa: PLC0415 - errors only
+
+    text = " ".join(str(error).split())
+    cause = error.__cause__
+    return text if cause is None or is_a(cause, ExporterCoreError) else f"{text}{place_of_cause(error)}"
+
+
 def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public type
     """Write Typer's usage error on one line, and return the exit code."""
     message = " ".join(error.format_message().split()).rstrip(".").replace(". Did you", "; did you")

@@ -446,7 +446,9 @@ class PeriodicReader(MetricReader):
 
     def _late(self, job: Job[PeriodicReader]) -> DeadlineExceededError:
         """Return the error of a job whose time is up."""
-        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}")
+        failure = self._exporter.last_failed_attempt
+        attempt = "" if failure is None else f"; the last attempt failed: {failure}"
+        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}{attempt}")
 
     def _release(self, job: Job[PeriodicReader], share: int) -> None:
         """Shut the exporter down in place of the thread, in one of ``share`` parts of the time left.
@@ -466,7 +468,9 @@ class PeriodicReader(MetricReader):
 
     def _abandon(self, job: Job[PeriodicReader]) -> None:
         """Let an interrupted caller leave; the exporter is shut down, and nobody waits for it."""
-        job.settle([])
+        if job.settle([]) and job.operation == "shutdown":
+            text = " was interrupted: what was not delivered by then may be lost"
+            self._failures.report(self._failures.error(ExporterError, "shutdown", text))
         if job.operation == "shutdown" and job.release.take(job):
             self._shut_down_exporter(job, job.context.child(timeout=0))
         self._report(job, job.errors)

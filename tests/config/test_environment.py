@@ -270,6 +270,11 @@ def test_files_for_tls_count_only_where_the_endpoint_has_tls() -> None:
     assert option("tls", "key_file")(config) is None
 
 
+def test_a_pull_exporter_gets_a_reader_of_its_kind() -> None:
+    config = read(OTEL_METRICS_EXPORTER="prometheus,otlp_http")
+    assert [(reader.exporter, reader.pull) for reader in config.readers] == [("prometheus", True), ("otlp_http", False)]
+
+
 def test_an_exporters_own_variable_overrides_opentelemetrys() -> None:
     config = read(**TLS, EXPORTER_CORE_OTLP_HTTP_ENDPOINT="http://own")
     assert option("endpoint")(config) == "http://own"
