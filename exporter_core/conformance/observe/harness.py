@@ -35,7 +35,11 @@ FAULTS = (
     "redirect",
     "garbage",
 )
-"""The steps of a fault script; ``status``, ``retry-after`` and ``partial`` take a number: ``"status:503"``."""
+"""The steps of a fault script of a backend that answers; ``status``, ``retry-after`` and ``partial`` take a number, as
+in ``"status:503"``."""
+
+FILE_FAULTS = ("refuse", "full", "quota")
+"""The ways in which a file can take no more: it cannot be opened or written, its disk is full, it may not grow."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Harness(ABC):
     real: ClassVar[bool] = False
     """True for a real backend, whose data a broken exporter would spoil."""
     sockets: ClassVar[bool] = False
-    """True if the backend is reached over sockets. The deterministic scheduler does not see a wait for one."""
+    """True if the backend is reached over sockets. The deterministic scheduler does not see a wait for one: scheduled
+    clauses then run on real threads at the gate as well."""
     tier: ClassVar[Literal["wire", "probe"]] = "probe"
     """The source of deliveries: ``wire``, a sink of the kit's, or ``probe``, a harness that reads its backend."""
     secret: ClassVar[str | None] = None

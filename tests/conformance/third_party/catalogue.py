@@ -1,0 +1,260 @@
+"""The strangers' exporters: what each breaks, and the right exporter that it was made from."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+SDK = ("--sink", "otlp_http", "--config", '{"endpoint": "{endpoint}"}')
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An exporter: its harness is the attribute ``conformance_harness`` of its class, or ``arguments`` name a sink."""
+
+    module: str
+    name: str
+    breaks: tuple[str, ...] = ()
+    """The clauses that it breaks; the first one is the right one to name. A right exporter breaks none."""
+    right: str = ""
+    """The right exporter that it was made from."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of ``exporter-core check``."""
+    clauses: tuple[str, ...] = ()
+    """Those that choose the clauses of a full check."""
+
+    @property
+    def target(self) -> str:
+        """``module:Class``."""
+        return f"third_party.{self.module}:{self.name}"
+
+    def load(self) -> type:
+        """Import the class."""
+        return getattr(importlib.import_module(f"third_party.{self.module}"), self.name)
+
+    @property
+    def fault(self) -> str:
+        """The fault in words."""
+        return (self.load().__doc__ or "").strip()
+
+
+SOCKETS = ("--clause", "!P")  # the scheduler does not see threads that wait for a socket
+
+RIGHT = (
+    Entry("right", "PlainExporter", clauses=SOCKETS),
+    Entry("right", "PooledExporter", clauses=SOCKETS),
+    Entry("right", "QueuedExporter"),
+    Entry("right", "WriteBehindExporter"),
+    Entry("right", "ThreadPoolExporter"),
+    Entry("right", "LoopExporter", clauses=SOCKETS),
+    Entry("right", "LockedFileExporter"),
+    Entry("right", "JournalExporter"),
+    Entry("right", "LinesExporter", clauses=SOCKETS),
+    Entry("right", "GrpcExporter", clauses=SOCKETS),
+    Entry("right", "SdkExporter", arguments=SDK, clauses=SOCKETS),
+)
+
+
+def made_from(
+    module: str, right: str, table: dict[str, str], arguments: tuple[str, ...] = (), clauses: tuple[str, ...] = ()
+) -> list[Entry]:
+    """Return the entries of a table of names and the clauses that each breaks."""
+    return [Entry(module, name, tuple(breaks.split()), right, arguments, clauses) for name, breaks in table.items()]
+
+
+WRONG = (
+    *made_from(
+        "wrong_amounts",
+        "PlainExporter",
+        {
+            "FirstThousandPoints": "EXP-01 EXP-02",
+            "WholeChunksOnly": "EXP-01 EXP-02",
+            "BodyLimit": "EXP-01 EXP-02",
+            "UnchangedSeries": "EXP-01 EXP-02 EXP-17",
+            "EqualValues": "EXP-01 EXP-02",
+            "FirstScopeOnly": "EXP-01 EXP-02",
+            "SkipsZeros": "EXP-02 EXP-01",
+            "MillisecondTimes": "EXP-02",
+            "FloatIntegers": "EXP-02",
+            "AsciiOnly": "EXP-02",
+            "LosesSchemaUrl": "EXP-02",
+            "LosesDescription": "EXP-02",
+            "MergesScopesByName": "EXP-02 EXP-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_http",
+        "PlainExporter",
+        {
+            "FallsOffTheLoop": "EXP-14",
+            "ReadsTheBodyOnce": "EXP-13",
+            "SendsLessWhenBusy": "EXP-13 DAT-01",
+            "EncodesAtEveryAttempt": "DAT-01",
+            "RetriesEverything": "EXP-15",
+            "StormsOnTooMany": "EXP-15",
+            "StormsOnBrokenConnections": "EXP-15",
+            "RetryBudgetOfALifetime": "EXP-13 EXP-17",
+            "ResetIsFinal": "EXP-13",
+            "BelowFiveHundredIsFine": "EXP-14 EXP-18",
+            "NotFoundIsFine": "EXP-14",
+            "TooLargeIsDone": "EXP-14",
+            "TooManyIsDone": "EXP-14",
+            "RefreshesTheToken": "EXP-14",
+            "UnavailableIsDone": "EXP-14",
+            "StatusLineOnly": "EXP-18 EXP-16",
+            "AnyPageIsFine": "EXP-18 EXP-16",
+            "UrllibFollows": "EXP-18 EXP-07 EXP-10",
+            "FollowsSeeOther": "EXP-18",
+            "ReturnsTheError": "EXP-14 EXP-04",
+            "ExitsWhenUnauthorized": "HND-02 EXP-14",
+            "CountsRejectedSeries": "EXP-16",
+            "WholeDeadlineEachAttempt": "EXP-09 EXP-06 EXP-07",
+            "WholeSeconds": "EXP-06 EXP-07 EXP-08 EXP-09",
+            "AtLeastFiveSeconds": "EXP-06 EXP-07 EXP-08",
+            "ReconnectsWithoutTimeout": "EXP-08",
+            "SecondAttemptWithoutTimeout": "EXP-06 EXP-09 EXP-10 EXP-07 EXP-08",
+            "WallClockBackOff": "EXP-12",
+            "NapsInTheBackOff": "EXP-11",
+            "LooksEveryTwoSeconds": "EXP-10",
+            "LooksEveryFiveSeconds": "EXP-10",
+            "DeadlineOfAByte": "EXP-07",
+            "WatchdogOutlives": "SHD-02 PY-03",
+            "DumpsRequests": "SHD-02 PY-03",
+            "CircuitBreaker": "EXP-14",
+            "ReportsOnce": "EXP-14",
+            "FreesInputOnFailure": "DAT-02",
+            "MarksRetried": "DAT-02",
+            "DeltaAfterFailure": "KND-02",
+            "AsksTheBackend": "KND-05",
+            "NeedsAResource": "EXP-17",
+            "ShutdownSaysDelivered": "SHD-09 SHD-04 EXP-14",
+            "NotesTheRequest": "HND-02",
+            "LogsTheRequest": "HND-02",
+            "WarnsOfTheRequest": "HND-02",
+            "CausedBySecret": "HND-02",
+            "CarriesTheRequest": "HND-02",
+            "PrintsTheTraceback": "HND-02",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_http",
+        "PooledExporter",
+        {
+            "LeaksBrokenConnections": "SHD-02 PY-03",
+            "KeepsDesynchronized": "EXP-17 EXP-14",
+            "NeverReconnects": "EXP-13 EXP-17",
+            "StaleCallback": "EXP-17 EXP-10 EXP-01",
+            "ShutdownOnlyWithTime": "SHD-03",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_holding",
+        "QueuedExporter",
+        {
+            "QueuesReferences": "DAT-01",
+            "CopiesShallowly": "DAT-01",
+            "FlushesTillEmpty": "FLU-01 EXP-01",
+            "DropsTheOldest": "EXP-01",
+            "RefusesSilently": "EXP-01",
+            "ShutdownAbandons": "SHD-01 SHD-09",
+            "ShutdownWaitsASecond": "SHD-01 SHD-04",
+            "LogsLateFailures": "FLU-04 EXP-14",
+            "TellsLastFailure": "FLU-04",
+            "ForgetsFork": "PY-01",
+            "SendsTheParentsQueue": "PY-01",
+            "JoinsAtExit": "PY-02",
+            "BoundToItsThread": "PY-03",
+            "ThreadDiesOfFailure": "EXP-04 EXP-14 FLU-04",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_holding",
+        "WriteBehindExporter",
+        {
+            "FlushFailsHalfway": "FLU-04 EXP-17",
+            "ForgetsBatchAtDeadline": "FLU-03 FLU-01",
+            "FlushWithoutTurn": "FLU-05",
+        },
+        (),
+    ),
+    *made_from(
+        "wrong_holding",
+        "JournalExporter",
+        {
+            "FlushClearsLater": "FLU-05 EXP-01",
+            "FlushWritesTwice": "FLU-05",
+            "FlushReturnsBesideAnother": "FLU-05",
+            "ClosesAfterTheDrain": "SHD-09 SHD-08",
+            "ChecksOutsideTheLock": "SHD-09",
+            "AppendsWithoutLock": "FLU-05 CON-01 SHD-09",
+            "ChildDropsItsLines": "PY-01",
+            "ParentLinesTwice": "PY-01",
+            "SwallowsAtShutdown": "SHD-01 FLU-04",
+        },
+    ),
+    *made_from(
+        "wrong_files",
+        "LockedFileExporter",
+        {
+            "FullDiskIsFine": "EXP-14",
+            "ShortWrite": "EXP-01 EXP-02",
+            "BuffersInUserland": "EXP-01 EXP-04",
+            "FlushIsForClosing": "FLU-01",
+            "RotatesAway": "EXP-01",
+            "TruncatesAfterFailure": "EXP-17 EXP-01",
+            "OpensWithW": "PY-01 EXP-01",
+            "ReplacesTheFile": "EXP-01",
+            "ClosesANumberTwice": "SHD-07 SHD-08 SHD-02",
+            "ClosesANumberAfterFailure": "SHD-02 EXP-17",
+            "LeavesHalfALine": "CON-01",
+        },
+    ),
+    *made_from(
+        "wrong_files",
+        "LinesExporter",
+        {
+            "SendsOnce": "EXP-01 EXP-02",
+            "KeepsConnection": "EXP-13 EXP-14 PY-01",
+            "SharesConnectionWithChild": "PY-01",
+            "ForgetsHalfSentLine": "EXP-17",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_grpc",
+        "GrpcExporter",
+        {
+            "ExhaustedIsDone": "EXP-14",
+            "UnimplementedIsDone": "EXP-14",
+            "WaitsForReady": "EXP-08 EXP-09 EXP-06 EXP-10",
+            "LeaksChannels": "SHD-02 PY-03",
+            "RetriesInvalid": "EXP-15",
+            "CountsNoPartial": "EXP-16",
+            "RaisesUntyped": "HND-02",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_sdk",
+        "SdkExporter",
+        {
+            "SdkAlwaysSuccess": "EXP-14",
+            "SdkSendsAfterShutdown": "SHD-05 SHD-06",
+            "SdkIgnoresTimeout": "EXP-06",
+            "SdkMillisAsSeconds": "EXP-06",
+            "SdkTimeoutForEachAttempt": "EXP-06 EXP-07 EXP-08",
+            "SdkDetaches": "EXP-04 EXP-01 EXP-14",
+            "SdkHoldsTen": "EXP-01 SHD-01",
+            "SdkTextAttributes": "EXP-02",
+            "SdkAnswersNone": "EXP-14",
+            "SdkFlips": "KND-02",
+            "SdkRestsAfterFailure": "EXP-17",
+        },
+        SDK,
+        SOCKETS,
+    ),
+)
