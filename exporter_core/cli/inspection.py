@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
@@ -22,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from exporter_core.cli.output import write_traceback
 from exporter_core.discovery import origin_of, select
 from exporter_core.discovery.scan import absolute
-from exporter_core.errors import PluginLoadError, SetupError
+from exporter_core.errors import ExporterNotFoundError, PluginLoadError, SetupError
 from exporter_core.masking import Masker
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def inspect_exporters(names: Iterable[str], *, build: bool = False, verbose: boo
     problems: list[SetupError] = []
     for name in dict.fromkeys(names):
         try:
-            entries[name] = select(name)
+            entries[name] = _selected(name)
         except SetupError as error:
             problems.append(error)
     results = dict(zip(entries, check_all(entries.values(), build=build), strict=True))
@@ -122,6 +123,21 @@ def inspect_exporters(names: Iterable[str], *, build: bool = False, verbose: boo
     if problems:
         raise problems[0]
     return results
+
+
+def _selected(name: str) -> PluginEntry:
+    """Return the entry of an exporter, or of a pull exporter: where both have the name, not that of the SDK."""
+    try:
+        entry = select(name)
+    except ExporterNotFoundError as error:
+        try:
+            return select(name, pull=True)
+        except ExporterNotFoundError:
+            raise error from None
+    if entry.of_sdk:
+        with suppress(SetupError):
+            return select(name, pull=True)
+    return entry
 
 
 def check_all(
@@ -160,6 +176,7 @@ def check(
     begun = time.monotonic()
     request = {
         "name": entry.qualified_name,
+        "pull": entry.pull,
         "build": build,
         "path": None if path is None else absolute(path),
         "sys_path": list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)])),

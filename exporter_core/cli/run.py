@@ -157,7 +157,7 @@ class Messages:
 
     def warn(self, error: Exception) -> None:
         """Write a failure; one that repeats only once, until its exporter delivers again."""
-        text = str(error)
+        text = output.with_place(error)
         if text not in self._written:
             self._written.add(text)
             output.warn(text, timed=True)

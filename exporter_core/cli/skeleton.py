@@ -22,6 +22,7 @@ def skeleton(name: str, distribution: str, *, http: bool = False) -> dict[str, s
         "distribution": distribution,
         "package": f"exporter_core_{name}",
         "title": "".join(word.capitalize() for word in name.split("_")),
+        "upper": name.upper(),
         "core": "exporter-core[net]" if http else "exporter-core",
         "version": ".".join(__version__.split(".")[:2]),
     }
@@ -50,6 +51,9 @@ test = ["exporter-core[conformance]", "pytest>=8"]
 
 [project.entry-points."exporter_core.exporters.v1"]
 $name = "$package:${title}Exporter"
+
+[project.entry-points.opentelemetry_metrics_exporter]
+$name = "$package.sdk:${title}MetricExporter"
 
 [project.entry-points."exporter_core.harnesses.v1"]
 $name = "$package.harness:${title}Harness"
@@ -140,6 +144,17 @@ class ${title}Exporter(SerialExporter[${title}Config]):
     def release(self, context: Context) -> None:
         \"\"\"Close what the exporter keeps open between two exports. This one keeps nothing open.\"\"\"
 """,
+    "$package/sdk.py": """
+\"\"\"The exporter for OpenTelemetry's own reader: `OTEL_METRICS_EXPORTER=$name`.\"\"\"
+
+from exporter_core import OutboundExporter
+
+__all__ = ["${title}MetricExporter"]
+
+
+class ${title}MetricExporter(OutboundExporter, exporter="$name"):
+    \"\"\"The exporter `$name`; its options are environment variables such as EXPORTER_CORE_${upper}_PATH.\"\"\"
+""",
     "$package/harness.py": """
 \"\"\"How the conformance checker sees what the exporter delivers.\"\"\"
 
@@ -196,11 +211,12 @@ Test${title} = conformance_suite("$name", accepted=ACCEPTED, schedules=12)
 \"\"\"The exporter as its users get it: by name, behind the guard.\"\"\"
 
 import json
+from importlib.metadata import entry_points
 
 import pytest
 from exporter_core import ConfigError, Context, ExporterError, load_exporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
 
 
 @pytest.fixture
@@ -233,6 +249,16 @@ def test_a_folder_that_does_not_exist_is_an_error(tmp_path, metrics):
     with load_exporter("$name", {"path": str(tmp_path / "missing" / "metrics.jsonl")}) as exporter:
         with pytest.raises(ExporterError, match="No such file or directory"):
             exporter.export(Context.with_timeout(10), metrics)
+
+
+def test_opentelemetrys_own_reader_exports_through_it(tmp_path, monkeypatch):
+    file = tmp_path / "metrics.jsonl"
+    monkeypatch.setenv("EXPORTER_CORE_${upper}_PATH", str(file))
+    (registered,) = entry_points(group="opentelemetry_metrics_exporter", name="$name")
+    provider = MeterProvider([PeriodicExportingMetricReader(registered.load()())], shutdown_on_exit=False)
+    provider.get_meter("tests").create_counter("requests").add(1)
+    provider.shutdown()
+    assert names(json.loads(file.read_text(encoding="utf-8"))) == ["requests"]
 
 
 def test_an_unknown_option_is_refused():

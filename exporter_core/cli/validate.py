@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter_core.cli.output import emit_json, report, stdout_kept, tracebacks, warn_of, write
+from exporter_core.cli.output import emit_json, report, stdout_kept, tracebacks, warn_of, write, write_note
 from exporter_core.errors import ConfigError
 from exporter_core.printable import printable
 
@@ -54,6 +54,10 @@ def _show(file: str, outcome: PipelineConfig | ConfigError) -> None:
         return
     for warning in outcome.warnings:
         warn_of(warning)
+    for reader in outcome.readers:
+        if reader.pull:
+            what = f"{reader.label} serves from one process; a server of several workers needs a port for each of them"
+            write_note(f"{reader.place or file}: note: {what}, or a scrape sees one worker")
     labels = ", ".join(reader.label for reader in outcome.readers)
     count = len(outcome.readers)
     what = f"{count} reader{'s' * (count != 1)}: {labels}" if count else "nothing is exported"

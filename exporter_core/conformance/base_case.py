@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.clauses.canary import Fault
-    from exporter_core.conformance.scheduled import Step
+    from exporter_core.conformance.rounds import Step
 
 SHORT = 0.03
 """Seconds of a deadline that is meant to pass."""

@@ -67,6 +67,8 @@ class Case(BaseCase):
         self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
+        self.on_real_threads = False
+        """True while a scenario of calls beside each other runs on real threads, and not under the scheduler."""
         self.own_files = own_files(subject.exporter_class)
         self.failed: Mapping[str, Verdict] = failed or {}
         """The clauses that did not pass before."""
@@ -366,7 +368,7 @@ class Case(BaseCase):
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
         found = compare(
-            [point for batch in batches for point in batch.points],
+            [point for batch in batches for point in self._expected(batch)],
             self.read_back(),
             ignore=self.capabilities.not_carried,
         )
@@ -374,6 +376,21 @@ class Case(BaseCase):
         if wrong:
             raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))
         self.observe(f"{sum(len(batch.points) for batch in batches)} points arrived")
+
+    def has_arrived(self, batch: TokenBatch) -> bool:
+        """True if every point of the batch has arrived."""
+        return set(batch.tokens) <= {point.token for point in self.read_back()}
+
+    def rich(self) -> TokenBatch:
+        """A batch of every kind of point that the exporter's format has a form for."""
+        batch = self.tokens.rich()
+        return batch.only(point.token for point in self._expected(batch)) if self.capabilities.translates else batch
+
+    def _expected(self, batch: TokenBatch) -> list[Point]:
+        """The points of a batch as they are to arrive."""
+        if not self.capabilities.translates:
+            return list(batch.points)
+        return [point for point in map(self.harness.expected, batch.points) if point is not None]
 
     # --- the end -------------------------------------------------------------------------------------------------
 

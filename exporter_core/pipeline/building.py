@@ -17,8 +17,9 @@ from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError, SetupError
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.observing import Observers
+from exporter_core.pipeline.provider import MeterProvider
 from exporter_core.pipeline.recording import FirstMeasurement
-from exporter_core.reader import PeriodicReader, finish
+from exporter_core.reader import PeriodicReader, PullReader, Scrapes, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,11 +58,10 @@ def build(
             undo.callback(observers.close, OBSERVERS_SECONDS)
         readers = []
         for settings in config.readers:
-            exporter = registry.load(
-                settings.exporter, settings.config, runner=settings.runner, copy=settings.copy, observers=observers
-            )
+            scrapes = Scrapes() if settings.pull else None
+            exporter = _exporter(registry, settings, observers, scrapes)
             undo.callback(_discard, exporter)
-            reader = _reader(exporter, settings, error_handler)
+            reader = _reader(exporter, settings, error_handler, scrapes)
             undo.callback(_stop, reader)
             readers.append(reader)
         first_measurement = FirstMeasurement(_EXEMPLAR_FILTERS[config.exemplar_filter](), partial(_prepare, readers))
@@ -70,16 +70,48 @@ def build(
     return provider, first_measurement, tuple(readers), observers
 
 
+def _exporter(
+    registry: ExporterRegistry, settings: ReaderSettings, observers: Observers | None, scrapes: Scrapes | None
+) -> GuardedExporter:
+    load = partial(
+        registry.load,
+        settings.exporter,
+        settings.config,
+        runner=settings.runner,
+        copy=settings.copy,
+        observers=observers,
+    )
+    if scrapes is None:
+        return load()
+    try:
+        return load(collect=scrapes)
+    except SetupError as error:  # a port that is taken, say: the file names it
+        place = f"{settings.place}: " if settings.place else ""
+        raise type(error)(f"{place}{error}") from error.__cause__
+
+
 def _reader(
-    exporter: GuardedExporter, settings: ReaderSettings, error_handler: Callable[[Exception], object] | None
+    exporter: GuardedExporter,
+    settings: ReaderSettings,
+    error_handler: Callable[[Exception], object] | None,
+    scrapes: Scrapes | None,
 ) -> PeriodicReader:
     with _failing_as(f"reader {settings.label!r} cannot be made"):
+        if scrapes is not None:
+            return PullReader(
+                exporter,
+                scrapes,
+                name=settings.label,
+                cardinality_limits=settings.cardinality_limits,
+                error_handler=error_handler,
+            )
         return PeriodicReader(
             exporter,
             interval=settings.interval,
             timeout=settings.timeout,
             name=settings.label,
             cardinality_limits=settings.cardinality_limits,
+            max_batch_size=settings.max_batch_size,
             error_handler=error_handler,
         )
 
@@ -97,7 +129,8 @@ def _provider(
     resource = sdk_resource(config.resource, os.environ)
     where = f"{config.source}: " if config.source else ""
     with _failing_as(f"{where}the OpenTelemetry SDK refuses the configuration"):
-        return sdk.MeterProvider(
+        make = sdk.MeterProvider if config.meters is None else partial(MeterProvider, config.meters)
+        return make(
             metric_readers=readers,
             resource=resource,
             exemplar_filter=exemplar_filter,

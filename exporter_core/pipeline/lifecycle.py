@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from exporter_core.config import PipelineConfig, load_config, parse_config
 from exporter_core.context import Context
-from exporter_core.errors import DeadlineExceededError, ExporterReentrancyError
+from exporter_core.errors import DeadlineExceededError, ExporterReentrancyError, SetupError
 from exporter_core.forking import renew_after_fork
 from exporter_core.guard import GuardState
 from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
+from exporter_core.pipeline.installing import global_provider, is_disabled
 from exporter_core.pipeline.reports import PipelineReport, ReaderReport
 from exporter_core.process_end import ProcessEnd
 from exporter_core.reader import Job, finish
@@ -39,8 +40,7 @@ class Pipeline:
     """The readers and guarded exporters of one config, behind one OpenTelemetry meter provider.
 
     Use it as a context manager, or call :meth:`shutdown`. A pipeline that still runs when the interpreter exits is shut
-    down then, in ``shutdown_timeout`` seconds. Nothing is made global: pass :attr:`meter_provider` to
-    ``opentelemetry.metrics.set_meter_provider`` for that.
+    down then, in ``shutdown_timeout`` seconds. Nothing is made global before :meth:`install`.
 
     Args:
         config: what to build.
@@ -70,6 +70,9 @@ class Pipeline:
             reader.keeps = self
         self._shutdown_timeout = shutdown_timeout
         self._closing = Once()  # taken by the first shutdown
+        self._installing = threading.Lock()
+        self._installed = False
+        self._recorded_elsewhere = False  # by a provider whose first measurement cannot be noticed
         renew_after_fork(self)
         # What later calls are told if the first shutdown does not come to its end.
         self._report = PipelineReport(
@@ -141,9 +144,37 @@ class Pipeline:
         """The readers' exporters, in the same order."""
         return tuple(reader.exporter for reader in self._readers)
 
+    @property
+    def is_shut_down(self) -> bool:
+        """True once a shutdown has begun."""
+        return self._closing.taken
+
     def stats(self) -> tuple[ReaderStats, ...]:
         """The counts of each reader and its exporter so far."""
         return tuple(reader.stats() for reader in self._readers)
+
+    def install(self) -> None:
+        """Serve the meters of ``opentelemetry.metrics.get_meter``: make the provider the global one.
+
+        Where an SDK provider is the global one already, the readers are added to it. It neither flushes nor shuts them
+        down, so the pipeline does, at exit at the latest. Under ``OTEL_SDK_DISABLED``, and for a file with
+        ``disabled: true``, nothing is installed. A second call does nothing.
+
+        Raises:
+            ConfigError: an SDK provider exists, and the file has views, a resource, an exemplar filter or a meter
+                configurator, which only a new provider can have.
+            SetupError: the provider that exists is not the SDK's or was shut down, or the pipeline was.
+        """
+        with self._installing:
+            if self._closing.taken:
+                raise SetupError("the pipeline has been shut down; make another one and install that")
+            if not self._installed and not is_disabled(self._config):
+                provider = global_provider(self._provider, self._config.of_provider)
+                if provider is not self._provider:
+                    for reader in self._readers:
+                        reader.move(self._provider, provider)
+                    self._provider, self._recorded_elsewhere = provider, True
+                self._installed = True
 
     # --- delivering ----------------------------------------------------------------------------------------------
 
@@ -204,7 +235,7 @@ class Pipeline:
         """Shut down where nobody gets the report, and report the failures instead."""
         context = Context.with_timeout(self._shutdown_timeout)
         # A forked child that has neither recorded anything nor used its exporters has nothing to deliver.
-        recorded = self._first_measurement.has_recorded
+        recorded = self._recorded_elsewhere or self._first_measurement.has_recorded
         readers = [reader for reader in self._readers if recorded or reader.exporter.state is not GuardState.FORKED]
         jobs = self._shut_down(readers, context)
         if jobs is None:
@@ -255,6 +286,7 @@ class Pipeline:
 
     def _renew_after_fork(self) -> None:
         """Record anew, and forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
+        self._installing = threading.Lock()
         for reader in self._readers:
             reader.record_anew(self._provider)
         if self._closing.taken and not self._first_closing.ended:
@@ -282,4 +314,4 @@ def _shut_down_at_exit(reference: weakref.ref[Pipeline]) -> None:
         try:
             pipeline._end()
         except KeyboardInterrupt:
-            _logger.warning("%r: shutdown at exit was interrupted; its last metrics may be lost", pipeline)
+            pass  # each reader has reported it

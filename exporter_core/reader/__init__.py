@@ -1,5 +1,7 @@
 """``PeriodicReader``: collects from the OpenTelemetry SDK on a schedule, and exports through a guard.
 
+``PullReader``, in ``pull``, collects when its exporter asks it to.
+
 ``periodic`` is the reader, its thread's work and its callers' waiting; ``jobs`` the record of a flush or shutdown;
 ``thread`` the thread; ``schedule`` the times of its ticks; ``failures`` its errors; ``forking`` keeps forks out of
 collections; ``stats`` its counts.
@@ -7,6 +9,7 @@ collections; ``stats`` its counts.
 
 from exporter_core.reader.jobs import Job
 from exporter_core.reader.periodic import PeriodicReader, finish
+from exporter_core.reader.pull import PullReader, Scrapes
 from exporter_core.reader.stats import ReaderStats
 
-__all__ = ["Job", "PeriodicReader", "ReaderStats", "finish"]
+__all__ = ["Job", "PeriodicReader", "PullReader", "ReaderStats", "Scrapes", "finish"]

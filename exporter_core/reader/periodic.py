@@ -34,6 +34,7 @@ from exporter_core.guard.stats import GuardState, count_points
 from exporter_core.instruments import INSTRUMENT_CLASSES, NO_CARDINALITY_LIMITS
 from exporter_core.otlp.trust import mark_trusted
 from exporter_core.reader import forking
+from exporter_core.reader.batches import batches_of
 from exporter_core.reader.failures import Failures
 from exporter_core.reader.jobs import Job, Phase
 from exporter_core.reader.schedule import Schedule
@@ -92,6 +93,7 @@ class PeriodicReader(MetricReader):
         name: the reader's name in messages; the exporter's name unless given.
         cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's 2000 for kinds left out.
             OpenTelemetry SDKs before 1.45.2 have no limits.
+        max_batch_size: the most data points of one export; what is collected is exported in parts. None for no limit.
         error_handler: called on the reader's thread with each failure that has no caller to be raised to; it should
             return quickly. By default each is one line of the log, and repeated ones are counted.
         clock: the clock of the schedule and the deadlines.
@@ -108,6 +110,7 @@ class PeriodicReader(MetricReader):
         timeout: float | None = 30.0,
         name: str | None = None,
         cardinality_limits: Mapping[InstrumentKind, int] | None = None,
+        max_batch_size: int | None = None,
         error_handler: Callable[[Exception], object] | None = None,
         clock: Clock = MONOTONIC,
     ) -> None:
@@ -115,6 +118,8 @@ class PeriodicReader(MetricReader):
             raise ValueError(f"interval: expected at least {_SHORTEST_INTERVAL} seconds, not {interval!r}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout: expected more than 0 seconds, or None for no limit, not {timeout!r}")
+        if max_batch_size is not None and not max_batch_size > 0:
+            raise ValueError(f"max_batch_size: expected at least 1, or None for no limit, not {max_batch_size!r}")
         if cardinality_limits and NO_CARDINALITY_LIMITS:
             raise ValueError(f"cardinality_limits: {NO_CARDINALITY_LIMITS}")
         limits = {INSTRUMENT_CLASSES[InstrumentKind(kind)]: limit for kind, limit in (cardinality_limits or {}).items()}
@@ -127,6 +132,7 @@ class PeriodicReader(MetricReader):
         self._exporter = exporter
         self._interval = interval
         self._timeout = None if timeout is None or math.isinf(timeout) else timeout
+        self._max_batch_size = max_batch_size
         self._name = exporter.name if name is None else name
         self._error_handler = error_handler
         self._clock = clock
@@ -260,12 +266,15 @@ class PeriodicReader(MetricReader):
 
     def record_anew(self, provider: MeterProvider) -> None:
         """Have the SDK begin with empty storage, in a forked child: what it holds is the parent's to deliver."""
-        if self._stuck or self._closing.taken or self._collect is None:
-            return
+        if not (self._stuck or self._closing.taken or self._collect is None):
+            self.move(provider, provider)
+
+    def move(self, source: MeterProvider, target: MeterProvider) -> None:
+        """Collect from another provider, or with empty storage from the same one."""
         self._moving = True  # to remove a reader shuts it down
         try:
-            provider.remove_metric_reader(self)
-            provider.add_metric_reader(self)
+            source.remove_metric_reader(self)
+            target.add_metric_reader(self)
         finally:
             self._moving = False
 
@@ -410,24 +419,36 @@ class PeriodicReader(MetricReader):
         return metrics
 
     def _export(self, context: Context, metrics: MetricsData) -> None:
+        """Export the metrics, in parts if they have too many points; raise the first error once all were tried."""
         child, ended = context.child(), Signal()
         self._running_export = child, ended
+        self._lost = count_points(metrics)
+        failures: dict[str, Exception] = {}
         try:
-            self._exporter.export(child, metrics)
-        except BaseException as error:
-            self._lost = count_points(metrics)
-            if isinstance(error, PartialSuccessError):
-                self._lost = min(self._lost, error.rejected_points)
-            raise
+            for batch in batches_of(metrics, self._max_batch_size):
+                points = count_points(batch)
+                try:
+                    self._exporter.export(child, batch)
+                except Exception as error:  # noqa: BLE001 - raised or reported below
+                    failures.setdefault(self._exporter.describe_error(error), error)
+                    points -= error.rejected_points if isinstance(error, PartialSuccessError) else points
+                self._lost -= max(0, points)
         finally:
             self._running_export = None
             ended.set()
+        if failures:
+            first, *others = failures.values()
+            for other in others:
+                self._failures.report(other)
+            raise first
 
     # --- the callers' side of a job ------------------------------------------------------------------------------
 
     def _late(self, job: Job[PeriodicReader]) -> DeadlineExceededError:
         """Return the error of a job whose time is up."""
-        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}")
+        failure = self._exporter.last_failed_attempt
+        attempt = "" if failure is None else f"; the last attempt failed: {failure}"
+        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}{attempt}")
 
     def _release(self, job: Job[PeriodicReader], share: int) -> None:
         """Shut the exporter down in place of the thread, in one of ``share`` parts of the time left.
@@ -447,7 +468,9 @@ class PeriodicReader(MetricReader):
 
     def _abandon(self, job: Job[PeriodicReader]) -> None:
         """Let an interrupted caller leave; the exporter is shut down, and nobody waits for it."""
-        job.settle([])
+        if job.settle([]) and job.operation == "shutdown":
+            text = " was interrupted: what was not delivered by then may be lost"
+            self._failures.report(self._failures.error(ExporterError, "shutdown", text))
         if job.operation == "shutdown" and job.release.take(job):
             self._shut_down_exporter(job, job.context.child(timeout=0))
         self._report(job, job.errors)

@@ -49,6 +49,7 @@ WHOLE: dict[str, Any] = {
                 }
             },
             {"periodic": {"exporter": {"none": None}}},
+            {"pull": {"exporter": {"pulled": {"path": "x"}}, "cardinality_limits": {"default": 10}}},
         ],
         "views": [
             {
@@ -121,7 +122,7 @@ def ours(registry) -> jsonschema.Draft202012Validator:
 
 def test_the_whole_config_is_sound(registry) -> None:
     OFFICIAL.validate(WHOLE)
-    assert len(parse_config(WHOLE, registry=registry).readers) == 2
+    assert len(parse_config(WHOLE, registry=registry).readers) == 3
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Swallows
+from exporter_core.conformance.observe.harness import FILE_FAULTS
 from exporter_core.conformance.observe.journal import outcome_of
 from exporter_core.conformance.observe.logs import recorded_logs
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
@@ -80,19 +81,24 @@ def transient(case: Case) -> None:
 )
 def remains(case: Case) -> None:
     """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy."""
-    can = [step for step in _REFUSALS if step.partition(":")[0] in case.harness.faults]
+    can = [step for step in dict.fromkeys(_REFUSALS + FILE_FAULTS) if step.partition(":")[0] in case.harness.faults]
     if not can:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail")
     came_to_an_end = False
     for step in can:
+        exporter, batch = case.exporter(), case.batch()
         case.harness.fault(step)
         # What is refused for good need not be tried again: the time is for a slow answer alone. With a busy backend it
         # is for every attempt and the pauses between them; who goes on to the deadline raises an error there.
         seconds = case.patience / 2 if step in (_FINAL_REFUSAL, _BUSY) else _TRYING
-        call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
+        call = case.send(exporter, batch, case.short_context(seconds))
         if not case.until(lambda: call.over):  # noqa: B023 - awaited here
             case.journal.stamp("note", f"with {step} it never ended, which is another clause's business")
             break
+        case.harness.fault("ok")
+        if call.succeeded and step in FILE_FAULTS and case.has_arrived(batch):
+            case.journal.stamp("note", f"{step} does not hit it: it writes in another way")
+            continue
         case.raised(call, when=f"with {step}")
         came_to_an_end |= not call.overrun
     if not came_to_an_end:
@@ -224,6 +230,10 @@ def usable(case: Case) -> None:
     if "status" in case.harness.faults:
         case.harness.fault("status:400", "ok")
         case.raised(case.sent(exporter, case.batch()), when="with status 400")
+    elif "full" in case.harness.faults:
+        case.harness.fault("full")
+        case.sent(exporter, case.batch())
+        case.harness.fault("ok")
     batch = case.batch()
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))

@@ -11,7 +11,7 @@ from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, HoldsUntilFlush, Leaks, Serialised, Swallows
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import Round, Step, exercised
+from exporter_core.conformance.scheduled import exercised
 from exporter_core.conformance.sdk import WITHOUT_CHANNEL
 from exporter_core.errors import ExporterShutdownError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.rounds import Round, Step
     from exporter_core.context import Context
 
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
@@ -281,6 +282,7 @@ class CheckThenSet(Canary):
     def shutdown(self, context: Context) -> object:
         if self._down:
             raise ExporterShutdownError("shut down already")
+        self.between()
         self._down = True
         try:
             return self.inner.shutdown(context)
@@ -341,8 +343,9 @@ class FlagAfterDrain(HoldsUntilFlush):
         return super().export(context, metrics)
 
     def shutdown(self, context: Context) -> object:
-        for metrics in self.held:
+        for metrics in tuple(self.held):
             self.inner.export(context, metrics)
+        self.between()
         self._down = True
         return self.inner.shutdown(context)
 

@@ -31,6 +31,42 @@ from exporter_core.conformance.examples import every_kind
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""
 
+FIELDS = frozenset(
+    {
+        "resource",
+        "resource_schema_url",
+        "scope",
+        "scope_version",
+        "scope_schema_url",
+        "scope_attributes",
+        "name",
+        "unit",
+        "description",
+        "type",
+        "temporality",
+        "monotonic",
+        "attributes",
+        "start_time_unix_nano",
+        "time_unix_nano",
+        "flags",
+        "exemplars",
+        "value",
+        "count",
+        "sum",
+        "min",
+        "max",
+        "bucket_counts",
+        "explicit_bounds",
+        "scale",
+        "zero_count",
+        "zero_threshold",
+        "positive",
+        "negative",
+    }
+)
+"""The names of the fields that a point may have."""
+
+
 _NAMED = 3  # items that differ which are named
 _START = 1_700_000_000_000_000_000
 _NOW = 1_700_000_060_000_000_000
@@ -60,6 +96,14 @@ class TokenBatch:
     def tokens(self) -> tuple[str, ...]:
         """The identities of its points."""
         return tuple(point.token for point in self.points)
+
+    def only(self, tokens: Iterable[str]) -> TokenBatch:
+        """The batch with these of its points alone."""
+        kept = set(tokens)
+        for metric in metrics_in(self.metrics):
+            points: Any = metric.data.data_points  # made by the kit, of lists
+            points[:] = [one for one in points if (one.attributes or {}).get(TOKEN) in kept]
+        return TokenBatch(self.metrics, tuple(point for point in self.points if point.token in kept))
 
 
 @dataclass(frozen=True)
