@@ -51,6 +51,11 @@ class ExporterStats:
     busy: bool
     """True while an export is running, an abandoned one too."""
 
+    @property
+    def points_lost(self) -> int:
+        """Data points that were handed over and not accepted; those of an export that still runs may yet be."""
+        return self.points_handed_over - self.points_accepted - self.points_unsettled
+
     def as_dict(self) -> dict[str, object]:
         """Return the counts as values that JSON has."""
         return asdict(self)

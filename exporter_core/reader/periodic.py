@@ -155,9 +155,7 @@ class PeriodicReader(Collection):
         self._unprepared = False
         self._collections = 0
         self._skipped = 0
-        self._failures = Failures(
-            self._name, self._exporter.name, self._exporter.describe_error, self._error_handler, self._lost_so_far
-        )
+        self._failures = Failures(self._name, self._exporter, self._error_handler)
         self._schedule = Schedule(self.collection.started, self._interval)
         if closed:
             self._closing.take(self)
@@ -527,14 +525,6 @@ class PeriodicReader(Collection):
     def collection(self) -> Collection:
         """The collection that serves it."""
         return self if self._shared is None else self._shared
-
-    def _lost_so_far(self) -> int:
-        """Return the points that the exporter was given and has not delivered.
-
-        Those of an export that was given up at its deadline and still runs are not known to be lost: it may succeed.
-        """
-        stats = self._exporter.stats()
-        return stats.points_handed_over - stats.points_accepted - stats.points_unsettled
 
     def _renew_after_fork(self) -> None:
         """Go on in a forked child, which does not have the parent's threads."""
