@@ -17,6 +17,14 @@ PUBLIC_USERS := $(wildcard plugins/*/exporter_core_* tests/contract/v1_plugin/ex
 # uv's cache stays in the project, so that the next call finds it whatever HOME is.
 export UV_CACHE_DIR           ?= $(CURDIR)/.tools/cache
 export UV_PYTHON_DOWNLOADS    := never
+# Certificates are the system's, and those that pip or OpenSSL is told of: a company's proxy has one of its own.
+export UV_SYSTEM_CERTS        ?= true
+ifdef PIP_CERT
+export SSL_CERT_FILE          ?= $(PIP_CERT)
+endif
+ifdef SSL_CERT_FILE
+export PIP_CERT               ?= $(SSL_CERT_FILE)
+endif
 # The checker's worker processes share what Hypothesis has learnt of the sources; each would begin anew otherwise.
 export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CURDIR)/.hypothesis
 # Hundreds of processes import the same modules: write byte code, even if the machine's settings forbid it.
@@ -36,11 +44,15 @@ help: ## show the targets
 NEW_ENOUGH = $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)
 need_python = $(if $(filter True,$(NEW_ENOUGH)),,$(error exporter-core needs Python 3.11 or newer, which $(PYTHON) is not; set PYTHON=/path/to/python))
 
-# uv comes from PyPI: into a virtual environment, or beside one where the machine has pip but no venv.
+# uv comes from PyPI: into a virtual environment, or beside one where the machine has pip but no venv. An older pip trusts
+# the system's certificates only when it is told to.
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check
+
 $(UV):
 	@$(need_python)rm -rf .tools
-	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && .tools/bin/python -m pip install -qq --disable-pip-version-check uv \
-	    || { rm -rf .tools; $(PYTHON) -m pip install -qq --disable-pip-version-check --target .tools uv; } \
+	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && { .tools/bin/python $(PIP_INSTALL) uv 2>/dev/null \
+	        || .tools/bin/python $(PIP_INSTALL) --use-feature=truststore uv; } \
+	    || { rm -rf .tools; $(PYTHON) $(PIP_INSTALL) --target .tools uv; } \
 	    || { echo "make: uv cannot be installed: $(PYTHON) needs pip or venv, and PyPI must be reachable" >&2; exit 2; }
 
 # The stamp makes a second call do nothing, and so work offline.
@@ -55,8 +67,13 @@ $(STAMP): $(UV) pyproject.toml constraints.txt $(PLUGINS)
 browser: $(UV)
 	@$(PYTHON) .ci/browser.py --fetch >/dev/null || true # the tests that need it say so
 
+# The tests of exporter-core-prometheus write to real servers; a machine that has none gets Debian's, in .tools.
+.PHONY: servers
+servers: $(UV)
+	@$(PYTHON) .ci/servers.py --fetch >/dev/null || true # the tests that need them say so
+
 .PHONY: setup
-setup: $(STAMP) browser ## install everything into .venv, and a browser for the tests into .tools if there is none
+setup: $(STAMP) browser servers ## install everything into .venv, and what the tests start into .tools if it is not there
 
 .PHONY: constraints
 constraints: $(UV) ## renew constraints.txt, the pinned versions
@@ -75,11 +92,11 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: test
-test: $(STAMP) browser ## run every test but those that take long
+test: $(STAMP) browser servers ## run every test but those that take long
 	@$(BIN)/pytest -q -n $(WORKERS)
 
 .PHONY: nightly
-nightly: $(STAMP) browser ## run the tests that take long
+nightly: $(STAMP) browser servers ## run the tests that take long
 	@$(BIN)/pytest -q -n $(WORKERS) -m nightly
 
 # The lowest versions that the pyproject.toml files allow, on the oldest Python here. Property tests vary the data, not
@@ -96,7 +113,7 @@ $(LOWEST)/.installed: $(UV) pyproject.toml $(PLUGINS)
 	@touch $@
 
 .PHONY: test-lowest
-test-lowest: $(LOWEST)/.installed ## run the tests that depend on versions, with the lowest versions allowed
+test-lowest: $(LOWEST)/.installed servers ## run the tests that depend on versions, with the lowest versions allowed
 	@$(LOWEST)/bin/pytest -q -n $(WORKERS) -m 'not hypothesis and not nightly' $(LOWEST_TESTS)
 
 # Runs for each of the reference exporters; half of them with every core kept busy.
@@ -164,7 +181,7 @@ services: $(STAMP) ## run real servers against healthy, hung and refusing backen
 	@$(BIN)/python tests/services/table.py
 
 .PHONY: bench
-bench: $(STAMP) ## run the benchmarks
+bench: $(STAMP) servers ## run the benchmarks
 	@missed=; for program in benchmarks/[!_]*.py; do $(BIN)/python $$program || missed="$$missed $$program"; done; \
 	    test -z "$$missed" || { echo "make: a bound is missed in$$missed" >&2; exit 1; }
 

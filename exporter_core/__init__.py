@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from exporter_core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from exporter_core.bridge.outbound import OutboundExporter as OutboundExporter
     from exporter_core.context import Context as Context, DoneHandle as DoneHandle
     from exporter_core.contract import InstrumentKind as InstrumentKind, hookimpl as hookimpl
     from exporter_core.discovery import PluginPolicy as PluginPolicy
@@ -40,13 +41,15 @@ if TYPE_CHECKING:
         ExporterConfig as ExporterConfig,
     )
     from exporter_core.guard import GuardedExporter as GuardedExporter
-    from exporter_core.pipeline import Pipeline as Pipeline
+    from exporter_core.pipeline import Pipeline as Pipeline, configure as configure
+    from exporter_core.pull import Collect as Collect, PullExporter as PullExporter
     from exporter_core.reader import PeriodicReader as PeriodicReader
     from exporter_core.registry import ExporterRegistry as ExporterRegistry, load_exporter as load_exporter
 
 __version__ = "1.0.0"
 
 __all__ = [
+    "Collect",
     "ConfigError",
     "ConfigProblem",
     "Context",
@@ -69,15 +72,18 @@ __all__ = [
     "GuardedExporter",
     "InstrumentKind",
     "MaskedCauseError",
+    "OutboundExporter",
     "PartialSuccessError",
     "PeriodicReader",
     "Pipeline",
     "PluginBlockedError",
     "PluginLoadError",
     "PluginPolicy",
+    "PullExporter",
     "SetupError",
     "UnsupportedContractError",
     "__version__",
+    "configure",
     "hookimpl",
     "load_exporter",
 ]
@@ -92,10 +98,14 @@ _MODULE_OF = {
     "Exporter": "exporter",
     "ExporterConfig": "exporter",
     "GuardedExporter": "guard",
+    "OutboundExporter": "bridge.outbound",
     "ExporterRegistry": "registry",
     "load_exporter": "registry",
     "PeriodicReader": "reader",
     "Pipeline": "pipeline",
+    "configure": "pipeline",
+    "Collect": "pull",
+    "PullExporter": "pull",
     "ConfigError": "errors",
     "ConfigProblem": "errors",
     "ContextCancelledError": "errors",

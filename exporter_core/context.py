@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +17,7 @@ from exporter_core.clock import MONOTONIC, Clock, TimerHandle
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError
 from exporter_core.forking import call_after_fork
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import RLock, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +33,12 @@ _keys = itertools.count()
 _new = object.__new__
 
 # Reentrant, since a signal handler that cancels may interrupt a cancellation on the same thread.
-_cancelling = threading.RLock()
+_cancelling = RLock()
 
 
 def _renew_lock_after_fork() -> None:
     global _cancelling  # noqa: PLW0603 - the one lock of the module; its holder may not exist in the child
-    _cancelling = threading.RLock()
+    _cancelling = RLock()
 
 
 call_after_fork(_renew_lock_after_fork)
@@ -255,6 +254,14 @@ class Context:
     def _call_ended(self) -> None:
         """Do nothing: only a :class:`CallContext` belongs to a call."""
 
+    def _attempts_of_call(self) -> Attempts:
+        """Return the attempts of the call that this context belongs to; those of nobody where no guard makes it."""
+        for one in (self, *self._ancestors):
+            if isinstance(one, CallContext) and hasattr(one, "_attempts"):
+                one._attempts = one._attempts or Attempts()
+                return one._attempts
+        return Attempts()
+
     def __repr__(self) -> str:
         remaining = self.remaining()
         limit = "no deadline" if remaining is None else f"{remaining:.3f} s remaining"
@@ -268,7 +275,11 @@ class CallContext(Context):
     cancels the call or shuts the exporter down.
     """
 
-    __slots__ = ()
+    __slots__ = ("_attempts",)
+
+    _attempts: Attempts | None
+    """The attempts of the call, once there is one to tell of. A guard sets it, at first to None, on what it hands out;
+    the children of that, which are of this class too, lack it."""
 
     def _on_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:
         MONOTONIC.prepare()
@@ -293,6 +304,39 @@ class _OnTimerThread:
 
     def __call__(self) -> None:
         MONOTONIC.call_soon(self.callback)
+
+
+class Attempts:
+    """The attempts of one call of an exporter that tries again: what it tells its guard, and the guard tells it.
+
+    The exporter's thread writes, a caller that waits for the call, or shuts the exporter down, reads and ends.
+    """
+
+    def __init__(self) -> None:
+        self.last_failure = ""
+        """The last attempt's failure in one line; empty while none has failed."""
+        self.repeated = 0
+        """The number of requests that were sent again."""
+        self._ended = False
+        self._pause: Context | None = None
+
+    def pause(self, context: Context, seconds: float) -> bool:
+        """Wait before the next attempt; return False if there is none to be, since the exporter is being shut down.
+
+        Raises the context's error once that is done.
+        """
+        # The wait is known first and looked at second, end() marks first and looks second: one sees the other.
+        self._pause = pause = context.child()
+        if not self._ended:
+            pause.wait(seconds)
+        context.raise_if_done()
+        return not self._ended
+
+    def end(self) -> None:
+        """End the wait for the next attempt, and keep another from beginning."""
+        self._ended = True
+        if self._pause is not None:
+            self._pause.cancel()
 
 
 class DoneHandle:

@@ -47,6 +47,15 @@ class ExporterConfig(BaseModel):
         """
         return {}
 
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG003 # Any: options
+        """Return options that environment variables with a meaning of their own give, where no file gives any.
+
+        Such as ``OTEL_EXPORTER_OTLP_ENDPOINT``. Each option also has the variable ``EXPORTER_CORE_NAME_OPTION``, which
+        overrides these. Override to read some; what is returned is validated as the options of a file are.
+        """
+        return {}
+
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         """Return names and values as ``repr()`` and ``str()`` show them."""
         from exporter_core.masking import masker_for  # noqa: PLC0415 - keeps this module light
@@ -77,11 +86,21 @@ class Destination(NamedTuple):
 ConfigT = TypeVar("ConfigT", bound=ExporterConfig)
 
 
-class Exporter(ABC, Generic[ConfigT]):
-    """Base class of exporters. Subclass it as ``class MyExporter(Exporter[MyConfig])`` and write :meth:`export`.
+def _config_argument(cls: type) -> object:
+    """Return the argument of ``cls`` for :class:`Configured`'s type parameter, also through a generic base, or None."""
+    for base in cls.__dict__.get("__orig_bases__", ()):
+        origin, arguments = get_origin(base), get_args(base)
+        if origin is Configured:
+            return arguments[0]
+        if isinstance(origin, type) and issubclass(origin, Configured):
+            parameter = _config_argument(origin)
+            if isinstance(parameter, TypeVar):
+                return arguments[origin.__parameters__.index(parameter)]  # type: ignore[attr-defined]  # of generic classes
+    return None
 
-    ``export``, ``force_flush`` and ``shutdown`` may be ``async def``. The promises of each operation stand in
-    :mod:`exporter_core.contract`.
+
+class Configured(ABC, Generic[ConfigT]):
+    """Base of the plugins' base classes, whose type argument is the model of the options.
 
     Args:
         config: the validated options, an instance of :attr:`config_model`.
@@ -90,6 +109,9 @@ class Exporter(ABC, Generic[ConfigT]):
     config_model: ClassVar[type[ExporterConfig]] = ExporterConfig
     """The pydantic model of the options; read off the class's type argument."""
 
+    keeps_metrics_unchanged: ClassVar[bool] = False
+    """True as a promise that it changes no list of its batches: one that several exporters get is not copied for it."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:  # Any: class keyword arguments belong to cooperating bases
         super().__init_subclass__(**kwargs)
         model = _config_argument(cls)
@@ -97,12 +119,24 @@ class Exporter(ABC, Generic[ConfigT]):
             return  # a subclass without a type argument, or still generic, keeps what it inherits
         if not (isinstance(model, type) and issubclass(model, ExporterConfig)):
             raise ContractError(
-                f"{cls.__module__}.{cls.__qualname__}: Exporter[...] takes a subclass of ExporterConfig, not {model!r}"
+                f"{cls.__module__}.{cls.__qualname__}: {cls.__mro__[1].__name__}[...] takes a subclass of "
+                f"ExporterConfig, not {model!r}"
             )
         cls.config_model = model
 
     def __init__(self, config: ConfigT) -> None:
         self.config: ConfigT = config
+
+
+class Exporter(Configured[ConfigT]):
+    """Base class of exporters. Subclass it as ``class MyExporter(Exporter[MyConfig])`` and write :meth:`export`.
+
+    ``export``, ``force_flush`` and ``shutdown`` may be ``async def``. The promises of each operation stand in
+    :mod:`exporter_core.contract`.
+
+    Args:
+        config: the validated options, an instance of :attr:`config_model`.
+    """
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:  # noqa: ARG002 - the default ignores the kind
         """Cumulative for every instrument kind."""
@@ -127,16 +161,3 @@ class Exporter(ABC, Generic[ConfigT]):
     def shutdown(self, context: Context) -> Awaitable[None] | None:  # noqa: ARG002 - nothing is owned
         """Return at once: there is nothing to release. The guard refuses what comes after it."""
         return None
-
-
-def _config_argument(cls: type) -> object:
-    """Return the argument of ``cls`` for :class:`Exporter`'s type parameter, also through a generic base, or None."""
-    for base in cls.__dict__.get("__orig_bases__", ()):
-        origin, arguments = get_origin(base), get_args(base)
-        if origin is Exporter:
-            return arguments[0]
-        if isinstance(origin, type) and issubclass(origin, Exporter):
-            parameter = _config_argument(origin)
-            if isinstance(parameter, TypeVar):
-                return arguments[origin.__parameters__.index(parameter)]  # type: ignore[attr-defined]  # of generic classes
-    return None

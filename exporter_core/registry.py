@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from exporter_core.errors import SetupError
     from exporter_core.observing import Observers
+    from exporter_core.pull import Collect
 
 __all__ = ["ExporterRegistry", "load_exporter"]
 
@@ -62,7 +63,7 @@ class ExporterRegistry:
     def __init__(self, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> None:
         self._policy = policy or PluginPolicy()
         self._path = path
-        self._plugins: dict[PluginEntry, _Plugin] = {}
+        self._plugins: dict[tuple[PluginEntry, bool], _Plugin] = {}
 
     @property
     def policy(self) -> PluginPolicy:
@@ -73,15 +74,15 @@ class ExporterRegistry:
         """Return every installed exporter, blocked and unusable ones included. Imports no plugin."""
         return installed(path=self._path)
 
-    def select(self, name: str) -> PluginEntry:
-        """Return the entry that this name selects. Imports no plugin.
+    def select(self, name: str, *, pull: bool = False) -> PluginEntry:
+        """Return the entry that this name selects, among the pull exporters if ``pull``. Imports no plugin.
 
         Raises:
             ExporterNotFoundError, ExporterConflictError, PluginBlockedError, UnsupportedContractError: there is none.
         """
-        return select(name, policy=self._policy, path=self._path)
+        return select(name, pull=pull, policy=self._policy, path=self._path)
 
-    def exporter_class(self, name: str) -> type:
+    def exporter_class(self, name: str, *, pull: bool = False) -> type:
         """Return the class that this name selects, imported and verified against the contract.
 
         Raises:
@@ -89,11 +90,11 @@ class ExporterRegistry:
             ContractError: it does not fit the contract.
             SetupError: as for :meth:`select`.
         """
-        return self._plugin(self.select(name), name).exporter_class
+        return self._plugin(self.select(name, pull=pull), name, pull=pull).exporter_class
 
-    def config_model(self, name: str) -> type[ExporterConfig]:
+    def config_model(self, name: str, *, pull: bool = False) -> type[ExporterConfig]:
         """Return the model of the exporter's options; raises as :meth:`exporter_class` does."""
-        return self._plugin(self.select(name), name).config_model
+        return self._plugin(self.select(name, pull=pull), name, pull=pull).config_model
 
     def load(
         self,
@@ -104,6 +105,7 @@ class ExporterRegistry:
         copy: bool = False,
         observers: Observers | None = None,
         timeout: float = BUILD_SECONDS,
+        collect: Collect | None = None,
     ) -> GuardedExporter:
         """Build the exporter of this name and put it behind the guard.
 
@@ -115,6 +117,7 @@ class ExporterRegistry:
             observers: told of every operation.
             timeout: seconds that each may take: importing it, checking its options, and building it with its first
                 answers.
+            collect: for a pull exporter, which begins to serve: gives it the metrics.
 
         Raises:
             ConfigError: the options do not fit; every problem at once.
@@ -122,9 +125,11 @@ class ExporterRegistry:
             ContractError: it does not fit the contract.
             SetupError: as for :meth:`select`.
         """
-        entry = self.select(name)
+        pull = collect is not None
+        entry = self.select(name, pull=pull)
         title = _title(name, entry)
-        exporter_class, model = self._plugin(entry, name, timeout)
+        exporter_class, model = self._plugin(entry, name, timeout, pull=pull)
+        given = (collect,) if pull else ()
         if isinstance(config, model):
             options = config
         elif config is None or isinstance(config, Mapping):
@@ -138,7 +143,7 @@ class ExporterRegistry:
             expected = f"expected {model.__name__} or a mapping"
             raise TypeError(f"config of exporter {name!r}: {expected}, not {type(config).__name__}")
         return GuardedExporter(
-            factory=lambda: exporter_class(options),
+            factory=lambda: exporter_class(options, *given),
             name=name,
             runner=runner,
             copy=copy,
@@ -164,10 +169,11 @@ class ExporterRegistry:
 
         return run_plugin_code(build, title)
 
-    def _plugin(self, entry: PluginEntry, name: str, timeout: float = BUILD_SECONDS) -> _Plugin:
-        found = self._plugins.get(entry)
+    def _plugin(self, entry: PluginEntry, name: str, timeout: float = BUILD_SECONDS, *, pull: bool = False) -> _Plugin:
+        found = self._plugins.get((entry, pull))
         if found is None:
-            found = self._plugins[entry] = run_plugin_code(lambda: _verified(entry), _title(name, entry), timeout)
+            found = run_plugin_code(lambda: _verified(entry, pull=pull), _title(name, entry), timeout)
+            self._plugins[entry, pull] = found
         return found
 
 
@@ -248,10 +254,14 @@ def _imported(entry: PluginEntry) -> object:
     return found
 
 
-def _verified(entry: PluginEntry) -> _Plugin:
+def _verified(entry: PluginEntry, *, pull: bool) -> _Plugin:
     """Import and verify; looking at a class can run code of its metaclass, so this is plugin code as a whole."""
     found = _imported(entry)
-    if entry.of_sdk:
+    if pull:
+        from exporter_core.bridge.pull import serving_class  # noqa: PLC0415 - few need it, and it imports the SDK
+
+        found = serving_class(found, of_sdk=entry.of_sdk)
+    elif entry.of_sdk:
         from exporter_core.bridge.selection import inbound_class  # noqa: PLC0415 - few need it, and it imports the SDK
 
         found = inbound_class(found)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PLUGIN_MODULES = sorted(ROOT.glob("plugins/*/exporter_core_*/**/*.py"))
 
 PUBLIC = [
+    "Collect",
     "ConfigError",
     "ConfigProblem",
     "Context",
@@ -38,15 +39,18 @@ PUBLIC = [
     "GuardedExporter",
     "InstrumentKind",
     "MaskedCauseError",
+    "OutboundExporter",
     "PartialSuccessError",
     "PeriodicReader",
     "Pipeline",
     "PluginBlockedError",
     "PluginLoadError",
     "PluginPolicy",
+    "PullExporter",
     "SetupError",
     "UnsupportedContractError",
     "__version__",
+    "configure",
     "hookimpl",
     "load_exporter",
 ]

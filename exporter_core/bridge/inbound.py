@@ -120,6 +120,11 @@ class InboundExporter:
         return answer, logged
 
 
+def is_failure(answer: object) -> bool:
+    """True for an answer of the SDK's interface that stands for a failure."""
+    return answer is False or answer is MetricExportResult.FAILURE
+
+
 def failure_in(operation: str, answer: object, logged: list[str]) -> str | None:
     """The failure that an exporter's answer stands for, in words with what it logged; None for a success."""
     if operation == "export":

@@ -20,6 +20,7 @@ from exporter_core.discovery.entries import EXPORTER_PREFIX, SUPPORTED_CONTRACT
 from exporter_core.errors import ContractError
 from exporter_core.exporter import Exporter, ExporterConfig
 from exporter_core.masking import masker_for
+from exporter_core.pull import IsReaderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ _Kind = inspect.Parameter
 _ONE_PASS: Final = (Iterable, Iterator, Generator)  # pydantic makes a value of these that can be gone through once
 
 
-class _Options(ExporterConfig):
+class SdkOptions(ExporterConfig):
     """Options of an exporter of the SDK."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=False, populate_by_name=False)
@@ -50,12 +51,12 @@ def inbound_class(target: object) -> type[InboundExporter]:
         ContractError: it is neither.
     """
     build = _checked(target)
-    model = _model(build)
+    model = options_model(build)
 
     class Bridged(InboundExporter):
         config_model: ClassVar[type[ExporterConfig]] = model
 
-        def __init__(self, config: _Options) -> None:
+        def __init__(self, config: SdkOptions) -> None:
             super().__init__(build(**config.arguments()), masker=masker_for(config))
 
     Bridged.__doc__ = inspect.getdoc(build) if isinstance(getattr(build, "__doc__", None), str) else None
@@ -65,15 +66,21 @@ def inbound_class(target: object) -> type[InboundExporter]:
     return Bridged
 
 
+def qualified_name_of(target: object) -> str:
+    """Return module and name of a class or function, for messages."""
+    return f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__qualname__)}"
+
+
 def _checked(target: object) -> Callable[..., object]:
-    where = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__qualname__)}"
+    where = qualified_name_of(target)
     if not callable(target):
         raise ContractError(f"{where} is no MetricExporter class, and no function that returns a MetricExporter")
     if not isinstance(target, type):
         return target
     if issubclass(target, MetricReader):
-        raise ContractError(
-            f"{where} is a MetricReader of the OpenTelemetry SDK, not an exporter: hand it to a MeterProvider"
+        raise IsReaderError(
+            f"{where} is a MetricReader of the OpenTelemetry SDK, not an exporter: hand it to a MeterProvider, "
+            "or name it under 'pull:'"
         )
     if issubclass(target, Exporter):
         raise ContractError(
@@ -85,9 +92,9 @@ def _checked(target: object) -> Callable[..., object]:
     return target
 
 
-def _model(build: Callable[..., object]) -> type[_Options]:
+def options_model(build: Callable[..., object]) -> type[SdkOptions]:
     """Return a model of the options that ``build`` takes, one for each parameter but its private ones."""
-    where = f"{getattr(build, '__module__', '?')}.{getattr(build, '__qualname__', type(build).__qualname__)}"
+    where = qualified_name_of(build)
     try:
         parameters = list(inspect.signature(build).parameters.values())
     except (TypeError, ValueError):
@@ -99,12 +106,12 @@ def _model(build: Callable[..., object]) -> type[_Options]:
     for parameter in parameters:
         if parameter.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY) and not parameter.name.startswith("_"):
             name = parameter.name
-            while name in fields or name.startswith("model_") or hasattr(_Options, name):
+            while name in fields or name.startswith("model_") or hasattr(SdkOptions, name):
                 name = f"own_{name}"  # a parameter may be called like an attribute of pydantic's models
             fields[name] = (_annotation(build, parameter), _field(parameter))
     open_ended = any(one.kind is _Kind.VAR_KEYWORD for one in parameters)
 
-    class Options(_Options):
+    class Options(SdkOptions):
         model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow" if open_ended else "forbid")
 
     title = getattr(build, "__name__", type(build).__name__)

@@ -52,6 +52,7 @@ def describe(
                 "description": result.docstring,
                 "options": [option._asdict() for option in found],
                 "temporality": result.temporality,
+                "shares_collection": result.shares,
                 "schema": result.config_schema,
             }
         )
@@ -61,7 +62,9 @@ def describe(
 
 def _show(result: CheckResult, found: Sequence[Option]) -> None:
     entry = result.entry
-    contract = "an exporter of the OpenTelemetry SDK" if entry.of_sdk else f"contract v{entry.contract_version}"
+    kind = "pull exporter" if entry.pull else "exporter"
+    contract = f"contract v{entry.contract_version}" if not entry.pull else "pull exporter"
+    contract = f"{'a ' if entry.pull else 'an '}{kind} of the OpenTelemetry SDK" if entry.of_sdk else contract
     parts: list[RenderableType] = [
         Text.assemble((printable(entry.name), "bold"), f"  {printable(origin_of(entry))}, {contract}"),
         "",
@@ -81,6 +84,9 @@ def _show(result: CheckResult, found: Sequence[Option]) -> None:
             example = f"Example: `{option.name.rpartition('.')[2]}: {as_yaml(option.example)}`"
             parts.append(Padding(_marked(example), (0, 0, 0, 4)))
         parts.append("")
+    if result.shares is not None:
+        shared = "shared by readers of the same interval and cardinality limits" if result.shares else "not shared"
+        parts.append(Text.assemble(("Collection: ", "bold"), shared))
     parts.append(Text.assemble(("Temporality: ", "bold"), _temporality(result, found)))
     show(Group(*parts))
 
@@ -106,6 +112,8 @@ def _marked(text: str) -> Text:
 
 def _temporality(result: CheckResult, found: Sequence[Option]) -> str:
     """Return the temporality in words, the kinds grouped by it."""
+    if result.entry.pull:
+        return "cumulative for every instrument kind"
     if result.temporality is None:
         missing = " and ".join(f"`{option.name}`" for option in found if option.required and "." not in option.name)
         return f"unknown until {missing} is set" if missing else "unknown: the exporter cannot be built with defaults"

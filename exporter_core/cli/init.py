@@ -48,6 +48,12 @@ _READER: Final = """\
         exporter:
 """
 
+_PULL_READER: Final = """\
+    # Serves when it is asked. Each process that runs this file needs a port of its own.
+    - pull:
+        exporter:
+"""
+
 _TAIL: Final = """
 # Settings of exporter-core itself.
 # exporter_core:
@@ -86,7 +92,8 @@ def _config_text(exporters: Sequence[tuple[str, CheckResult]]) -> str:
     """Return a config file with a reader for each exporter, given by its name and the result of its inspection."""
     text = [_HEAD]
     for number, (name, result) in enumerate(exporters):
-        text += ["\n" * bool(number), _READER, *(f"{line}\n" for line in _indented(_exporter(name, result), " " * 10))]
+        reader = _PULL_READER if result.entry.pull else _READER
+        text += ["\n" * bool(number), reader, *(f"{line}\n" for line in _indented(_exporter(name, result), " " * 10))]
     names = dict.fromkeys(_scalar(name) for name, _ in exporters)
     text.append(_TAIL.format(exporters="\n".join(f"#     {name}: {{runner: thread}}" for name in names)))
     return "".join(text)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
@@ -22,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 from exporter_core.cli.output import write_traceback
 from exporter_core.discovery import origin_of, select
 from exporter_core.discovery.scan import absolute
-from exporter_core.errors import PluginLoadError, SetupError
+from exporter_core.errors import ExporterNotFoundError, PluginLoadError, SetupError
 from exporter_core.masking import Masker
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class CheckResult(NamedTuple):
     """The JSON Schema of the plugin's options; None after a failure."""
     temporality: dict[str, str] | None = None
     """The temporality that it asks for, by instrument kind; None unless it was built, with its options' defaults."""
+    shares: bool | None = None
+    """True if its readers can share a collection; None unless it was built."""
 
     place: str | None = None
     """FILE:LINE of the code that raised the failure; None if it is unknown."""
@@ -105,7 +108,7 @@ def inspect_exporters(names: Iterable[str], *, build: bool = False, verbose: boo
     problems: list[SetupError] = []
     for name in dict.fromkeys(names):
         try:
-            entries[name] = select(name)
+            entries[name] = _selected(name)
         except SetupError as error:
             problems.append(error)
     results = dict(zip(entries, check_all(entries.values(), build=build), strict=True))
@@ -122,6 +125,21 @@ def inspect_exporters(names: Iterable[str], *, build: bool = False, verbose: boo
     if problems:
         raise problems[0]
     return results
+
+
+def _selected(name: str) -> PluginEntry:
+    """Return the entry of an exporter, or of a pull exporter: where both have the name, not that of the SDK."""
+    try:
+        entry = select(name)
+    except ExporterNotFoundError as error:
+        try:
+            return select(name, pull=True)
+        except ExporterNotFoundError:
+            raise error from None
+    if entry.of_sdk:
+        with suppress(SetupError):
+            return select(name, pull=True)
+    return entry
 
 
 def check_all(
@@ -160,6 +178,7 @@ def check(
     begun = time.monotonic()
     request = {
         "name": entry.qualified_name,
+        "pull": entry.pull,
         "build": build,
         "path": None if path is None else absolute(path),
         "sys_path": list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)])),
@@ -251,6 +270,7 @@ def _understood(answer: bytes) -> dict[str, Any] | None:  # Any: JSON
         "docstring": str,
         "config_schema": dict | None,
         "temporality": dict | None,
+        "shares": bool | None,
         "place": str | None,
         "traceback": str,
     }

@@ -13,6 +13,7 @@ from exporter_core.contract import InstrumentKind
 from exporter_core.errors import SetupError
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.option_schema import options_schema
+from exporter_core.pull import IsReaderError
 from exporter_core.registry import ExporterRegistry
 from exporter_core.untrusted import place_of
 
@@ -26,7 +27,7 @@ def main(request: dict[str, Any], answer_fd: int) -> NoReturn:
     """Answer the request through the pipe, and end the process whatever the plugin has left running in it.
 
     Args:
-        request: ``name``, ``build``, and ``path`` or None (Any: JSON).
+        request: ``name``, ``pull``, ``build``, and ``path`` or None (Any: JSON).
         answer_fd: the pipe's writing end.
     """
     os.set_inheritable(answer_fd, False)
@@ -47,27 +48,34 @@ def main(request: dict[str, Any], answer_fd: int) -> NoReturn:
         os._exit(status)
 
 
-def _answer(name: str, path: list[str] | None, build: bool) -> dict[str, Any]:  # Any: JSON
+def _answer(name: str, path: list[str] | None, build: bool, pull: bool) -> dict[str, Any]:  # Any: JSON
     try:
         registry = ExporterRegistry(path=path)
-        docstring = registry.exporter_class(name).__doc__
-        schema = options_schema(registry.config_model(name))
-        temporality = _temporality(registry, name) if build else None
+        docstring = registry.exporter_class(name, pull=pull).__doc__
+        schema = options_schema(registry.config_model(name, pull=pull))
+        temporality, shares = _preferences(registry, name) if build and not pull else (None, None)
     except SetupError as error:
+        if isinstance(error.__cause__, IsReaderError):
+            return _answer(name, path, build, pull=True)
         return _failed(str(error), error.__cause__)
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is the answer then
         return _failed(describe(error, Masker()), cause_of(error, Masker()))
     text = inspect.cleandoc(docstring[:_LONGEST_DOCSTRING]) if isinstance(docstring, str) else ""
-    return {"failure": None, "docstring": text, "config_schema": schema, "temporality": temporality}
+    return {"failure": None, "docstring": text, "config_schema": schema, "temporality": temporality, "shares": shares}
 
 
-def _temporality(registry: ExporterRegistry, name: str) -> dict[str, str] | None:
-    """Build the exporter with its options' defaults, and return its temporality by kind; None if it cannot be built."""
+def _preferences(registry: ExporterRegistry, name: str) -> tuple[dict[str, str] | None, bool | None]:
+    """Build the exporter with its options' defaults; return its temporality by kind, and True if it can share.
+
+    Both are None if it cannot be built.
+    """
+    from exporter_core.reader import shares_with_others  # noqa: PLC0415 - imports the SDK
+
     try:
         guarded = registry.load(name)
     except SetupError:
-        return None
-    return {str(kind): guarded.temporality(kind).name.lower() for kind in InstrumentKind}
+        return None, None
+    return {str(kind): guarded.temporality(kind).name.lower() for kind in InstrumentKind}, shares_with_others(guarded)
 
 
 def _failed(message: str, cause: BaseException | None = None) -> dict[str, Any]:  # Any: JSON

@@ -69,10 +69,10 @@ def _policy(path: str) -> PluginPolicy:
 class _AnyExporter:
     """A registry in which every name is an exporter that takes any options."""
 
-    def select(self, name: str) -> object:
+    def select(self, name: str, *, pull: bool = False) -> object:  # noqa: ARG002 - the same for all
         return name
 
-    def config_model(self, name: str) -> type[ExporterConfig]:  # noqa: ARG002 - the same for all
+    def config_model(self, name: str, *, pull: bool = False) -> type[ExporterConfig]:  # noqa: ARG002 - as above
         from pydantic import ConfigDict  # noqa: PLC0415 - of use to --config only
 
         from exporter_core.exporter import ExporterConfig  # noqa: PLC0415 - imports pydantic

@@ -60,7 +60,12 @@ def rows(policy: PluginPolicy | None = None, *, refresh: bool = False) -> list[R
     permitted = [entry for entry in entries if against[entry] is None]
     rivals = conflicts(permitted)
     by = shadowed(permitted)
-    return [Row(entry, *_status(entry, against[entry], by.get(entry), rivals.get(entry.name, ()))) for entry in entries]
+
+    def rivals_of(entry: PluginEntry) -> Sequence[PluginEntry]:
+        found = rivals.get(entry.name, ())
+        return found if entry in found else ()
+
+    return [Row(entry, *_status(entry, against[entry], by.get(entry), rivals_of(entry))) for entry in entries]
 
 
 def _status(
@@ -72,7 +77,7 @@ def _status(
         return "shadowed", f"shadowed by {origin_of(by)}; use '{entry.qualified_name}' to select this one"
     if not entry.supported:
         version = entry.contract_version
-        what = f"contract version {version}" if version is not None else f"the group {entry.group}"
+        what = f"contract version {version}" if version is not None and not entry.pull else f"the group {entry.group}"
         return "unsupported", f"it is registered for {what}; this exporter-core supports version 1"
     if rivals:
         others = list(dict.fromkeys(origin_of(rival) for rival in rivals if rival != entry))
@@ -96,9 +101,8 @@ def _summary(entry: PluginEntry) -> str:
 
 
 def _contract(entry: PluginEntry) -> str:
-    if entry.of_sdk:
-        return "SDK"
-    return "?" if entry.contract_version is None else f"v{entry.contract_version}"
+    version = "?" if entry.contract_version is None else f"v{entry.contract_version}"
+    return f"{'pull ' * entry.pull}{'SDK' if entry.of_sdk else version}"
 
 
 def emit_rows(found: Sequence[Row]) -> None:

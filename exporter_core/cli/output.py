@@ -180,7 +180,7 @@ def warn(message: str, *, timed: bool = False) -> None:
 
 
 def inform(message: str) -> None:
-    """Write what went well after a warning, one line with the local time, to standard error."""
+    """Write what goes well, one line with the local time, to standard error."""
     _say("info", "32", message, timed=True)
 
 
@@ -188,6 +188,11 @@ def warn_of(problem: ConfigProblem) -> None:
     """Write a warning about a place in a file: ``FILE:LINE:COL: warning: message``."""
     where = str(problem).removesuffix(problem.message)
     _write(f"{printable(where)}{_word('warning', '33')} {printable(problem.message)}")
+
+
+def write_note(text: str) -> None:
+    """Write a line of what is worth knowing to standard error."""
+    _write(printable(text))
 
 
 def write_traceback(text: str) -> None:
@@ -230,6 +235,19 @@ def report(error: ExporterCoreError) -> int:
         for line in (f"{first}{place_of_cause(error)}", *rest):
             fail(line)
     return 2 if isinstance(error, SetupError) else 1
+
+
+def with_place(error: Exception) -> str:
+    """Return an error in one line, with the place where a plugin raised its cause if that is no error of this package.
+
+    The latter are raised on purpose, and say what is wrong.
+    """
+    from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - errors only
+    from exporter_core.untrusted import is_a, place_of_cause  # noqa: PLC0415 - errors only
+
+    text = " ".join(str(error).split())
+    cause = error.__cause__
+    return text if cause is None or is_a(cause, ExporterCoreError) else f"{text}{place_of_cause(error)}"
 
 
 def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public type

@@ -69,6 +69,7 @@ def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> 
     """Take the steps; after the first that fails only the shutdown follows."""
     from exporter_core.context import Context  # noqa: PLC0415 - see above
     from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - see above
+    from exporter_core.reader import Scrapes  # noqa: PLC0415 - see above
 
     def step(name: str, take: Callable[[], object]) -> _Step:
         began = MONOTONIC.monotonic()
@@ -76,19 +77,28 @@ def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> 
         try:
             take()
         except ExporterCoreError as raised:
-            error = " ".join(str(raised).split())
+            error = output.with_place(raised)
         return _Step(settings.label, name, MONOTONIC.monotonic() - began, error)
 
     loaded = []
+    scrapes = Scrapes() if settings.pull else None
     yield step(
         "load",
         lambda: loaded.append(
             config.registry.load(
-                settings.exporter, settings.config, runner=settings.runner, copy=settings.copy, timeout=timeout
+                settings.exporter,
+                settings.config,
+                runner=settings.runner,
+                copy=settings.copy,
+                timeout=timeout,
+                collect=scrapes,
             )
         ),
     )
     for exporter in loaded:
+        if settings.pull:  # nothing is sent: that it serves is all that can be tried
+            yield step("shutdown", lambda: exporter.shutdown(Context.with_timeout(timeout)))  # noqa: B023 - called at once
+            continue
         sent = step("export", lambda: exporter.export(Context.with_timeout(timeout), _metrics(config)))  # noqa: B023 - called at once
         yield sent
         if sent.error is None:

@@ -37,21 +37,21 @@ class Findings:
         message = "; ".join(" ".join(line.split()) for line in message.splitlines()).replace(":; ", ": ")
         if path and not (bare and self.document):
             message = f"{shown_path(path)}: {message}"
-        self._problems.append(self._located(message, path, of_key=of_key))
+        self._problems.append(self.located(message, path, of_key=of_key))
 
     def warn(self, message: str, path: Sequence[str | int]) -> None:
         """Note a warning about the last key of a path, whose message follows the path."""
-        self._warnings.append(self._located(f"{shown_path(path)}{message}", path, of_key=True))
+        self._warnings.append(self.located(f"{shown_path(path)}{message}", path, of_key=True))
 
     def note(self, message: str, path: Sequence[str | int]) -> None:
         """Note a warning about the value at a path, as it stands."""
-        self._warnings.append(self._located(message, path, of_key=False))
+        self._warnings.append(self.located(message, path, of_key=False))
 
     def warn_of_option(self, exporter: str, prefix: Sequence[str | int], key: str, text: str) -> None:
         """Note a warning about the value of an exporter's option, ``key``, under the path of its options."""
         path = (*prefix, *key.split("."))
         message = f"exporter '{exporter}': {key}: {text}" if self.document else f"{shown_path(path)}: {text}"
-        self._warnings.append(self._located(message, path, of_key=False))
+        self._warnings.append(self.located(message, path, of_key=False))
 
     def warn_of_unset(self, keys: Iterable[str]) -> None:
         """Warn about each value under these top-level keys that lost text with an unset environment variable."""
@@ -74,7 +74,7 @@ class Findings:
                 variables = f"the environment variable{'' if one else 's'} {names} {'is' if one else 'are'} not set"
                 effect = "so the value is empty" if node.value in {None, ""} else "and replaced by nothing"
                 message = f"{shown_path(path)}: {variables}, {effect}; ${{{node.unset[0]}:-default}} gives a default"
-                self._warnings.append(self._located(message, path, of_key=False))
+                self._warnings.append(self.located(message, path, of_key=False))
 
     def ignored(self, path: Sequence[str | int], reason: str) -> None:
         """Warn that the last key of a path has no effect."""
@@ -95,7 +95,7 @@ class Findings:
             message = problem.message
             if exporter:
                 message = f"exporter '{exporter}': {message}" if self.document else f"{shown_path(prefix)}: {message}"
-            if message.endswith("periodic.exporter: expected a mapping, not a string"):
+            if re.search(r"(periodic|pull)\.exporter: expected a mapping, not a string$", message):
                 message += "; write the exporter's name as a key, such as 'console:'"
             unknown_key = isinstance(problem, UnknownKeyProblem)
             if node is not None and not unknown_key:
@@ -103,7 +103,11 @@ class Findings:
                     message += f"; the environment variable {' and '.join(node.unset)} is not set"
                 elif node.plain and isinstance(node.value, bool | int | float) and _wants_quotes(message):
                     message += "; put quotes around it"
-            self._problems.append(self._located(message, problem.path, of_key=unknown_key))
+            self._problems.append(self.located(message, problem.path, of_key=unknown_key))
+
+    def place(self, path: Sequence[str | int]) -> str | None:
+        """Return ``FILE:LINE:COLUMN`` of the last key of a path; None for a mapping."""
+        return str(self.located("", path, of_key=True)).removesuffix(": ") if self.document else None
 
     def raise_problems(self) -> None:
         """Raise the problems, in file order.
@@ -119,7 +123,8 @@ class Findings:
         """The warnings, in file order."""
         return tuple(sorted(self._warnings, key=_order))
 
-    def _located(self, message: str, path: Sequence[str | int], *, of_key: bool) -> ConfigProblem:
+    def located(self, message: str, path: Sequence[str | int], *, of_key: bool) -> ConfigProblem:
+        """Return a problem with the position of the value at a path, or of the path's last key."""
         if self.document is None:
             return ConfigProblem(message, path=path)
         line, column = self.document.position(path, of_key=of_key)

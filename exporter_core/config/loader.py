@@ -20,7 +20,7 @@ from exporter_core.config.yaml import MAX_DEPTH, parse
 from exporter_core.discovery import PluginPolicy, select_observer
 from exporter_core.errors import ConfigError, ConfigProblem, SetupError
 from exporter_core.registry import ExporterRegistry
-from exporter_core.validation import kind_of, nearest, problems_of
+from exporter_core.validation import kind_of, nearest, problems_of, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,15 @@ OTHER_KEYS: Final = {
 }
 """Top-level keys of the configuration schema that are accepted and ignored, each with the reason."""
 
+_PROVIDER_KEYS: Final = (
+    ("resource",),
+    ("meter_provider", "views"),
+    ("meter_provider", "exemplar_filter"),
+    ("meter_provider", "meter_configurator/development"),
+)
+_OF_PROVIDER: Final = (
+    "cannot apply to the MeterProvider that is set already: remove it, or set exporter-core up before that provider"
+)
 _NEWEST_MINOR: Final = 1  # of the file format that FileModel describes
 _KEYS: Final = tuple(FileModel.model_fields)
 
@@ -126,7 +135,6 @@ def _resolve(
         if view is not None:
             check_view(view, ("meter_provider", "views", number), findings)
             views.append(view)
-    _check_meters(provider.get("meter_configurator/development"), findings)
     resource = sound(Resource, data.get("resource", {}))
     settings = read_resource(resource, ("resource",), findings) if resource is not None else ResourceSettings()
     findings.raise_problems()
@@ -140,7 +148,14 @@ def _resolve(
         observers=observers,
         policy=policy or PluginPolicy(),
         registry=registry,
+        share_collection=core.get("share_collection", True) is True,
         warnings=findings.warnings,
+        meters=sound(MeterConfigurator, provider.get("meter_configurator/development")),
+        of_provider=tuple(
+            findings.located(f"{shown_path(path)} {_OF_PROVIDER}", path, of_key=True)
+            for path in _PROVIDER_KEYS
+            if path[-1] in (data if len(path) == 1 else provider)
+        ),
     )
 
 
@@ -165,19 +180,6 @@ def _check_top_level(data: Mapping[str, Any], findings: Findings) -> None:  # An
             findings.error(f"unknown key '{key}'; did you mean '{close}'?", (key,), of_key=True, bare=True)
         else:
             findings.ignored((key,), reason or "it is no key of the OpenTelemetry configuration")
-
-
-def _check_meters(data: object, findings: Findings) -> None:
-    """Refuse disabled meters, whose metrics would be exported all the same; enabled meters change nothing."""
-    path = ("meter_provider", "meter_configurator/development")
-    configurator = sound(MeterConfigurator, data)
-    if configurator is None:
-        return
-    if all(config.enabled for config in (configurator.default_config, *(one.config for one in configurator.meters))):
-        findings.ignored(path, "every meter is enabled anyway")
-    else:
-        message = "disabling meters is not supported; use a view that selects meter_name and has the aggregation 'drop'"
-        findings.error(message, path, of_key=True)
 
 
 def _observers(items: object, findings: Findings, policy: PluginPolicy | None) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from exporter_core.validation import kind_of, stated
+from exporter_core.config.patterns import NameFilter
+from exporter_core.validation import kind_of, stated, whole_milliseconds
 
 AttributeType = Literal["string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array"]
 InstrumentName = Literal[
@@ -33,14 +34,8 @@ InstrumentName = Literal[
 ]
 
 
-def _whole(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise stated("expected whole milliseconds, such as 5000")
-    return value
-
-
 Milliseconds = Annotated[
-    int, Field(ge=0, le=9_223_372_036_000), BeforeValidator(_whole)
+    int, Field(ge=0, le=9_223_372_036_000), BeforeValidator(whole_milliseconds)
 ]  # the longest wait of a thread
 Limit = Annotated[int, Field(gt=0)]
 Pattern = Annotated[list[str], Field(min_length=1)]
@@ -203,7 +198,9 @@ class PeriodicReader(_Model):
         default=None, description="Milliseconds that one export may take; 0 means without limit; 30000 unless given."
     )
     max_export_batch_size: Limit | None = Field(
-        default=None, alias="max_export_batch_size/development", description="Not supported."
+        default=None,
+        alias="max_export_batch_size/development",
+        description="The most data points of one export; more are exported in parts; no limit unless given.",
     )
     exporter: Component = Field(description="The exporter's name with its options.")
     producers: Annotated[list[Component], Field(min_length=1)] = Field(
@@ -223,18 +220,22 @@ class PeriodicReader(_Model):
 
 
 class PullReader(_Model):
-    """Not supported: exporters here push."""
+    """Collects when its exporter is asked for the metrics, such as by a Prometheus that scrapes."""
 
-    exporter: Component
-    producers: Annotated[list[Component], Field(min_length=1)] = Field(default_factory=list)
-    cardinality_limits: CardinalityLimits = CardinalityLimits()
+    exporter: Component = Field(description="The pull exporter's name with its options.")
+    producers: Annotated[list[Component], Field(min_length=1)] = Field(
+        default_factory=list, description="Not supported."
+    )
+    cardinality_limits: CardinalityLimits = Field(
+        default=CardinalityLimits(), description="The most attribute sets of an instrument, by its kind."
+    )
 
 
 class MetricReader(_Choice):
     """A reader."""
 
     periodic: PeriodicReader = Field(default=_ABSENT, description="Collects and exports on a schedule.")
-    pull: PullReader = Field(default=_ABSENT, description="Not supported: exporters here push.")
+    pull: PullReader = Field(default=_ABSENT, description="Collects when it is asked for the metrics.")
 
 
 class ExplicitBucketHistogram(_Model):
@@ -306,23 +307,30 @@ class View(_Model):
 
 
 class MeterConfig(_Model):
-    """Not supported."""
+    """The settings of some meters."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="False: their instruments record nothing; true unless given.")
 
 
 class MeterMatcher(_Model):
-    """Not supported."""
+    """Settings of the meters that a pattern names."""
 
-    name: str
-    config: MeterConfig
+    name: str = Field(description="The meter's name; `*` and `?` stand for any characters and any one.")
+    config: MeterConfig = Field(description="Their settings.")
 
 
 class MeterConfigurator(_Model):
-    """Not supported."""
+    """Settings of meters by their names; the first pattern that fits counts."""
 
-    default_config: MeterConfig = MeterConfig()
-    meters: Annotated[list[MeterMatcher], Field(min_length=1)] = Field(default_factory=list)
+    default_config: MeterConfig = Field(default=MeterConfig(), description="The settings of all other meters.")
+    meters: Annotated[list[MeterMatcher], Field(min_length=1)] = Field(
+        default_factory=list, description="Settings of the meters that a pattern names."
+    )
+
+    def enables(self, name: str) -> bool:
+        """Return True unless the meters of this name are disabled."""
+        fitting = (meter.config for meter in self.meters if name in NameFilter([meter.name]))
+        return next(fitting, self.default_config).enabled
 
 
 class MeterProvider(_Model):
@@ -338,11 +346,18 @@ class MeterProvider(_Model):
         default="trace_based", description="The measurements that may become exemplars; trace_based unless given."
     )
     meter_configurator: MeterConfigurator = Field(
-        default=_ABSENT, alias="meter_configurator/development", description="Not supported."
+        default=_ABSENT, alias="meter_configurator/development", description="Meters that are switched off."
     )
 
 
 # --- settings of exporter-core ----------------------------------------------------------------------------------------
+
+
+class MetricNames(_Model):
+    """The metrics that an exporter gets, by name; `*` and `?` stand for any characters and any one."""
+
+    include: Pattern = Field(default_factory=list, description="The metrics to export; all of them unless given.")
+    exclude: Pattern = Field(default_factory=list, description="The metrics to leave out, even if `include` has them.")
 
 
 class ExporterOptions(_Model):
@@ -355,6 +370,7 @@ class ExporterOptions(_Model):
     copy_data: bool = Field(
         default=False, alias="copy", description="Hand it copies, for an exporter that changes what it is given."
     )
+    metrics: MetricNames = Field(default=MetricNames(), description="The metrics that it gets.")
 
 
 class Plugins(_Model):
@@ -371,6 +387,10 @@ class CoreSection(_Model):
         default_factory=dict, description="Settings for running exporters, by the name that a reader gives."
     )
     plugins: Plugins = Field(default=Plugins(), description="The plugins that may be imported.")
+    share_collection: bool = Field(
+        default=True,
+        description="Collect once for readers of the same interval and limits whose exporters take cumulative data.",
+    )
     observers: list[str] = Field(
         default_factory=list, description="Names of the observers that are told of every operation."
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
-from exporter_core.config.models import ExporterOptions, PeriodicReader, sound
+from exporter_core.config.models import ExporterOptions, PeriodicReader, PullReader, sound
 from exporter_core.config.settings import ReaderSettings
 from exporter_core.contract import InstrumentKind
 from exporter_core.discovery import PluginEntry
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from exporter_core.exporter import ExporterConfig
     from exporter_core.registry import ExporterRegistry
 
-_INTERVAL: Final = 60_000  # milliseconds, as in the configuration schema
-_TIMEOUT: Final = 30_000
+EXPORT_INTERVAL: Final = 60_000
+"""Milliseconds between two exports unless given, as in the configuration schema."""
+
+EXPORT_TIMEOUT: Final = 30_000
+"""Milliseconds that an export may take unless given."""
+
 _CHECK_SECONDS: Final = 10.0  # for a plugin to check its options; it may look at files
 
 
@@ -45,12 +49,15 @@ def read_readers(
     """
 
     @cache  # a file may name one exporter in many readers
-    def model_of(name: str) -> type[ExporterConfig] | str:
+    def model_of(name: str, pull: bool) -> type[ExporterConfig] | str:
         """Return the model of an exporter's options, or the reason why the exporter cannot be used."""
+        kind = {"pull": True} if pull else {}
         try:
-            entry = registry.select(name)
+            entry = registry.select(name, **kind)
             reason = policy.reason_against(entry) if policy and isinstance(entry, PluginEntry) else None
-            return registry.config_model(name) if reason is None else f"exporter '{name}' may not be used: {reason}"
+            if reason is not None:
+                return f"exporter '{name}' may not be used: {reason}"
+            return registry.config_model(name, **kind)
         except SetupError as error:
             findings.cause = findings.cause or error.__cause__
             return f"{error}{place_of_cause(error)}"
@@ -60,21 +67,21 @@ def read_readers(
     for number, item in enumerate(items):
         if not isinstance(item, dict):
             continue  # the validation of the whole has reported why, here and below
-        path = ("meter_provider", "readers", number, "periodic")
-        if "pull" in item:
-            message = "pull readers are not supported: exporters here push; use 'periodic'"
-            findings.error(message, (*path[:-1], "pull"), of_key=True)
-        raw = item.get("periodic")
+        pull = "pull" in item and "periodic" not in item
+        path = ("meter_provider", "readers", number, "pull" if pull else "periodic")
+        raw = item.get(path[-1])
         component = raw.get("exporter") if isinstance(raw, dict) else None
         used.update(component if isinstance(component, dict) else ())
-        exporter = _read_exporter(component, (*path, "exporter"), findings, model_of if policy else None)
-        reader = sound(PeriodicReader, raw)
+        of_kind = partial(model_of, pull=pull) if policy else None
+        exporter = _read_exporter(component, (*path, "exporter"), findings, of_kind)
+        reader: PeriodicReader | PullReader | None = sound(PullReader, raw) if pull else sound(PeriodicReader, raw)
         if reader is not None:
             _check_supported(reader, path, findings)
             if exporter is not None:
                 run = sound(ExporterOptions, runs.get(exporter[0], {})) or ExporterOptions()
                 limits = _cardinality_limits(reader, (*path, "cardinality_limits"), findings)
-                readers.append(_settings(reader, number, exporter, run, limits))
+                place = findings.place((*path, "exporter", exporter[0]))
+                readers.append(_settings(reader, number, exporter, run, limits, place=place))
     for name in runs.keys() - used:
         close = nearest(name, used)
         hint = f"; did you mean '{close}'?" if close else ""
@@ -122,21 +129,18 @@ def _read_exporter(
         findings.add(error.problems, exporter=name, prefix=where)
     except SetupError as error:
         findings.cause = findings.cause or error.__cause__
-        findings.error(str(error), where, of_key=True, bare=True)
+        findings.error(f"{error}{place_of_cause(error)}", where, of_key=True, bare=True)
     return None
 
 
-def _check_supported(reader: PeriodicReader, path: Sequence[str | int], findings: Findings) -> None:
+def _check_supported(reader: PeriodicReader | PullReader, path: Sequence[str | int], findings: Findings) -> None:
     if reader.producers:
         message = "metric producers are not supported by the OpenTelemetry Python SDK; remove them"
         findings.error(message, (*path, "producers"), of_key=True)
-    if reader.max_export_batch_size is not None:
-        key = "max_export_batch_size/development"
-        findings.ignored((*path, key), "a collection is exported as a whole")
 
 
 def _cardinality_limits(
-    reader: PeriodicReader, path: Sequence[str | int], findings: Findings
+    reader: PeriodicReader | PullReader, path: Sequence[str | int], findings: Findings
 ) -> Mapping[InstrumentKind, int]:
     """Return the limit of each kind that has one; warn where the SDK has no limits."""
     given = reader.cardinality_limits
@@ -152,14 +156,21 @@ def _cardinality_limits(
 
 
 def _settings(
-    reader: PeriodicReader,
+    reader: PeriodicReader | PullReader,
     position: int,
     exporter: tuple[str, ExporterConfig],
     run: ExporterOptions,
     limits: Mapping[InstrumentKind, int],
+    *,
+    place: str | None,
 ) -> ReaderSettings:
-    interval = _INTERVAL if reader.interval is None else reader.interval
-    timeout = _TIMEOUT if reader.timeout is None else reader.timeout
+    interval: float | None = None
+    timeout: float | None = None
+    max_batch_size = None
+    if isinstance(reader, PeriodicReader):
+        interval, timeout, max_batch_size = reader.interval, reader.timeout, reader.max_export_batch_size
+    interval = EXPORT_INTERVAL if interval is None else interval
+    timeout = EXPORT_TIMEOUT if timeout is None else timeout
     return ReaderSettings(
         position=position,
         exporter=exporter[0],
@@ -167,6 +178,11 @@ def _settings(
         interval=interval / 1000,
         timeout=timeout / 1000 if timeout else None,
         cardinality_limits=limits,
+        max_batch_size=max_batch_size,
         runner=run.runner,
         copy=run.copy_data,
+        include=tuple(run.metrics.include),
+        exclude=tuple(run.metrics.exclude),
+        pull=isinstance(reader, PullReader),
+        place=place,
     )

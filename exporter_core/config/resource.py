@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from fnmatch import fnmatchcase
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from exporter_core.config.patterns import NameFilter
 from exporter_core.config.settings import AttributeValue, ResourceSettings
 from exporter_core.registry import run_plugin_code
 from exporter_core.validation import unknown
@@ -68,11 +68,9 @@ def sdk_resource(settings: ResourceSettings, environ: Mapping[str, str]) -> SdkR
         "telemetry.sdk.version": sdk_version,
         "service.name": f"unknown_service:{executable}" if executable else "unknown_service",
     }
-    for name, value in _detected(settings.detectors, environ).items():
-        if settings.included and not any(fnmatchcase(name, pattern) for pattern in settings.included):
-            continue
-        if not any(fnmatchcase(name, pattern) for pattern in settings.excluded):
-            attributes[name] = value
+    kept = NameFilter(settings.included, settings.excluded)
+    detected = _detected(settings.detectors, environ)
+    attributes |= {name: value for name, value in detected.items() if name in kept}
     return Resource({**attributes, **settings.attributes}, settings.schema_url)
 
 

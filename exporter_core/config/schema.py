@@ -8,6 +8,7 @@ from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
 from exporter_core.errors import SetupError
 from exporter_core.option_schema import options_schema
+from exporter_core.pull import IsReaderError
 from exporter_core.registry import run_plugin_code
 
 if TYPE_CHECKING:
@@ -31,31 +32,31 @@ def json_schema(
         registry: the source of the exporters.
         left_out: called with the error of each exporter that is left out.
     """
-    schema = options_schema(FileModel)
+    schema = _file_schema()
     definitions = schema["$defs"]
-    for part in (schema, *definitions.values()):
-        for field in part.get("properties", {}).values():
-            if field.get("default", ...) is None and "anyOf" not in field:
-                del field["default"]  # it stands for "absent": null may not be written there
-    exporters: dict[str, Any] = {}  # Any: JSON
-    for name in sorted({"none", *(entry.name for entry in registry.entries())}):
-        try:
-            options = _options_schema(registry.config_model(name), name)
-        except SetupError as error:
-            if left_out is not None:
-                left_out(error)
-            continue
-        definitions.update(options.pop("$defs", {}))
-        definitions[_definition(name)] = options
-        exporters[name] = {"anyOf": [{"$ref": f"#/$defs/{_escaped(_definition(name))}"}, {"type": "null"}]}
-    definitions["PeriodicReader"]["properties"]["exporter"] = {
-        "description": "The exporter's name with its options.",
-        "type": "object",
-        "minProperties": 1,
-        "maxProperties": 1,
-        "properties": exporters,
-        "additionalProperties": {"type": ["object", "null"]},
-    }
+    entries = registry.entries()
+    pushed = {"none", *(entry.name for entry in entries if not entry.pull)}
+    pulled = {entry.name for entry in entries if entry.pull}
+
+    def leave_out(name: str, error: SetupError) -> None:
+        if isinstance(error.__cause__, IsReaderError):
+            pulled.add(name)
+        elif left_out is not None:
+            left_out(error)
+
+    for reader, names, kind in (("PeriodicReader", pushed, {}), ("PullReader", pulled, {"pull": True})):
+        exporters: dict[str, Any] = {}  # Any: JSON
+        for name in sorted(names):
+            definition = f"{'pull ' if kind else ''}exporter {name}"
+            try:
+                options = _options_schema(registry.config_model(name, **kind), name, definition)
+            except SetupError as error:
+                leave_out(name, error)
+                continue
+            definitions.update(options.pop("$defs", {}))
+            definitions[definition] = options
+            exporters[name] = {"anyOf": [{"$ref": f"#/$defs/{_escaped(definition)}"}, {"type": "null"}]}
+        definitions[reader]["properties"]["exporter"] = _exporter_schema(exporters)
     for name in ("MetricReader", "Aggregation"):
         definitions[name] |= {"minProperties": 1, "maxProperties": 1}
     schema["required"] = ["file_format"]
@@ -69,13 +70,34 @@ def json_schema(
     }
 
 
-def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any: JSON
+def _file_schema() -> dict[str, Any]:  # Any: JSON
+    schema = options_schema(FileModel)
+    for part in (schema, *schema["$defs"].values()):
+        for field in part.get("properties", {}).values():
+            if field.get("default", ...) is None and "anyOf" not in field:
+                del field["default"]  # it stands for "absent": null may not be written there
+    return schema
+
+
+def _exporter_schema(exporters: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return the schema of a reader's exporter: one of these, or one that is not installed."""
+    return {
+        "description": "The exporter's name with its options.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": exporters,
+        "additionalProperties": {"type": ["object", "null"]},
+    }
+
+
+def _options_schema(model: type[BaseModel], name: str, definition: str) -> dict[str, Any]:  # Any: JSON
     """Return the schema of an exporter's options, its definitions under names that no other exporter's have.
 
     Raises:
         PluginLoadError: the model's own code failed, or took too long.
     """
-    template = f"#/$defs/{_escaped(_definition(name))}.{{model}}"
+    template = f"#/$defs/{_escaped(definition)}.{{model}}"
     schema = run_plugin_code(
         lambda: options_schema(model, ref_template=template),
         f"exporter {name!r}",
@@ -83,11 +105,7 @@ def _options_schema(model: type[BaseModel], name: str) -> dict[str, Any]:  # Any
         failed=": its options have no JSON Schema",
     )
     inner = schema.pop("$defs", {})
-    return {**schema, "$defs": {f"{_definition(name)}.{key}": value for key, value in inner.items()}}
-
-
-def _definition(name: str) -> str:
-    return f"exporter {name}"
+    return {**schema, "$defs": {f"{definition}.{key}": value for key, value in inner.items()}}
 
 
 def _escaped(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter_core.config.models import View
+    from exporter_core.config.models import MeterConfigurator, View
     from exporter_core.contract import InstrumentKind
     from exporter_core.discovery import PluginPolicy
     from exporter_core.errors import ConfigProblem
@@ -48,8 +48,13 @@ class ReaderSettings:
         interval: seconds between the starts of two exports.
         timeout: seconds that one export may take, None for no limit.
         cardinality_limits: the most attribute sets of an instrument, by kind; the SDK's for kinds left out.
+        max_batch_size: the most data points of one export, None for no limit.
         runner: ``"thread"`` or ``"inline"``.
         copy: True to hand it copies of the data.
+        include: patterns of the names of metrics that it gets; empty for all.
+        exclude: patterns of the names of metrics that it does not get.
+        pull: True for a pull exporter, which has neither interval nor time-out.
+        place: the exporter's ``FILE:LINE:COLUMN``, None for a mapping.
     """
 
     position: int
@@ -58,8 +63,13 @@ class ReaderSettings:
     interval: float = 60.0
     timeout: float | None = 30.0
     cardinality_limits: Mapping[InstrumentKind, int] = field(default_factory=dict)
+    max_batch_size: int | None = None
     runner: Literal["thread", "inline"] = "thread"
     copy: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    pull: bool = False
+    place: str | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
@@ -81,7 +91,11 @@ class PipelineConfig:
         observers: names of observers to load.
         policy: the plugins that may be imported.
         registry: the source of the exporters: it imported them to read the file, and it builds them.
+        share_collection: True to collect once for readers that can share.
         warnings: the parts of the file that are ignored, in file order.
+        meters: says which meters are disabled; None for none.
+        of_provider: the parts that only a provider of the pipeline's own can have, each as the problem that it is for
+            a provider that exists.
     """
 
     source: str | None
@@ -93,4 +107,7 @@ class PipelineConfig:
     observers: tuple[str, ...]
     policy: PluginPolicy
     registry: ExporterRegistry = field(repr=False, compare=False)
+    share_collection: bool = True
     warnings: tuple[ConfigProblem, ...] = ()
+    meters: MeterConfigurator | None = None
+    of_provider: tuple[ConfigProblem, ...] = ()

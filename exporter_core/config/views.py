@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from exporter_core.config.patterns import NameFilter, has_wildcard
 from exporter_core.contract import InstrumentKind
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.view import Aggregation as SdkAggregation, View as SdkView
 
     from exporter_core.config.findings import Findings
-    from exporter_core.config.models import Aggregation, View
+    from exporter_core.config.models import Aggregation, IncludeExclude, View
 
 _SDK_MAX_SIZE: Final = 16384  # of an exponential histogram; the SDK refuses more when the first value is recorded
 
@@ -23,25 +24,11 @@ def check_view(view: View, path: Sequence[str | int], findings: Findings) -> Non
     selector, stream = view.selector, view.stream
     if all(value is None for _, value in selector):
         findings.error("expected at least one criterion, such as instrument_name", (*path, "selector"))
-    if stream.name is not None and _has_wildcard(selector.instrument_name or ""):
+    if stream.name is not None and has_wildcard(selector.instrument_name or ""):
         findings.error(
             "a view whose instrument_name has wildcards cannot rename: metrics would share the name; remove 'name'",
             (*path, "stream", "name"),
         )
-    keys = stream.attribute_keys
-    where = (*path, "stream", "attribute_keys")
-    if keys.excluded:
-        findings.error(
-            "the OpenTelemetry Python SDK cannot leave attributes out by name; list those to keep under 'included'",
-            (*where, "excluded"),
-            of_key=True,
-        )
-    for number, key in enumerate(keys.included):
-        if _has_wildcard(key):
-            findings.error(
-                "the OpenTelemetry Python SDK knows no wildcards in attribute keys; write the keys out",
-                (*where, "included", number),
-            )
     _check_aggregation(stream.aggregation, (*path, "stream", "aggregation"), findings)
     if stream.aggregation_cardinality_limit is not None:
         from exporter_core.instruments import NO_CARDINALITY_LIMITS  # noqa: PLC0415 - a file without limits needs no SDK
@@ -71,10 +58,17 @@ def sdk_view(view: View) -> SdkView:
         meter_schema_url=selector.meter_schema_url,
         name=stream.name,
         description=stream.description,
-        attribute_keys=set(stream.attribute_keys.included) or None,
+        attribute_keys=_attribute_keys(stream.attribute_keys),
         aggregation=_sdk_aggregation(stream.aggregation),
         **limits,
     )
+
+
+def _attribute_keys(keys: IncludeExclude) -> Any:  # Any: the SDK's type is set, of which it only asks ``key in it``
+    """Return the keys to keep; None keeps all."""
+    if not keys.excluded and not any(map(has_wildcard, keys.included)):
+        return set(keys.included) or None
+    return NameFilter(keys.included, keys.excluded)
 
 
 def _sdk_aggregation(aggregation: Aggregation | None) -> SdkAggregation | None:
@@ -107,7 +101,3 @@ def _check_aggregation(aggregation: Aggregation | None, path: Sequence[str | int
             findings.error("expected boundaries in increasing order", (*where, "boundaries", number))
     if arguments.get("max_size", 0) > _SDK_MAX_SIZE:
         findings.error(f"the OpenTelemetry Python SDK has at most {_SDK_MAX_SIZE} buckets", (*where, "max_size"))
-
-
-def _has_wildcard(text: str) -> bool:
-    return "*" in text or "?" in text

@@ -183,10 +183,10 @@ def own_code(case: Case) -> tuple[ModuleType | type, ...]:
     if case.canary is not None:
         return tuple(one for one in inspect.getmro(case.canary) if one is not object)
     first, *bases = dict.fromkeys(one.__module__ for one in inspect.getmro(case.subject.exporter_class))
-    own = _package_of(first) or _with_source(first)
+    own = package_of(first) or with_source(first)
     found: dict[str, ModuleType | type] = {} if own is None else {own.__name__: own}
     for name in bases:
-        module = _with_source(name)
+        module = with_source(name)
         of_own = own is not None and hasattr(own, "__path__") and name.startswith(f"{own.__name__}.")
         if module is not None and not of_own and name.partition(".")[0] not in sys.stdlib_module_names:
             found[name] = module
@@ -195,16 +195,17 @@ def own_code(case: Case) -> tuple[ModuleType | type, ...]:
     return tuple(found.values())
 
 
-def _package_of(name: str) -> ModuleType | None:
+def package_of(name: str) -> ModuleType | None:
     """The outermost package that is not a namespace; None for a module of the core, or one without a package."""
     if name.startswith(_CORE):
         return None
     parts = name.split(".")
-    packages = (_with_source(".".join(parts[:length])) for length in range(1, len(parts) + 1))
+    packages = (with_source(".".join(parts[:length])) for length in range(1, len(parts) + 1))
     return next((one for one in packages if one is not None and hasattr(one, "__path__")), None)
 
 
-def _with_source(name: str) -> ModuleType | None:
+def with_source(name: str) -> ModuleType | None:
+    """The module of this name, if it was imported from a file."""
     module: Any = sys.modules.get(name)  # Any: anything can be put there
     return module if getattr(module, "__file__", None) else None
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from exporter_core.bridge.inbound import InboundExporter, failure_in
-from exporter_core.conformance.observe.journal import AnsweredFailure
+from exporter_core.bridge.inbound import InboundExporter, failure_in, is_failure
+from exporter_core.conformance.observe.journal import AnsweredFailure, UnknownAnswer
 from exporter_core.conformance.run.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ class SdkDriver:
         self._call("shutdown", context)
 
     def _call(self, operation: str, context: Context, *arguments: object) -> None:
-        failure = failure_in(operation, *self._bridge.call(operation, context, *arguments))
+        answer, logged = self._bridge.call(operation, context, *arguments)
+        failure = failure_in(operation, answer, logged)
         if failure is not None:
-            raise AnsweredFailure(failure)
+            raise (AnsweredFailure if is_failure(answer) else UnknownAnswer)(failure)
 
 
 class Sentence(NamedTuple):

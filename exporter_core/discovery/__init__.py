@@ -13,18 +13,28 @@ from exporter_core.discovery.entries import (
     conflicts,
     is_exporter_group,
     is_observer_group,
+    is_pull_group,
     normalize,
+    outbound,
     shadowed,
 )
 from exporter_core.discovery.index import listing
 from exporter_core.discovery.metadata import summary_in
-from exporter_core.discovery.select import FIRST_PARTY, PluginPolicy, origin_of, select, select_observer
+from exporter_core.discovery.select import (
+    FIRST_PARTY,
+    FIRST_PARTY_PULL,
+    PluginPolicy,
+    origin_of,
+    select,
+    select_observer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
     "FIRST_PARTY",
+    "FIRST_PARTY_PULL",
     "PluginEntry",
     "PluginPolicy",
     "conflicts",
@@ -41,16 +51,20 @@ __all__ = [
 
 
 def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
-    """Return every installed exporter, of every contract version and of the SDK's group, in order of name.
+    """Return every installed exporter, of every contract version and of the SDK's groups, pull exporters included.
 
-    Shadowed distributions are left out.
+    They are in order of name. Shadowed distributions are left out, and the entries by which exporters of the contract
+    are given to the SDK.
 
     Args:
         path: directories to search instead of ``sys.path``.
         refresh: scan although the index looks valid. It misses one change only: an entry_points.txt added to a
             metadata directory that was without one for a minute or more.
     """
-    return tuple(entry for entry in listing(path, refresh=refresh).entries if is_exporter_group(entry.group))
+    entries = listing(path, refresh=refresh).entries
+    kinds = (entry for entry in entries if is_exporter_group(entry.group) or is_pull_group(entry.group))
+    hidden = outbound(entries)
+    return tuple(entry for entry in kinds if entry not in hidden)
 
 
 def installed_observers(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:

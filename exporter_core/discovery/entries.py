@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 EXPORTER_PREFIX = "exporter_core.exporters.v"
+PULL_PREFIX = "exporter_core.pull_exporters.v"
 OBSERVER_PREFIX = "exporter_core.observers.v"
 SUPPORTED_CONTRACT = 1
-# These repeat exporter_core.contract, which imports pluggy; a test holds the two equal.
+# These repeat exporter_core.contract, which imports pluggy, and exporter_core.pull; a test holds them equal.
 
 INDEXED_PREFIX = "exporter_core."
 """The start of the names of exporter-core's own groups, whose entry points are all read."""
@@ -22,15 +23,23 @@ INDEXED_PREFIX = "exporter_core."
 SDK_GROUP = "opentelemetry_metrics_exporter"
 """The group in which distributions register exporters of the OpenTelemetry SDK; its entry points are read too."""
 
+SDK_PULL_GROUP = "opentelemetry_pull_metric_exporter"
+"""The group in which distributions register pull exporters of the OpenTelemetry SDK, which are metric readers."""
+
 
 def is_indexed(group: str) -> bool:
     """Return True if the entry points of this group are read at all."""
-    return group.startswith(INDEXED_PREFIX) or group == SDK_GROUP
+    return group.startswith(INDEXED_PREFIX) or group in (SDK_GROUP, SDK_PULL_GROUP)
 
 
 def is_exporter_group(group: str) -> bool:
     """Return True for a group of exporters: of a version of the contract, or of the OpenTelemetry SDK."""
     return group.startswith(EXPORTER_PREFIX) or group == SDK_GROUP
+
+
+def is_pull_group(group: str) -> bool:
+    """Return True for a group of pull exporters: of exporter-core, or of the OpenTelemetry SDK."""
+    return group.startswith(PULL_PREFIX) or group == SDK_PULL_GROUP
 
 
 def is_observer_group(group: str) -> bool:
@@ -65,7 +74,12 @@ class PluginEntry(NamedTuple):
     @property
     def of_sdk(self) -> bool:
         """True for an exporter of the OpenTelemetry SDK, which knows nothing of the contract; see the bridge."""
-        return self.group == SDK_GROUP
+        return self.group in (SDK_GROUP, SDK_PULL_GROUP)
+
+    @property
+    def pull(self) -> bool:
+        """True for a pull exporter, which a reader of the kind ``pull`` names."""
+        return is_pull_group(self.group)
 
     @property
     def supported(self) -> bool:
@@ -93,17 +107,35 @@ def normalize(name: str) -> str:
 
 
 def conflicts(entries: Iterable[PluginEntry]) -> dict[str, tuple[PluginEntry, ...]]:
-    """Return the names that more than one supported entry gives, with those entries.
+    """Return the names that more than one supported entry of a kind gives, with those entries.
 
     A repeated identical line counts once. Shadowed entries have no part in a conflict.
     """
     entries = list(entries)
     hidden = shadowed(entries)
-    of_name: dict[str, dict[tuple[str, str], PluginEntry]] = {}
+    of_name: dict[tuple[str, bool], dict[tuple[str, str], PluginEntry]] = {}
     for entry in entries:
         if entry.supported and entry not in hidden:
-            of_name.setdefault(entry.name, {}).setdefault((normalize(entry.distribution), entry.value), entry)
-    return {name: tuple(found.values()) for name, found in of_name.items() if len(found) > 1}
+            same = of_name.setdefault((entry.name, entry.pull), {})
+            same.setdefault((normalize(entry.distribution), entry.value), entry)
+    return {name: tuple(found.values()) for (name, _), found in of_name.items() if len(found) > 1}
+
+
+def outbound(entries: Iterable[PluginEntry]) -> frozenset[PluginEntry]:
+    """Return the SDK's entries by which a distribution gives its own exporters of the contract to the SDK's reader.
+
+    They have the exporter's name, or ``exporter_core_NAME`` where the SDK takes that name itself.
+    """
+    entries = list(entries)
+    ours = {(entry.distribution, entry.name) for entry in entries if entry.group.startswith(EXPORTER_PREFIX)}
+    return frozenset(
+        entry
+        for entry in entries
+        if entry.of_sdk
+        and not ours.isdisjoint(
+            (entry.distribution, entry.name.removeprefix(prefix)) for prefix in ("", "exporter_core_")
+        )
+    )
 
 
 def shadowed(entries: Iterable[PluginEntry]) -> dict[PluginEntry, PluginEntry]:
@@ -112,5 +144,6 @@ def shadowed(entries: Iterable[PluginEntry]) -> dict[PluginEntry, PluginEntry]:
     A plain name means the exporter of the contract: every installation has the SDK's own ``console``.
     """
     entries = list(entries)
-    ours = {entry.name: entry for entry in reversed(entries) if not entry.of_sdk}
-    return {entry: ours[entry.name] for entry in entries if entry.of_sdk and entry.name in ours}
+    ours = {(entry.name, entry.pull): entry for entry in reversed(entries) if not entry.of_sdk}
+    of_sdk = [entry for entry in entries if entry.of_sdk and (entry.name, entry.pull) in ours]
+    return {entry: ours[entry.name, entry.pull] for entry in of_sdk}

@@ -11,7 +11,7 @@ import stat
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter_core.discovery.entries import INDEXED_PREFIX, SDK_GROUP, is_indexed
+from exporter_core.discovery.entries import INDEXED_PREFIX, SDK_GROUP, SDK_PULL_GROUP, is_indexed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,7 +150,7 @@ def entries_of(data: bytes) -> tuple[list[tuple[str, str, str]], list[str]]:
         raise ReadError(f"not UTF-8 at byte {error.start}") from None
     found: list[tuple[str, str, str]] = []
     faults: list[str] = []
-    if INDEXED_PREFIX not in text and SDK_GROUP not in text:
+    if not any(start in text for start in (INDEXED_PREFIX, SDK_GROUP, SDK_PULL_GROUP)):
         return found, faults
     group = ""
     for number, raw in enumerate(text.splitlines(), 1):

@@ -12,12 +12,15 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from exporter_core.discovery.entries import (
+    SDK_GROUP,
     SUPPORTED_CONTRACT,
     PluginEntry,
     conflicts,
     is_exporter_group,
     is_observer_group,
+    is_pull_group,
     normalize,
+    outbound,
     shadowed,
 )
 from exporter_core.discovery.index import listing
@@ -41,9 +44,16 @@ FIRST_PARTY = {
     "otlp_file/development": "exporter-core-otlp",
     "otlp_grpc": "exporter-core-otlp",
     "otlp_http": "exporter-core-otlp",
+    "prometheus_remote_write": "exporter-core-prometheus",
     "sqlite": "exporter-core-sqlite",
 }
 """The distribution to install for each first-party exporter that is not part of exporter-core."""
+
+FIRST_PARTY_PULL = {
+    "prometheus": "exporter-core-prometheus",
+    "prometheus/development": "exporter-core-prometheus",
+}
+"""The same for pull exporters."""
 
 
 class _Lists(NamedTuple):
@@ -78,13 +88,17 @@ class PluginPolicy(_Lists):
         return None
 
 
-def select(name: str, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> PluginEntry:
+def select(
+    name: str, *, pull: bool = False, policy: PluginPolicy | None = None, path: Sequence[str] | None = None
+) -> PluginEntry:
     """Return the entry of the exporter called ``name``, or ``distribution:name``. Imports no plugin.
 
-    If an exporter of the contract and one of the SDK have the same name, it selects that of the contract.
+    If an exporter of the contract and one of the SDK have the same name, it selects that of the contract. A pull
+    exporter is also looked for in the SDK's group of exporters, where some distributions register a metric reader.
 
     Args:
         name: as in a configuration; the form with a distribution settles a conflict.
+        pull: select a pull exporter.
         policy: the allow and block lists; None allows everything.
         path: directories to search instead of ``sys.path``.
 
@@ -94,22 +108,37 @@ def select(name: str, *, policy: PluginPolicy | None = None, path: Sequence[str]
         UnsupportedContractError: the name is registered, under other contract versions only.
         ExporterConflictError: more than one permitted entry has the name.
     """
-    return _select(_Kind("exporter", is_exporter_group, FIRST_PARTY), name, policy, path)
+    kind = _PULL if pull else _PUSH
+    if pull and not _matching(_PULL, listing(path), name) and _matching(_SDK_READER, listing(path), name):
+        kind = _SDK_READER
+    return _select(kind, name, policy, path)
 
 
 def select_observer(name: str, *, policy: PluginPolicy | None = None, path: Sequence[str] | None = None) -> PluginEntry:
     """Return the entry of the observer called ``name``, or ``distribution:name``; as :func:`select` for exporters."""
-    return _select(_Kind("observer", is_observer_group, {}), name, policy, path)
+    return _select(_OBSERVER, name, policy, path)
 
 
 class _Kind(NamedTuple):
-    """A kind of plugin: exporters or observers."""
+    """A kind of plugin: exporters, pull exporters or observers."""
 
     noun: str
     has: Callable[[str], bool]
     """Tells the entry-point groups of this kind."""
     known: dict[str, str]
     """The distribution of each name that is known although it is not installed."""
+
+
+_PUSH = _Kind("exporter", is_exporter_group, FIRST_PARTY)
+_PULL = _Kind("pull exporter", is_pull_group, FIRST_PARTY_PULL)
+_SDK_READER = _Kind("pull exporter", SDK_GROUP.__eq__, {})
+_OBSERVER = _Kind("observer", is_observer_group, {})
+
+_OTHER_KIND = {
+    _PUSH.noun: (_PULL, "it is a pull exporter: name it under 'pull:' instead of 'periodic:'"),
+    _PULL.noun: (_PUSH, "it is an exporter that pushes: name it under 'periodic:' instead of 'pull:'"),
+}
+"""By kind: the kind that a name may be of instead, and the way out."""
 
 
 def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[str] | None) -> PluginEntry:
@@ -119,6 +148,8 @@ def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[
     if not candidates or not all(_holds(kind, candidates, entry, roots) for entry in candidates):
         installed = listing(path, refresh=True)
         candidates = _matching(kind, installed, name)
+    hidden = outbound(installed.entries)
+    candidates = [entry for entry in candidates if entry not in hidden]
     if not candidates:
         raise ExporterNotFoundError(_not_found(kind, installed, name))
     reasons = {entry: policy.reason_against(entry) if policy else None for entry in candidates}
@@ -130,8 +161,8 @@ def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[
             )
             + "; the lists are those under exporter_core: plugins:"
         )
-    hidden = shadowed(permitted)
-    permitted = [entry for entry in permitted if entry not in hidden]
+    lower = shadowed(permitted)
+    permitted = [entry for entry in permitted if entry not in lower]
     supported = [entry for entry in permitted if entry.supported]
     if not supported:
         raise UnsupportedContractError("; ".join(_unsupported(kind.noun, entry) for entry in permitted))
@@ -170,10 +201,14 @@ def _holds(kind: _Kind, candidates: list[PluginEntry], entry: PluginEntry, roots
 def _not_found(kind: _Kind, installed: Listing, name: str) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only an error needs it
 
-    ours = [entry for entry in installed.entries if kind.has(entry.group)]
+    hidden = outbound(installed.entries)
+    ours = [entry for entry in installed.entries if kind.has(entry.group) and entry not in hidden]
     names = list(dict.fromkeys(entry.name for entry in ours))
     text = f"no {kind.noun} named {name!r} is installed"
-    if home := kind.known.get(name):
+    other, way_out = _OTHER_KIND.get(kind.noun, (kind, ""))
+    if other is not kind and (name in other.known or _matching(other, installed, name)):
+        text += f"; {way_out};"
+    elif home := kind.known.get(name):
         present = any(normalize(entry.distribution) == home for entry in installed.entries)
         text += f"; it comes with the distribution {home}: pip install {'-U ' * present}{home};"
     else:
@@ -192,11 +227,13 @@ def _unsupported(noun: str, entry: PluginEntry) -> str:
     if version is None:
         return (
             f"{what} is registered in the group {entry.group!r}, which names no contract version: "
-            f"upgrade {entry.distribution}"
+            f"upgrade {_shown(entry.distribution)}"
         )
     ours = f"this exporter-core supports version {SUPPORTED_CONTRACT}"
-    upgrade = "exporter-core" if version > SUPPORTED_CONTRACT else entry.distribution
-    other = f", or install a version of {entry.distribution} made for it" if version > SUPPORTED_CONTRACT else ""
+    upgrade = "exporter-core" if version > SUPPORTED_CONTRACT else _shown(entry.distribution)
+    other = (
+        f", or install a version of {_shown(entry.distribution)} made for it" if version > SUPPORTED_CONTRACT else ""
+    )
     return f"{what} is made for contract version {version}, {ours}: upgrade {upgrade}{other}"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from exporter_core.otlp.json_decoder import decode_json as decode_json
     from exporter_core.otlp.planning import DroppedPoint as DroppedPoint
     from exporter_core.otlp.trust import is_trusted as is_trusted, mark_trusted as mark_trusted
+    from exporter_core.otlp.wire import VARINTS as VARINTS, field as field
 
 _MODULE_OF = {
     "DecodeError": "decoder",
@@ -36,9 +37,12 @@ _MODULE_OF = {
     "DroppedPoint": "planning",
     "is_trusted": "trust",
     "mark_trusted": "trust",
+    "VARINTS": "wire",
+    "field": "wire",
 }
 
 __all__ = [
+    "VARINTS",
     "DecodeError",
     "DroppedPoint",
     "Encoded",
@@ -49,6 +53,7 @@ __all__ = [
     "decode_json",
     "encode",
     "encode_json",
+    "field",
     "is_trusted",
     "mark_trusted",
 ]

@@ -46,6 +46,7 @@ class _Varints(dict[int, bytes]):
 
 
 VARINTS = _Varints()
+"""Unsigned integer -> its variable-length encoding."""
 HEADS = _Varints(b"\x0a")  # length -> tag and length of a field 1: the head of every data point
 
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from exporter_core.config import PipelineConfig, load_config, parse_config
 from exporter_core.context import Context
-from exporter_core.errors import DeadlineExceededError, ExporterReentrancyError
+from exporter_core.errors import DeadlineExceededError, ExporterReentrancyError, SetupError
 from exporter_core.forking import renew_after_fork
 from exporter_core.guard import GuardState
 from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
+from exporter_core.pipeline.installing import global_provider, is_disabled
 from exporter_core.pipeline.reports import PipelineReport, ReaderReport
 from exporter_core.process_end import ProcessEnd
-from exporter_core.reader import Job, finish
-from exporter_core.sync import Latch, Once
+from exporter_core.reader import Job, begin_flushes, finish
+from exporter_core.sync import Latch, Lock, Once
 
 if TYPE_CHECKING:
     import os
@@ -39,8 +40,7 @@ class Pipeline:
     """The readers and guarded exporters of one config, behind one OpenTelemetry meter provider.
 
     Use it as a context manager, or call :meth:`shutdown`. A pipeline that still runs when the interpreter exits is shut
-    down then, in ``shutdown_timeout`` seconds. Nothing is made global: pass :attr:`meter_provider` to
-    ``opentelemetry.metrics.set_meter_provider`` for that.
+    down then, in ``shutdown_timeout`` seconds. Nothing is made global before :meth:`install`.
 
     Args:
         config: what to build.
@@ -70,6 +70,9 @@ class Pipeline:
             reader.keeps = self
         self._shutdown_timeout = shutdown_timeout
         self._closing = Once()  # taken by the first shutdown
+        self._installing = Lock()
+        self._installed = False
+        self._recorded_elsewhere = False  # by a provider whose first measurement cannot be noticed
         renew_after_fork(self)
         # What later calls are told if the first shutdown does not come to its end.
         self._report = PipelineReport(
@@ -141,9 +144,37 @@ class Pipeline:
         """The readers' exporters, in the same order."""
         return tuple(reader.exporter for reader in self._readers)
 
+    @property
+    def is_shut_down(self) -> bool:
+        """True once a shutdown has begun."""
+        return self._closing.taken
+
     def stats(self) -> tuple[ReaderStats, ...]:
         """The counts of each reader and its exporter so far."""
         return tuple(reader.stats() for reader in self._readers)
+
+    def install(self) -> None:
+        """Serve the meters of ``opentelemetry.metrics.get_meter``: make the provider the global one.
+
+        Where an SDK provider is the global one already, the readers are added to it. It neither flushes nor shuts them
+        down, so the pipeline does, at exit at the latest. Under ``OTEL_SDK_DISABLED``, and for a file with
+        ``disabled: true``, nothing is installed. A second call does nothing.
+
+        Raises:
+            ConfigError: an SDK provider exists, and the file has views, a resource, an exemplar filter or a meter
+                configurator, which only a new provider can have.
+            SetupError: the provider that exists is not the SDK's or was shut down, or the pipeline was.
+        """
+        with self._installing:
+            if self._closing.taken:
+                raise SetupError("the pipeline has been shut down; make another one and install that")
+            if not self._installed and not is_disabled(self._config):
+                provider = global_provider(self._provider, self._config.of_provider)
+                if provider is not self._provider:
+                    for collection in dict.fromkeys(reader.collection for reader in self._readers):
+                        collection.move(self._provider, provider)
+                    self._provider, self._recorded_elsewhere = provider, True
+                self._installed = True
 
     # --- delivering ----------------------------------------------------------------------------------------------
 
@@ -158,7 +189,7 @@ class Pipeline:
         context = Context.with_timeout(timeout)
         for reader in self._readers:
             reader._refuse_reentry("force_flush")
-        return PipelineReport.of(finish([reader.begin_flush(context) for reader in self._readers]))
+        return PipelineReport.of(finish(begin_flushes(self._readers, context)))
 
     def shutdown(self, timeout: float | None = None) -> PipelineReport:
         """Deliver the last metrics and shut every exporter down, side by side, in at most ``timeout`` seconds.
@@ -174,13 +205,16 @@ class Pipeline:
         context = Context.with_timeout(self._shutdown_timeout if timeout is None else timeout)
         for reader in self._readers:
             reader._refuse_reentry("shutdown")
-        if self._shut_down(self._readers, context) is None:
+        jobs = self._shut_down(self._readers, context)
+        if jobs is None:
             first = self._first_closing
             if first.is_of_this_thread:
                 text = "pipeline: shutdown: called by a signal handler that interrupts this thread's own shutdown"
                 raise ExporterReentrancyError(text)
             if not first.ended and not first.closed.wait(context):
                 raise DeadlineExceededError("pipeline: shutdown timed out: another thread's shutdown is still running")
+        for job in jobs or ():
+            job.reader.conclude(job, told=True)
         return self._report
 
     def __enter__(self) -> Self:
@@ -204,7 +238,7 @@ class Pipeline:
         """Shut down where nobody gets the report, and report the failures instead."""
         context = Context.with_timeout(self._shutdown_timeout)
         # A forked child that has neither recorded anything nor used its exporters has nothing to deliver.
-        recorded = self._first_measurement.has_recorded
+        recorded = self._recorded_elsewhere or self._first_measurement.has_recorded
         readers = [reader for reader in self._readers if recorded or reader.exporter.state is not GuardState.FORKED]
         jobs = self._shut_down(readers, context)
         if jobs is None:
@@ -213,9 +247,7 @@ class Pipeline:
                 first.closed.wait(context)
             return
         for job in jobs:
-            if job.error is not None:
-                job.reader.report(job.error, lost=job.points_handed_over - job.points_accepted)
-            job.reader.report_suppressed()
+            job.reader.conclude(job, told=False)
 
     def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]] | None:
         """Shut down these readers and keep the report; return None if another shutdown has begun before.
@@ -254,9 +286,8 @@ class Pipeline:
             self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
 
     def _renew_after_fork(self) -> None:
-        """Record anew, and forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
-        for reader in self._readers:
-            reader.record_anew(self._provider)
+        """Forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
+        self._installing = Lock()
         if self._closing.taken and not self._first_closing.ended:
             self._closing = Once()
 
@@ -282,4 +313,4 @@ def _shut_down_at_exit(reference: weakref.ref[Pipeline]) -> None:
         try:
             pipeline._end()
         except KeyboardInterrupt:
-            _logger.warning("%r: shutdown at exit was interrupted; its last metrics may be lost", pipeline)
+            pass  # each reader has reported it

@@ -54,28 +54,30 @@ class FakeRegistry:
 
     models: Mapping[str, type[ExporterConfig] | Exception]
     imported: list[str]
+    pull_models: Mapping[str, type[ExporterConfig] | Exception]
 
     def entries(self) -> tuple[PluginEntry, ...]:
-        return tuple(self.select(name) for name in self.models)
+        pull = [self.select(name, pull=True) for name in self.pull_models]
+        return (*(self.select(name) for name in self.models), *pull)
 
-    def select(self, name: str) -> PluginEntry:
+    def select(self, name: str, *, pull: bool = False) -> PluginEntry:
         distribution, colon, plain = name.rpartition(":")
-        if plain not in self.models:
+        if plain not in (self.pull_models if pull else self.models):
             raise ExporterNotFoundError(f"no exporter named {name!r} is installed; did you mean 'sqlite'?")
         return PluginEntry(
             name=plain,
             value=f"{plain}:X",
-            group="exporter_core.exporters.v1",
+            group="exporter_core.pull_exporters.v1" if pull else "exporter_core.exporters.v1",
             distribution=distribution if colon else f"dist-{plain}",
             version="1.0",
             location="/nowhere",
         )
 
-    def config_model(self, name: str) -> type[ExporterConfig]:
-        self.select(name)
+    def config_model(self, name: str, *, pull: bool = False) -> type[ExporterConfig]:
+        self.select(name, **({"pull": True} if pull else {}))
         plain = name.rpartition(":")[2]
         self.imported.append(plain)
-        model = self.models[plain]
+        model = (self.pull_models if pull else self.models)[plain]
         if isinstance(model, Exception):
             raise model
         return model
@@ -93,6 +95,7 @@ def registry() -> FakeRegistry:
             "broken": PluginLoadError("plugin broken of dist-broken 1.0 failed:\nImportError: nope"),
         },
         [],
+        {"prometheus/development": Options, "pulled": Options},
     )
 
 

@@ -230,8 +230,23 @@ def test_the_environment_is_the_process_own_unless_given(
             ],
         ),
         (
-            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {prometheus/development: }}\n",
-            ["4:5: meter_provider.readers[0].pull: pull readers are not supported: exporters here push"],
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {pulled: {pth: x}}}\n",
+            ["4:32: exporter 'pulled': unknown option 'pth'; did you mean 'path'?"],
+        ),
+        (
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {console: }}\n",
+            ["4:23: no exporter named 'console' is installed; did you mean 'sqlite'?"],
+        ),
+        (
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: pulled, interval: 5}\n",
+            [
+                "4:22: meter_provider.readers[0].pull.exporter: expected a mapping, not a string; write the exporter's",
+                "4:30: meter_provider.readers[0].pull: unknown key 'interval'",
+            ],
+        ),
+        (
+            "file_format: '1.1'\nmeter_provider:\n  readers:\n  - pull: {exporter: {pulled: }, producers: [{x: }]}\n",
+            ["4:34: meter_provider.readers[0].pull.producers: metric producers are not supported"],
         ),
         (
             "file_format: '1.1'\nmeter_provider:\n  readers: []\n",
@@ -365,25 +380,43 @@ def test_what_is_ignored_is_said(load, text: str, warning: str) -> None:
     assert str(found).partition("pipeline.yaml:")[2].startswith(warning)
 
 
-def test_settings_of_a_reader_or_provider_that_are_ignored_are_said(load) -> None:
-    text = with_reader("max_export_batch_size/development: 5") + "  meter_configurator/development: {}\n"
-    assert [str(warning).partition("pipeline.yaml:")[2] for warning in load(text).warnings] == [
-        (
-            "5:9: meter_provider.readers[0].periodic.max_export_batch_size/development "
-            "is ignored: a collection is exported as a whole"
-        ),
-        "8:3: meter_provider.meter_configurator/development is ignored: every meter is enabled anyway",
-    ]
+def test_the_batch_size_of_a_reader_is_read(load) -> None:
+    config = load(with_reader("max_export_batch_size/development: 5"))
+    assert (config.warnings, config.readers[0].max_batch_size) == ((), 5)
+    assert load(SIMPLE).readers[0].max_batch_size is None
 
 
 @pytest.mark.parametrize(
-    "value", ["{default_config: {enabled: false}}", "{meters: [{name: a, config: {enabled: false}}]}"]
+    ("value", "enabled"),
+    [
+        ("{}", ["a", "a.b", "other"]),
+        ("{default_config: {enabled: false}}", []),
+        ("{meters: [{name: a, config: {enabled: false}}]}", ["a.b", "other"]),
+        ("{meters: [{name: 'a*', config: {enabled: false}}]}", ["other"]),
+        (
+            "{default_config: {enabled: false}, meters: [{name: a, config: {}}, {name: 'a?b', config: {}}]}",
+            ["a", "a.b"],
+        ),
+        (
+            "{meters: [{name: a.b, config: {enabled: true}}, {name: 'a*', config: {enabled: false}}]}",
+            ["a.b", "other"],
+        ),
+    ],
 )
-def test_disabling_meters_is_an_error(problems, value: str) -> None:
-    (found,) = problems(with_reader() + f"  meter_configurator/development: {value}\n")
-    assert found.startswith(
-        "7:3: meter_provider.meter_configurator/development: disabling meters is not supported; use"
-    )
+def test_a_meter_configurator_says_which_meters_are_enabled(load, value: str, enabled: list[str]) -> None:
+    config = load(with_reader() + f"  meter_configurator/development: {value}\n")
+    assert config.warnings == ()
+    assert [name for name in ("a", "a.b", "other") if config.meters.enables(name)] == enabled
+
+
+def test_the_parts_that_a_provider_that_exists_cannot_take_are_known_with_their_places(load) -> None:
+    text = with_reader() + "  exemplar_filter: always_on\n  views: [{selector: {unit: s}, stream: {}}]\n"
+    assert [str(problem).partition("pipeline.yaml:")[2] for problem in load(text).of_provider] == [
+        f"{place} cannot apply to the MeterProvider that is set already: remove it, or set exporter-core up before "
+        "that provider"
+        for place in ("8:3: meter_provider.views", "7:3: meter_provider.exemplar_filter")
+    ]
+    assert load(SIMPLE).of_provider == ()
 
 
 def test_a_disabled_file_has_no_readers_and_imports_nothing(load, registry) -> None:

@@ -102,16 +102,6 @@ def test_a_views_limit_that_the_sdk_does_not_have_is_ignored_with_a_warning(
         ),
         ({"name": "x"}, {"instrument_name": "a?"}, "stream.name: a view whose instrument_name has wildcards"),
         (
-            {"attribute_keys": {"excluded": ["a"]}},
-            {"unit": "s"},
-            "stream.attribute_keys.excluded: the OpenTelemetry Python SDK cannot leave attributes out by name",
-        ),
-        (
-            {"attribute_keys": {"included": ["a", "b.*"]}},
-            {"unit": "s"},
-            "stream.attribute_keys.included[1]: the OpenTelemetry Python SDK knows no wildcards in attribute keys",
-        ),
-        (
             {"aggregation": {"explicit_bucket_histogram": {"boundaries": [1, 3, 2]}}},
             {"unit": "s"},
             "stream.aggregation.explicit_bucket_histogram.boundaries[2]: expected boundaries in increasing order",
@@ -230,6 +220,30 @@ def test_every_view_that_is_accepted_can_be_made(selector: dict[str, Any], strea
             sdk_view(view)
     else:
         assert isinstance(sdk_view(view), View)
+
+
+@pytest.mark.parametrize(
+    ("keys", "kept"),
+    [
+        ({"excluded": ["a"]}, ["a.b", "a.b.c", "B", "a[b]", "a\nb"]),
+        ({"excluded": ["a*"]}, ["B"]),
+        ({"included": ["a.?"]}, ["a.b"]),
+        ({"included": ["a*"], "excluded": ["a.*"]}, ["a", "a[b]", "a\nb"]),
+        ({"included": ["a?b"]}, ["a.b", "a\nb"]),
+        ({"included": ["a[b]", "?"]}, ["a", "B", "a[b]"]),
+        ({"included": ["b"]}, []),
+    ],
+)
+def test_attribute_keys_are_kept_and_left_out_by_patterns(keys: dict[str, Any], kept: list[str]) -> None:
+    model = ViewModel.model_validate({"selector": {"instrument_name": "i"}, "stream": {"attribute_keys": keys}})
+    view = sdk_view(model)
+    reader = InMemoryMetricReader()
+    counter = MeterProvider([reader], views=[view], shutdown_on_exit=False).get_meter("m").create_counter("i")
+    counter.add(1, dict.fromkeys(["a", "a.b", "a.b.c", "B", "a[b]", "a\nb"], 1))
+    data = reader.get_metrics_data()
+    assert data is not None
+    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert list(point.attributes or {}) == kept
 
 
 def test_the_config_knows_exactly_the_instrument_kinds_of_the_contract() -> None:

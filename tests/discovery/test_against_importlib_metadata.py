@@ -131,6 +131,8 @@ def test_the_environment_of_these_tests_is_listed_as_importlib_metadata_lists_it
     theirs = [
         *importlib_metadata.entry_points(group="exporter_core.exporters.v1"),
         *importlib_metadata.entry_points(group="opentelemetry_metrics_exporter"),
+        *importlib_metadata.entry_points(group="exporter_core.pull_exporters.v1"),
+        *importlib_metadata.entry_points(group="opentelemetry_pull_metric_exporter"),
     ]
     ours = [entry for entry in installed() if entry.supported]
     assert sorted((e.name, e.value, e.distribution, e.version) for e in ours) == sorted(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge
 
 from exporter_core import hookimpl
@@ -13,6 +14,7 @@ from exporter_core.config.models import Aggregation, View, ViewSelector, ViewStr
 from exporter_core.errors import ConfigError, ContractError, PluginLoadError, SetupError
 from exporter_core.exporter import ExporterConfig
 from exporter_core.guard import GuardState, verify
+from exporter_core.guard.stats import count_points
 from exporter_core.instruments import NO_CARDINALITY_LIMITS
 from exporter_core.observing import Observation
 from exporter_core.pipeline import Pipeline
@@ -95,6 +97,33 @@ def test_the_resource_the_views_and_the_exemplar_filter_are_the_configs(registry
     assert isinstance(data["renamed"], ExponentialHistogram)
     assert isinstance(data["g"], Gauge)
     assert data["renamed"].data_points[0].exemplars
+
+
+def test_a_disabled_meter_records_nothing(registry: Callable, config: Callable) -> None:
+    exporter = FakeExporter()
+    meters = {"default_config": {"enabled": False}, "meters": [{"name": "shop.*", "config": {"enabled": True}}]}
+    mapping = config("fake", provider={"meter_configurator/development": meters})
+    with Pipeline.from_config(mapping, registry=registry(fake=exporter)) as pipeline:
+        for name in ("shop.cart", "noisy.library"):
+            pipeline.meter_provider.get_meter(name, "1.0").create_counter(name).add(1)
+        assert isinstance(pipeline.meter_provider.get_meter("noisy.library"), NoOpMeter)
+        report = pipeline.flush()
+    assert (report.ok, report.readers[0].points_accepted) == (True, 1)
+    (scope,) = exporter.exported[0].resource_metrics[0].scope_metrics
+    assert (scope.scope.name, scope.scope.version) == ("shop.cart", "1.0")
+
+
+def test_a_batch_size_reaches_the_exporter(registry: Callable, config: Callable) -> None:
+    exporter = FakeExporter()
+    mapping = config("fake")
+    mapping["meter_provider"]["readers"][0]["periodic"]["max_export_batch_size/development"] = 2
+    with Pipeline.from_config(mapping, registry=registry(fake=exporter)) as pipeline:
+        counter = pipeline.meter_provider.get_meter("m").create_counter("c")
+        for number in range(3):
+            counter.add(1, {"n": number})
+        report = pipeline.flush()
+    assert report.readers[0].points_accepted == 3
+    assert [count_points(batch) for batch in exporter.exported[:2]] == [2, 1]
 
 
 def test_construction_that_fails_half_way_leaves_nothing_behind(registry: Callable, config: Callable) -> None:

@@ -65,6 +65,7 @@ def rig() -> Iterator[Callable[..., Rig]]:
         delta: bool = False,
         attach: bool = True,
         gate: threading.Event | None = None,
+        max_batch_size: int | None = None,
         **functions: Any,
     ) -> Rig:
         if delta:
@@ -73,7 +74,13 @@ def rig() -> Iterator[Callable[..., Rig]]:
         guard = GuardedExporter(exporter, name="fake", runner=runner)
         reported: list[Exception] = []
         reader = PeriodicReader(
-            guard, interval=interval, timeout=timeout, name="0:fake", error_handler=reported.append, clock=clock
+            guard,
+            interval=interval,
+            timeout=timeout,
+            name="0:fake",
+            max_batch_size=max_batch_size,
+            error_handler=reported.append,
+            clock=clock,
         )
         provider = MeterProvider([reader] if attach else [], shutdown_on_exit=False)
         made.append(Rig(exporter, reader, provider, reported))

@@ -33,7 +33,7 @@ def test_shutdown_exports_what_there_is_before_it_shuts_the_exporter_down(rig: C
 def test_a_second_shutdown_only_warns_on_a_thread_that_has_the_number_of_the_readers(rig: Callable) -> None:
     one = rig()
     one.reader.shutdown()
-    one.reader._thread.join(LONG)
+    one.reader._thread.ended.wait(LONG)
     raised: list[BaseException] = []
 
     def again() -> None:
@@ -182,6 +182,8 @@ def test_an_interrupted_shutdown_passes_the_interruption_on_and_lets_the_exporte
     job.wait = interrupt
     with pytest.raises(KeyboardInterrupt):
         finish([job])
+    text = "reader '0:fake': shutdown was interrupted: what was not delivered by then may be lost"
+    assert [str(error) for error in one.reported] == [text]
     until(lambda: one.exporter.is_shut_down)
     gate.set()
 

@@ -117,7 +117,7 @@ def unmodified(case: Case) -> None:
 
 
 def _unmodified(case: Case, exporter: Driven) -> None:
-    batch = case.tokens.rich()
+    batch = case.rich()
     before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
     case.export(exporter, batch)
     case.flush(exporter)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.01  # seconds
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
+_TELLING = 4  # characters of a secret that is looked for: fewer are anywhere
 _LEAVE = 60.0  # seconds that the reader may take to shut down
 
 
@@ -77,7 +78,7 @@ def handled(case: Case) -> None:
     reader = PeriodicReader(guarded, interval=_INTERVAL, error_handler=reported.append)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     # A gauge that is asked has a point in every collection, also with delta temporality.
-    provider.get_meter("conformance").create_observable_gauge("conformance.gauge", [lambda _: [Observation(1)]])
+    provider.get_meter("conformance").create_observable_gauge("conformance.asked", [lambda _: [Observation(1)]])
     try:
         came = case.until(lambda: numbered.attempts > 1)
     finally:
@@ -173,7 +174,8 @@ def _heard() -> Iterator[list[str]]:
 def _secrets(case: Case) -> set[str]:
     """The secrets of the exporter's options, and of its harness."""
     named = case.harness.secret if case.has_harness else None
-    return secrets_of(case.options) | ({named} if named else set())
+    found = secrets_of(case.options) | ({named} if named else set())
+    return {secret for secret in found if len(secret) >= _TELLING}
 
 
 def _look(case: Case, error: BaseException, logged: Sequence[str] = ()) -> None:

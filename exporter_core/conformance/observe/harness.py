@@ -50,6 +50,8 @@ class Capabilities:
     """True if a successful export may hold data until the next flush or shutdown."""
     not_carried: frozenset[str] = frozenset()
     """The fields of :class:`~exporter_core.conformance.observe.tokens.Point` that its format does not carry."""
+    translates: bool = False
+    """True if its format has names and values of its own, which :meth:`Harness.expected` makes of what was sent."""
     not_applicable: Mapping[str, str] = field(default_factory=dict)
     """Patterns of clause identifiers that have no meaning for it, each with the reason."""
 
@@ -113,6 +115,13 @@ class Harness(ABC):
     @abstractmethod
     def read_back(self) -> Iterable[Point]:
         """Every point that has arrived at the backend, in order, duplicates included; see ``tokens.flatten``."""
+
+    def expected(self, point: Point) -> Point | None:
+        """The point as it arrives, None if the format has no form for it. Asked only if it ``translates``.
+
+        Fields that arrive beside those that are expected are not compared.
+        """
+        return point
 
     def fault(self, *steps: str) -> None:
         """Let the backend answer the coming requests with these steps, one each; the last one goes on for ever."""

@@ -54,6 +54,8 @@ _GRPC_CODES: Final = {
 _OK: Final = 200
 _FULL: Final = "/dev/full"
 _QUOTA: Final = 16  # bytes beyond its present size that a file may grow to: a line begins, and does not end
+SINK_PORTS: Final[set[int]] = set()
+"""The ports of the sinks that this process has started."""
 _LOGGED: Final = 100  # requests and connections of a run that its timeline shows
 
 
@@ -103,6 +105,8 @@ class _OnSink(Harness, Generic[_Sink]):
         self._gate: sinks.Gate | None = None
         self.sink = self._make(directory)
         self._host.start(self.sink)
+        if (port := getattr(self.sink, "port", None)) is not None:
+            SINK_PORTS.add(port)
 
     def read_back(self) -> Iterable[Point]:
         """The points that the sink has."""

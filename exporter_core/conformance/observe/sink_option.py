@@ -61,7 +61,13 @@ def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # A
     chosen = _read(sink)
     if options is not None and chosen.kind != "stdout" and not chosen.port:
         _check_points_somewhere(chosen.kind, options)
-    members = {**chosen._asdict(), "options": options, "gated": True, "__module__": __name__}
+    members = {
+        **chosen._asdict(),
+        "options": options,
+        "gated": True,
+        "pointed": True,
+        "__module__": __name__,
+    }
     made: type[Harness] = type("PointedHarness", (_Pointed, _WRITTEN.get(chosen.kind, SinkHarness)), members)
     return made
 

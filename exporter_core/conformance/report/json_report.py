@@ -42,6 +42,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
             "sentence": whole.sentence,
             "exit_code": whole.exit_code,
             **{mode: conclude(report, mode, strict=strict).sentence for mode in report.modes},
+            "exit_codes": {mode: conclude(report, mode, strict=strict).exit_code for mode in report.modes},
         },
         "clauses": [
             {
@@ -88,6 +89,8 @@ def reproduce(report: Report, clause: str, mode: str) -> str:
     run = report.runs.get((clause, mode))
     seed = report.settings.seed if run is None or run.seed is None else run.seed
     words = ["exporter-core", "check", report.target, "--clause", clause, f"--{mode}", "--seed", seed]
+    if run is not None and run.shown_by:
+        words += ["--clause", run.shown_by]
     if report.harness:
         words += ["--harness", report.harness]
     if report.sink:
@@ -95,6 +98,11 @@ def reproduce(report: Report, clause: str, mode: str) -> str:
     if report.options:
         words += ["--config", json.dumps(dict(report.options))]
     return shlex.join(map(str, words))
+
+
+def seen_at(seen: str, where: str) -> str:
+    """What was seen and where, in one line."""
+    return f"{seen} ({where})" if where else seen
 
 
 def json_schema() -> dict[str, Any]:

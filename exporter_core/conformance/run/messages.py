@@ -42,6 +42,10 @@ class RunClause:
     clause: str
     failed: Mapping[str, Verdict]
     """The clauses that did not pass before, which may block this one."""
+    never_delivers: bool = False
+    """True if nothing of any export arrived before."""
+    canary: bool = True
+    """False for a clause that others build on, and that was not asked for."""
 
 
 @dataclass(frozen=True)

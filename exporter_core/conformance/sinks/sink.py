@@ -231,7 +231,7 @@ class OtlpGrpcSink(_DrippingSink):
 
 
 class RemoteWriteSink(_DrippingSink):
-    """A Prometheus remote write 1.0 backend at ``/api/v1/write``; labels that break its rules are answered 400."""
+    """A Prometheus remote write backend, 1.0 and 2.0, at ``/api/v1/write``; broken rules are answered 400."""
 
     kind = "remote_write"
     faults = _HTTP

@@ -6,7 +6,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/, "OTLP/HTTP Response".
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from exporter_core import ExporterError
@@ -14,6 +14,7 @@ from exporter_core.net import RETRYABLE_STATUSES, HttpAnswer, HttpClient, HttpOp
 from exporter_core.otlp import Encoder, JsonEncoder
 from exporter_core_otlp.answers import Answer, MalformedAnswerError, answer_in, retry_delay, status_in
 from exporter_core_otlp.config import NetworkConfig
+from exporter_core_otlp.environment import network_options
 from exporter_core_otlp.exporter import USER_AGENT, OtlpNetworkExporter
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
+_OK: Final = 200
 _NOT_FOUND: Final = 404
 _PATH: Final = "/v1/metrics"
 _PATH_HINT: Final = f"the URL does not end in {_PATH}, where OTLP servers take metrics; no path is added to it"
@@ -37,9 +39,18 @@ class OtlpHttpConfig(NetworkConfig, HttpOptions):
     encoding: Literal["protobuf", "json"] = "protobuf"
     """Encoding of requests."""
 
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables give; the protocol says the encoding."""
+        options = network_options(environ, path=_PATH)
+        options.get("tls", {}).pop("insecure", None)  # the endpoint's scheme says it
+        name = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"
+        protocol = environ.get(name, "").strip() or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip()
+        return {**options, **({"encoding": "json"} if protocol == "http/json" else {})}
+
     def config_warnings(self) -> Mapping[str, str]:
-        """Warn about a URL without the path of OTLP for metrics."""
-        return {"endpoint": _PATH_HINT} if self.lacks_path else {}
+        """Warn about a URL without the path of OTLP for metrics, and about files that do not exist."""
+        return {**super().config_warnings(), **({"endpoint": _PATH_HINT} if self.lacks_path else {})}
 
     @property
     def lacks_path(self) -> bool:
@@ -70,8 +81,10 @@ class OtlpHttpExporter(OtlpNetworkExporter[OtlpHttpConfig, HttpClient]):
 
 def _raise_for_answer(answer: HttpAnswer, *, config: OtlpHttpConfig) -> None:
     """Raise for a request that the server did not take, with the words and the delay of the status in the body."""
-    if answer.ok:
+    if answer.status == _OK:
         return
+    if answer.ok:
+        raise ExporterError(f"{answer.failure()}; an OTLP server answers {_OK} when it has taken the points")
     text, delay = None, None
     kind = _content_type(answer)
     if kind in {_PROTOBUF, _JSON}:
