@@ -116,7 +116,12 @@ def _delivers(case: Case) -> None:
 
 def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
     if case.capabilities.holds:
-        case.succeeded(case.flush(exporter))
+        context = case.long_context()
+        flush = case.start("force_flush", lambda: exporter.force_flush(context), context)
+        if case.canary is None and not case.until(lambda: flush.over, seconds=_LONG):
+            raise Failed("force_flush ends", f"force_flush had not ended {_LONG:g} s later")
+        case.ends(flush, "force_flush ends")
+        case.succeeded(flush)
         case.delivered(*batches, expected="every accepted point has arrived after the flush")
     else:
         case.delivered(*batches, expected="every point has arrived when export returns, as nothing is held")

@@ -66,6 +66,7 @@ class Capabilities:
             "EXP-15": "a permanent status",
             "EXP-16": "a partial success",
             "EXP-18": "a redirect",
+            "EXP-19": "another success",
         }
         return cls(
             not_applicable={
