@@ -28,7 +28,7 @@ REFUSED = {
 NOT_OF_METRICS = re.compile(
     r"there is no 'meter_provider'|"
     r"(log_level|attribute_limits|(tracer|logger)_provider|propagator|instrumentation/development) is ignored|"
-    r".*the environment variable \w+ is not set|.*cardinality_limit\w* is ignored"
+    r".*the environment variable \w+ is not set|.*the file \S+ does not exist|.*cardinality_limit\w* is ignored"
 )
 
 
