@@ -170,6 +170,7 @@ def test_without_the_official_distribution_a_warning_names_what_is_not_configure
     assert instrumented({}, "configure", file=METRICS_ONLY, program="driver.py").errors == []
 
 
+@pytest.mark.nightly
 def test_strictness_in_a_program_that_initializes_itself_is_an_exit_that_it_can_see(instrumented: Callable) -> None:
     strict = {"EXPORTER_CORE_STRICT": "true"}
     ran = instrumented(strict, file=FILE.replace("periodic", "perodic"), program="driver.py")
@@ -201,6 +202,7 @@ def test_a_wrong_file_is_one_line_and_the_program_runs_without_metrics(
     assert len(ran.spans) == 1  # the rest of the file is right
 
 
+@pytest.mark.nightly
 def test_a_file_that_is_no_yaml_is_one_line(instrumented: Callable) -> None:
     ran = instrumented({}, file="file_format: [")
     assert (ran.status, ran.provider_is_set) == (0, False)
@@ -246,6 +248,7 @@ def test_otlp_follows_the_protocol_and_the_endpoint(instrumented: Callable, sink
     assert [point.metric for point in sink.points()[before:]] == ["orders"]
 
 
+@pytest.mark.nightly
 def test_wrong_variables_are_one_line_and_traces_are_exported(instrumented: Callable) -> None:
     ran = instrumented({"OTEL_METRICS_EXPORTER": "sqlite", "OTEL_TRACES_EXPORTER": "console"})
     assert (ran.status, ran.points, len(ran.spans)) == (0, [], 1)
@@ -260,6 +263,7 @@ def test_a_disabled_sdk_is_one_line(instrumented: Callable) -> None:
     assert (ran.points, ran.errors) == ([], ["OTEL_SDK_DISABLED is true: nothing is measured and nothing exported"])
 
 
+@pytest.mark.nightly
 def test_a_program_that_does_not_choose_it_is_left_alone(instrumented: Callable) -> None:
     ran = instrumented({"OTEL_PYTHON_CONFIGURATOR": ""}, file=FILE)
     assert (ran.status, ran.provider_is_set, ran.spans) == (0, False, [])
