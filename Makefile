@@ -17,6 +17,14 @@ PUBLIC_USERS := $(wildcard plugins/*/exporter_core_* tests/contract/v1_plugin/ex
 # uv's cache stays in the project, so that the next call finds it whatever HOME is.
 export UV_CACHE_DIR           ?= $(CURDIR)/.tools/cache
 export UV_PYTHON_DOWNLOADS    := never
+# Certificates are the system's, and those that pip or OpenSSL is told of: a company's proxy has one of its own.
+export UV_SYSTEM_CERTS        ?= true
+ifdef PIP_CERT
+export SSL_CERT_FILE          ?= $(PIP_CERT)
+endif
+ifdef SSL_CERT_FILE
+export PIP_CERT               ?= $(SSL_CERT_FILE)
+endif
 # The checker's worker processes share what Hypothesis has learnt of the sources; each would begin anew otherwise.
 export HYPOTHESIS_STORAGE_DIRECTORY ?= $(CURDIR)/.hypothesis
 # Hundreds of processes import the same modules: write byte code, even if the machine's settings forbid it.
@@ -36,11 +44,15 @@ help: ## show the targets
 NEW_ENOUGH = $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)
 need_python = $(if $(filter True,$(NEW_ENOUGH)),,$(error exporter-core needs Python 3.11 or newer, which $(PYTHON) is not; set PYTHON=/path/to/python))
 
-# uv comes from PyPI: into a virtual environment, or beside one where the machine has pip but no venv.
+# uv comes from PyPI: into a virtual environment, or beside one where the machine has pip but no venv. An older pip trusts
+# the system's certificates only when it is told to.
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check
+
 $(UV):
 	@$(need_python)rm -rf .tools
-	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && .tools/bin/python -m pip install -qq --disable-pip-version-check uv \
-	    || { rm -rf .tools; $(PYTHON) -m pip install -qq --disable-pip-version-check --target .tools uv; } \
+	@$(PYTHON) -m venv .tools 2>/dev/null >&2 && { .tools/bin/python $(PIP_INSTALL) uv 2>/dev/null \
+	        || .tools/bin/python $(PIP_INSTALL) --use-feature=truststore uv; } \
+	    || { rm -rf .tools; $(PYTHON) $(PIP_INSTALL) --target .tools uv; } \
 	    || { echo "make: uv cannot be installed: $(PYTHON) needs pip or venv, and PyPI must be reachable" >&2; exit 2; }
 
 # The stamp makes a second call do nothing, and so work offline.
@@ -154,6 +166,11 @@ contract: $(STAMP) ## check that the contract is unchanged
 .PHONY: freeze
 freeze: $(STAMP) ## write the snapshot of a new major version of the contract
 	@$(BIN)/python tests/contract/freeze.py
+
+.PHONY: matrix
+matrix: $(STAMP) ## check the exporters that people install from PyPI: docs/matrix.html and docs/matrix.json
+	@$(BIN)/python .ci/mutants.py
+	@$(BIN)/python .ci/matrix.py
 
 .PHONY: clauses
 clauses: $(STAMP) ## write docs/clauses.md, the page of the conformance checker's clauses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -13,6 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# Not the user's own: the tests look for plugins along many paths, each with an index of its own.
+os.environ.setdefault("EXPORTER_CORE_CACHE", str(Path(__file__).parent / ".pytest_cache" / "exporter-core"))
 
 
 @pytest.fixture

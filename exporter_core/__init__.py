@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from exporter_core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from exporter_core.bridge.outbound import OutboundExporter as OutboundExporter
     from exporter_core.context import Context as Context, DoneHandle as DoneHandle
     from exporter_core.contract import InstrumentKind as InstrumentKind, hookimpl as hookimpl
     from exporter_core.discovery import PluginPolicy as PluginPolicy
@@ -71,6 +72,7 @@ __all__ = [
     "GuardedExporter",
     "InstrumentKind",
     "MaskedCauseError",
+    "OutboundExporter",
     "PartialSuccessError",
     "PeriodicReader",
     "Pipeline",
@@ -96,6 +98,7 @@ _MODULE_OF = {
     "Exporter": "exporter",
     "ExporterConfig": "exporter",
     "GuardedExporter": "guard",
+    "OutboundExporter": "bridge.outbound",
     "ExporterRegistry": "registry",
     "load_exporter": "registry",
     "PeriodicReader": "reader",

@@ -254,6 +254,14 @@ class Context:
     def _call_ended(self) -> None:
         """Do nothing: only a :class:`CallContext` belongs to a call."""
 
+    def _attempts_of_call(self) -> Attempts:
+        """Return the attempts of the call that this context belongs to; those of nobody where no guard makes it."""
+        for one in (self, *self._ancestors):
+            if isinstance(one, CallContext) and hasattr(one, "_attempts"):
+                one._attempts = one._attempts or Attempts()
+                return one._attempts
+        return Attempts()
+
     def __repr__(self) -> str:
         remaining = self.remaining()
         limit = "no deadline" if remaining is None else f"{remaining:.3f} s remaining"
@@ -267,7 +275,11 @@ class CallContext(Context):
     cancels the call or shuts the exporter down.
     """
 
-    __slots__ = ()
+    __slots__ = ("_attempts",)
+
+    _attempts: Attempts | None
+    """The attempts of the call, once there is one to tell of. A guard sets it, at first to None, on what it hands out;
+    the children of that, which are of this class too, lack it."""
 
     def _on_cancel(self, callback: Callable[[], None], handle: DoneHandle | None = None) -> Callable[[], object]:
         MONOTONIC.prepare()
@@ -292,6 +304,39 @@ class _OnTimerThread:
 
     def __call__(self) -> None:
         MONOTONIC.call_soon(self.callback)
+
+
+class Attempts:
+    """The attempts of one call of an exporter that tries again: what it tells its guard, and the guard tells it.
+
+    The exporter's thread writes, a caller that waits for the call, or shuts the exporter down, reads and ends.
+    """
+
+    def __init__(self) -> None:
+        self.last_failure = ""
+        """The last attempt's failure in one line; empty while none has failed."""
+        self.repeated = 0
+        """The number of requests that were sent again."""
+        self._ended = False
+        self._pause: Context | None = None
+
+    def pause(self, context: Context, seconds: float) -> bool:
+        """Wait before the next attempt; return False if there is none to be, since the exporter is being shut down.
+
+        Raises the context's error once that is done.
+        """
+        # The wait is known first and looked at second, end() marks first and looks second: one sees the other.
+        self._pause = pause = context.child()
+        if not self._ended:
+            pause.wait(seconds)
+        context.raise_if_done()
+        return not self._ended
+
+    def end(self) -> None:
+        """End the wait for the next attempt, and keep another from beginning."""
+        self._ended = True
+        if self._pause is not None:
+            self._pause.cancel()
 
 
 class DoneHandle:

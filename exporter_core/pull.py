@@ -35,7 +35,7 @@ class Collect(Protocol):
         Raises:
             DeadlineExceededError, ContextCancelledError: the context was done first; the collection goes on.
             ExporterShutdownError: the reader has been shut down.
-            ExporterError: an instrument's callback failed, or the SDK cannot collect.
+            ExporterError: the collection failed.
         """
         ...
 

@@ -172,13 +172,20 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def stated(message: str) -> Exception:
-    """Return an error for validators of models here; its message is shown as it is, since it quotes no value.
+    """Return an error for a validator to raise, whose message is shown as it is: it must quote no value that was given.
 
-    The message of a ValueError is masked instead, because a plugin's validator may well quote the value.
+    The message of a ValueError is masked instead: each part of it that stands in the value given becomes ``***``.
     """
     from pydantic_core import PydanticCustomError  # noqa: PLC0415 - importing this module stays light
 
     return PydanticCustomError(_STATED, "{message}", {"message": message})
+
+
+def whole_milliseconds(value: object) -> object:
+    """Return the value if it is an integer; for validators of times. Raises an error that is shown as it is."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise stated("expected whole milliseconds, such as 5000")
+    return value
 
 
 def kind_of(value: object) -> str:

@@ -39,6 +39,7 @@ PUBLIC = [
     "GuardedExporter",
     "InstrumentKind",
     "MaskedCauseError",
+    "OutboundExporter",
     "PartialSuccessError",
     "PeriodicReader",
     "Pipeline",

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from exporter_core.exporter import ExporterConfig
+from exporter_core.validation import stated, whole_milliseconds
 
 _LONGEST: Final = 9_223_372_036_000  # milliseconds that a thread can wait at most
 
-Milliseconds = Annotated[int, Field(strict=True, ge=0, le=_LONGEST)]
+
+Milliseconds = Annotated[int, Field(ge=0, le=_LONGEST), BeforeValidator(whole_milliseconds)]
 """A time, 0 included, which often stands for no limit."""
-Interval = Annotated[int, Field(strict=True, gt=0, le=_LONGEST)]
+Interval = Annotated[int, Field(gt=0, le=_LONGEST), BeforeValidator(whole_milliseconds)]
 """Milliseconds, more than 0."""
+
+
+def _octal(text: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise stated('expected an octal mode in quotes, such as "0640"')
+    return text
+
+
+FileMode = Annotated[str, AfterValidator(_octal)]
+"""The permissions of a file that is created, as ``chmod`` takes them: ``int(mode, 8)`` is what the system takes."""
 
 
 def _or_null(schema: dict[str, Any]) -> None:  # Any: JSON

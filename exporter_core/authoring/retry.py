@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from pydantic import Field
 
 from exporter_core.authoring.options import Interval, Milliseconds, NullIsDefault
-from exporter_core.errors import DeadlineExceededError, ExporterError
+from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class RetryableError(ExporterError):
 
 
 class GaveUpError(ExporterError):
-    """No time is left for another attempt; other requests of the same export would fare no better."""
+    """There is no time for another attempt; other requests of the same export would fare no better."""
 
 
 class Retrying:
@@ -85,51 +85,48 @@ class Retrying:
         """Return what the first successful ``attempt()`` returns.
 
         Raises:
-            GaveUpError: no time is left for another attempt; its cause is the last one's RetryableError.
+            GaveUpError: no time is left for another attempt, or the exporter is being shut down; its cause is the last
+                one's RetryableError.
             ExporterError: an attempt failed for good.
-            DeadlineExceededError, ContextCancelledError: as soon as the context is done, in a wait too.
+            DeadlineExceededError, ContextCancelledError: as soon as the context is done, in a wait too; with the last
+                attempt's failure.
         """
+        attempts = context._attempts_of_call()
         failures: list[RetryableError] = []
+        begun = self._monotonic()
+        interval = self._options.initial_interval / 1000
         try:
-            return self._attempts(context, attempt, failures)
-        except DeadlineExceededError as error:
+            while True:
+                try:
+                    return attempt()
+                except RetryableError as error:
+                    failures.append(error)
+                    attempts.last_failure = str(error)
+                    context.raise_if_done()
+                    if not self._options.enabled:
+                        raise ExporterError(str(error)) from error
+                    wait = max(interval * self._uniform(1 - _JITTER, 1 + _JITTER), error.retry_after or 0.0)
+                    # Neither seconds nor a count: they vary, and lines that vary cannot be counted as repeated ones.
+                    limit = self._limit_before(wait, context, begun)
+                    if limit is not None:
+                        raise GaveUpError(f"{error}; gave up: no time left to retry before {limit}") from error
+                    if not attempts.pause(context, wait):
+                        raise GaveUpError(f"{error}; not retried: the exporter is being shut down") from error
+                interval = min(interval * _GROWTH, self._options.max_interval / 1000)
+                attempts.repeated += 1
+        except (DeadlineExceededError, ContextCancelledError) as error:
             if not failures:
                 raise
-            message = f"{error}; attempt {len(failures)} failed: {failures[-1]}"
-            raise DeadlineExceededError(message) from failures[-1]
+            raise type(error)(f"{error}; the last attempt failed: {failures[-1]}") from failures[-1]
 
-    def _attempts(self, context: Context, attempt: Callable[[], T], failures: list[RetryableError]) -> T:
-        options = self._options
-        begun = self._monotonic()
-        interval = options.initial_interval / 1000
-        while True:
-            try:
-                return attempt()
-            except RetryableError as error:
-                failures.append(error)
-                context.raise_if_done()
-                if not options.enabled:
-                    raise ExporterError(str(error)) from error
-                delay = max(interval * self._uniform(1 - _JITTER, 1 + _JITTER), error.retry_after or 0.0)
-                limit = self._limit_before(delay, context, begun)
-                if limit is not None:
-                    attempts = "1 attempt" if len(failures) == 1 else f"{len(failures)} attempts"
-                    raise GaveUpError(
-                        f"{error}; gave up after {attempts}: no time left to retry "
-                        f"(the wait of {delay:.3g} s would pass {limit})"
-                    ) from error
-            context.wait(delay)
-            context.raise_if_done()
-            interval = min(interval * _GROWTH, options.max_interval / 1000)
-
-    def _limit_before(self, delay: float, context: Context, begun: float) -> str | None:
+    def _limit_before(self, wait: float, context: Context, begun: float) -> str | None:
         """Return the name of the limit that leaves no time for such a wait; None if there is time."""
         remaining = context.remaining()
-        if remaining is not None and delay >= remaining:
+        if remaining is not None and wait >= remaining:
             return "the deadline"
         limit = self._options.max_elapsed_time / 1000
-        if limit and self._monotonic() - begun + delay > limit:
-            return f"max_elapsed_time, {limit:g} s"
+        if limit and self._monotonic() - begun + wait > limit:
+            return f"max_elapsed_time ({limit:g} s) is over"
         return None
 
 

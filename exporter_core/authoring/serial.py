@@ -116,11 +116,14 @@ class SerialExporter(Exporter[ConfigT]):
             context.raise_if_done()
             if not self.is_shut_down:
                 raise
-            raise ExporterShutdownError("the exporter was shut down before the export was done") from error
+            _, semicolon, failure = str(error).partition("; ")
+            message = f"the exporter was shut down before the export was done{semicolon}{failure}"
+            raise ExporterShutdownError(message) from error
         except DeadlineExceededError as error:
             if context.done or not running.done:
                 raise
-            raise DeadlineExceededError(f"{error} (timeout: {self.timeout:g} s)") from error
+            text, semicolon, failure = str(error).partition("; ")
+            raise DeadlineExceededError(f"{text} (timeout: {self.timeout:g} s){semicolon}{failure}") from error
         finally:
             self._release_if_left(turn, running)
 

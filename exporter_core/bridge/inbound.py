@@ -84,14 +84,7 @@ class InboundExporter:
         if self._shut_down:
             raise ExporterShutdownError("the exporter has been shut down", operation="export")
         context.raise_if_done()
-        answer, logged = self._call("export", context, metrics)
-        if answer is MetricExportResult.SUCCESS:
-            return
-        if answer is MetricExportResult.FAILURE:
-            raise ExporterError(f"it returned MetricExportResult.FAILURE {_reason(logged)}", operation="export")
-        raise ExporterError(
-            f"it returned {_shown(answer)}; expected MetricExportResult.SUCCESS or FAILURE", operation="export"
-        )
+        self._finish("export", context, metrics)
 
     def force_flush(self, context: Context) -> None:
         """Have the exporter flush, and raise if it returns a failure."""
@@ -111,15 +104,13 @@ class InboundExporter:
         if done_before is not None:
             raise done_before
 
-    def _finish(self, operation: str, context: Context) -> None:
-        answer, logged = self._call(operation, context)
-        if answer is False or answer is MetricExportResult.FAILURE:
-            raise ExporterError(f"it returned {_shown(answer)} {_reason(logged)}", operation=operation)
-        if answer is not None and answer is not True and answer is not MetricExportResult.SUCCESS:
-            raise ExporterError(f"it returned {_shown(answer)}; expected True or False", operation=operation)
+    def _finish(self, operation: str, context: Context, *arguments: object) -> None:
+        failure = failure_in(operation, *self.call(operation, context, *arguments))
+        if failure is not None:
+            raise ExporterError(failure, operation=operation)
 
-    def _call(self, operation: str, context: Context, *arguments: object) -> tuple[object, list[str]]:
-        """Call the exporter's method; return its answer and what it logged."""
+    def call(self, operation: str, context: Context, *arguments: object) -> tuple[object, list[str]]:
+        """Call the exporter's method as the SDK does, and nothing else; return its answer and what it logged."""
         options: dict[str, float] = {}
         remaining = context.remaining()
         if self._takes_timeout[operation] and remaining is not None and isfinite(remaining):
@@ -127,6 +118,24 @@ class InboundExporter:
         with heard(type(self._exporter), self._masker) as logged:
             answer = getattr(self._exporter, operation)(*arguments, **options)
         return answer, logged
+
+
+def is_failure(answer: object) -> bool:
+    """True for an answer of the SDK's interface that stands for a failure."""
+    return answer is False or answer is MetricExportResult.FAILURE
+
+
+def failure_in(operation: str, answer: object, logged: list[str]) -> str | None:
+    """The failure that an exporter's answer stands for, in words with what it logged; None for a success."""
+    if operation == "export":
+        succeeded, failed = answer is MetricExportResult.SUCCESS, answer is MetricExportResult.FAILURE
+        expected = "MetricExportResult.SUCCESS or FAILURE"
+    else:
+        succeeded = answer is None or answer is True or answer is MetricExportResult.SUCCESS
+        failed, expected = answer is False or answer is MetricExportResult.FAILURE, "True or False"
+    if succeeded:
+        return None
+    return f"it returned {_shown(answer)}" + (f" {_reason(logged)}" if failed else f"; expected {expected}")
 
 
 def _reason(logged: list[str]) -> str:

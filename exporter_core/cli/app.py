@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "validate": Command("validate", "Check config files."),
     "probe": Command("probe", "Send one metric through each exporter of a config file."),
     "run": Command("run", "Export this machine's metrics."),
+    "doctor": Command("doctor", "Show what is installed, configured and reachable."),
     "check": Command("check", "Check an exporter against the exporter contract."),
     "schema": Command("schema", "Write the JSON Schema of the config file."),
     "new": Command("new", "Start a plugin distribution that works as it is."),

@@ -74,10 +74,13 @@ def check(
         ),
     ] = None,
     allow_real_backend: Annotated[
-        bool, typer.Option("--allow-real-backend", help="Continue although the harness uses a real backend.")
+        bool, typer.Option("--allow-real-backend", help="Check, without canaries, what may send to a real backend.")
     ] = False,
     readers: Annotated[
         bool, typer.Option("--readers", help="Check readers instead: this package's and the OpenTelemetry SDK's.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Add the exporter's tracebacks to a report as text.")
     ] = False,
     explain: Annotated[str | None, typer.Option(metavar="ID", help="Explain a clause.")] = None,
     list_clauses: Annotated[bool, typer.Option("--list", help="Show every clause.")] = False,
@@ -139,7 +142,7 @@ def check(
                 sink=sink,
                 allow_real_backend=allow_real_backend,
             )
-    write_report(report, form, file, strict=strict)
+    write_report(report, form, file, strict=strict, verbose=verbose)
     return conclude(report, strict=strict).exit_code
 
 

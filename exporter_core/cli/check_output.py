@@ -50,12 +50,12 @@ def check_form(form: Form) -> None:
         raise SetupError("an HTML report needs Jinja2: pip install 'exporter-core[conformance]'")
 
 
-def write_report(report: Report, form: Form, file: str | None, *, strict: bool) -> None:
+def write_report(report: Report, form: Form, file: str | None, *, strict: bool, verbose: bool = False) -> None:
     """Write the report, to standard output unless a file is given."""
-    write_result(file, _text(report, form, file, strict=strict), replace=True)
+    write_result(file, _text(report, form, file, strict=strict, verbose=verbose), replace=True)
 
 
-def _text(report: Report, form: Form, file: str | None, *, strict: bool) -> str:
+def _text(report: Report, form: Form, file: str | None, *, strict: bool, verbose: bool) -> str:
     from exporter_core.conformance import report as reports  # noqa: PLC0415 - imports the SDK
 
     if form == "json":
@@ -66,7 +66,7 @@ def _text(report: Report, form: Form, file: str | None, *, strict: bool) -> str:
         from exporter_core.conformance.report.html import as_html  # noqa: PLC0415 - imports Jinja2
 
         return as_html(report, strict=strict)
-    return reports.as_text(report, strict=strict, **text_look(file))
+    return reports.as_text(report, strict=strict, verbose=verbose, **text_look(file))
 
 
 class Progress:

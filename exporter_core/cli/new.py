@@ -12,7 +12,7 @@ import typer
 
 from exporter_core.cli.output import write
 from exporter_core.cli.skeleton import skeleton
-from exporter_core.discovery import FIRST_PARTY, installed
+from exporter_core.discovery import FIRST_PARTY, installed, origin_of
 from exporter_core.errors import SetupError
 
 _LONGEST: Final = 50
@@ -66,7 +66,7 @@ def _check_name(name: str) -> None:
     for entry in installed():
         if entry.name == name:
             raise SetupError(
-                f"an exporter named {name!r} is installed already, by {entry.distribution}: choose another name"
+                f"an exporter named {name!r} is installed already, by {origin_of(entry)}: choose another name"
             )
     if name in FIRST_PARTY:
         raise SetupError(f"{name!r} is the exporter of the distribution {FIRST_PARTY[name]}: choose another name")

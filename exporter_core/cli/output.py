@@ -180,7 +180,7 @@ def warn(message: str, *, timed: bool = False) -> None:
 
 
 def inform(message: str) -> None:
-    """Write what went well after a warning, one line with the local time, to standard error."""
+    """Write what goes well, one line with the local time, to standard error."""
     _say("info", "32", message, timed=True)
 
 
@@ -235,6 +235,19 @@ def report(error: ExporterCoreError) -> int:
         for line in (f"{first}{place_of_cause(error)}", *rest):
             fail(line)
     return 2 if isinstance(error, SetupError) else 1
+
+
+def with_place(error: Exception) -> str:
+    """Return an error in one line, with the place where a plugin raised its cause if that is no error of this package.
+
+    The latter are raised on purpose, and say what is wrong.
+    """
+    from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - errors only
+    from exporter_core.untrusted import is_a, place_of_cause  # noqa: PLC0415 - errors only
+
+    text = " ".join(str(error).split())
+    cause = error.__cause__
+    return text if cause is None or is_a(cause, ExporterCoreError) else f"{text}{place_of_cause(error)}"
 
 
 def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public type

@@ -77,7 +77,7 @@ def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> 
         try:
             take()
         except ExporterCoreError as raised:
-            error = " ".join(str(raised).split())
+            error = output.with_place(raised)
         return _Step(settings.label, name, MONOTONIC.monotonic() - began, error)
 
     loaded = []

@@ -22,9 +22,11 @@ def skeleton(name: str, distribution: str, *, http: bool = False) -> dict[str, s
         "distribution": distribution,
         "package": f"exporter_core_{name}",
         "title": "".join(word.capitalize() for word in name.split("_")),
+        "upper": name.upper(),
         "core": "exporter-core[net]" if http else "exporter-core",
         "version": ".".join(__version__.split(".")[:2]),
     }
+    words |= {word: Template(text.strip("\n")).substitute(words) for word, text in _SHARED.items()}
     return {
         Template(path).substitute(words): Template(text.removeprefix("\n")).substitute(words)
         for path, text in (_FILES | HTTP_FILES if http else _FILES).items()
@@ -50,6 +52,9 @@ test = ["exporter-core[conformance]", "pytest>=8"]
 
 [project.entry-points."exporter_core.exporters.v1"]
 $name = "$package:${title}Exporter"
+
+[project.entry-points.opentelemetry_metrics_exporter]
+$name = "$package.sdk:${title}MetricExporter"
 
 [project.entry-points."exporter_core.harnesses.v1"]
 $name = "$package.harness:${title}Harness"
@@ -89,10 +94,7 @@ meter_provider:
 
 `python -m exporter_core.option_table $package:${title}Config` prints this table.
 
-## Conformance
-
-`exporter-core check $name` says, clause by clause, whether the exporter keeps the exporter contract. The tests hold it
-to that: `tests/test_conformance.py` lists what need not pass, with the reason.
+${about_conformance}
 """,
     ".gitignore": """
 __pycache__/
@@ -140,6 +142,17 @@ class ${title}Exporter(SerialExporter[${title}Config]):
     def release(self, context: Context) -> None:
         \"\"\"Close what the exporter keeps open between two exports. This one keeps nothing open.\"\"\"
 """,
+    "$package/sdk.py": """
+\"\"\"The exporter for OpenTelemetry's own reader: `OTEL_METRICS_EXPORTER=$name`.\"\"\"
+
+from exporter_core import OutboundExporter
+
+__all__ = ["${title}MetricExporter"]
+
+
+class ${title}MetricExporter(OutboundExporter, exporter="$name"):
+    \"\"\"The exporter `$name`; its options are environment variables such as EXPORTER_CORE_${upper}_PATH.\"\"\"
+""",
     "$package/harness.py": """
 \"\"\"How the conformance checker sees what the exporter delivers.\"\"\"
 
@@ -170,9 +183,7 @@ class ${title}Harness(FileSinkHarness):
             self.path.mkdir()
 """,
     "tests/test_conformance.py": """
-\"\"\"The exporter contract, clause by clause, on the exporter by itself; what need not pass, with the reason.\"\"\"
-
-from exporter_core.conformance import conformance_suite
+${suite_head}
 
 NO_ANSWER = ("NOT_APPLICABLE", "a file gives no answer")
 NO_GATE = ("UNOBSERVABLE", "the harness cannot hold a delivery up")
@@ -189,30 +200,21 @@ ACCEPTED = {
     "PY-0[12]": NO_GATE,
 }
 
-# A dozen interleavings for each clause about concurrency; `exporter-core check $name` tries more.
-Test${title} = conformance_suite("$name", accepted=ACCEPTED, schedules=12)
+${suite}
 """,
     "tests/test_exporter.py": """
 \"\"\"The exporter as its users get it: by name, behind the guard.\"\"\"
 
 import json
+from importlib.metadata import entry_points
 
 import pytest
 from exporter_core import ConfigError, Context, ExporterError, load_exporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
 
 
-@pytest.fixture
-def metrics():
-    reader = InMemoryMetricReader()
-    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
-    meter = provider.get_meter("tests")
-    meter.create_counter("requests", unit="1").add(3, {"method": "GET"})
-    meter.create_histogram("duration", unit="s").record(0.5)
-    data = reader.get_metrics_data()
-    provider.shutdown()
-    return data
+${metrics_fixture}
 
 
 def test_metrics_arrive(tmp_path, metrics):
@@ -235,9 +237,50 @@ def test_a_folder_that_does_not_exist_is_an_error(tmp_path, metrics):
             exporter.export(Context.with_timeout(10), metrics)
 
 
+def test_opentelemetrys_own_reader_exports_through_it(tmp_path, monkeypatch):
+    file = tmp_path / "metrics.jsonl"
+    monkeypatch.setenv("EXPORTER_CORE_${upper}_PATH", str(file))
+    (registered,) = entry_points(group="opentelemetry_metrics_exporter", name="$name")
+    provider = MeterProvider([PeriodicExportingMetricReader(registered.load()())], shutdown_on_exit=False)
+    provider.get_meter("tests").create_counter("requests").add(1)
+    provider.shutdown()
+    assert names(json.loads(file.read_text(encoding="utf-8"))) == ["requests"]
+
+
 def test_an_unknown_option_is_refused():
     with pytest.raises(ConfigError, match="did you mean 'path'"):
         load_exporter("$name", {"pth": "metrics.jsonl"})
 """,
 }
 """Templates of the paths and texts."""
+
+_SHARED: Final = {
+    "metrics_fixture": """
+@pytest.fixture
+def metrics():
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    meter = provider.get_meter("tests")
+    meter.create_counter("requests", unit="1").add(3, {"method": "GET"})
+    meter.create_histogram("duration", unit="s").record(0.5)
+    data = reader.get_metrics_data()
+    provider.shutdown()
+    return data
+""",
+    "suite_head": """
+\"\"\"The exporter contract, clause by clause, on the exporter by itself; what need not pass, with the reason.\"\"\"
+
+from exporter_core.conformance import conformance_suite
+""",
+    "suite": """
+# A dozen interleavings for each clause about concurrency; `exporter-core check $name` tries more.
+Test${title} = conformance_suite("$name", accepted=ACCEPTED, schedules=12)
+""",
+    "about_conformance": """
+## Conformance
+
+`exporter-core check $name` says, clause by clause, whether the exporter keeps the exporter contract. The tests hold it
+to that: `tests/test_conformance.py` lists what need not pass, with the reason.
+""",
+}
+"""Templates of what files of both kinds have in common, by the words that stand for it in :data:`_FILES`."""

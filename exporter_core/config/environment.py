@@ -15,7 +15,7 @@ from exporter_core.config.nodes import resolve_scalar
 from exporter_core.config.readers import EXPORT_INTERVAL, EXPORT_TIMEOUT
 from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
 from exporter_core.discovery import PluginPolicy
-from exporter_core.errors import ConfigError, ConfigProblem
+from exporter_core.errors import ConfigError, ConfigProblem, ExporterNotFoundError, SetupError
 from exporter_core.registry import ExporterRegistry, option_warnings, run_plugin_code, validate_options
 
 if TYPE_CHECKING:
@@ -55,11 +55,13 @@ def environment_config(
         ReaderSettings(
             position=position,
             exporter=name,
-            config=_options(name, environ, registry, warnings),
+            config=_options(name, environ, registry, warnings, pull=pull),
             interval=interval / 1000,
             timeout=timeout / 1000 if timeout else None,
+            pull=pull,
         )
         for position, name in enumerate(_exporter_names(environ))
+        for pull in [_is_pull(name, registry)]
     )
     return PipelineConfig(
         source=None,
@@ -151,10 +153,24 @@ def _otlp(environ: Mapping[str, str]) -> str:
     return "otlp_grpc"
 
 
+def _is_pull(name: str, registry: ExporterRegistry) -> bool:
+    """Return True for the name of a pull exporter, such as `prometheus`, unless an exporter of the contract has it."""
+    try:
+        if not registry.select(name).of_sdk:
+            return False
+    except ExporterNotFoundError:
+        pass
+    try:
+        return registry.select(name, pull=True).pull
+    except SetupError:
+        return False  # that it is no exporter either is the error to raise
+
+
 def _options(
-    name: str, environ: Mapping[str, str], registry: ExporterRegistry, warnings: list[ConfigProblem]
+    name: str, environ: Mapping[str, str], registry: ExporterRegistry, warnings: list[ConfigProblem], *, pull: bool
 ) -> ExporterConfig:
-    config = validated_environment_options(name, registry.config_model(name), environ)
+    model = registry.config_model(name, pull=True) if pull else registry.config_model(name)
+    config = validated_environment_options(name, model, environ)
     for key, text in option_warnings(config, title=f"exporter {name!r}").items():
         warnings.append(ConfigProblem(f"exporter {name!r}: {key}: {text}"))
     return config

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from exporter_core.config.patterns import NameFilter
-from exporter_core.validation import kind_of, stated
+from exporter_core.validation import kind_of, stated, whole_milliseconds
 
 AttributeType = Literal["string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array"]
 InstrumentName = Literal[
@@ -34,14 +34,8 @@ InstrumentName = Literal[
 ]
 
 
-def _whole(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise stated("expected whole milliseconds, such as 5000")
-    return value
-
-
 Milliseconds = Annotated[
-    int, Field(ge=0, le=9_223_372_036_000), BeforeValidator(_whole)
+    int, Field(ge=0, le=9_223_372_036_000), BeforeValidator(whole_milliseconds)
 ]  # the longest wait of a thread
 Limit = Annotated[int, Field(gt=0)]
 Pattern = Annotated[list[str], Field(min_length=1)]

@@ -129,7 +129,7 @@ def _read_exporter(
         findings.add(error.problems, exporter=name, prefix=where)
     except SetupError as error:
         findings.cause = findings.cause or error.__cause__
-        findings.error(str(error), where, of_key=True, bare=True)
+        findings.error(f"{error}{place_of_cause(error)}", where, of_key=True, bare=True)
     return None
 
 

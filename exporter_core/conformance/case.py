@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from exporter_core.conformance.base_case import LEAVE, LOOK, SHORT, BaseCase, describe_call
+from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, Harness, failed_in, watched
-from exporter_core.conformance.observe.journal import ObservedCall, words_of
+from exporter_core.conformance.observe.journal import Exchange, ObservedCall, UnknownAnswer, outcome_of, words_of
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
+from exporter_core.conformance.places import own_files, raised_in
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
 from exporter_core.conformance.subject import Driven, Mode, Subject, inexpressible
 from exporter_core.context import Context
+from exporter_core.errors import ExporterShutdownError
 from exporter_core.masking import Masker, masker_for
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _DEADLINES = (SHORT, 0.2, 1.0, 5.0)
+DEADLINE_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "export": ("EXP-06", "EXP-07", "EXP-08", "EXP-09"),
+    "force_flush": ("FLU-03",),
+    "shutdown": ("SHD-04",),
+}
+"""The clauses about each operation's deadline; the first of them fails for a call that none of them has seen."""
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 
 
@@ -39,10 +47,19 @@ class Case(BaseCase):
         settings: seed and bounds.
         directory: an empty folder.
         canary: True to wrap the exporter in the clause's own fault.
+        failed: the clauses that did not pass before.
     """
 
     def __init__(
-        self, clause: Clause, subject: Subject, mode: Mode, settings: Settings, directory: Path, *, canary: bool
+        self,
+        clause: Clause,
+        subject: Subject,
+        mode: Mode,
+        settings: Settings,
+        directory: Path,
+        *,
+        canary: bool,
+        failed: Mapping[str, Verdict] | None = None,
     ) -> None:
         super().__init__(clause, settings, directory, canary=canary)
         self.subject = subject
@@ -50,6 +67,11 @@ class Case(BaseCase):
         self.tokens = Tokens(f"{clause.id}-{mode}")
         self.options: ExporterConfig | None = None
         """The options of the last exporter that was built."""
+        self.on_real_threads = False
+        """True while a scenario of calls beside each other runs on real threads, and not under the scheduler."""
+        self.own_files = own_files(subject.exporter_class)
+        self.failed: Mapping[str, Verdict] = failed or {}
+        """The clauses that did not pass before."""
         self._is_shut = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
@@ -78,7 +100,12 @@ class Case(BaseCase):
     @property
     def cancellable(self) -> bool:
         """True if the exporter can be told that a call is cancelled."""
-        return self.mode == "guarded" or not self.subject.of_the_sdk
+        return not self.judged_by_sdk
+
+    @property
+    def judged_by_sdk(self) -> bool:
+        """True for an exporter of the OpenTelemetry SDK by itself, which owes what the SDK's specification asks."""
+        return self.mode == "raw" and self.subject.of_the_sdk
 
     @property
     def capabilities(self) -> Capabilities:
@@ -106,6 +133,14 @@ class Case(BaseCase):
         if reason is not None:
             raise VerdictError(Verdict.INEXPRESSIBLE, reason)
         return driven
+
+    @property
+    def unreached(self) -> bool:
+        """True if options that were given may point elsewhere: the backend counts requests, and saw none at all."""
+        if not (self.subject.options or getattr(self.subject.harness, "pointed", False)):
+            return False
+        counts = getattr(self.subject.harness, "requests", None) is not Harness.requests
+        return counts and not self.harness.requests() and not self.harness.connections()
 
     def forget(self) -> None:
         """Let go of the exporters and calls so far."""
@@ -152,7 +187,7 @@ class Case(BaseCase):
     def export(self, exporter: Driven, batch: TokenBatch | None = None, context: Context | None = None) -> ObservedCall:
         """Export to the end: points that were never seen before and a long deadline, unless others are given."""
         own, context = batch or self.batch(), context or self.long_context()
-        return self.do("export", lambda: exporter.export(context, own.metrics))
+        return self.do("export", lambda: exporter.export(context, own.metrics), context)
 
     def accepted(self, exporter: Driven, batch: TokenBatch) -> None:
         """:meth:`export`; fails the clause unless it succeeds."""
@@ -161,12 +196,31 @@ class Case(BaseCase):
     def flush(self, exporter: Driven, context: Context | None = None) -> ObservedCall:
         """Flush to the end."""
         context = context or self.long_context()
-        return self.do("force_flush", lambda: exporter.force_flush(context))
+        return self.do("force_flush", lambda: exporter.force_flush(context), context)
 
     def shut_down(self, exporter: Driven, context: Context | None = None) -> ObservedCall:
         """Shut down to the end."""
         context = context or self.long_context()
-        return self.do("shutdown", lambda: exporter.shutdown(context))
+        return self.do("shutdown", lambda: exporter.shutdown(context), context)
+
+    def outlasted(self, call: ObservedCall, context: Context | None, expected: str, seen: str) -> VerdictError:
+        """The verdict on a call that had not ended when patience did.
+
+        A clause about time fails. In any other the call is asked to end: one that does then keeps its context, so that
+        the clause fails; one that does not blocks it, and fails the clause about the operation's deadline.
+        """
+        judges = DEADLINE_CLAUSES.get(call.name)
+        if self.canary is not None or judges is None or {"deadline", "cancellation"}.intersection(self.clause.needs):
+            return Failed(expected, seen)
+        ignored = call.due or (context is not None and context.done)
+        if context is not None and not context.done and self.cancellable:
+            context.cancel("the checker's patience is over")
+            if call.wait(IN_TIME):
+                return Failed(expected, f"{seen}; it ended when it was cancelled")
+            ignored, seen = True, f"{seen}, nor {IN_TIME:g} s after it was cancelled"
+        self.overran = call.name if ignored else ""
+        judge = next((one for one in judges if self.failed.get(one) is Verdict.FAIL), judges[0])
+        return VerdictError(Verdict.BLOCKED, f"{seen}, which {judge} is about", expected)
 
     # --- the gate ------------------------------------------------------------------------------------------------
 
@@ -217,23 +271,26 @@ class Case(BaseCase):
         for call in calls:
             self.ends(call, f"{call.name} ends once the gate is open")
 
-    def blocked_at_gate(self, act: Callable[[], None] | None = None) -> tuple[Driven, ObservedCall]:
+    def blocked_at_gate(
+        self, act: Callable[[], None] | None = None, *, at_least: float = SHORT
+    ) -> tuple[Driven, ObservedCall]:
         """An exporter whose export, with a deadline that is meant to pass, stands before the shut gate.
 
         Args:
+            at_least: seconds of the deadline.
             act: done before the deadline passes; again, with a longer one, if it was not.
         """
-        return self._with_deadline(lambda: self.await_entry, act)
+        return self._with_deadline(lambda: self.await_entry, act, at_least)
 
-    def with_request_in_flight(self) -> tuple[Driven, ObservedCall]:
+    def with_request_in_flight(self, *, at_least: float = SHORT) -> tuple[Driven, ObservedCall]:
         """An exporter whose export, with a deadline that is meant to pass, has sent a request."""
-        return self._with_deadline(lambda: partial(self.await_requests, self.harness.requests() + 1))
+        return self._with_deadline(lambda: partial(self.await_requests, self.harness.requests() + 1), None, at_least)
 
     def _with_deadline(
-        self, arrival: Callable[[], Callable[[ObservedCall], None]], act: Callable[[], None] | None = None
+        self, arrival: Callable[[], Callable[[ObservedCall], None]], act: Callable[[], None] | None, at_least: float
     ) -> tuple[Driven, ObservedCall]:
         """Start an export with a short deadline; on a busy machine it can pass on the way: then with a longer one."""
-        for seconds in _DEADLINES:
+        for seconds in sorted({at_least, *(one for one in _DEADLINES if one > at_least)}):
             await_arrival = arrival()
             exporter, context = self.exporter(), self.short_context(seconds)
             call = self.send(exporter, self.batch(), context)
@@ -278,15 +335,27 @@ class Case(BaseCase):
 
     def raised(self, call: ObservedCall, kind: type[BaseException] = Exception, *, when: str = "") -> BaseException:
         """Fail unless the call raised such an error; return the error."""
-        expected = f"{call.name} raises {'an error' if kind is Exception else kind.__name__}{when and ' ' + when}"
-        if not isinstance(call.error, kind):
-            raise Failed(expected, describe_call(call)) from call.error
-        self.observe(f"{call.name} raised {type(call.error).__name__}{when and ' ' + when}{call.late}")
+        if self.judged_by_sdk:
+            kind, error = Exception, "an error or returns a failure"  # the interface has no types of errors
+        else:
+            error = "an error" if kind is Exception else kind.__name__
+        if not isinstance(call.error, kind) or isinstance(call.error, UnknownAnswer):
+            raise Failed(f"{call.name} raises {error}{when and ' ' + when}", describe_call(call)) from call.error
+        self.observe(f"{call.name} {outcome_of(call.error)}{when and ' ' + when}{call.late}")
         return call.error
+
+    def is_refusal(self, error: BaseException | None) -> bool:
+        """True for the error of a call after shutdown: the shutdown error, or any failure of an SDK's exporter."""
+        kind = Exception if self.judged_by_sdk else ExporterShutdownError
+        return isinstance(error, kind) and not isinstance(error, UnknownAnswer)
 
     def read_back(self) -> list[Point]:
         """Everything that has arrived; KIT_ERROR if the harness fails."""
         return self._all_of("read_back")
+
+    def exchanges_so_far(self) -> list[Exchange]:
+        """The requests that the backend got until now, with their answers."""
+        return self._all_of("wire_log")
 
     def _all_of(self, method: str) -> list[Any]:  # Any: points or exchanges
         try:
@@ -299,7 +368,7 @@ class Case(BaseCase):
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
         found = compare(
-            [point for batch in batches for point in batch.points],
+            [point for batch in batches for point in self._expected(batch)],
             self.read_back(),
             ignore=self.capabilities.not_carried,
         )
@@ -307,6 +376,21 @@ class Case(BaseCase):
         if wrong:
             raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))
         self.observe(f"{sum(len(batch.points) for batch in batches)} points arrived")
+
+    def has_arrived(self, batch: TokenBatch) -> bool:
+        """True if every point of the batch has arrived."""
+        return set(batch.tokens) <= {point.token for point in self.read_back()}
+
+    def rich(self) -> TokenBatch:
+        """A batch of every kind of point that the exporter's format has a form for."""
+        batch = self.tokens.rich()
+        return batch.only(point.token for point in self._expected(batch)) if self.capabilities.translates else batch
+
+    def _expected(self, batch: TokenBatch) -> list[Point]:
+        """The points of a batch as they are to arrive."""
+        if not self.capabilities.translates:
+            return list(batch.points)
+        return [point for point in map(self.harness.expected, batch.points) if point is not None]
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -338,6 +422,8 @@ class Case(BaseCase):
         """Return INCONCLUSIVE before an exporter is built."""
         if not self._driven:
             return VerdictError(Verdict.INCONCLUSIVE, f"the exporter cannot be built: {words_of(error)}")
+        if raised_in(error, self.own_files):
+            return Failed("the exporter raises nothing outside its calls", f"it raised {words_of(error)}")
         return super().unforeseen(error)
 
     def masker(self) -> Callable[[str], str]:

@@ -36,6 +36,9 @@ FAMILIES = {
 READERS = "RDR"
 """The family about readers, which are checked apart from exporters."""
 
+DELIVERS = "EXP-01"
+"""The clause that shows that an exporter delivers anything at all."""
+
 TECHNIQUES: dict[Technique, str] = {
     "S": "sequential calls, each data point with an identity of its own",
     "X": "a context that is already done",
@@ -77,7 +80,7 @@ class Clause:
     """The faults that it needs of the sink, without their arguments."""
     needs: tuple[str, ...] = ()
     """Further needs: of the harness ``"read_back"``, ``"gate"``; of the exporter's interface, which an exporter of
-    the OpenTelemetry SDK need not have, ``"deadline"``, ``"cancellation"``, ``"partial_success"``."""
+    the OpenTelemetry SDK need not have, ``"deadline"``, ``"cancellation"``."""
 
     @property
     def family(self) -> str:
@@ -88,6 +91,11 @@ class Clause:
     def foundations(self) -> tuple[str, ...]:
         """The clauses whose failure blocks this one; all but those of introspection build on the first."""
         return self.after if self.technique == "T" else ("INT-01", *self.after)
+
+    @property
+    def is_about_deliveries(self) -> bool:
+        """True if it says nothing about an exporter that never delivers: all but EXP-01 and those about answers."""
+        return self.family not in ("INT", "KND", READERS) and self.id != DELIVERS
 
     @property
     def how(self) -> str:
@@ -182,6 +190,22 @@ def select(patterns: Sequence[str] = (), among: Sequence[Clause] | None = None) 
     unwanted = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
     found = clauses() if among is None else among
     return tuple(one for one in found if _matches(one, wanted) and not _matches(one, unwanted))
+
+
+def with_foundations(chosen: Iterable[Clause]) -> tuple[Clause, ...]:
+    """The clauses about exporters, and all that they build on, in the order in which they are run."""
+    known = {one.id: one for one in clauses()}
+    needed: set[str] = set()
+
+    def need(one: Clause) -> None:
+        if one.id not in needed:
+            needed.add(one.id)
+            for before in (*one.foundations, *((DELIVERS,) if one.is_about_deliveries else ())):
+                need(known[before])
+
+    for one in chosen:
+        need(one)
+    return tuple(one for one in known.values() if one.id in needed)
 
 
 def _matches(one: Clause, patterns: Sequence[str]) -> bool:

@@ -42,7 +42,7 @@ class Resources:
         kept_descriptors, kept_children = (set(numbers) for numbers in zip(*_kept_by_multiprocessing(), strict=True))
         return cls(
             threads=frozenset(one for one in threading.enumerate() if not one.name.startswith((_OWN, TIMER_THREAD))),
-            descriptors=frozenset(one for one in _descriptors() if one[0] not in kept_descriptors),
+            descriptors=frozenset(one for one in descriptors() if one[0] not in kept_descriptors),
             children=frozenset(_children()) - kept_children,
         )
 
@@ -63,7 +63,8 @@ def _kept_by_multiprocessing() -> Iterator[tuple[str, str]]:
         yield str(getattr(one, descriptor, None)), str(getattr(one, child, None))
 
 
-def _descriptors() -> list[tuple[str, str]]:
+def descriptors() -> list[tuple[str, str]]:
+    """The numbers of the open descriptors, and what each stands for."""
     found = []
     for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are what is wanted
         try:

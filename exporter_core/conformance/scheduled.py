@@ -1,176 +1,43 @@
 """Technique P: one scenario of calls beside each other, run under many seeds of the deterministic scheduler.
 
 What is interrupted is the exporter's own code, and behind the guard that of the guard. The harness stands aside: what
-it does is neither interrupted nor given cooperative locks. A wait that the scheduler cannot see is no evidence, so
-that the verdict is UNOBSERVABLE then, unless a promise was seen broken.
+it does is neither interrupted nor given cooperative locks.
+
+The scheduler sees no wait for a socket and no event loop. An exporter that has such runs the scenario on real threads
+as well: its steps begin in every order while the sink's gate is shut, so that each of them meets the others in flight.
+Where there is no gate, what the scheduler cannot see is no evidence: the verdict is UNOBSERVABLE then, unless a promise
+was seen broken.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core.conformance.observe.tokens import TokenBatch, compare
+from exporter_core.conformance.rounds import RealRound, Round, Scenario
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduler import Exploration, Failure, Schedule, ScheduleError, explore
-from exporter_core.conformance.scheduler.results import Abandoned
+from exporter_core.conformance.scheduler import Exploration, Failure, ScheduleError, explore
+from exporter_core.conformance.scheduler.unscheduled import UNSEEN_SOCKETS
 from exporter_core.contract import OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
     from types import ModuleType
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.subject import Driven
-    from exporter_core.context import Context
 
 _DEPTH: Final = 4
 _MAX_STEPS: Final = 300_000
 STALL_SECONDS: Final = 5.0
 """Real seconds without an instruction or a hand-over after which a run has met a wait that the scheduler cannot see."""
 
+_BRIEF_STALL: Final = 1.0  # the same, where real threads have shown what there is to see
+_AT_ONCE: Final = 5  # rounds on real threads in which all calls begin at once
 _REPLAYS: Final = 40  # runs spent on making a failure shorter
 
 _CORE: Final = "exporter_core."
 _GUARD: Final = "exporter_core.guard"
-
-
-class Step:
-    """One call of a scenario: made by one of its threads, and entered in the timeline."""
-
-    over = True  # when a clause looks at it
-
-    def __init__(self, case: Case, name: str, function: Callable[[], object]) -> None:
-        self.name = name
-        self.result: object = None
-        self.error: BaseException | None = None
-        self.begun = self.ended = 0
-        """The places in the history, from 1; 0 before they are reached."""
-        self._case = case
-        self._function = function
-
-    def __call__(self) -> None:
-        """Make the call."""
-        journal = self._case.journal
-        self.begun = journal.stamp("call", self.name)
-        try:
-            self.result = self._function()
-        except Abandoned:
-            raise
-        except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
-            self.error = error
-        outcome = "returned" if self.error is None else f"raised {type(self.error).__name__}"
-        self.ended = journal.stamp("return", f"{self.name} {outcome}")
-
-
-class Round:
-    """One interleaving of a scenario, with an exporter of its own."""
-
-    def __init__(self, case: Case, schedule: Schedule) -> None:
-        self.case = case
-        self._schedule = schedule
-        self._built: list[Driven] = []
-
-    def exporter(self) -> Driven:
-        """A fresh exporter, in a canary run with the clause's fault."""
-        step = Step(self.case, "build", lambda: self._built.append(self.case.exporter()))
-        self.alone(step)
-        if step.error is not None:
-            raise step.error
-        return self._built[-1]
-
-    def leave(self) -> None:
-        """Shut down what the scenario has built, unless it has done so itself."""
-        for exporter in self._built:
-            context = self._calm()
-            try:
-                self._run([lambda e=exporter, c=context: e.shutdown(c)], interrupted=False)  # type: ignore[misc]  # binds
-            except ScheduleError:
-                # The threads of a schedule that came to no end are gone: nobody will give back the locks they held.
-                self.case.forget()
-                return
-
-    def step(self, name: str, function: Callable[[], object]) -> Step:
-        """A call that :meth:`beside` or :meth:`alone` makes."""
-        return Step(self.case, name, function)
-
-    def export(self, exporter: Driven, batch: TokenBatch) -> Step:
-        """An export."""
-        context = self._calm()
-        return self.step("export", lambda: exporter.export(context, batch.metrics))
-
-    def flush(self, exporter: Driven, *before: TokenBatch) -> Step:
-        """A flush, whose result is what of the batches accepted before had not arrived when it returned."""
-        context = self._calm()
-
-        def flush() -> set[str]:
-            exporter.force_flush(context)
-            return self.missing(*before) if before else set()
-
-        return self.step("force_flush", flush)
-
-    def shutdown(self, exporter: Driven) -> Step:
-        """A shutdown."""
-        context = self._calm()
-        return self.step("shutdown", lambda: exporter.shutdown(context))
-
-    def beside(self, *threads: Sequence[Step]) -> None:
-        """Make calls beside each other: those of one sequence one after the other, each sequence on its own thread."""
-        self._run([_sequence(steps) for steps in threads], interrupted=True)
-
-    def alone(self, *steps: Step) -> None:
-        """Make calls one after the other, uninterrupted."""
-        self._run([_sequence(steps)], interrupted=False)
-
-    def accepted(self, exporter: Driven, batch: TokenBatch) -> None:
-        """Export alone, to its end; fails the clause unless it succeeds."""
-        step = self.export(exporter, batch)
-        self.alone(step)
-        self.case.succeeded(step)
-
-    def missing(self, *batches: TokenBatch) -> set[str]:
-        """The identities that have not arrived so far; for use within a step as well."""
-        with self._schedule.aside():
-            arrived = {point.token for point in self.case.read_back()}
-        return {token for batch in batches for token in batch.tokens} - arrived
-
-    def delivered(self, *batches: TokenBatch, expected: str) -> None:
-        """Fail unless every point of the batches has arrived, one time."""
-        sent = {point.token: point for batch in batches for point in batch.points}
-        with self._schedule.aside():
-            arrived = [point for point in self.case.read_back() if point.token in sent]
-        found = compare(sent.values(), arrived, ignore=self.case.capabilities.not_carried)
-        if found.lost or found.duplicated:
-            raise Failed(expected, found.describe())
-
-    def closed_once(self) -> None:
-        """Fail if the backend saw a connection close that was closed already."""
-        with self._schedule.aside():
-            connections = self.case.harness.connections()
-        if connections is not None and connections < 0:
-            raise Failed("every connection is closed once", f"{-connections} were closed twice")
-
-    def _calm(self) -> Context:
-        with self._schedule.aside():
-            return self.case.long_context()
-
-    def _run(self, functions: list[Callable[[], None]], *, interrupted: bool) -> None:
-        result = self._schedule.run(functions, interrupted=interrupted)
-        if result.problem is not None:
-            raise ScheduleError(result.problem)
-
-
-Scenario: TypeAlias = "Callable[[Round], None]"
-
-
-def _sequence(steps: Sequence[Step]) -> Callable[[], None]:
-    def run() -> None:
-        for step in steps:
-            step()
-
-    run.__name__ = ", ".join(step.name for step in steps)
-    return run
 
 
 def exercised(case: Case, scenario: Scenario, evidence: str, *, reaching: bool = True) -> None:
@@ -188,26 +55,83 @@ def exercised(case: Case, scenario: Scenario, evidence: str, *, reaching: bool =
     """
     if case.has_harness:
         _ = case.harness  # set up before any schedule is open, with real locks
-
-    def one(schedule: Schedule) -> None:
-        case.forget()
-        case.journal.events.clear()
-        interleaving = Round(case, schedule)
-        try:
-            scenario(interleaving)
-        finally:
-            interleaving.leave()
-
-    if blind := _blind(case, reaching=reaching):
+    blind = _blind(case, reaching=reaching)
+    gated = case.has_harness and case.harness.gated
+    real = 0
+    if (blind is not None and not reaching) or (gated and reaching and (blind is not None or case.harness.sockets)):
+        real = _on_real_threads(case, scenario)
+    if blind is not None and not real:
         raise VerdictError(Verdict.UNOBSERVABLE, blind)
+    if blind is not None:
+        case.observe(f"{evidence} in {real} orders of its calls on real threads; {blind}")
+        return
+    found = _scheduled(case, scenario, beside_real=real > 0)
+    if found.failure is not None:
+        error = _broken(case, found.failure)
+        if not real or isinstance(error, Failed):
+            raise error
+    unseen = "; ".join(found.unseen)
+    if unseen and not real:
+        if found.stalled or not (gated and reaching):
+            raise VerdictError(Verdict.UNOBSERVABLE, f"the scheduler cannot see all of it: {unseen}")
+        real = _on_real_threads(case, scenario)
+    _enter(case, evidence, found, real)
+
+
+def _enter(case: Case, evidence: str, found: Exploration, real: int) -> None:
+    """Note the evidence of a scenario that no interleaving has broken."""
+    ways = f"{found.seeds + 1} interleavings of {found.steps} instructions of {_names(own_code(case))}"
+    if real:
+        ways = f"{real} orders of its calls on real threads and in {ways}"
+    case.observe(f"{evidence} in {ways}")
+    if found.unseen:
+        case.observe(f"what the scheduler cannot see rests on the real threads: {'; '.join(found.unseen)}")
+
+
+def _on_real_threads(case: Case, scenario: Scenario) -> int:
+    """Run the scenario in every order of its calls, and with all at once; the number of rounds. Raises Failed."""
+    case.on_real_threads = True
+    try:
+        number, orders_there_are = 0, 1
+        while number < orders_there_are:
+            one = RealRound(case, number)
+            _round(case, scenario, one)
+            orders_there_are = one.orders
+            number += 1
+        for _ in range(_AT_ONCE):
+            _round(case, scenario, RealRound(case, None))
+    finally:
+        case.on_real_threads = False
+    return number + _AT_ONCE
+
+
+def _round(case: Case, scenario: Scenario, one: Round) -> None:
+    case.forget()
+    case.journal.events.clear()
+    try:
+        scenario(one)
+    finally:
+        one.leave()
+
+
+def _scheduled(case: Case, scenario: Scenario, *, beside_real: bool) -> Exploration:
+    """Run the scenario under the scheduler, without preemption and then under each seed, until it fails.
+
+    Where real threads have run it before, half the seeds do: over sockets each takes ten times as long.
+    """
     subject = own_code(case)
 
     def many(seeds: Iterable[int]) -> Exploration:
         return explore(
-            one, subject=subject, seeds=seeds, depth=_DEPTH, max_steps=_MAX_STEPS, stall_seconds=STALL_SECONDS
+            lambda schedule: _round(case, scenario, Round(case, schedule)),
+            subject=subject,
+            seeds=seeds,
+            depth=_DEPTH,
+            max_steps=_MAX_STEPS,
+            stall_seconds=_BRIEF_STALL if beside_real else STALL_SECONDS,
         )
 
-    seeds = range(case.seed, case.seed + case.schedules)
+    seeds = range(case.seed, case.seed + (case.schedules + beside_real) // (1 + beside_real))
     if case.canary is not None:
         recorded: int | None = case.canary.seed
         found = many(seeds if recorded is None else (recorded, *seeds))
@@ -215,23 +139,18 @@ def exercised(case: Case, scenario: Scenario, evidence: str, *, reaching: bool =
         found = many(())  # what an exporter does the first time in a process does not count in the length
         if found.failure is None and not found.stalled:
             found = many(seeds)
-    case.tainted = found.stalled > 0 or (found.failure is not None and bool(found.failure.unseen))
-    if found.failure is not None:
-        raise _broken(case, found.failure)
-    if found.unseen:
-        raise VerdictError(Verdict.UNOBSERVABLE, f"the scheduler cannot see all of it: {'; '.join(found.unseen)}")
-    if reaching and case.has_harness and case.harness.sockets:
-        # Which of a library's own waits a run meets is a matter of time, and no verdict may be.
-        raise VerdictError(Verdict.UNOBSERVABLE, "the scheduler does not see who waits for a socket")
-    case.observe(f"{evidence} in {found.seeds + 1} interleavings of {found.steps} instructions of {_names(subject)}")
+    case.tainted |= found.stalled > 0 or (found.failure is not None and bool(found.failure.unseen))
+    return found
 
 
 def _broken(case: Case, failure: Failure) -> BaseException:
     """The exception to raise for an interleaving that has failed."""
     error = failure.error
     if isinstance(error, ScheduleError):
-        if failure.unseen or not str(error).startswith("deadlock"):
-            reasons = "; ".join(dict.fromkeys((*failure.unseen, str(error))))
+        # In a deadlock nobody waits for a socket: who does is a thread that runs.
+        unseen = [text for text in failure.unseen if text != UNSEEN_SOCKETS]
+        if unseen or not str(error).startswith("deadlock"):
+            reasons = "; ".join(dict.fromkeys((*unseen, str(error))))
             return VerdictError(Verdict.UNOBSERVABLE, f"the scheduler cannot see all of it: {reasons}")
         error = Failed("every call ends", str(error))
     if not isinstance(error, Failed):
@@ -264,10 +183,10 @@ def own_code(case: Case) -> tuple[ModuleType | type, ...]:
     if case.canary is not None:
         return tuple(one for one in inspect.getmro(case.canary) if one is not object)
     first, *bases = dict.fromkeys(one.__module__ for one in inspect.getmro(case.subject.exporter_class))
-    own = _package_of(first) or _with_source(first)
+    own = package_of(first) or with_source(first)
     found: dict[str, ModuleType | type] = {} if own is None else {own.__name__: own}
     for name in bases:
-        module = _with_source(name)
+        module = with_source(name)
         of_own = own is not None and hasattr(own, "__path__") and name.startswith(f"{own.__name__}.")
         if module is not None and not of_own and name.partition(".")[0] not in sys.stdlib_module_names:
             found[name] = module
@@ -276,16 +195,17 @@ def own_code(case: Case) -> tuple[ModuleType | type, ...]:
     return tuple(found.values())
 
 
-def _package_of(name: str) -> ModuleType | None:
+def package_of(name: str) -> ModuleType | None:
     """The outermost package that is not a namespace; None for a module of the core, or one without a package."""
     if name.startswith(_CORE):
         return None
     parts = name.split(".")
-    packages = (_with_source(".".join(parts[:length])) for length in range(1, len(parts) + 1))
+    packages = (with_source(".".join(parts[:length])) for length in range(1, len(parts) + 1))
     return next((one for one in packages if one is not None and hasattr(one, "__path__")), None)
 
 
-def _with_source(name: str) -> ModuleType | None:
+def with_source(name: str) -> ModuleType | None:
+    """The module of this name, if it was imported from a file."""
     module: Any = sys.modules.get(name)  # Any: anything can be put there
     return module if getattr(module, "__file__", None) else None
 

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from exporter_core.bridge.inbound import InboundExporter
 from exporter_core.bridge.selection import inbound_class
 from exporter_core.conformance.observe.harness import Harness
+from exporter_core.conformance.sdk import SdkDriver
 from exporter_core.contract import HARNESS_GROUP, OPERATIONS, InstrumentKind
 from exporter_core.discovery import PluginEntry, installed, select
 from exporter_core.discovery.entries import SDK_GROUP
@@ -84,7 +85,8 @@ class Subject:
         if mode == "guarded":
             # copy: False, as everywhere by default
             return GuardedExporter(factory=lambda: spied(options), name=self.target)
-        return Raw(spied(options))
+        exporter = spied(options)
+        return SdkDriver(exporter) if isinstance(exporter, InboundExporter) else Raw(exporter)
 
 
 def resolve(target: str, *, options: Mapping[str, Any] | None = None, harness: type[Harness] | None = None) -> Subject:
@@ -121,16 +123,15 @@ def _is_of_the_sdk(found: object) -> bool:
 def inexpressible(driven: object, clause: Clause) -> str | None:
     """The reason why the exporter's interface has no channel for what the clause needs; None if it has.
 
-    Raw, an exporter of the OpenTelemetry SDK is called through its bridge: it can be told a deadline where its methods
-    take ``timeout_millis``, and no cancellation.
+    Raw, an exporter of the OpenTelemetry SDK can be told a deadline where its methods take ``timeout_millis``, and no
+    cancellation.
     """
-    exporter = driven.exporter if isinstance(driven, Raw) else None
-    if not isinstance(exporter, InboundExporter):
+    if not isinstance(driven, SdkDriver):
         return None
     if "cancellation" in clause.needs:
         return "a MetricExporter of the OpenTelemetry SDK cannot be told that a call is cancelled"
     operation = _OPERATION_OF[clause.family] if "deadline" in clause.needs else None
-    if operation is not None and operation not in exporter.bounded:
+    if operation is not None and operation not in driven.bounded:
         return f"its {operation} takes no timeout_millis, so that it cannot be told a deadline"
     return None
 
@@ -200,7 +201,7 @@ class Raw:
             handle.unregister()
 
 
-Driven: TypeAlias = Raw | GuardedExporter
+Driven: TypeAlias = Raw | SdkDriver | GuardedExporter
 """An exporter whose operations can be called."""
 
 
@@ -262,7 +263,10 @@ call_after_fork(prepare.cache_clear)  # the thread of the parent's loop does not
 
 
 def _spied(exporter_class: Any, journal: Journal) -> Any:  # Any: see Subject
-    """A subclass that stamps each entry into export, force_flush and shutdown, and each end."""
+    """A subclass that stamps each entry into export, force_flush and shutdown, and each end.
+
+    Of an exporter of the SDK it is the methods of that exporter that are entered, and not those of its bridge.
+    """
 
     @contextmanager
     def stamped(name: str) -> Iterator[None]:
@@ -289,6 +293,13 @@ def _spied(exporter_class: Any, journal: Journal) -> Any:  # Any: see Subject
 
         return run
 
-    members = {name: spy(name, getattr(exporter_class, name)) for name in OPERATIONS[2:]}
+    def call(self: InboundExporter, operation: str, *arguments: Any) -> tuple[object, list[str]]:
+        with stamped(operation):
+            return InboundExporter.call(self, operation, *arguments)
+
+    if issubclass(exporter_class, InboundExporter):
+        members: dict[str, Any] = {"call": call}
+    else:
+        members = {name: spy(name, getattr(exporter_class, name)) for name in OPERATIONS[2:]}
     members["__module__"] = exporter_class.__module__
     return new_class(exporter_class.__name__, (exporter_class,), {}, lambda namespace: namespace.update(members))

@@ -15,6 +15,7 @@ from exporter_core.discovery.entries import (
     is_observer_group,
     is_pull_group,
     normalize,
+    outbound,
     shadowed,
 )
 from exporter_core.discovery.index import listing
@@ -52,7 +53,8 @@ __all__ = [
 def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:
     """Return every installed exporter, of every contract version and of the SDK's groups, pull exporters included.
 
-    They are in order of name.     Shadowed distributions are left out.
+    They are in order of name. Shadowed distributions are left out, and the entries by which exporters of the contract
+    are given to the SDK.
 
     Args:
         path: directories to search instead of ``sys.path``.
@@ -60,7 +62,9 @@ def installed(*, path: Sequence[str] | None = None, refresh: bool = False) -> tu
             metadata directory that was without one for a minute or more.
     """
     entries = listing(path, refresh=refresh).entries
-    return tuple(entry for entry in entries if is_exporter_group(entry.group) or is_pull_group(entry.group))
+    kinds = (entry for entry in entries if is_exporter_group(entry.group) or is_pull_group(entry.group))
+    hidden = outbound(entries)
+    return tuple(entry for entry in kinds if entry not in hidden)
 
 
 def installed_observers(*, path: Sequence[str] | None = None, refresh: bool = False) -> tuple[PluginEntry, ...]:

@@ -121,6 +121,23 @@ def conflicts(entries: Iterable[PluginEntry]) -> dict[str, tuple[PluginEntry, ..
     return {name: tuple(found.values()) for (name, _), found in of_name.items() if len(found) > 1}
 
 
+def outbound(entries: Iterable[PluginEntry]) -> frozenset[PluginEntry]:
+    """Return the SDK's entries by which a distribution gives its own exporters of the contract to the SDK's reader.
+
+    They have the exporter's name, or ``exporter_core_NAME`` where the SDK takes that name itself.
+    """
+    entries = list(entries)
+    ours = {(entry.distribution, entry.name) for entry in entries if entry.group.startswith(EXPORTER_PREFIX)}
+    return frozenset(
+        entry
+        for entry in entries
+        if entry.of_sdk
+        and not ours.isdisjoint(
+            (entry.distribution, entry.name.removeprefix(prefix)) for prefix in ("", "exporter_core_")
+        )
+    )
+
+
 def shadowed(entries: Iterable[PluginEntry]) -> dict[PluginEntry, PluginEntry]:
     """Return the SDK's exporters whose name another entry gives under the contract, each with that entry.
 

@@ -10,6 +10,7 @@ import binascii
 import os
 import stat
 import sys
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ _MAGIC = b"exporter-core index 3"
 _FILE_PREFIX = "exporter-core-index-"
 _MAX_BYTES = 1 << 26
 _KEPT_FILES = 64  # each sys.path has a file of its own, and some programs make many
+_KEPT_SECONDS = 30 * 86_400  # after which a file is most likely that of an environment that is gone
 _SETTLING_NS = 60 * 10**9  # an installation writes entry_points.txt well within this of making its directory
 
 
@@ -208,11 +210,16 @@ def _put(name: str, fd: int, data: bytes, file: str) -> bool:
 def _drop_oldest(folder: str) -> None:
     """Keep the folder small: it holds an index for each sys.path, and files that interrupted processes left."""
     with os.scandir(folder) as children:
-        ours = [child for child in children if child.name.startswith(_FILE_PREFIX)]
-    if len(ours) > _KEPT_FILES:
-        ours.sort(key=lambda child: child.stat(follow_symlinks=False).st_mtime_ns)
-        for child in ours[:-_KEPT_FILES]:
-            _remove(child.path)
+        ours = [
+            (child.stat(follow_symlinks=False).st_mtime, child.path)
+            for child in children
+            if child.name.startswith(_FILE_PREFIX)
+        ]
+    ours.sort()
+    eldest = time.time() - _KEPT_SECONDS
+    for number, (modified, path) in enumerate(ours):
+        if number < len(ours) - _KEPT_FILES or modified < eldest:
+            _remove(path)
 
 
 def _remove(path: str) -> None:

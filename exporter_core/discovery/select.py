@@ -20,6 +20,7 @@ from exporter_core.discovery.entries import (
     is_observer_group,
     is_pull_group,
     normalize,
+    outbound,
     shadowed,
 )
 from exporter_core.discovery.index import listing
@@ -147,6 +148,8 @@ def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[
     if not candidates or not all(_holds(kind, candidates, entry, roots) for entry in candidates):
         installed = listing(path, refresh=True)
         candidates = _matching(kind, installed, name)
+    hidden = outbound(installed.entries)
+    candidates = [entry for entry in candidates if entry not in hidden]
     if not candidates:
         raise ExporterNotFoundError(_not_found(kind, installed, name))
     reasons = {entry: policy.reason_against(entry) if policy else None for entry in candidates}
@@ -158,8 +161,8 @@ def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[
             )
             + "; the lists are those under exporter_core: plugins:"
         )
-    hidden = shadowed(permitted)
-    permitted = [entry for entry in permitted if entry not in hidden]
+    lower = shadowed(permitted)
+    permitted = [entry for entry in permitted if entry not in lower]
     supported = [entry for entry in permitted if entry.supported]
     if not supported:
         raise UnsupportedContractError("; ".join(_unsupported(kind.noun, entry) for entry in permitted))
@@ -198,7 +201,8 @@ def _holds(kind: _Kind, candidates: list[PluginEntry], entry: PluginEntry, roots
 def _not_found(kind: _Kind, installed: Listing, name: str) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only an error needs it
 
-    ours = [entry for entry in installed.entries if kind.has(entry.group)]
+    hidden = outbound(installed.entries)
+    ours = [entry for entry in installed.entries if kind.has(entry.group) and entry not in hidden]
     names = list(dict.fromkeys(entry.name for entry in ours))
     text = f"no {kind.noun} named {name!r} is installed"
     other, way_out = _OTHER_KIND.get(kind.noun, (kind, ""))
@@ -223,11 +227,13 @@ def _unsupported(noun: str, entry: PluginEntry) -> str:
     if version is None:
         return (
             f"{what} is registered in the group {entry.group!r}, which names no contract version: "
-            f"upgrade {entry.distribution}"
+            f"upgrade {_shown(entry.distribution)}"
         )
     ours = f"this exporter-core supports version {SUPPORTED_CONTRACT}"
-    upgrade = "exporter-core" if version > SUPPORTED_CONTRACT else entry.distribution
-    other = f", or install a version of {entry.distribution} made for it" if version > SUPPORTED_CONTRACT else ""
+    upgrade = "exporter-core" if version > SUPPORTED_CONTRACT else _shown(entry.distribution)
+    other = (
+        f", or install a version of {_shown(entry.distribution)} made for it" if version > SUPPORTED_CONTRACT else ""
+    )
     return f"{what} is made for contract version {version}, {ours}: upgrade {upgrade}{other}"
 
 

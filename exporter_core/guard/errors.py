@@ -6,6 +6,7 @@ the guard's own state agrees.
 
 from __future__ import annotations
 
+import re
 import threading
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, TypeVar
@@ -76,12 +77,13 @@ class Errors:
             case Outcome.WITHDRAWN:
                 return self.shut_down(operation) if over is None else self.over(operation, over, " before it began")
             case Outcome.ABANDONED if over is not None:
-                return self.over(operation, over, "; it still runs in the background")
+                return self.over(operation, over, "; it still runs in the background", self._after_attempt(call))
             case Outcome.ABANDONED if active:
                 text = " cancelled its own context; it still runs in the background"
                 return self.new(ExporterError, operation, text)
             case Outcome.ABANDONED:
-                return self.shut_down(operation, " while it was running; whether it was delivered is unknown")
+                text = " while it was running; whether it was delivered is unknown"
+                return self.shut_down(operation, f"{text}{self._after_attempt(call)}")
         if result.error is None:
             return self.new(ExporterError, operation, f" {_wrong_answer(result)}")
         raised = self._of_raised(call, result.error, over, active=active)
@@ -94,12 +96,12 @@ class Errors:
         operation, error = call.operation, raised.error
         if is_a(error, DeadlineExceededError, ContextCancelledError, CancelledError):
             if over is not None:
-                return self.over(operation, over)
+                return self.over(operation, over, detail=self._own_words(call, raised))
             if call.context.done and not active:
-                return self.shut_down(operation, " while it was running")
+                return self.shut_down(operation, f" while it was running{self._after_attempt(call)}")
         if is_a(error, ExporterShutdownError) and operation == "export" and not active:
-            return self.shut_down(operation)
-        text = self.describe(raised)
+            return self.shut_down(operation, self._after_attempt(call))
+        text = self._without_place(operation, self.describe(raised))
         if is_a(error, PartialSuccessError):  # it stays what it is
             rejected = _rejected(raised, call.points)
             text = f" was accepted in part: {text} ({rejected} data points were rejected)"
@@ -114,14 +116,39 @@ class Errors:
         """Return the error of a call that came after shutdown, or that a shutdown ended."""
         return self.new(ExporterShutdownError, operation, f": the exporter has been shut down{text}")
 
-    def over(self, operation: str, error: ContextError, text: str = "") -> ContextError:
-        """Return the error of a call that its context ended."""
+    def over(self, operation: str, error: ContextError, text: str = "", detail: str = "") -> ContextError:
+        """Return the error of a call that its context ended; the detail follows on the reason."""
         if is_a(error, DeadlineExceededError):
-            return DeadlineExceededError(self._message(operation, f" timed out{text}"))
+            return DeadlineExceededError(self._message(operation, f" timed out{text}{detail}"))
         _, colon, reason = str(error).partition(": ")
-        cancelled = ContextCancelledError(self._message(operation, f" was cancelled{text}{colon}{reason}"))
+        cancelled = ContextCancelledError(self._message(operation, f" was cancelled{text}{colon}{reason}{detail}"))
         cancelled.__cause__ = None if error.__cause__ is None else self.cause(error.__cause__)
         return cancelled
+
+    def last_attempt(self, call: Call) -> str | None:
+        """Return the failure of the call's last attempt; None if it has had none."""
+        failure = call.context._attempts_of_call().last_failure
+        return self._without_place(call.operation, " ".join(self._masker(failure).split())) if failure else None
+
+    def _after_attempt(self, call: Call) -> str:
+        failure = self.last_attempt(call)
+        return f"; the last attempt failed: {failure}" if failure else ""
+
+    def _own_words(self, call: Call, raised: ErrorSnapshot) -> str:
+        """Return the exporter's own words on its deadline or cancellation, as they follow on ours."""
+        if not (raised.text and is_a(raised.error, DeadlineExceededError)):
+            return self._after_attempt(call)
+        text = self._without_place(call.operation, self.describe(raised)).removeprefix("timed out")
+        if text.startswith("the context's deadline has passed"):  # which is what our words say
+            return text.removeprefix("the context's deadline has passed")
+        return text if text.startswith((" ", ";", ":")) or not text else f": {text}"
+
+    def _without_place(self, operation: str, text: str) -> str:
+        """Return the exporter's text without the place, which a message about an export names before."""
+        place = self._destination
+        if place is None or operation != "export":
+            return text
+        return re.sub(rf"(^|[:;] ){re.escape(place.location)}: ", r"\1", text)
 
     def late_error(self, call: Call, result: Result) -> tuple[str | None, int]:
         """Return the failure of an abandoned call that ended, None for success, and how many points it delivered."""

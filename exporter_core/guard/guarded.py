@@ -255,6 +255,12 @@ class GuardedExporter:
         """Return the counts so far."""
         return self._tally.snapshot(name=self._name, runner=self._runner, state=self._state, busy=self.busy)
 
+    @property
+    def last_failed_attempt(self) -> str | None:
+        """The failure of the last attempt of the export that is running, secrets masked; None if there is none."""
+        running = None if self._state is GuardState.FORKED else self._assembly.runners["export"].running
+        return None if running is None else self._errors.last_attempt(running)
+
     def describe_error(self, error: BaseException) -> str:
         """Return the error in one line that may be shown: the config's secrets masked, causes left out."""
         return self._errors.describe(error)
@@ -288,6 +294,7 @@ class GuardedExporter:
         """Have the exporter called; count the call, tell the observers of it, and raise unless it succeeded."""
         clock = context._clock
         child = context._descendant(CallContext, context._deadline)
+        child._attempts = None
         arguments["context"] = child
         started = clock.monotonic()
         call = Call(operation, function, child, arguments, started, points, self._ended_late, must_run)
@@ -303,6 +310,8 @@ class GuardedExporter:
             raise
         ended = clock.monotonic()
         seconds = ended - call.started
+        if call.context._attempts is not None:
+            self._tally.count_repeated(call.context._attempts.repeated)
         if result is SUCCESS and self._inline and child._deadline is not None and ended >= child._deadline:
             result = _LATE
         if result is SUCCESS:
@@ -370,6 +379,8 @@ class GuardedExporter:
         """Refuse the exports that wait, let the one that runs finish while the context lasts, then cancel it."""
         runner = self._assembly.runners["export"]
         runner.refuse()
+        if (running := runner.running) is not None:
+            running.context._attempts_of_call().end()  # what its exporter waits for may never come
         # A call of nothing has its turn when nobody is inside the exporter any more. An abandoned one is not waited
         # for: its context has told it to end.
         child = context._descendant(CallContext, context._deadline)
@@ -479,6 +490,7 @@ class GuardedExporter:
             wanted = self._state is GuardState.FORKED
             if wanted:
                 self._attach(assembly)
+                self._destination = self._errors.name_destination(assembly.instance.destination)
                 self._state = GuardState.ACTIVE
         if not wanted:  # shut down meanwhile, by another thread, which has nothing to release
             child = context._descendant(CallContext, context._deadline)

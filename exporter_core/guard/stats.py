@@ -41,12 +41,20 @@ class ExporterStats:
     exports_abandoned: int
     """Exports given up at their deadline or by an interrupted caller, of which ``exports_late_ok`` succeeded later."""
     exports_late_ok: int
+    requests_repeated: int
+    """Requests that were sent again: after a failed attempt, or since the server had closed the connection that was
+    kept. The backend may have their data twice. Exporters on ``exporter_core.authoring.Retrying`` are counted."""
     last_export_seconds: float | None
     """Seconds that the last caller of export waited."""
     last_error: str | None
     """The last failure of any operation in one line, secrets masked."""
     busy: bool
     """True while an export is running, an abandoned one too."""
+
+    @property
+    def points_lost(self) -> int:
+        """Data points that were handed over and not accepted; those of an export that still runs may yet be."""
+        return self.points_handed_over - self.points_accepted - self.points_unsettled
 
     def as_dict(self) -> dict[str, object]:
         """Return the counts as values that JSON has."""
@@ -74,6 +82,7 @@ class Tally:
         self.mutex = RLock()
         """Held while a count changes. Reentrant: a signal handler may interrupt the thread that holds it."""
         self._ok = self._points_ok = self._failed = self._points_failed = self._abandoned = self._late_ok = 0
+        self._repeated = 0
         self._points_accepted_beside = 0  # of exports that raised: in part, or late
         self._points_unsettled = 0
         self._last_export_seconds: float | None = None
@@ -113,6 +122,11 @@ class Tally:
             self._points_unsettled -= settled
             self._late_ok += late_ok
 
+    def count_repeated(self, requests: int) -> None:
+        """Count requests that were sent again."""
+        with self.mutex:
+            self._repeated += requests
+
     def note_error(self, error: str) -> None:
         """Remember the failure of another operation."""
         self._last_error = error
@@ -132,6 +146,7 @@ class Tally:
                 points_unsettled=self._points_unsettled,
                 exports_abandoned=self._abandoned,
                 exports_late_ok=self._late_ok,
+                requests_repeated=self._repeated,
                 last_export_seconds=self._last_export_seconds,
                 last_error=self._last_error,
                 busy=busy,

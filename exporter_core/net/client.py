@@ -35,11 +35,13 @@ class ClosedError(Exception):
     Args:
         message: how.
         unanswered: whether it had sent no part of an answer to the request.
+        refused: whether it has said that it does nothing about the request.
     """
 
-    def __init__(self, message: str, *, unanswered: bool = False) -> None:
+    def __init__(self, message: str, *, unanswered: bool = False, refused: bool = False) -> None:
         super().__init__(message)
         self.unanswered: bool = unanswered
+        self.refused: bool = refused
 
 
 class Connection(ABC, Generic[RequestT, AnswerT]):
@@ -140,7 +142,7 @@ class Client(ABC, Generic[RequestT, AnswerT]):
         self._connection = self._waiter = None
 
     def _attempt(self, context: Context, request: RequestT) -> AnswerT:
-        """Send a request once; twice if the server had closed the kept connection before it could read."""
+        """Send a request once; again if the server did nothing about it, with retries also if it only left."""
         try:
             answer = self._exchange(context, request)
             self.check(answer)
@@ -164,9 +166,10 @@ class Client(ABC, Generic[RequestT, AnswerT]):
                     try:
                         return self._exchange_over(kept, context, request)
                     except ClosedError as error:
-                        if not error.unanswered:
+                        # Unanswered: most likely it closed while the request was on its way, but it may have taken it.
+                        if not (error.refused or (error.unanswered and self._options.retry.enabled)):
                             raise
-                        # The server closed it while the request was on its way: no fault of the request.
+                        context._attempts_of_call().repeated += 1
                 else:
                     self._drop(kept)
             self._doing = "connecting"

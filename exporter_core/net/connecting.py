@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from exporter_core.net.sockets import Waiter
 
 _HEAD_START: Final = 0.25  # seconds before the next address is tried in parallel (RFC 8305)
+_NO_PROTOCOL: Final = "TLS: the server does not offer HTTP/{} (no application protocol)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class Route:
     """The HTTP proxy that is connected to instead of the server."""
     tunnelled: bool = True
     """True if the proxy has to connect to the server (``CONNECT``), False if it is sent requests to pass on."""
+
+    http_2: bool = False
+    """True if the server has to choose HTTP/2 in the TLS handshake."""
 
     @property
     def host_port(self) -> str:
@@ -62,7 +66,7 @@ def connect(context: Context, waiter: Waiter, route: Route) -> Wire:
     try:
         if route.proxy is not None and route.tunnelled:
             _tunnel(context, waiter, sock, route.host_port, route.proxy)
-        return Wire(sock if route.tls is None else _with_tls(context, waiter, sock, route.host, route.tls), waiter)
+        return Wire(sock if route.tls is None else _with_tls(context, waiter, sock, route, route.tls), waiter)
     except BaseException:
         sock.close()
         raise
@@ -143,8 +147,12 @@ def _connecting(family: socket.AddressFamily, address: tuple[object, ...] | str)
     return sock
 
 
-def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, host: str, tls: ssl.SSLContext) -> ssl.SSLSocket:
-    wrapped = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False)
+def _with_tls(
+    context: Context, waiter: Waiter, sock: socket.socket, route: Route, tls: ssl.SSLContext
+) -> ssl.SSLSocket:
+    wrapped = tls.wrap_socket(
+        sock, server_hostname=route.host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+    )
     try:
         while True:
             try:
@@ -154,12 +162,16 @@ def _with_tls(context: Context, waiter: Waiter, sock: socket.socket, host: str, 
             except ssl.SSLWantWriteError:
                 waiter.wait(context, {wrapped: WRITE})
             else:
+                if route.http_2 and wrapped.selected_alpn_protocol() != "h2":
+                    raise ExporterError(_NO_PROTOCOL.format("2"))
                 return wrapped
     except BaseException as error:
         wrapped.close()
         if isinstance(error, DeadlineExceededError) or not isinstance(error, OSError):
             raise
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            if "no application protocol" in reason(error):
+                raise ExporterError(_NO_PROTOCOL.format("2" if route.http_2 else "1.1")) from error
             raise ExporterError(f"TLS: {reason(error)}") from error
         raise RetryableError("the server ended the TLS handshake") from error
 

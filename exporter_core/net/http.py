@@ -15,7 +15,6 @@ from exporter_core.net.address import parse_proxy, parse_url, proxy_for
 from exporter_core.net.client import Client, ClosedError, Connection
 from exporter_core.net.connecting import Route, connect
 from exporter_core.net.messages import (
-    MAX_ANSWER_BYTES,
     RETRYABLE_STATUSES,
     answer_too_long,
     first_of_each,
@@ -159,10 +158,10 @@ class HttpClient(Client[HttpRequest, HttpAnswer]):
         self.keep_secret(*self._secrets, *(() if proxy is None else proxy.secrets))
         wire = connect(context, waiter, Route(url.host, url.port, tls=tls, proxy=proxy, tunnelled=tls is not None))
         if proxy is None or tls is not None:
-            return HttpConnection(wire, url.target, [], self.mask)
+            return HttpConnection(wire, url.target, [], self.mask, self._options.max_response_size)
         authorization = proxy.authorization
         headers = [] if authorization is None else [(b"Proxy-Authorization", authorization.encode())]
-        return HttpConnection(wire, url.absolute, headers, self.mask)
+        return HttpConnection(wire, url.absolute, headers, self.mask, self._options.max_response_size)
 
     def check(self, answer: HttpAnswer) -> None:
         """Apply the policy."""
@@ -177,10 +176,12 @@ class HttpConnection(Connection[HttpRequest, HttpAnswer]):
         target: what every request asks for.
         headers: what every request has beside its own.
         mask: for the answers.
+        limit: bytes of an answer that are received.
     """
 
-    def __init__(self, wire: Wire, target: str, headers: Headers, mask: Masker) -> None:
+    def __init__(self, wire: Wire, target: str, headers: Headers, mask: Masker, limit: int) -> None:
         super().__init__(wire)
+        self._limit = limit
         self._target = target
         self._headers = headers
         self._mask = mask
@@ -201,7 +202,7 @@ class HttpConnection(Connection[HttpRequest, HttpAnswer]):
         http.send_with_data_passthrough(h11.Data(body))
         http.send(h11.EndOfMessage())
         unsent = [memoryview(head), memoryview(body)]
-        reader = _AnswerReader(http)
+        reader = _AnswerReader(http, self._limit)
         while True:
             # A server that refuses a request may close before it has read all of it: its answer may be there.
             closed = not self.wire.write(unsent)
@@ -239,11 +240,12 @@ class HttpConnection(Connection[HttpRequest, HttpAnswer]):
 class _AnswerReader:
     """Puts one answer together."""
 
-    def __init__(self, http: h11.Connection) -> None:
+    def __init__(self, http: h11.Connection, limit: int) -> None:
         self._http = http
+        self._limit = limit
         self._response: h11.Response | None = None
         self._body: list[bytes] = []
-        self._left = MAX_ANSWER_BYTES
+        self._left = limit
         self._anything = False
 
     def feed(self, data: bytes) -> bool:
@@ -260,7 +262,7 @@ class _AnswerReader:
                 elif isinstance(event, h11.Data):
                     self._left -= len(event.data)
                     if self._left < 0:
-                        raise answer_too_long()
+                        raise answer_too_long(self._limit)
                     self._body.append(bytes(event.data))
                 elif isinstance(event, h11.EndOfMessage):
                     return True

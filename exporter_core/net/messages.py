@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from exporter_core.masking import Masker
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of an answer that are received."""
+"""Bytes of an answer that are received, unless an option says otherwise."""
 RETRYABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
 """HTTP's statuses of a server or proxy that may take the request later, unless a policy says otherwise."""
 _MAX_SHOWN: Final = 500
@@ -27,9 +27,9 @@ def gzipped(data: bytes) -> bytes:
     return igzip_lib.compress(data, level=1, flag=igzip_lib.COMP_GZIP)
 
 
-def answer_too_long() -> ExporterError:
+def answer_too_long(limit: int) -> ExporterError:
     """Return the error of an answer that is longer than is received."""
-    return ExporterError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+    return ExporterError(f"the answer is longer than {limit} bytes (max_response_size)")
 
 
 def first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -16,12 +16,14 @@ from exporter_core.authoring.options import Milliseconds, NullIsDefault
 from exporter_core.authoring.retry import RetryOptions
 from exporter_core.exporter import ExporterConfig
 from exporter_core.net.address import basic_authorization, parse_proxy, parse_url
+from exporter_core.net.messages import MAX_ANSWER_BYTES
 from exporter_core.validation import stated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FILES: Final = ("ca_file", "key_file", "cert_file")
 _NOT_IN_A_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -35,7 +37,7 @@ def _is_url(text: str) -> str:
 
 def _one_line(value: str) -> str:
     if _NOT_IN_A_VALUE.search(value):
-        raise ValueError("expected the value of a header on one line")
+        raise stated("expected the value of a header on one line")
     return value.strip()
 
 
@@ -65,7 +67,7 @@ class TlsOptions(NullIsDefault):
     @model_validator(mode="after")
     def _both_or_none(self) -> TlsOptions:
         if (self.key_file is None) != (self.cert_file is None):
-            raise ValueError("key_file and cert_file belong together: give both, or neither")
+            raise stated("key_file and cert_file belong together: give both, or neither")
         return self
 
 
@@ -82,7 +84,7 @@ class HeaderEntry(ExporterConfig):
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise ValueError("expected the name of a header, such as api-key")
+            raise stated("expected the name of a header, such as api-key")
         return name
 
 
@@ -110,6 +112,9 @@ class ClientOptions(NullIsDefault):
     retry: RetryOptions = RetryOptions()
     """Retries of failed requests."""
 
+    max_response_size: Annotated[int, Field(strict=True, ge=1)] = MAX_ANSWER_BYTES
+    """Bytes of an answer that are received; the request of a longer one has failed."""
+
     @field_validator("headers")
     @classmethod
     def _are_free(cls, entries: list[HeaderEntry]) -> list[HeaderEntry]:
@@ -130,6 +135,15 @@ class ClientOptions(NullIsDefault):
                 reserved = ", ".join(sorted(cls.reserved_headers))
                 raise stated(f"entry {position} is one that the exporter sets itself ({reserved}); remove it")
 
+    def config_warnings(self) -> Mapping[str, str]:
+        """Warn about certificate files that do not exist."""
+        files = {name: getattr(self.tls, name) for name in _FILES}
+        return {
+            f"tls.{name}": f"the file {path} does not exist: create it, or change the path"
+            for name, path in files.items()
+            if path is not None and not path.exists()
+        }
+
     def header_values(self) -> dict[str, str]:
         """Return the headers to send: names as configured, each once whatever its case, `headers` first."""
         listed = _listed_headers(self.headers_list.get_secret_value()) if self.headers_list is not None else {}
@@ -139,9 +153,9 @@ class ClientOptions(NullIsDefault):
 
     def refuse_files_without_tls(self, *, secure: bool) -> None:
         """Raise ValueError for certificate files that an endpoint without TLS would ignore."""
-        files = [name for name in ("ca_file", "key_file", "cert_file") if getattr(self.tls, name) is not None]
+        files = [name for name in _FILES if getattr(self.tls, name) is not None]
         if files and not secure:
-            raise ValueError(f"tls.{files[0]} needs an endpoint with TLS")
+            raise stated(f"tls.{files[0]} needs an endpoint with TLS")
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -197,7 +211,7 @@ class AuthOptions(NullIsDefault):
     @model_validator(mode="after")
     def _one_of_them(self) -> AuthOptions:
         if self.basic_auth is not None and self.bearer_token is not None:
-            raise ValueError("give basic_auth or bearer_token, not both")
+            raise stated("give basic_auth or bearer_token, not both")
         return self
 
     @property
@@ -219,7 +233,10 @@ class ProxyOptions(NullIsDefault):
     @classmethod
     def _is_a_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
         if proxy is not None:
-            parse_proxy(proxy.get_secret_value())
+            try:
+                parse_proxy(proxy.get_secret_value())
+            except ValueError as error:
+                raise stated(str(error)) from None  # it quotes nothing
         return proxy
 
 
@@ -232,6 +249,6 @@ def _listed_headers(text: str) -> dict[str, str]:
         name, equals, value = entry.partition("=")
         name = unquote(name.strip())
         if not equals or not _NAME.fullmatch(name):
-            raise ValueError(f"expected name=value,name=value, values percent-encoded, which entry {position} is not")
+            raise stated(f"expected name=value,name=value, values percent-encoded, which entry {position} is not")
         headers[name] = _one_line(unquote(value))
     return headers

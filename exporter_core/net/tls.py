@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from exporter_core.errors import ExporterError
 
 if TYPE_CHECKING:
     from exporter_core.net.options import TlsOptions
+
+
+_SOURCE: Final = re.compile(r"^\[\w+\] |\s*\(_ssl\.c:\d+\)$")  # around OpenSSL's own words
 
 
 def tls_context(tls: TlsOptions, *protocols: str) -> ssl.SSLContext:
@@ -45,7 +49,7 @@ def reason(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
+        return (error.reason or _SOURCE.sub("", str(error))).lower().replace("_", " ")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

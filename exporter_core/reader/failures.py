@@ -14,6 +14,8 @@ from exporter_core.sync import RLock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter_core.guard import GuardedExporter
+
 _logger = logging.getLogger("exporter_core.reader")
 
 _VARYING: Final = re.compile(r"\d+(?:\.\d+)?(?= ?(?:s|ms|seconds?|attempts?)\b)")
@@ -31,28 +33,17 @@ class Failures:
 
     Args:
         reader: the reader's name.
-        exporter: the exporter's name.
-        describe: puts an error into one line, secrets masked.
+        exporter: the exporter, which puts an error into one line, and counts the points that it has lost.
         handler: the application's error handler.
-        lost: returns the number of points that the exporter has lost so far.
     """
 
-    def __init__(
-        self,
-        reader: str,
-        exporter: str,
-        describe: Callable[[BaseException], str],
-        handler: Callable[[Exception], object] | None,
-        lost: Callable[[], int],
-    ) -> None:
+    def __init__(self, reader: str, exporter: GuardedExporter, handler: Callable[[Exception], object] | None) -> None:
         self._reader = reader
         self._exporter = exporter
-        self._describe = describe
         self._handler = handler
         self._mutex = RLock()  # reentrant, since a handler of signals or of logging may fail in its turn
         self._row: dict[str, int] = {}  # the lines since the last success, and how often each came
         self._in_a_row = 0
-        self._lost_so_far = lost
         self._known = 0  # of those: in a line, in an error, or in the next number
         self._lost = 0  # points that no line has named yet
         self.count = 0
@@ -64,14 +55,14 @@ class Failures:
         """Return an error that names the reader and the operation."""
         message = f"reader {self._reader!r}: {operation}{text}"
         if issubclass(kind, ExporterError):
-            return kind(message, exporter=self._exporter, operation=operation)
+            return kind(message, exporter=self._exporter.name, operation=operation)
         return kind(message)
 
     def named(self, error: BaseException) -> Exception:
         """Return the error if it is one of ours, which names the reader or the exporter, else one of ours about it."""
         if isinstance(error, ExporterCoreError):
             return error
-        ours = self.error(ExporterError, "collect", f" failed: {self._describe(error)}")
+        ours = self.error(ExporterError, "collect", f" failed: {self._exporter.describe_error(error)}")
         ours.__cause__ = cause_of(error, Masker())
         return ours
 
@@ -82,7 +73,7 @@ class Failures:
             error: the failure.
             more: points that the exporter has not lost: it never got them, or still has them when all ends.
         """
-        text = self._describe(error)
+        text = self._exporter.describe_error(error)
         with self._mutex:
             self.count += 1
             self.last = text
@@ -100,7 +91,7 @@ class Failures:
     def newly_lost(self) -> int:
         """Return the points that the exporter has lost since this was asked last; the caller tells somebody."""
         with self._mutex:
-            before, self._known = self._known, self._lost_so_far()
+            before, self._known = self._known, self._exporter.stats().points_lost
             return self._known - before
 
     def lose(self, more: int = 0) -> None:

@@ -155,9 +155,7 @@ class PeriodicReader(Collection):
         self._unprepared = False
         self._collections = 0
         self._skipped = 0
-        self._failures = Failures(
-            self._name, self._exporter.name, self._exporter.describe_error, self._error_handler, self._lost_so_far
-        )
+        self._failures = Failures(self._name, self._exporter, self._error_handler)
         self._schedule = Schedule(self.collection.started, self._interval)
         if closed:
             self._closing.take(self)
@@ -447,7 +445,9 @@ class PeriodicReader(Collection):
 
     def _late(self, job: Job[PeriodicReader]) -> DeadlineExceededError:
         """Return the error of a job whose time is up."""
-        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}")
+        failure = self._exporter.last_failed_attempt
+        attempt = "" if failure is None else f"; the last attempt failed: {failure}"
+        return self._failures.error(DeadlineExceededError, job.operation, f" timed out: {job.phase}{attempt}")
 
     def _release(self, job: Job[PeriodicReader], share: int) -> None:
         """Shut the exporter down in place of the thread, in one of ``share`` parts of the time left.
@@ -467,7 +467,9 @@ class PeriodicReader(Collection):
 
     def _abandon(self, job: Job[PeriodicReader]) -> None:
         """Let an interrupted caller leave; the exporter is shut down, and nobody waits for it."""
-        job.settle([])
+        if job.settle([]) and job.operation == "shutdown":
+            text = " was interrupted: what was not delivered by then may be lost"
+            self._failures.report(self._failures.error(ExporterError, "shutdown", text))
         if job.operation == "shutdown" and job.release.take(job):
             self._shut_down_exporter(job, job.context.child(timeout=0))
         self._report(job, job.errors)
@@ -523,14 +525,6 @@ class PeriodicReader(Collection):
     def collection(self) -> Collection:
         """The collection that serves it."""
         return self if self._shared is None else self._shared
-
-    def _lost_so_far(self) -> int:
-        """Return the points that the exporter was given and has not delivered.
-
-        Those of an export that was given up at its deadline and still runs are not known to be lost: it may succeed.
-        """
-        stats = self._exporter.stats()
-        return stats.points_handed_over - stats.points_accepted - stats.points_unsettled
 
     def _renew_after_fork(self) -> None:
         """Go on in a forked child, which does not have the parent's threads."""

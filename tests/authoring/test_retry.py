@@ -53,7 +53,7 @@ def test_attempts_keep_to_the_deadline_the_elapsed_time_and_the_servers_wishes(
     retrying = Retrying(options, uniform=lambda low, high: jitter, monotonic=clock.monotonic)
     outcome = outcome_of(retrying, context, attempt)
     if isinstance(outcome, GaveUpError):
-        assert str(outcome).startswith("busy; gave up after ")
+        assert str(outcome).startswith("busy; gave up: no time left to retry before ")
         assert not context.done, "it gives up as soon as that is clear, not at the deadline"
         assert isinstance(outcome.__cause__, RetryableError)
     elif isinstance(outcome, DeadlineExceededError):
@@ -110,8 +110,25 @@ def test_the_error_of_a_deadline_in_a_later_attempt_says_how_the_attempt_before_
         clock.advance(10)
         context.raise_if_done()
 
-    with pytest.raises(DeadlineExceededError, match=r"; attempt 1 failed: connection refused$"):
+    with pytest.raises(DeadlineExceededError, match=r"; the last attempt failed: connection refused$"):
         Retrying(RetryOptions(), monotonic=clock.monotonic).run(context, attempt)
+
+
+def test_messages_of_giving_up_do_not_vary_with_the_jitter():
+    options, messages = RetryOptions(max_elapsed_time=10_000), set()
+    for jitter in (0.5, 1.0, 1.5):
+        for timeout in (None, 7):
+            clock = FakeClock(auto_advance=True)
+
+            def attempt():
+                raise RetryableError("503")
+
+            retrying = Retrying(options, uniform=lambda low, high, jitter=jitter: jitter, monotonic=clock.monotonic)
+            messages.add(str(outcome_of(retrying, clock.context(timeout=timeout), attempt)))
+    assert messages == {
+        "503; gave up: no time left to retry before the deadline",
+        "503; gave up: no time left to retry before max_elapsed_time (10 s) is over",
+    }
 
 
 NOW = time.time()

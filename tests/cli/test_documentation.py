@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter_core.cli import inspection
 from exporter_core.cli.app import COMMANDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
@@ -81,6 +82,15 @@ def test_the_keys_of_list_are_those_on_the_page(cli, plugins):
 def test_the_keys_of_describe_are_those_on_the_page(cli):
     said = json.loads(cli("describe", "console", "--json").out)
     assert keys({**said, "schema": None, "temporality": None}) == documented("describe")
+
+
+def test_the_keys_of_doctor_are_those_on_the_page(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(inspection, "check_all", lambda entries, **_: [])
+    right = tmp_path / "right.yaml"
+    right.write_text('file_format: "1.1"\nmeter_provider: {readers: [periodic: {exporter: {none: }}]}\n')
+    page = json.loads(cli("doctor", str(right), "--json").out)
+    page["versions"] |= {"packages": {}, "missing_for_extras": {}}
+    assert keys({**page, "environment": {}}) == documented("doctor")
 
 
 def test_the_keys_of_validate_are_those_on_the_page(cli, tmp_path):

@@ -19,7 +19,7 @@ def test_it_makes_a_distribution_and_says_what_to_do_next(cli):
     code, out, err = cli("new", "my_backend")
     assert (code, err) == (0, "")
     folder = Path("exporter-core-my-backend")
-    assert out.startswith("Made exporter-core-my-backend with 9 files.")
+    assert out.startswith("Made exporter-core-my-backend with 10 files.")
     for words in ("cd exporter-core-my-backend\n", "pip install -e '.[test]'\n", "exporter-core describe my_backend\n"):
         assert f"  {words}" in out
     assert (folder / out.split()[-1].rstrip(".")).is_file()
@@ -28,7 +28,10 @@ def test_it_makes_a_distribution_and_says_what_to_do_next(cli):
     assert project["project"]["entry-points"]["exporter_core.exporters.v1"] == {
         "my_backend": "exporter_core_my_backend:MyBackendExporter"
     }
-    assert sum(path.is_file() for path in folder.rglob("*")) == 9
+    assert project["project"]["entry-points"]["opentelemetry_metrics_exporter"] == {
+        "my_backend": "exporter_core_my_backend.sdk:MyBackendMetricExporter"
+    }
+    assert sum(path.is_file() for path in folder.rglob("*")) == 10
 
 
 KINDS = pytest.mark.parametrize("kind", [[], ["--http"]], ids=["file", "http"])

@@ -17,6 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "in-your-service.md").read_text(enc
 ALL, METRICS = "OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_METRICS_"
 HTTP = {"OTEL_METRICS_EXPORTER": "otlp_http"}
 GRPC = {"OTEL_METRICS_EXPORTER": "otlp_grpc"}
+PULL = {"OTEL_METRICS_EXPORTER": "prometheus"}
 INSECURE = {**GRPC, f"{ALL}ENDPOINT": "collector:4317"}
 TLS = {**HTTP, f"{ALL}ENDPOINT": "https://collector"}
 
@@ -34,6 +35,10 @@ def read(**environ: str) -> PipelineConfig:
 
 def exporters(config: PipelineConfig) -> list[str]:
     return [reader.exporter for reader in config.readers]
+
+
+def pulls(config: PipelineConfig) -> bool:
+    return config.readers[0].pull
 
 
 def option(*names: str) -> Callable[[PipelineConfig], Any]:
@@ -109,6 +114,8 @@ HONOURED: dict[str, tuple[str, dict[str, str], Callable[[PipelineConfig], Any], 
         option("default_histogram_aggregation"),
         "base2_exponential_bucket_histogram",
     ),
+    "OTEL_EXPORTER_PROMETHEUS_HOST": ("0.0.0.0", PULL, option("host"), "0.0.0.0"),  # noqa: S104 - an option
+    "OTEL_EXPORTER_PROMETHEUS_PORT": ("9999", PULL, option("port"), 9999),
     "OTEL_SERVICE_NAME": ("shop", {}, lambda config: config.resource.attributes["service.name"], "shop"),
     "OTEL_RESOURCE_ATTRIBUTES": ("a=b", {}, lambda config: config.resource.attributes["a"], "b"),
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": (
@@ -261,6 +268,11 @@ def test_files_for_tls_count_only_where_the_endpoint_has_tls() -> None:
     """They are commonly set for all signals."""
     config = read(**HTTP, **KEY, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector")
     assert option("tls", "key_file")(config) is None
+
+
+def test_a_pull_exporter_gets_a_reader_of_its_kind() -> None:
+    config = read(OTEL_METRICS_EXPORTER="prometheus,otlp_http")
+    assert [(reader.exporter, reader.pull) for reader in config.readers] == [("prometheus", True), ("otlp_http", False)]
 
 
 def test_an_exporters_own_variable_overrides_opentelemetrys() -> None:

@@ -1,6 +1,7 @@
 """The command check: exit codes, reports, and what it says of wrong input."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -15,10 +16,10 @@ SENDS_TWICE = "kit.mutants.data:SendsTwice"
 SECOND_RETURNS = "kit.mutants.shutdown:SecondShutdownReturns"
 
 
-def test_a_conformant_exporter_exits_with_0_and_shows_raw_beside_guarded(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", REFERENCE, "--clause", "SHD-0[67]"]) == 0
+def test_a_part_that_is_kept_exits_with_3_and_shows_raw_beside_guarded(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", REFERENCE, "--clause", "SHD-0[67]"]) == 3  # of a part it is never said
     out = capsys.readouterr().out
-    assert "conformant: 2 MUST clauses kept" in out
+    assert re.search(r"raw +incomplete: 2 of \d+ MUST clauses kept, \d+ not selected", out)
     assert "SHD-06  MUST    PASS  PASS     export after shutdown raises the shutdown error\n" in out
 
 
@@ -32,7 +33,7 @@ def test_a_failed_must_exits_with_1_and_comes_first_with_its_command(capsys: pyt
 
 def test_a_failed_should_decides_under_strict_alone() -> None:
     command = ["check", SENDS_TWICE, "--clause", "EXP-0[13]", "--raw"]
-    assert main(command) == 0
+    assert main(command) == 3
     assert main([*command, "--strict"]) == 1
 
 
@@ -70,7 +71,7 @@ def test_wrong_usage_exits_with_2_and_one_line(
 
 def test_the_json_report_fits_its_schema_and_has_everything(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
-    assert main(["check", TELLING, "--format", "json", "-o", str(file), "--clause", "HND-02"]) == 0
+    assert main(["check", TELLING, "--format", "json", "-o", str(file), "--clause", "HND-02"]) == 3
     text = file.read_text()
     report = json.loads(text)
     jsonschema.Draft202012Validator(json_schema()).validate(report)
@@ -78,7 +79,7 @@ def test_the_json_report_fits_its_schema_and_has_everything(tmp_path: Path) -> N
     (clause,) = report["clauses"]
     assert clause["results"]["raw"]["verdict"] == "FAIL"
     assert clause["results"]["raw"]["timeline"]
-    assert report["conclusion"]["exit_code"] == 0  # Python hygiene never decides
+    assert report["conclusion"]["exit_code"] == 3  # Python hygiene never decides, and the rest was not selected
 
 
 def test_list_and_explain_say_what_the_clauses_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +113,7 @@ def test_the_schema_of_the_report_is_written(capsys: pytest.CaptureFixture[str])
 
 def test_options_stand_in_the_command_that_reproduces_without_their_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["check", REFERENCE, "--raw", "--clause", "SHD-07", "--config", '{"token": "t0p-s3cret"}', "--json"]
-    assert main(command) == 0
+    assert main(command) == 3
     out = capsys.readouterr().out
     assert "t0p-s3cret" not in out
     assert json.loads(out)["clauses"][0]["results"]["raw"]["reproduce"].endswith("""--config '{"token": "***"}'""")
@@ -120,6 +121,6 @@ def test_options_stand_in_the_command_that_reproduces_without_their_secrets(caps
 
 def test_a_harness_that_was_named_stands_in_the_command_that_reproduces(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--harness", "kit.memory:MemoryHarness"]
-    assert main(["check", REFERENCE, "--raw", "--clause", "SHD-07", *words, "--json"]) == 0
+    assert main(["check", REFERENCE, "--raw", "--clause", "SHD-07", *words, "--json"]) == 3
     reproduce = json.loads(capsys.readouterr().out)["clauses"][0]["results"]["raw"]["reproduce"]
     assert reproduce.endswith(" ".join(words))

@@ -68,7 +68,7 @@ def test_the_command_checks_readers_and_tells_of_their_clauses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "readers.json"
-    assert main(["check", "--readers", "--clause", "RDR-06", "--json", "-o", str(file)]) == 0
+    assert main(["check", "--readers", "--clause", "RDR-06", "--json", "-o", str(file)]) == 3
     assert json.loads(file.read_text())["modes"] == ["exporter_core", "sdk"]
     assert main(["check", "--readers", "--list"]) == 0
     assert main(["check", "--explain", "rdr-03"]) == 0

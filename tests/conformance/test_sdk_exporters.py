@@ -67,9 +67,8 @@ def test_deliveries_are_seen_on_the_wire_and_every_clause_has_its_result(reports
     assert not report.stopped
     for mode in report.modes:
         of_mode = verdicts(report, mode)
-        assert {of_mode[clause] for clause in ("EXP-01", "EXP-02", "EXP-03", "FLU-01", "SHD-01", "SHD-05")} == {
-            Verdict.PASS
-        }
+        assert {of_mode[clause] for clause in ("EXP-01", "EXP-02", "EXP-03", "FLU-01", "SHD-01")} == {Verdict.PASS}
+        assert of_mode["SHD-05"] is (Verdict.FAIL if (name, mode) == ("console", "raw") else Verdict.PASS)
         broken = [report.run(clause, mode).seen for clause, one in of_mode.items() if one is Verdict.KIT_ERROR]
         assert broken == []
 
@@ -126,14 +125,23 @@ def test_the_official_grpc_exporter_behind_the_guard_does_but_encode_a_batch_ane
         and run.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE, Verdict.INEXPRESSIBLE)
     }
     scheduled = {clause for clause, technique in deciding.items() if technique == "P"}
-    assert other.keys() - scheduled == {"DAT-01"}, other
+    assert other.keys() - scheduled == {"DAT-01", "EXP-16"}, other
     assert {verdict for clause, (verdict, _) in other.items() if clause in scheduled} <= {Verdict.UNOBSERVABLE}, other
     assert report.run("DAT-01", "guarded").expected == "a further attempt sends what the first one did"
 
 
-def test_a_result_that_has_no_count_cannot_express_partial_success(reports) -> None:
+def test_a_result_without_a_count_can_still_say_that_some_points_were_refused(reports) -> None:
     for mode in ("raw", "guarded"):
-        assert reports["otlp-http"].run("EXP-16", mode).verdict is Verdict.INEXPRESSIBLE
+        run = reports["otlp-http"].run("EXP-16", mode)
+        assert (run.verdict, run.seen) == (Verdict.FAIL, "it returned, and logged nothing")
+
+
+def test_the_console_exporter_by_itself_goes_on_after_its_shutdown_and_the_guard_stops_it(reports) -> None:
+    for clause, seen in (("SHD-05", "3 of its 3 points arrived"), ("SHD-06", "it returned")):
+        run = reports["console"].run(clause, "raw")
+        assert (run.verdict, run.seen) == (Verdict.FAIL, seen)
+        assert reports["console"].run(clause, "guarded").verdict is Verdict.PASS
+    assert reports["console"].run("SHD-07", "raw").verdict is Verdict.INEXPRESSIBLE
 
 
 def test_a_secret_of_the_options_is_nowhere_in_the_report_and_the_command_has_the_rest(reports) -> None:

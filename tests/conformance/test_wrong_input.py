@@ -161,7 +161,10 @@ def refused(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["given:CannotBeBuilt"], "error: 'given:CannotBeBuilt' cannot be built: OSError: no such device, ***"),
+        (
+            ["given:CannotBeBuilt", "--allow-real-backend"],
+            "error: 'given:CannotBeBuilt' cannot be built: OSError: no such device, ***",
+        ),
         (["given:Plain", "--sink", "smtp"], "error: --sink smtp: expected one of otlp_http, otlp_grpc, remote_write, "),
         (["given:Plain", "--sink", "tcp:99999"], "error: --sink tcp:99999: expected a port from 1 to 65535 after a "),
         (["given:Plain", "--config", "missing.yaml"], "missing.yaml: cannot read the file: No such file or directory"),
@@ -195,7 +198,12 @@ def test_wrong_input_is_one_line_and_exit_code_2(refused, arguments: list[str], 
         (
             "Plain",
             {"options": {"retries": 3}},
-            "'given:Plain' has no harness, and its options may point at a real backend, to which the checker ",
+            "'given:Plain' has no harness: its options, its defaults or the environment may point at a real backend, ",
+        ),
+        (
+            "Plain",
+            {},
+            "'given:Plain' has no harness: its options, its defaults or the environment may point at a real backend, ",
         ),
         ("Nothing", {}, "exporter 'given:Nothing' cannot be imported from 'given:Nothing': AttributeError: "),
         (
@@ -251,7 +259,7 @@ def test_a_port_of_its_own_serves_both_modes_one_after_the_other() -> None:
 
 
 def test_a_file_that_cannot_be_written_after_all_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "given:Plain", "--raw", "--clause", "INT-01", "-o", "/dev/full"]) == 2
+    assert main(["check", "given:Stuck", "--raw", "--clause", "INT-01", "-o", "/dev/full"]) == 2
     assert capsys.readouterr().err == "error: /dev/full: cannot be written: No space left on device\n"
 
 
@@ -330,7 +338,7 @@ def test_after_a_clause_that_leaves_something_behind_another_process_goes_on() -
 
 def test_a_subject_that_can_be_had_but_once_is_an_error_of_the_kit_for_the_rest() -> None:
     report = check("once:Stuck", patterns=["FLU-02", "SHD-07"], modes=["raw"], settings=Settings(patience=0.5))
-    assert report.run("FLU-02", "raw").verdict is Verdict.FAIL
+    assert report.run("FLU-02", "raw").verdict is Verdict.BLOCKED  # a flush that hangs is for FLU-03 to judge
     run = report.run("SHD-07", "raw")
     assert run.verdict is Verdict.KIT_ERROR
     assert run.seen.startswith("not run: exporter 'once:Stuck' cannot be imported")
@@ -376,8 +384,10 @@ def test_an_exporter_that_holds_data_and_says_that_it_does_not_is_found_out() ->
 
 
 def test_without_a_harness_the_lifecycle_is_checked_and_deliveries_are_not_observable() -> None:
-    report = check("given:Plain", patterns=["EXP-0[14]", "KND-0[15]", "SHD-0[567]"], modes=["guarded"])
+    clauses = ["EXP-0[14]", "KND-0[15]", "SHD-0[567]"]
+    report = check("given:Plain", patterns=clauses, modes=["guarded"], allow_real_backend=True)
     assert report.tier == "none"
+    assert {run.canary for run in report.runs.values() if run.verdict is Verdict.PASS} == {"not run"}
     verdicts = {clause: run.verdict for (clause, _), run in report.runs.items()}
     unseen = {clause for clause, verdict in verdicts.items() if verdict is Verdict.UNOBSERVABLE}
     assert unseen == {"EXP-01", "KND-05", "SHD-05"}

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,31 @@ def test_the_index_lies_in_the_users_cache_folder(site, monkeypatch, tmp_path, x
     file = index_file(tmp_path / folder / "exporter-core")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_the_cache_folder_is_tidied(site, index_folder):
+    index_folder.mkdir()
+    now = time.time()
+    for number in range(80):
+        file = index_folder / f"exporter-core-index-{number:08x}"
+        file.touch()
+        os.utime(file, (now - number, now - number))
+    old, others = index_folder / "exporter-core-index-old.0123", index_folder / "notes.txt"
+    for file in (old, others):
+        file.touch()
+        os.utime(file, (0, 0))
+    site.settle()
+    installed(path=site.path)
+    left = sorted(file.name for file in index_folder.iterdir())
+    assert len(left) == 65, "the newest 64, and what is not ours"
+    assert "notes.txt" in left
+    assert "exporter-core-index-0000003e" in left
+    assert "exporter-core-index-0000003f" not in left
+    month = now - 31 * 86_400
+    for file in index_folder.iterdir():
+        os.utime(file, (month, month))
+    installed(path=site.path, refresh=True)
+    assert len(list(index_folder.glob("exporter-core-index-*"))) == 1, "all but the new one were too old"
 
 
 def test_a_cache_folder_that_cannot_be_made_or_written_only_costs_the_speed(site, monkeypatch, tmp_path, scans):

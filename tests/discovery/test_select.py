@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter_core.discovery import FIRST_PARTY, PluginPolicy, installed, select, select_observer
+from exporter_core.discovery import FIRST_PARTY, PluginEntry, PluginPolicy, installed, select, select_observer
+from exporter_core.discovery.select import _unsupported
 from exporter_core.errors import (
     ExporterConflictError,
     ExporterNotFoundError,
@@ -141,6 +142,15 @@ def test_an_unsupported_contract_version_is_said_with_distribution_and_way_out(s
     message = error_of(UnsupportedContractError, "x", site)
     assert message.startswith("exporter 'x' of a-plugin 3.1 is ")
     assert says in message
+
+
+@pytest.mark.parametrize("suffix", ["0", "2", "X"])
+def test_a_distribution_whose_name_would_break_the_line_is_quoted(suffix):
+    group = f"exporter_core.exporters.v{suffix}"
+    entry = PluginEntry("x", "m:X", group, "we\nird", "1\n.0", "/site/weird.dist-info")
+    message = _unsupported("exporter", entry)
+    assert message.isprintable()
+    assert "'we\\nird 1\\n.0'" in message
 
 
 def test_of_two_contract_versions_the_supported_one_is_selected(site):

@@ -230,6 +230,7 @@ def test_what_was_exported_is_counted(guarded, runner, context, batch):
         "points_unsettled": 0,
         "exports_abandoned": 0,
         "exports_late_ok": 0,
+        "requests_repeated": 0,
         "last_export_seconds": stats.last_export_seconds,
         "last_error": "exporter 'net': export failed: OSError: no route",
         "busy": False,

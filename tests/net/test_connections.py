@@ -82,11 +82,29 @@ def test_a_request_that_crossed_the_servers_closing_is_sent_again_at_once(
             read_request(connection)
 
     server = serve(closing)
-    exporter = make_exporter(url(server), retry=ONE_ATTEMPT)
+    exporter = make_exporter(url(server))
     exporter.export(context, data)
     exporter.export(context, data)
     assert (server.connections, len(requests)) == (2, 3)
     assert requests[1] == requests[2]
+
+
+def test_without_retries_a_request_that_got_no_answer_is_never_sent_again(
+    serve, make_exporter, context, data, read_request
+):
+    requests = []
+
+    def closing(connection, number):
+        requests.append(read_request(connection))
+        connection.sendall(OK)
+        requests.append(read_request(connection))  # and no answer: it may have taken it all the same
+
+    server = serve(closing)
+    exporter = make_exporter(url(server), retry=ONE_ATTEMPT)
+    exporter.export(context, data)
+    with pytest.raises(ExporterError, match=r"the server closed the connection without an answer$"):
+        exporter.export(context, data)
+    assert (server.connections, len(requests)) == (1, 2)
 
 
 def test_a_fresh_connection_that_is_closed_without_an_answer_is_a_failed_attempt(

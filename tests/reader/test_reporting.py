@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -20,8 +21,21 @@ from exporter_core.testing import FakeClock, FakeExporter
 LOGGER = "exporter_core.reader"
 
 
-def failures(handler: Callable[[Exception], object] | None = None) -> Failures:
-    return Failures("0:fake", "fake", str, handler, lambda: 0)
+class Exporter:
+    """The part of a guarded exporter that failures ask."""
+
+    name = "fake"
+    describe_error = str
+
+    def __init__(self, lost: list[int]) -> None:
+        self.lost = lost
+
+    def stats(self) -> SimpleNamespace:
+        return SimpleNamespace(points_lost=self.lost[-1])
+
+
+def failures(handler: Callable[[Exception], object] | None = None, lost: list[int] | None = None) -> Failures:
+    return Failures("0:fake", Exporter(lost or [0]), handler)  # type: ignore[arg-type]
 
 
 def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -86,7 +100,7 @@ def test_texts_without_end_are_remembered_within_a_bound(caplog: pytest.LogCaptu
 
 def test_the_lines_together_name_every_lost_point_once(caplog: pytest.LogCaptureFixture) -> None:
     lost = [0]
-    one = Failures("0:fake", "fake", str, None, lambda: lost[-1])
+    one = failures(lost=lost)
     for count in (3, 5, 5):
         lost.append(count)
         one.report(OSError("full"))
@@ -107,7 +121,7 @@ def test_the_lines_together_name_every_lost_point_once(caplog: pytest.LogCapture
 def test_the_error_tells_a_handler_how_many_points_it_cost() -> None:
     got: list[ExporterError] = []
     lost = [0]
-    one = Failures("0:fake", "fake", str, got.append, lambda: lost[-1])
+    one = failures(got.append, lost)
     for count in (3, 5):
         lost.append(count)
         one.report(ExporterError("full"))

@@ -182,6 +182,8 @@ def test_an_interrupted_shutdown_passes_the_interruption_on_and_lets_the_exporte
     job.wait = interrupt
     with pytest.raises(KeyboardInterrupt):
         finish([job])
+    text = "reader '0:fake': shutdown was interrupted: what was not delivered by then may be lost"
+    assert [str(error) for error in one.reported] == [text]
     until(lambda: one.exporter.is_shut_down)
     gate.set()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
+
+_BETWEEN = 0.01  # seconds
 
 
 class Fault:
@@ -74,6 +77,11 @@ class Canary(Fault):
     def around(self, context: Context, call: Callable[[Context], object]) -> object:
         """Make an export or a flush."""
         return call(context)
+
+    def between(self) -> None:
+        """Stand between two steps that should be one; on real threads, long enough for others to come between."""
+        if self.case.on_real_threads:
+            time.sleep(_BETWEEN)
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         return self.inner.temporality(instrument_kind)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import HoldsUntilFlush
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import Round, exercised
+from exporter_core.conformance.scheduled import exercised
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.rounds import Round
     from exporter_core.context import Context
 
 
@@ -22,7 +23,9 @@ class LosesUpdate(HoldsUntilFlush):
     seed = 1
 
     def export(self, context: Context, metrics: MetricsData) -> object:  # noqa: ARG002 - it is only held
-        self.held = [*self.held, metrics]
+        held = self.held
+        self.between()
+        self.held = [*held, metrics]
         return None
 
 

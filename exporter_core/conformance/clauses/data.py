@@ -94,7 +94,7 @@ class Annotates(Canary):
 def unmodified(case: Case) -> None:
     """Compare a batch before and after its export."""
     exporter = case.exporter()
-    batch = case.tokens.rich()
+    batch = case.rich()
     before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
     case.export(exporter, batch)
     case.flush(exporter)

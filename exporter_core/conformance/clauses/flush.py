@@ -9,15 +9,17 @@ from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Holds, HoldsUntilFlush, IgnoresContext, Serialised, Swallows
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import Round, Step, exercised
+from exporter_core.conformance.scheduled import exercised
 
 if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.observe.tokens import TokenBatch
+    from exporter_core.conformance.rounds import Round, Step
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
+_FINAL = ("status:400", "full", "refuse")  # failures that no further attempt mends
 _WORDS = "Return when everything accepted before is delivered, or raise."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
 
@@ -139,14 +141,15 @@ def reported(case: Case) -> None:
     """Export and flush to a backend that refuses for good: the export or the flush raises."""
     if not case.capabilities.holds:
         raise VerdictError(Verdict.NOT_APPLICABLE, "it holds nothing, so that no flush delivers anything")
-    if "status" not in case.harness.faults:
-        raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot do the fault status")
+    step = next((step for step in _FINAL if step.partition(":")[0] in case.harness.faults), None)
+    if step is None:
+        raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail for good")
     exporter, batch = case.exporter(), case.batch()
-    case.harness.fault("status:400")
+    case.harness.fault(step)
     call = case.export(exporter, batch)
     if call.error is None:
         call = case.flush(exporter)
-    case.raised(call, when="with status 400")
+    case.raised(call, when=f"with {step.replace(':', ' ')}")
 
 
 class UnlockedSwap(HoldsUntilFlush):
@@ -160,8 +163,9 @@ class UnlockedSwap(HoldsUntilFlush):
 
     def force_flush(self, context: Context) -> object:
         with self._flushing:
-            for metrics in self.held:
+            for metrics in tuple(self.held):
                 self.inner.export(context, metrics)
+            self.between()
             self.held = []
         return self.inner.force_flush(context)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Swallows
+from exporter_core.conformance.observe.logs import recorded_logs
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import ExporterCoreError, ExporterError
 from exporter_core.guard import GuardedExporter
+from exporter_core.masking import secrets_of
 from exporter_core.reader import PeriodicReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.01  # seconds
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
+_TELLING = 4  # characters of a secret that is looked for: fewer are anywhere
 _LEAVE = 60.0  # seconds that the reader may take to shut down
 
 
@@ -60,7 +63,8 @@ class _Numbered(Canary):
 )
 def handled(case: Case) -> None:
     """Run a reader over an exporter that was shut down: each failed export is reported once."""
-    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - this clause alone needs it
+    from opentelemetry.metrics import Observation  # noqa: PLC0415 - this clause alone needs it
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - as above
 
     exporter = case.exporter()
     case.shut_down(exporter)
@@ -69,7 +73,8 @@ def handled(case: Case) -> None:
     guarded = GuardedExporter(numbered, name=case.subject.target)
     reader = PeriodicReader(guarded, interval=_INTERVAL, error_handler=reported.append)
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    provider.get_meter("conformance").create_counter("conformance.counter").add(1)
+    # A gauge that is asked has a point in every collection, also with delta temporality.
+    provider.get_meter("conformance").create_observable_gauge("conformance.asked", [lambda _: [Observation(1)]])
     try:
         came = case.until(lambda: numbered.attempts > 1)
     finally:
@@ -101,10 +106,10 @@ class TellsSecret(Canary):
         try:
             return call(context)
         except Exception as error:
-            secret = self.case.harness.secret if self.case.has_harness else None
-            if secret is None:
+            secrets = _secrets(self.case)
+            if not secrets:
                 raise RuntimeError("failed") from error
-            raise ExporterError(f"failed with {secret}") from error
+            raise ExporterError(f"failed with {min(secrets)}") from error
 
 
 @clause(
@@ -119,25 +124,44 @@ class TellsSecret(Canary):
     after=("EXP-05", "EXP-14"),
 )
 def errors(case: Case) -> None:
-    """Look at the errors of a cancelled export, of a refused one and of one whose connection was reset."""
+    """Look at the errors of a cancelled export, of a refused one and of one whose connection was reset.
+
+    In the SDK's interface an answer has no type and no cause: there it is logs and exceptions that carry no secret.
+    """
     exporter = case.exporter()
-    context = case.done_contexts()[1][1]
-    _look(case, case.raised(case.export(exporter, context=context)))
+    if case.judged_by_sdk and not _secrets(case):
+        raise VerdictError(
+            Verdict.INEXPRESSIBLE, "a MetricExportResult has no type and no cause, and the options have no secret"
+        )
+    if not case.judged_by_sdk:
+        context = case.done_contexts()[1][1]
+        _look(case, case.raised(case.export(exporter, context=context)))
     if not case.has_harness:
         return
     for step in ("status:401", "reset"):
         if step.partition(":")[0] in case.harness.faults:
             case.harness.fault(step)
-            call = case.sent(case.exporter(), case.batch(), case.short_context(_TRYING))
+            with recorded_logs() as logged:
+                call = case.sent(case.exporter(), case.batch(), case.short_context(_TRYING))
             error = case.raised(call, when=f"with {step}")
-            _look(case, error)
-            if step == "reset" and error.__cause__ is None and not call.overrun:
+            _look(case, error, logged)
+            # The bridge makes an error of the SDK's answer, which has no cause.
+            if step == "reset" and error.__cause__ is None and not call.overrun and not case.subject.of_the_sdk:
                 raise Failed("the cause is chained", f"{type(error).__name__} has no __cause__")
 
 
-def _look(case: Case, error: BaseException) -> None:
-    if not isinstance(error, ExporterCoreError):
+def _secrets(case: Case) -> set[str]:
+    """The secrets of the exporter's options, and of its harness."""
+    named = case.harness.secret if case.has_harness else None
+    found = secrets_of(case.options) | ({named} if named else set())
+    return {secret for secret in found if len(secret) >= _TELLING}
+
+
+def _look(case: Case, error: BaseException, logged: Sequence[str] = ()) -> None:
+    if not case.judged_by_sdk and not isinstance(error, ExporterCoreError):
         raise Failed("an error of exporter_core.errors", f"{type(error).__module__}.{type(error).__qualname__}")
-    secret: Any = case.harness.secret if case.has_harness else None
-    if secret and (secret in repr(error) or secret in _chain(error)):
+    secrets = _secrets(case)
+    if any(secret in repr(error) or secret in _chain(error) for secret in secrets):
         raise Failed("no secret in the error", "the secret of the options is in its text, or in that of what it chains")
+    if any(secret in text for secret in secrets for text in logged):
+        raise Failed("no secret in the logs", "the secret of the options is in a log record")

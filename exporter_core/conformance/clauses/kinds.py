@@ -13,7 +13,7 @@ from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Serialised
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.conformance.scheduled import Round, exercised
+from exporter_core.conformance.scheduled import exercised
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.rounds import Round
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
@@ -201,6 +202,7 @@ class HalfBuiltCache(Canary):
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         if self._cache is None:
             self._cache = {}
+            self.between()
             for one in InstrumentKind:
                 self._cache[one] = self.inner.temporality(one)
         return self._cache[instrument_kind]

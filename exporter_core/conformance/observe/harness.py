@@ -35,7 +35,11 @@ FAULTS = (
     "redirect",
     "garbage",
 )
-"""The steps of a fault script; ``status``, ``retry-after`` and ``partial`` take a number: ``"status:503"``."""
+"""The steps of a fault script of a backend that answers; ``status``, ``retry-after`` and ``partial`` take a number, as
+in ``"status:503"``."""
+
+FILE_FAULTS = ("refuse", "full", "quota")
+"""The ways in which a file can take no more: it cannot be opened or written, its disk is full, it may not grow."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Capabilities:
     """True if a successful export may hold data until the next flush or shutdown."""
     not_carried: frozenset[str] = frozenset()
     """The fields of :class:`~exporter_core.conformance.observe.tokens.Point` that its format does not carry."""
+    translates: bool = False
+    """True if its format has names and values of its own, which :meth:`Harness.expected` makes of what was sent."""
     not_applicable: Mapping[str, str] = field(default_factory=dict)
     """Patterns of clause identifiers that have no meaning for it, each with the reason."""
 
@@ -84,7 +90,8 @@ class Harness(ABC):
     real: ClassVar[bool] = False
     """True for a real backend, whose data a broken exporter would spoil."""
     sockets: ClassVar[bool] = False
-    """True if the backend is reached over sockets. The deterministic scheduler does not see a wait for one."""
+    """True if the backend is reached over sockets. The deterministic scheduler does not see a wait for one: scheduled
+    clauses then run on real threads at the gate as well."""
     tier: ClassVar[Literal["wire", "probe"]] = "probe"
     """The source of deliveries: ``wire``, a sink of the kit's, or ``probe``, a harness that reads its backend."""
     secret: ClassVar[str | None] = None
@@ -106,6 +113,13 @@ class Harness(ABC):
     @abstractmethod
     def read_back(self) -> Iterable[Point]:
         """Every point that has arrived at the backend, in order, duplicates included; see ``tokens.flatten``."""
+
+    def expected(self, point: Point) -> Point | None:
+        """The point as it arrives, None if the format has no form for it. Asked only if it ``translates``.
+
+        Fields that arrive beside those that are expected are not compared.
+        """
+        return point
 
     def fault(self, *steps: str) -> None:
         """Let the backend answer the coming requests with these steps, one each; the last one goes on for ever."""

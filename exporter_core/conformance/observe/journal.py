@@ -23,7 +23,7 @@ class Event(NamedTuple):
     seconds: float
     """On the monotonic clock."""
     kind: str
-    """``call``, ``enter``, ``leave``, ``return``, ``wire``, ``gate`` or ``note``."""
+    """``call``, ``enter``, ``leave``, ``return``, ``wire``, ``gate``, ``note`` or ``verdict``."""
     text: str
 
 
@@ -131,6 +131,11 @@ class ObservedCall:
         return self._cancelled is not None
 
     @property
+    def cancelled_after(self) -> float:
+        """Seconds from its beginning to its cancellation; 0 if it was not cancelled."""
+        return 0.0 if self._cancelled is None else self._cancelled - self._began
+
+    @property
     def seconds(self) -> float:
         """Its duration."""
         return self._ended - self._began
@@ -170,9 +175,25 @@ class ObservedCall:
         except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
             self.error = error
         self._ended = monotonic()
-        outcome = "returned" if self.error is None else f"raised {name_of_type(self.error)}"
-        self._journal.stamp("return", f"{self.name} {outcome}")
+        self._journal.stamp("return", f"{self.name} {outcome_of(self.error)}")
         self._over.set()
+
+
+class AnsweredFailure(Exception):  # noqa: N818 - an answer, and no error of anybody's
+    """An answer that stands for a failure, such as ``MetricExportResult.FAILURE``; its text says what was returned."""
+
+
+class UnknownAnswer(AnsweredFailure):
+    """An answer that stands for neither: nobody can tell if the call succeeded."""
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """The end of a call in two words or three."""
+    if error is None:
+        return "returned"
+    if isinstance(error, AnsweredFailure):
+        return "returned something else" if isinstance(error, UnknownAnswer) else "returned a failure"
+    return f"raised {name_of_type(error)}"
 
 
 def words_of(error: BaseException) -> str:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import sys
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVar
 
 from exporter_core.conformance import sinks
-from exporter_core.conformance.observe.harness import FAULTS, Harness
+from exporter_core.conformance.observe.descriptors import FileIdentity, is_blocked_writing, lead_to, writing_to
+from exporter_core.conformance.observe.harness import FAULTS, FILE_FAULTS, Harness
 from exporter_core.conformance.observe.journal import Exchange
 from exporter_core.conformance.observe.sink_points import as_points
+from exporter_core.conformance.sinks.records import kept_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from exporter_core.conformance.observe.tokens import Point
@@ -44,6 +47,10 @@ _GRPC_CODES: Final = {
     "504": "UNAVAILABLE",
 }
 """The gRPC status codes in the place of the HTTP statuses that a clause asks for."""
+_FULL: Final = "/dev/full"
+_QUOTA: Final = 16  # bytes beyond its present size that a file may grow to: a line begins, and does not end
+SINK_PORTS: Final[set[int]] = set()
+"""The ports of the sinks that this process has started."""
 _LOGGED: Final = 100  # requests and connections of a run that its timeline shows
 
 
@@ -93,6 +100,8 @@ class _OnSink(Harness, Generic[_Sink]):
         self._gate: sinks.Gate | None = None
         self.sink = self._make(directory)
         self._host.start(self.sink)
+        if (port := getattr(self.sink, "port", None)) is not None:
+            SINK_PORTS.add(port)
 
     def read_back(self) -> Iterable[Point]:
         """The points that the sink has."""
@@ -134,6 +143,8 @@ class SinkHarness(_OnSink[_NetworkSink]):
     """The kind of sink."""
     port: ClassVar[int] = 0
     """The sink's port; 0 for another free one in each run."""
+    answers: ClassVar[Mapping[str, Any]] = {}  # Any: as the sink's constructor has it
+    """Of an ``http`` sink, its answer to what it stores: ``{"success": 204, "body": b"..."}``."""
     gated = True
     sockets = True
 
@@ -204,7 +215,7 @@ class SinkHarness(_OnSink[_NetworkSink]):
             )
 
     def _make(self, directory: Path) -> _NetworkSink:  # noqa: ARG002 - a file sink needs it
-        return _NETWORK[self.kind](port=self.port, secrets=[self.secret] if self.secret else [])
+        return _NETWORK[self.kind](port=self.port, secrets=[self.secret] if self.secret else [], **self.answers)
 
     def _contents(self) -> Iterable[bytes]:
         if isinstance(self.sink, sinks.TcpSink):
@@ -236,13 +247,107 @@ def _for_grpc(step: str) -> str:
 class FileSinkHarness(_OnSink[sinks.FileSink]):
     """Reads the file that an exporter writes: OTLP's JSON or the SDK's own, or what :meth:`decode` reads.
 
-    A file does no fault and has no gate.
+    Its faults are ``refuse`` (the file cannot be opened, and what is open takes no writes), ``full`` (the disk is full)
+    and ``quota`` (a write is cut short, the next one fails). A subclass that sets ``gated = True`` has a gate as well:
+    while that is shut, the file is a full pipe that nobody reads, so that a write to it hangs as on a dead disk.
     """
+
+    faults = frozenset({"ok", *FILE_FAULTS})
+
+    def setup(self, directory: Path, stamp: Callable[..., object]) -> None:
+        """Choose the file, and start the run's sink."""
+        super().setup(directory, stamp)
+        self._aside = self.path.with_name("aside")
+        self._fault = "ok"
+        self._led_away: dict[int, int] = {}  # a copy of each descriptor that leads elsewhere, by its number
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self._pipe: FileIdentity | None = None
 
     @property
     def path(self) -> Path:
         """The file, which does not exist yet."""
         return self.sink.path
+
+    def fault(self, *steps: str) -> None:
+        """Let every write fail in this way, or succeed again (``ok``)."""
+        if steps[0] not in type(self).faults:
+            raise ValueError(f"fault {steps[0]!r}: this harness knows {', '.join(sorted(type(self).faults))}")
+        if self._fault != "ok":
+            self._mend()
+        self._fault = steps[0]
+        if self._fault == "quota":
+            size = self.path.stat().st_size if self.path.exists() else 0
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size + _QUOTA, self._limits[1]))
+        elif self._fault != "ok":
+            self._break(self._fault)
+
+    def _break(self, fault: str) -> None:
+        self.path.touch()
+        written = FileIdentity.of(self.path)
+        self.path.rename(self._aside)
+        if fault == "full":
+            self.path.symlink_to(_FULL)
+            self._lead_away(written, _FULL, os.O_WRONLY)
+        else:
+            self.path.mkdir()  # which nobody can open for writing, not even a privileged user
+            self._lead_away(written, os.devnull, os.O_RDONLY)
+
+    def _mend(self) -> None:
+        if self._fault == "quota":
+            resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+            return
+        if self.path.is_symlink():
+            self.path.unlink()
+        elif self.path.is_dir():
+            self.path.rmdir()
+        if not self.path.exists():  # else the exporter has put a file of its own there
+            self._aside.rename(self.path)
+        self._lead_back()
+
+    def _lead_away(self, written: FileIdentity, to: Path | str, flags: int) -> None:
+        for number in writing_to(written):
+            self._led_away[number] = os.dup(number)
+            lead_to(to, flags, number)
+
+    def _lead_back(self) -> None:
+        for number, before in self._led_away.items():
+            os.dup2(before, number, inheritable=False)
+            os.close(before)
+        self._led_away.clear()
+
+    def shut(self) -> None:
+        """Shut the gate: whoever writes to the file blocks, by its name and through what is open."""
+        self.path.touch()
+        written = FileIdentity.of(self.path)
+        self._gate = self.sink.shut()
+        self._pipe = FileIdentity.of(self.path)
+        self._lead_away(written, self.path, os.O_WRONLY)
+
+    def open(self) -> None:
+        """Open the gate: the file has its name again, and whoever waits in a write is done."""
+        if self._pipe is not None:
+            self.after_fork()  # before the pipe is read: what follows the write that waits goes to the file
+            super().open()
+
+    def after_fork(self) -> None:
+        """Let this process write to the file; what another one has begun to write waits on."""
+        kept = kept_beside(self.path)
+        if kept.exists():
+            kept.replace(self.path)
+        pipe, self._pipe = self._pipe, None
+        self._lead_back()
+        if pipe is not None:
+            lead_to(self.path, os.O_WRONLY | os.O_APPEND, *writing_to(pipe))
+
+    def entered(self) -> bool | None:
+        """True if a thread waits in a write to the file."""
+        return None if self._pipe is None else is_blocked_writing(self._pipe) or None
+
+    def teardown(self) -> None:
+        """Put everything back, and end the run's sink."""
+        self.open()
+        self.fault("ok")
+        super().teardown()
 
     def _make(self, directory: Path) -> sinks.FileSink:
         return sinks.FileSink(directory / "sink")
@@ -256,10 +361,11 @@ class StdoutSinkHarness(_OnSink[sinks.StdoutSink]):
 
     Both descriptor 1 and ``sys.stdout`` are the sink's: a test's capture may have put another file in place of one.
 
-    While its gate is shut the pipe is full and nobody reads. Its one fault, ``refuse``, is a pipe without a reader.
+    While its gate is shut the pipe is full and nobody reads. Its faults are ``refuse``, a pipe without a reader, and
+    ``full``, a disk that is full.
     """
 
-    faults = frozenset({"ok", "refuse"})
+    faults = frozenset({"ok", "refuse", "full"})
     gated = True
 
     def setup(self, directory: Path, stamp: Callable[..., object]) -> None:
@@ -274,14 +380,16 @@ class StdoutSinkHarness(_OnSink[sinks.StdoutSink]):
         return {}
 
     def fault(self, *steps: str) -> None:
-        """Put a pipe without a reader in the place of standard output, or the sink back."""
-        if steps[0] != "refuse":
+        """Put a pipe without a reader or a full disk in the place of standard output, or the sink back."""
+        if steps[0] == "refuse":
+            reading, writing = os.pipe()
+            os.close(reading)
+            os.dup2(writing, 1)
+            os.close(writing)
+        elif steps[0] == "full":
+            lead_to(_FULL, os.O_WRONLY, 1)
+        else:
             os.dup2(self.sink.writer, 1)
-            return
-        reading, writing = os.pipe()
-        os.close(reading)
-        os.dup2(writing, 1)
-        os.close(writing)
 
     def shut(self) -> None:
         """Shut the gate, with the pipe full."""
@@ -294,6 +402,10 @@ class StdoutSinkHarness(_OnSink[sinks.StdoutSink]):
             pass  # it is full
         finally:
             os.set_blocking(self.sink.writer, True)
+
+    def entered(self) -> bool | None:
+        """True if a thread waits in a write to standard output."""
+        return is_blocked_writing(FileIdentity.of(self.sink.writer)) or None
 
     def teardown(self) -> None:
         """Put standard output back, and end the run's sink."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, cast
 
+from exporter_core.conformance.observe.harness import Capabilities
 from exporter_core.conformance.observe.sink_harness import FileSinkHarness, SinkHarness, StdoutSinkHarness
-from exporter_core.conformance.observe.tokens import Point
+from exporter_core.conformance.observe.tokens import FIELDS, Point
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
@@ -22,12 +24,24 @@ PLACEHOLDERS: Final = ("endpoint", "address", "host", "port", "path")
 _PLACEHOLDER: Final = re.compile("{(" + "|".join(PLACEHOLDERS) + ")}")
 _TOKEN: Final = re.compile(rb"[A-Z]+-\d\d-(?:raw|guarded)-\d+")
 _LARGEST_PORT: Final = 65535
+_FIRST_SUCCESS, _LAST_SUCCESS = 200, 299
+_BACKENDS: Final = {"file": "a file", "stdout": "a stream"}
 _WRITTEN: Final[dict[str, type]] = {"file": FileSinkHarness, "stdout": StdoutSinkHarness}
+
+
+class SinkChoice(NamedTuple):
+    """A sink as ``--sink`` has it: ``KIND[:PORT][,holds][,not_carried=FIELD+FIELD][,success=STATUS[:BODY]]``."""
+
+    kind: str
+    port: int
+    """0 for a free one."""
+    capabilities: Capabilities
+    answers: Mapping[str, Any]  # Any: as the sink's constructor has it
 
 
 def port_of(sink: str) -> int:
     """The port in ``KIND:PORT``, 0 if none is given. Raises SetupError if that is no sink."""
-    return _read(sink)[1]
+    return _read(sink).port
 
 
 def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # Any: the exporter's options
@@ -37,21 +51,24 @@ def pointed(sink: str, options: Mapping[str, Any] | None) -> type[Harness]:  # A
     bytes, so that their arrival can be seen and their content cannot.
 
     Args:
-        sink: its kind, or ``KIND:PORT``.
+        sink: its kind, or more; see :class:`SinkChoice`.
         options: the exporter's options, with placeholders; without them, ``endpoint`` for a network sink and ``path``
             for a file.
 
     Raises:
         SetupError: there is no such sink, or nothing in the options can point at it.
     """
-    kind, port = _read(sink)
-    if options is not None and kind != "stdout" and not port:
-        _check_points_somewhere(kind, options)
-    made: type[Harness] = type(
-        "PointedHarness",
-        (_Pointed, _WRITTEN.get(kind, SinkHarness)),
-        {"kind": kind, "port": port, "options": options, "__module__": __name__},
-    )
+    chosen = _read(sink)
+    if options is not None and chosen.kind != "stdout" and not chosen.port:
+        _check_points_somewhere(chosen.kind, options)
+    members = {
+        **chosen._asdict(),
+        "options": options,
+        "gated": True,
+        "pointed": True,
+        "__module__": __name__,
+    }
+    made: type[Harness] = type("PointedHarness", (_Pointed, _WRITTEN.get(chosen.kind, SinkHarness)), members)
     return made
 
 
@@ -90,18 +107,43 @@ class _Pointed:
         return [Point(token.decode(), {}) for content in harness._contents() for token in _TOKEN.findall(content)]
 
 
-def _read(sink: str) -> tuple[str, int]:
-    kind, _, port = sink.partition(":")
+def _read(sink: str) -> SinkChoice:
+    place, _, more = sink.partition(",")
+    kind, _, port = place.partition(":")
     kind = kind.replace("-", "_")
     if kind not in SINKS:
         raise SetupError(
             f"--sink {sink}: expected one of {', '.join(SINKS)}, with a network sink's port after a colon if need be"
         )
-    if not port:
-        return kind, 0
-    if kind in ("file", "stdout") or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
+    if port and (kind in _WRITTEN or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT):
         raise SetupError(f"--sink {sink}: expected a port from 1 to {_LARGEST_PORT} after a network sink")
-    return kind, int(port)
+    capabilities, answers = _properties(sink, kind, more)
+    return SinkChoice(kind, int(port or 0), capabilities, answers)
+
+
+def _properties(sink: str, kind: str, more: str) -> tuple[Capabilities, Mapping[str, Any]]:  # Any: as above
+    """What follows the sink's place: the exporter's capabilities, and the answer that means success."""
+    capabilities = Capabilities.without_answers(_BACKENDS[kind]) if kind in _WRITTEN else Capabilities()
+    answers: dict[str, Any] = {}
+    more, _, success = more.partition("success=") if more.startswith("success=") else more.partition(",success=")
+    for part in filter(None, more.split(",")):
+        name, _, value = part.partition("=")
+        if part == "holds":
+            absent = {pattern: why for pattern, why in capabilities.not_applicable.items() if pattern != "FLU-04"}
+            capabilities = replace(capabilities, holds=True, not_applicable=absent)
+        elif name == "not_carried" and (value == "*" or FIELDS.issuperset(value.split("+"))):
+            capabilities = replace(capabilities, not_carried=FIELDS if value == "*" else frozenset(value.split("+")))
+        else:
+            known = (
+                f"holds, not_carried=* or =FIELD+FIELD with fields of {', '.join(sorted(FIELDS))}, or success=STATUS"
+            )
+            raise SetupError(f"--sink {sink}: {part!r} is unknown; expected {known}")
+    if success:
+        status, _, body = success.partition(":")
+        if kind != "http" or not status.isdecimal() or not _FIRST_SUCCESS <= int(status) <= _LAST_SUCCESS:
+            raise SetupError(f"--sink {sink}: expected success=STATUS or success=STATUS:BODY, from 200 to 299, of http")
+        answers = {"success": int(status), "body": body.encode()}
+    return capabilities, answers
 
 
 def _values(harness: object) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _fields(one: Arrived) -> dict[str, object]:
 
 def _exemplar(values: Mapping[str, Any]) -> Exemplar:
     return Exemplar(
-        values["filtered_attributes"],
+        values["labels"] if "labels" in values else values["filtered_attributes"],  # Prometheus has labels
         values["value"],
         values["time_unix_nano"],
         span_id=_identifier(values.get("span_id")),

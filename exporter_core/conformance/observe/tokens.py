@@ -31,6 +31,43 @@ from exporter_core.conformance.examples import every_kind
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""
 
+FIELDS = frozenset(
+    {
+        "resource",
+        "resource_schema_url",
+        "scope",
+        "scope_version",
+        "scope_schema_url",
+        "scope_attributes",
+        "name",
+        "unit",
+        "description",
+        "type",
+        "temporality",
+        "monotonic",
+        "attributes",
+        "start_time_unix_nano",
+        "time_unix_nano",
+        "flags",
+        "exemplars",
+        "value",
+        "count",
+        "sum",
+        "min",
+        "max",
+        "bucket_counts",
+        "explicit_bounds",
+        "scale",
+        "zero_count",
+        "zero_threshold",
+        "positive",
+        "negative",
+    }
+)
+"""The names of the fields that a point may have."""
+
+
+_NAMED = 3  # items that differ which are named
 _START = 1_700_000_000_000_000_000
 _NOW = 1_700_000_060_000_000_000
 
@@ -59,6 +96,14 @@ class TokenBatch:
     def tokens(self) -> tuple[str, ...]:
         """The identities of its points."""
         return tuple(point.token for point in self.points)
+
+    def only(self, tokens: Iterable[str]) -> TokenBatch:
+        """The batch with these of its points alone."""
+        kept = set(tokens)
+        for metric in metrics_in(self.metrics):
+            points: Any = metric.data.data_points  # made by the kit, of lists
+            points[:] = [one for one in points if (one.attributes or {}).get(TOKEN) in kept]
+        return TokenBatch(self.metrics, tuple(point for point in self.points if point.token in kept))
 
 
 @dataclass(frozen=True)
@@ -106,7 +151,7 @@ def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable
             continue
         for name, value in original.fields.items():
             if name not in ignored and point.fields.get(name) != value:
-                wrong.append(f"{point.token}: {name} is {point.fields.get(name)!r}, was {value!r}")
+                wrong.append(f"{point.token}: {_difference(name, point.fields.get(name), value)}")
                 break
     return Comparison(
         lost=tuple(token for token in expected if not counts[token]),
@@ -114,6 +159,36 @@ def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable
         corrupted=tuple(wrong),
         foreign=tuple(token for token in counts if token not in expected),
     )
+
+
+def _difference(name: str, found: object, sent: object) -> str:
+    """Say how a field differs; of a mapping or a sequence only the items that differ."""
+    if (_is_mapping(found) or found == ()) and (_is_mapping(sent) or sent == ()):
+        now, was = dict(found), dict(sent)  # type: ignore[call-overload]  # both are tuples of pairs
+        keys = [key for key in sorted({*now, *was}) if now.get(key) != was.get(key)]
+        return "; ".join(_difference(f"{name}[{key!r}]", now.get(key), was.get(key)) for key in keys[:_NAMED])
+    if isinstance(found, tuple) and isinstance(sent, tuple) and len(found) == len(sent) and not _is_number(sent):
+        pairs = enumerate(zip(found, sent, strict=True))
+        unequal = [(place, now, was) for place, (now, was) in pairs if now != was]
+        return "; ".join(_difference(f"{name}[{place}]", now, was) for place, now, was in unequal[:_NAMED])
+    return f"{name} is {_shown(found)}, was {_shown(sent)}"
+
+
+def _is_mapping(value: object) -> bool:
+    """True for what :func:`plain` makes of a mapping, or of an object with attributes."""
+    pairs = isinstance(value, tuple) and all(isinstance(one, tuple) and len(one) == 2 for one in value)  # noqa: PLR2004
+    return pairs and bool(value) and all(isinstance(one[0], str) and not _is_number(one) for one in value)  # type: ignore[attr-defined]  # as looked
+
+
+def _is_number(value: object) -> bool:
+    """True for what :func:`plain` makes of a number."""
+    return isinstance(value, tuple) and len(value) == 2 and value[0] in ("int", "float")  # noqa: PLR2004 - name, value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple) and _is_number(value):
+        return f"{value[1]} ({value[0]})"
+    return "absent" if value is None else repr(value)
 
 
 def flatten(metrics: MetricsData) -> Iterator[Point]:

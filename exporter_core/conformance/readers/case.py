@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.clause import Clause
     from exporter_core.conformance.observe.journal import ObservedCall
-    from exporter_core.conformance.scheduled import Step
+    from exporter_core.conformance.rounds import Step
 
 BRIEF: Final = 0.1
 """Seconds of a time-out that is meant to pass."""

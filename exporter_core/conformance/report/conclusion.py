@@ -9,7 +9,7 @@ from exporter_core.conformance.clause import Clause, in_order
 from exporter_core.conformance.run.verdicts import Report, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 CONFORMANT, FAILED, INCOMPLETE, KIT_FAILED = 0, 1, 3, 4
@@ -27,10 +27,10 @@ class Conclusion:
     """0 conformant, 1 a MUST failed, 3 incomplete, 4 the checker failed."""
 
 
-def deciding(report: Report, *, strict: bool = False) -> list[Clause]:
-    """The clauses that decide about conformance: MUST, with ``strict`` SHOULD, without hygiene."""
+def deciding(clauses: Iterable[Clause], *, strict: bool = False) -> list[Clause]:
+    """Those of the clauses that decide about conformance: MUST, with ``strict`` SHOULD, without hygiene."""
     levels = ("MUST", "SHOULD") if strict else ("MUST",)
-    return [one for one in report.clauses if one.level in levels and not one.hygiene]
+    return [one for one in clauses if one.level in levels and not one.hygiene]
 
 
 def conclude(report: Report, mode: str | None = None, *, strict: bool = False) -> Conclusion:
@@ -46,7 +46,8 @@ def conclude(report: Report, mode: str | None = None, *, strict: bool = False) -
         return min(
             (conclude(report, one, strict=strict) for one in report.modes), key=lambda c: order.index(c.exit_code)
         )
-    decide = in_order(deciding(report, strict=strict))
+    decide = in_order(deciding(report.clauses, strict=strict))
+    left_out = deciding(report.unselected, strict=strict)
     verdicts = {one.id: run.verdict for one in decide if (run := report.runs.get((one.id, mode))) is not None}
     failed = _with(verdicts, Verdict.FAIL)
     passed = _with(verdicts, Verdict.PASS)
@@ -58,13 +59,14 @@ def conclude(report: Report, mode: str | None = None, *, strict: bool = False) -
         return Conclusion(f"not conformant: {_count(failed, word)} failed", FAILED)
     if broken:
         return Conclusion(f"the checker failed on {_count(broken)} ({_named(broken)})", KIT_FAILED)
-    if unseen or unrun:
+    if unseen or unrun or left_out:
         missing = {"not observed": unseen, "not run": unrun}
         rest = "".join(f", {len(ids)} {why} ({_named(ids)})" for why, ids in missing.items() if ids)
-        of = len(passed) + len(unseen) + len(unrun)
+        rest += f", {len(left_out)} not selected" * bool(left_out)
+        of = len(passed) + len(unseen) + len(unrun) + len(left_out)
         return Conclusion(f"incomplete: {len(passed)} of {of} {word} clauses kept{rest}", INCOMPLETE)
     if not passed:
-        return Conclusion(f"no {word} clause was checked", CONFORMANT)
+        return Conclusion(f"no {word} clause was checked", INCOMPLETE)
     return Conclusion(f"conformant: {_count(passed, word)} kept", CONFORMANT)
 
 

@@ -70,6 +70,7 @@ _CANARIES = {
     "static": "static: the checker's own tests prove that the clause can fail",
     "not run": "not run",
 }
+_TICKS = 6  # times on a chart's scale
 _LANES = {"calls": ("call", "return"), "exporter": ("enter", "leave"), "gate": ("gate",), "wire": ("wire",)}
 
 
@@ -136,7 +137,7 @@ def _shown(value: Any) -> Any:  # Any: whatever the template writes
 def _seen(clause: dict[str, Any], modes: Sequence[str]) -> dict[str, Any]:  # Any: JSON
     """The clause with additions for the page: charts, and None for a missing result."""
     results = {
-        mode: result and {**result, "lanes": list(_lanes(result["timeline"]))}
+        mode: result and {**result, "lanes": list(_lanes(result["timeline"])), "scale": _scale(result["timeline"])}
         for mode in modes
         for result in [clause["results"].get(mode)]
     }
@@ -158,6 +159,12 @@ def _first(clauses: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:  # A
 def _counts(clauses: Sequence[dict[str, Any]], mode: str) -> dict[str, int]:  # Any: JSON
     found = Counter(result["verdict"] if (result := clause["results"][mode]) else _NOT_RUN for clause in clauses)
     return {verdict: found[verdict] for verdict in _WORDS if found[verdict]}
+
+
+def _scale(timeline: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:  # Any: JSON
+    """The columns of some events, spread over the chart, with their seconds."""
+    step = max(1, -(-len(timeline) // _TICKS))
+    return [(place + 1, timeline[place]["seconds"]) for place in range(0, len(timeline), step)]
 
 
 def _lanes(timeline: Sequence[dict[str, Any]]) -> Iterator[_Lane]:  # Any: JSON

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from exporter_core import __version__
 from exporter_core.conformance.clause import Clause, in_order
 from exporter_core.conformance.report.conclusion import conclude
+from exporter_core.conformance.sdk import SPECIFICATION
 from exporter_core.contract import CONTRACT_VERSION
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
         "seconds": report.seconds,
         "strict": strict,
         "stopped": report.stopped,
+        "of_the_sdk": report.of_the_sdk,
         "conclusion": {
             "sentence": whole.sentence,
             "exit_code": whole.exit_code,
             **{mode: conclude(report, mode, strict=strict).sentence for mode in report.modes},
+            "exit_codes": {mode: conclude(report, mode, strict=strict).exit_code for mode in report.modes},
         },
         "clauses": [
             {
@@ -61,6 +64,7 @@ def as_json(report: Report, *, strict: bool = False) -> dict[str, Any]:
 
 def clause_as_json(clause: Clause) -> dict[str, Any]:
     """A clause as values that JSON has."""
+    sentence = SPECIFICATION.get(clause.id)
     return {
         "id": clause.id,
         "level": clause.level,
@@ -74,6 +78,7 @@ def clause_as_json(clause: Clause) -> dict[str, Any]:
         "check": clause.check,
         "canary": clause.fault,
         "after": list(clause.after),
+        "specification": sentence and sentence._asdict(),
     }
 
 
@@ -84,6 +89,8 @@ def reproduce(report: Report, clause: str, mode: str) -> str:
     run = report.runs.get((clause, mode))
     seed = report.settings.seed if run is None or run.seed is None else run.seed
     words = ["exporter-core", "check", report.target, "--clause", clause, f"--{mode}", "--seed", seed]
+    if run is not None and run.shown_by:
+        words += ["--clause", run.shown_by]
     if report.harness:
         words += ["--harness", report.harness]
     if report.sink:
@@ -91,6 +98,11 @@ def reproduce(report: Report, clause: str, mode: str) -> str:
     if report.options:
         words += ["--config", json.dumps(dict(report.options))]
     return shlex.join(map(str, words))
+
+
+def seen_at(seen: str, where: str) -> str:
+    """What was seen and where, in one line."""
+    return f"{seen} ({where})" if where else seen
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from exporter_core.conformance.clause import FAMILIES
-from exporter_core.conformance.report.conclusion import deciding
-from exporter_core.conformance.report.json_report import as_json
+from exporter_core.conformance.report.conclusion import INCOMPLETE, deciding
+from exporter_core.conformance.report.json_report import as_json, seen_at
 from exporter_core.conformance.run.verdicts import Report, Verdict
 
 _SUITE_PROPERTIES = ("origin", "tier", "seed", "strict", "contract_version", "kit_version", "python_version")
@@ -21,7 +21,7 @@ _NOTHING = (Verdict.INCONCLUSIVE, Verdict.KIT_ERROR, None)
 def as_junit(report: Report, *, strict: bool = False) -> str:
     """The report as an XML document."""
     master = as_json(report, strict=strict)
-    decide = {clause.id for clause in deciding(report, strict=strict)}
+    decide = {clause.id for clause in deciding(report.clauses, strict=strict)}
     root = ET.Element("testsuites", name=_xml(f"conformance of {report.target}"))
     for mode in master["modes"]:
         suite = ET.SubElement(root, "testsuite", name=_xml(f"{report.target} {mode}"))
@@ -31,6 +31,8 @@ def as_junit(report: Report, *, strict: bool = False) -> str:
         ET.SubElement(properties, "property", name="conclusion", value=_xml(master["conclusion"][mode]))
         for clause in master["clauses"]:
             _case(suite, clause, mode, decides=clause["id"] in decide)
+        if master["conclusion"]["exit_codes"][mode] == INCOMPLETE and not suite.findall(".//error"):
+            _incomplete(suite, mode, master["conclusion"][mode])
         _count(suite)
     _count(root)
     ET.indent(root)
@@ -50,7 +52,7 @@ def _case(suite: ET.Element, clause: dict[str, Any], mode: str, *, decides: bool
     verdict = Verdict(result["verdict"]) if result else None
     if verdict is not Verdict.PASS:
         word = str(verdict or "NOT_RUN")
-        said = result["seen"] if result else "the check ended before this clause"
+        said = seen_at(result["seen"], result["where"]) if result else "the check ended before this clause"
         if decides and verdict is Verdict.FAIL:
             ET.SubElement(case, "failure", type=word, message=_xml(said)).text = _xml(_failure(clause, result))
         elif verdict is Verdict.KIT_ERROR or (decides and verdict in _NOTHING):
@@ -59,8 +61,14 @@ def _case(suite: ET.Element, clause: dict[str, Any], mode: str, *, decides: bool
             ET.SubElement(case, "skipped", message=_xml(f"{word}: {said}"))
     if result:
         ET.SubElement(case, "system-out").text = _xml(_told(result))
-        if result["dump"]:
-            ET.SubElement(case, "system-err").text = _xml(result["dump"])
+        if text := "\n".join(filter(None, (result["traceback"], result["dump"]))):
+            ET.SubElement(case, "system-err").text = _xml(text)
+
+
+def _incomplete(suite: ET.Element, mode: str, sentence: str) -> None:
+    """Add a case that says that the suite is not the whole contract, so that it is as green as the exit code."""
+    case = ET.SubElement(suite, "testcase", name="every clause was observed", classname=f"conformance.{mode}", time="0")
+    ET.SubElement(case, "error", type="INCOMPLETE", message=_xml(sentence))
 
 
 def _failure(clause: dict[str, Any], result: dict[str, Any] | None) -> str:  # Any: JSON

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exporter_core.conformance.clause import FAMILIES, Clause, in_order
 from exporter_core.conformance.report.conclusion import CONFORMANT, FAILED, conclude
-from exporter_core.conformance.report.json_report import reproduce
+from exporter_core.conformance.report.json_report import reproduce, seen_at
 from exporter_core.conformance.run.verdicts import Report, Run, Verdict
+from exporter_core.conformance.sdk import SPECIFICATION
 from exporter_core.contract import CONTRACT_VERSION
 from exporter_core.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 _COLOURS: dict[Verdict | None, str] = {
@@ -34,12 +35,17 @@ _WORDS: dict[Verdict | None, str] = {
 _FIRST = (Verdict.FAIL, Verdict.KIT_ERROR, Verdict.INCONCLUSIVE)
 """The verdicts that are explained before the matrix, in this order; a BLOCKED clause names the one that failed."""
 _MARKS = "† follows from the contract   ‡ Python hygiene, never decides"
-_SAID = 4  # events of a timeline that are shown
+_SAID = 8  # events of a timeline that are shown
 _LABEL = 11  # columns of a label and what is before it
 
 
-def as_text(report: Report, *, colour: bool = False, strict: bool = False, width: int = 80) -> str:
-    """The report in lines no longer than the width, except commands, so that they can be copied in one piece."""
+def as_text(
+    report: Report, *, colour: bool = False, strict: bool = False, width: int = 80, verbose: bool = False
+) -> str:
+    """The report in lines no longer than the width, except commands, so that they can be copied in one piece.
+
+    ``verbose`` adds the tracebacks.
+    """
     paint = _painter(colour)
     out = _head(report, paint, strict, width)
     for verdict in _FIRST:
@@ -47,7 +53,7 @@ def as_text(report: Report, *, colour: bool = False, strict: bool = False, width
             for mode in report.modes:
                 run = report.runs.get((clause.id, mode))
                 if run is not None and run.verdict is verdict:
-                    out += ["", *_told(report, clause, run, paint, width)]
+                    out += ["", *_told(report, clause, run, paint, width, verbose=verbose)]
     out += ["", *_matrix(report, paint, width)]
     out.append(paint(_DIM, _MARKS))
     return "\n".join(out) + "\n"
@@ -85,6 +91,7 @@ def explained(clause: Clause, technique: str, *, colour: bool = False, width: in
         "level": clause.mark,
         "since": f"contract v{clause.since}",
         "contract": clause.words,
+        "otel spec": _specification(clause) or "-",
         "technique": f"{clause.technique}: {technique}",
         "how": clause.how,
         "canary": clause.fault or "static: the checker's own tests prove that the clause can fail, with mutants",
@@ -140,7 +147,7 @@ def _head(report: Report, paint: _Paint, strict: bool, width: int) -> list[str]:
     return out
 
 
-def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -> list[str]:
+def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int, *, verbose: bool = False) -> list[str]:
     head = f"{run.verdict} {clause.id} {run.mode} [{clause.mark}] "
     first, *rest = _wrapped(clause.promise, head, "  ", width)
     lines = [
@@ -149,20 +156,42 @@ def _told(report: Report, clause: Clause, run: Run, paint: _Paint, width: int) -
     ]
     for label, text in (
         ("contract", clause.words),
+        ("otel spec", _specification(clause) if report.of_the_sdk and run.mode == "raw" else ""),
         ("expected", run.expected),
-        ("seen", run.seen),
+        ("seen", seen_at(run.seen, run.where)),
         ("look at", clause.check),
     ):
         if text:
             lines += _row(label, text, paint, width)
-    for number, event in enumerate(run.timeline[-_SAID:]):
+    for number, event in enumerate(_deciding(run.timeline)):
         label = "" if number else "timeline"
         lines += _row(label, f"{event['seconds'] * 1000:.1f} ms {event['kind']}: {event['text']}", paint, width)
     label = paint(_DIM, f"  {'reproduce':<{_LABEL}}")
     lines.append(f"{label}{printable(reproduce(report, clause.id, run.mode))}")
+    if verbose and run.traceback:
+        lines += [paint(_DIM, "  traceback"), *(f"    {printable(line)}" for line in run.traceback.splitlines())]
     if run.dump:
         lines += [paint(_DIM, "  stacks"), *(f"    {printable(line)}" for line in run.dump.splitlines())]
     return lines
+
+
+def _deciding(timeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:  # Any: JSON
+    """The events that decided: from the last call before the verdict, and the gate and the deadline that it met."""
+    end = next((place for place, event in enumerate(timeline) if event["kind"] == "verdict"), len(timeline))
+    shown = [event for event in timeline[:end] if event["kind"] != "leave" and not _of_connection(event)]
+    begin = next((place for place in range(len(shown) - 1, -1, -1) if shown[place]["kind"] == "call"), 0)
+    while begin and shown[begin - 1]["kind"] in ("gate", "note"):
+        begin -= 1
+    shown = shown[begin:]
+    return shown if len(shown) <= _SAID else [*shown[: _SAID // 2], *shown[-_SAID // 2 :]]
+
+
+def _of_connection(event: Mapping[str, Any]) -> bool:  # Any: JSON
+    return event["kind"] == "wire" and str(event["text"]).startswith("connection ")
+
+
+def _specification(clause: Clause) -> str:
+    return " ".join(SPECIFICATION.get(clause.id, ()))
 
 
 def _matrix(report: Report, paint: _Paint, width: int) -> list[str]:

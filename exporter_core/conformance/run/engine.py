@@ -71,7 +71,16 @@ def check(
     if not chosen:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --list shows them all")
     shown = in_texts(options, masker_for(options))  # until a worker knows which option is a secret
-    report = Report(target, tuple(modes), settings or Settings(), chosen, options=shown, harness=harness, sink=sink)
+    report = Report(
+        target,
+        tuple(modes),
+        settings or Settings(),
+        chosen,
+        options=shown,
+        harness=harness,
+        sink=sink,
+        unselected=tuple(one for one in select() if one not in chosen),
+    )
     setup = WorkerSetup(
         target,
         report.settings,
@@ -105,12 +114,13 @@ def check_readers(
     Raises:
         SetupError: no clause is selected.
     """
-    from exporter_core.conformance.readers import READERS, select_reader_clauses  # noqa: PLC0415 - for readers alone
+    from exporter_core.conformance.readers import READERS, reader_clauses, select_reader_clauses  # noqa: PLC0415 - for readers alone
 
     chosen = select_reader_clauses(patterns)
     if not chosen:
         raise SetupError(f"no clause matches {' '.join(patterns)}; exporter-core check --readers --list shows them all")
-    report = Report("readers", READERS, settings or Settings(), chosen, readers=True)
+    left_out = tuple(one for one in reader_clauses() if one not in chosen)
+    report = Report("readers", READERS, settings or Settings(), chosen, unselected=left_out, readers=True)
     setup = WorkerSetup("readers", report.settings, readers=True)
     return _filled(report, setup, Watcher(progress, begun, stop or threading.Event()))
 

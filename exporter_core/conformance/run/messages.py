@@ -42,6 +42,10 @@ class RunClause:
     clause: str
     failed: Mapping[str, Verdict]
     """The clauses that did not pass before, which may block this one."""
+    never_delivers: bool = False
+    """True if nothing of any export arrived before."""
+    canary: bool = True
+    """False for a clause that others build on, and that was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Ready:
     tier: str
     options: Mapping[str, Any] | None = None  # Any: the exporter's options
     """Secrets masked; from the first worker alone."""
+    of_the_sdk: bool = False
 
 
 @dataclass(frozen=True)

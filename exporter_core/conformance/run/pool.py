@@ -14,6 +14,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
+from exporter_core.conformance.clause import DELIVERS, with_foundations
+from exporter_core.conformance.run.blame import blame
 from exporter_core.conformance.run.messages import (
     Message,
     Ready,
@@ -24,6 +26,7 @@ from exporter_core.conformance.run.messages import (
     decode,
     encode,
 )
+from exporter_core.conformance.run.safety import kept_back, without_backends
 from exporter_core.conformance.run.verdicts import Report, Run, Verdict
 from exporter_core.errors import SetupError
 from exporter_core.masking import Masker, secrets_of
@@ -75,7 +78,7 @@ class WorkerProcess:
                 env={
                     "PYTHONHASHSEED": "0",  # so that a seed makes the same interleaving in each worker
                     "HYPOTHESIS_STORAGE_DIRECTORY": self._folder.name,  # so that nothing is left where it was started
-                    **os.environ,
+                    **(os.environ if setup.allow_real_backend else without_backends(os.environ)),
                 },
                 start_new_session=True,  # Ctrl-C at a terminal is for the parent, which ends its workers
             )
@@ -165,7 +168,11 @@ class Pool:
         self._setup = setup
         self._watcher = watcher
         self._most = most
-        self._left = {clause.id: clause for clause in report.clauses}
+        self._asked = {clause.id for clause in report.clauses}
+        needed = report.clauses if report.readers else with_foundations(report.clauses)
+        self._left = {clause.id: clause for clause in needed}
+        """What is to be run: what was asked for, and what that builds on."""
+        self._never_delivers = False
         self._secrets = secrets_of(setup.options)
         """Texts that no worker may be quoted with."""
         self._limit = _SPARE + _WAITS * report.settings.patience
@@ -196,6 +203,7 @@ class Pool:
                     self._over(worker)
                 else:
                     self._watch(worker)
+        blame([run for run in self._report.runs.values() if run.mode == self._setup.mode])
 
     # --- the assignment ----------------------------------------------------------------------------------------------
 
@@ -208,8 +216,10 @@ class Pool:
             return
         idle = next((one for one in self._workers if one.idle), None)
         if idle is not None:
-            idle.run(RunClause(clause, self._failed))
-            self._watcher.begun(clause, self._setup.mode)
+            asked = clause in self._asked
+            idle.run(RunClause(clause, self._failed, self._never_delivers, canary=asked))
+            if asked:
+                self._watcher.begun(clause, self._setup.mode)
         elif len(self._workers) < self._most:
             self._workers.append(WorkerProcess(replace(self._setup, first=self._started == 0)))
             self._started += 1
@@ -224,7 +234,8 @@ class Pool:
         """The first clause that no worker runs and that needs no result which is still to come."""
         at_work = {worker.clause for worker in self._workers}
         for name, clause in self._left.items():
-            if name not in at_work and not any(before in self._left for before in clause.foundations):
+            before = (*clause.foundations, *((DELIVERS,) if clause.is_about_deliveries else ()))
+            if name not in at_work and not any(one in self._left for one in before):
                 return name
         return None
 
@@ -245,6 +256,7 @@ class Pool:
                     worker.ready = self._found = True
                     self._stillborn = 0
                     self._report.origin, self._report.tier = message.origin, message.tier
+                    self._report.of_the_sdk = message.of_the_sdk
                     self._report.options = message.options or self._report.options
                 case Run():
                     worker.clause = None
@@ -257,13 +269,17 @@ class Pool:
         del self._left[run.id]
         if run.verdict is not Verdict.PASS:
             self._failed[run.id] = run.verdict
-        self._report.runs[run.id, run.mode] = run
-        self._watcher.ended(run)
+        self._never_delivers |= run.never_delivers
+        if run.id in self._asked:
+            self._report.runs[run.id, run.mode] = run
+            self._watcher.ended(run)
 
     def _refused(self, why: str) -> None:
         """End the check, for the exporter cannot be found; if it could be before, end the clauses that are left."""
         if not self._found:
-            raise SetupError(why)
+            name = "" if self._setup.allow_real_backend else kept_back(os.environ, why)
+            hint = f"; {name} of the environment is kept from the exporter: give it in --config as ${{{name}}}"
+            raise SetupError(why + hint * bool(name))
         self._give_up(why)
 
     def _give_up(self, why: str) -> None:

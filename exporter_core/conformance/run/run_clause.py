@@ -11,20 +11,33 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.case import Case
+from exporter_core.conformance.clause import DELIVERS
+from exporter_core.conformance.resources import descriptors
 from exporter_core.conformance.run.verdicts import Run, Settings, Verdict, VerdictError
+from exporter_core.conformance.sdk import STANDS_ALONE, WITHOUT_CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from exporter_core.conformance.base_case import BaseCase
     from exporter_core.conformance.clause import Clause
+    from exporter_core.conformance.observe.harness import Harness
     from exporter_core.conformance.observe.journal import Event, Exchange
     from exporter_core.conformance.subject import Mode, Subject
 
 _LONGEST: Final = 1000  # characters of a line of the report
+_TRACED: Final = 20_000  # characters of a traceback in it
 
 
-def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings, failed: Mapping[str, Verdict]) -> Run:
+def run_clause(
+    clause: Clause,
+    subject: Subject,
+    mode: Mode,
+    settings: Settings,
+    failed: Mapping[str, Verdict],
+    *,
+    never_delivers: bool = False,
+) -> Run:
     """Run one clause on an exporter, and if it passes its canary.
 
     Args:
@@ -33,15 +46,19 @@ def run_clause(clause: Clause, subject: Subject, mode: Mode, settings: Settings,
         mode: raw or behind the guard.
         settings: seed and bounds.
         failed: the clauses that did not pass before, which may block this one.
+        never_delivers: True if nothing of any export arrived before.
     """
-    excused = _excused(clause, subject, failed)
+    excused = _excused(clause, subject, mode, failed)
+    if excused is None and never_delivers and clause.is_about_deliveries:
+        seen = f"{DELIVERS} failed first: nothing that was exported arrived"
+        excused = VerdictError(Verdict.BLOCKED, seen, clause.promise)
     if excused is not None:
         run = Run(clause.id, mode, Verdict.PASS)
         run.give(excused)
         return run
     if subject.harness is not None and subject.harness.real:
         settings = replace(settings, canaries=False)
-    return run_with_canary(clause, mode, settings, partial(Case, clause, subject, mode, settings))
+    return run_with_canary(clause, mode, settings, partial(Case, clause, subject, mode, settings, failed=failed))
 
 
 def run_with_canary(clause: Clause, mode: str, settings: Settings, make: Callable[..., BaseCase]) -> Run:
@@ -82,14 +99,20 @@ def _enter_canary(clause: Clause, run: Run, canary: Run) -> None:
             run.seen = f"the canary run was inconclusive: {canary.seen}"
 
 
-def _excused(clause: Clause, subject: Subject, failed: Mapping[str, Verdict]) -> VerdictError | None:
+def _excused(clause: Clause, subject: Subject, mode: Mode, failed: Mapping[str, Verdict]) -> VerdictError | None:
     """The verdict on a clause that is not run at all; None for one that is."""
-    harness = subject.harness
-    if "partial_success" in clause.needs and subject.of_the_sdk:
-        return VerdictError(Verdict.INEXPRESSIBLE, "a MetricExportResult cannot say how many points were refused")
+    of_the_sdk = mode == "raw" and subject.of_the_sdk
+    if of_the_sdk and clause.id in WITHOUT_CHANNEL:
+        return VerdictError(*WITHOUT_CHANNEL[clause.id])
+    alone = STANDS_ALONE.get(clause.id, frozenset()) if of_the_sdk else frozenset()
     for before in clause.foundations:
-        if failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
+        if before not in alone and failed.get(before) in (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR):
             return VerdictError(Verdict.BLOCKED, f"{before} failed first", clause.promise)
+    return _unsuitable(clause, subject.harness)
+
+
+def _unsuitable(clause: Clause, harness: type[Harness] | None) -> VerdictError | None:
+    """The verdict on a clause that does not apply, or that the harness cannot show; None for one that it can."""
     for pattern, reason in (harness.capabilities.not_applicable if harness else {}).items():
         if fnmatchcase(clause.id, pattern):
             return VerdictError(Verdict.NOT_APPLICABLE, reason)
@@ -108,6 +131,7 @@ def _excused(clause: Clause, subject: Subject, failed: Mapping[str, Verdict]) ->
 def _run_once(clause: Clause, mode: str, make: Callable[[Path], BaseCase]) -> Run:
     """Run the clause once, without its canary or with it."""
     run = Run(clause.id, mode, Verdict.PASS)
+    before = descriptors()
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
         case = make(Path(directory))
         try:
@@ -115,15 +139,31 @@ def _run_once(clause: Clause, mode: str, make: Callable[[Path], BaseCase]) -> Ru
             if not case.observations:
                 run.verdict, run.seen = Verdict.KIT_ERROR, "the clause ended without an observation"
         except VerdictError as error:
-            run.give(error)
+            _give(run, case, error)
         except Exception as error:  # noqa: BLE001 - what an exporter, a reader, a harness or the kit did not foresee
-            run.give(case.unforeseen(error))
+            foreseen = case.unforeseen(error)
+            foreseen.__cause__ = error
+            _give(run, case, foreseen)
         try:
             case.close()
         except VerdictError as error:
             run.verdict, run.seen = error.verdict, error.seen
+        if run.verdict is Verdict.KIT_ERROR and (taken := [one for one in before if one not in descriptors()]):
+            # What the kit could not do after that is the subject's doing.
+            run.verdict, run.expected = Verdict.FAIL, "the exporter closes no descriptor but its own"
+            number, what = taken[0]
+            run.seen = f"it closed descriptor {number} ({what}), which is the checker's; then {run.seen}"
+            case.tainted = True
         _enter(run, case)
     return run
+
+
+def _give(run: Run, case: BaseCase, error: VerdictError) -> None:
+    """Take over the verdict, with the place of what it rests on."""
+    run.give(error)
+    if error.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE, Verdict.INEXPRESSIBLE):
+        run.where, run.traceback = case.evidence(error)
+    case.journal.stamp("verdict", error.verdict)
 
 
 def _enter(run: Run, case: BaseCase) -> None:
@@ -134,7 +174,8 @@ def _enter(run: Run, case: BaseCase) -> None:
         line = " ".join(mask(text).split())  # in this order: a secret may have two spaces in a row
         return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."  # and its beginning is no longer found
 
-    run.expected, run.seen = one_line(run.expected), one_line(run.seen)
+    run.expected, run.seen, run.where = one_line(run.expected), one_line(run.seen), one_line(run.where)
+    run.traceback = mask(run.traceback)[-_TRACED:]
     run.observations = [one_line(text) for text in case.observations]
     run.timeline = [{**line, "text": one_line(line["text"])} for line in _timeline(case.journal.events)]
     run.wire = [
@@ -148,7 +189,7 @@ def _enter(run: Run, case: BaseCase) -> None:
         }
         for line in _wire_log(case.exchanges, case.journal.events)
     ]
-    run.tainted = case.tainted
+    run.tainted, run.never_delivers, run.overran = case.tainted, case.never_delivers, case.overran
     run.seed = case.found_seed
 
 

@@ -27,11 +27,13 @@ from exporter_core.conformance.run.messages import (
     encode,
 )
 from exporter_core.conformance.run.run_clause import run_clause
+from exporter_core.conformance.run.safety import connect_to_sinks_only
 from exporter_core.conformance.sinks import SinkStartError
 from exporter_core.conformance.subject import Mode, Raw, Subject, imported, prepare, resolve
 from exporter_core.context import Context
 from exporter_core.errors import SetupError
 from exporter_core.masking import describe, masker_for
+from exporter_core.none import NoneExporter
 from exporter_core.untrusted import ErrorSnapshot, name_of_type
 
 if TYPE_CHECKING:
@@ -85,14 +87,26 @@ def _exporter(setup: WorkerSetup, tell: Tell) -> tuple[Ready, RunNamed]:
     known = {one.id: one for one in clauses()}
     mode = cast("Mode", setup.mode)
     subject = _telling_secrets(_subject(setup), tell)
+    settings = setup.settings
+    if setup.allow_real_backend:
+        settings = replace(settings, canaries=False)
+    elif subject.harness is not None and subject.harness.tier == "wire":
+        connect_to_sinks_only()
     if mode == "raw":
         prepare()
     ready = Ready(
         origin=None if subject.entry is None else f"{subject.entry.distribution} {subject.entry.version}",
         tier="none" if subject.harness is None else subject.harness.tier,
         options=in_texts(setup.options, masker_for(_build_once(subject))) if setup.first else None,
+        of_the_sdk=subject.of_the_sdk,
     )
-    return ready, lambda order: run_clause(known[order.clause], subject, mode, setup.settings, order.failed)
+
+    def run_named(order: RunClause) -> Run:
+        own = settings if order.canary else replace(settings, canaries=False)
+        clause = known[order.clause]
+        return run_clause(clause, subject, mode, own, order.failed, never_delivers=order.never_delivers)
+
+    return ready, run_named
 
 
 def _reader(setup: WorkerSetup) -> tuple[Ready, RunNamed]:
@@ -126,15 +140,17 @@ def _subject(setup: WorkerSetup) -> Subject:
     subject = resolve(
         target, options=options, harness=imported(setup.harness, "the harness") if setup.harness else None
     )
-    if not setup.allow_real_backend and subject.harness is not None and subject.harness.real:
+    if setup.allow_real_backend:
+        return subject
+    if subject.harness is None and subject.exporter_class is not NoneExporter:
+        raise SetupError(
+            f"{target!r} has no harness: its options, its defaults or the environment may point at a real backend, to "
+            "which the checker would send made-up data; point it at a sink with --sink, or give --allow-real-backend"
+        )
+    if subject.harness is not None and subject.harness.real:
         raise SetupError(
             f"the harness of {target!r} points at a real backend, and the checker duplicates and corrupts data: give "
             "--allow-real-backend if that is meant"
-        )
-    if not setup.allow_real_backend and subject.harness is None and options:
-        raise SetupError(
-            f"{target!r} has no harness, and its options may point at a real backend, to which the checker would send "
-            "made-up data: point it at a sink with --sink, or give --allow-real-backend"
         )
     return subject
 

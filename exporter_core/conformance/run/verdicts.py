@@ -82,6 +82,10 @@ class Run:
     verdict: Verdict
     expected: str = ""
     seen: str = ""
+    where: str = ""
+    """The place in the exporter's own code where it raised or waited."""
+    traceback: str = ""
+    """The whole traceback of the error, or the stack of the call that waited."""
     observations: list[str] = field(default_factory=list)
     canary: str = ""
     """``died``, ``survived``, ``undecided``, ``static`` or ``not run``; empty where the clause did not pass."""
@@ -94,6 +98,12 @@ class Run:
     """True if something of this run still ran after its end."""
     seed: int | None = None
     """The seed that shows a failure at once, if it is another than that of the settings."""
+    never_delivers: bool = False
+    """True if nothing of any export arrived."""
+    overran: str = ""
+    """The operation that went on although its context was done, where the clause is not about that."""
+    shown_by: str = ""
+    """The clause in which a failure was seen, if it is another one."""
     dump: str = ""
     """The stacks of all threads, if the run hung."""
 
@@ -123,6 +133,10 @@ class Report:
     """The sink that the options point at."""
     readers: bool = False
     """True if it is about readers, not about an exporter."""
+    unselected: tuple[Clause, ...] = ()
+    """The clauses that were left out."""
+    of_the_sdk: bool = False
+    """True for an exporter of the OpenTelemetry SDK, which by itself owes what the SDK's specification says."""
     stopped: bool = False
     """True if the check ended before every clause had its result."""
     seconds: float = 0.0

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Stamp(NamedTuple):
@@ -153,6 +156,11 @@ class Line:
 
     text: str
     seen: Stamp
+
+
+def kept_beside(path: Path) -> Path:
+    """The place of a sink's file while its gate is shut."""
+    return path.with_name(f"{path.name}.kept")
 
 
 def digest(value: str) -> str:

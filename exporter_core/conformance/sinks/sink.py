@@ -231,7 +231,7 @@ class OtlpGrpcSink(_DrippingSink):
 
 
 class RemoteWriteSink(_DrippingSink):
-    """A Prometheus remote write 1.0 backend at ``/api/v1/write``; labels that break its rules are answered 400."""
+    """A Prometheus remote write backend, 1.0 and 2.0, at ``/api/v1/write``; broken rules are answered 400."""
 
     kind = "remote_write"
     faults = _HTTP
@@ -239,10 +239,21 @@ class RemoteWriteSink(_DrippingSink):
 
 
 class HttpSink(_DrippingSink):
-    """An HTTP server that answers any request with an empty 200 and keeps its body; it decodes no points."""
+    """An HTTP server that answers any request with an empty 200 and keeps its body; it decodes no points.
+
+    Args:
+        success: another status to answer with.
+        body: the body of that answer.
+        port: the port; 0 for a free one.
+        secrets: texts that no record may show, besides headers that are secret by name.
+    """
 
     kind = "http"
     faults = _HTTP
+
+    def __init__(self, *, success: int = 200, body: bytes = b"", port: int = 0, secrets: Iterable[str] = ()) -> None:
+        super().__init__(port=port, secrets=secrets)
+        self._options.update(success_status=success, success_body=body)
 
 
 class TcpSink(_NetworkSink):
@@ -269,8 +280,11 @@ class _StreamSink(Sink):
         return self._ask(list, "lines")
 
 
-class FileSink(_StreamSink):
+class FileSink(_StreamSink, _Gated):
     """A file that the subject writes; points are read from OTLP's JSON and from the SDK's own.
+
+    While the gate is shut a full pipe has the file's name, so that whoever opens it by name blocks in a write. A
+    descriptor that was opened before still writes to the file.
 
     Args:
         path: the file, which need not exist yet.

@@ -1,7 +1,8 @@
 """Hands calls over to another thread, and waits for them no longer than their deadline.
 
 The exporter overruns: ``DeadlineExceededError`` on time; the exporter keeps the batch until its call really ends; until
-then the operation raises ``ExporterBusyError`` at once; the late end is counted and told to observers.
+then the operation raises ``ExporterBusyError`` at once; the late end is counted and told to observers. An exporter that
+keeps the deadline itself ends at the same moment: a short grace lets its own words come first.
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ from exporter_core.log import log
 from exporter_core.sync import Lock, Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter_core.guard.call import Call
 
 _logger = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 0.005
+"""Seconds for which a call that has begun is waited for after its context is done."""
+HEEDED_SECONDS: Final = 0.05
+"""The same if the exporter heeds its context: it waits on it, or makes its attempts by ``Retrying``."""
 
 _WITHDRAWN: Final = Result(Outcome.WITHDRAWN)
 _ABANDONED: Final = Result(Outcome.ABANDONED)
@@ -61,18 +69,34 @@ class HandedOverCall:
 
     # --- the caller's side ---------------------------------------------------------------------------------------
 
-    def wait(self) -> Result:
-        """Wait for the result, at most until the call's context is done; then withdraw or abandon the call."""
+    def wait(self, cancel: Callable[[Call], object]) -> Result:
+        """Wait for the result until the call's context is done, and a moment longer; then withdraw or abandon the call.
+
+        Args:
+            cancel: does what can be done to end a call that has begun.
+        """
         context = self.call.context
         stop_watching = context._watch(self.wake.set)
         try:
             while self.result is None:
                 context._clock.wait(self.wake, context.remaining())
                 if self.result is None and context.done:  # type: ignore[redundant-expr]  # another thread sets it
+                    if self._begun.locked():
+                        cancel(self.call)
+                        self._await_late_end()
                     self.give_up()
         finally:
             stop_watching()
         return self.result
+
+    def _await_late_end(self) -> None:
+        # A cancellation has set the signal before. Real time: the exporter needs it, whatever clock the context is on.
+        self.wake = Signal()
+        context = self.call.context
+        # One watcher is this caller's own.
+        heeded = len(context._watchers) > 1 or getattr(context, "_attempts", None) is not None
+        if self.result is None:
+            self.wake.wait(HEEDED_SECONDS if heeded else GRACE_SECONDS)
 
     def give_up(self) -> None:
         """Withdraw the call, or abandon it if it has begun; do nothing if it has ended."""
@@ -109,7 +133,7 @@ class HandoverRunner:
             self._hand_over()
             if self._refusing:  # looked at after handing over: a shutdown that refuses calls may not have seen this one
                 handed_over.withdraw()
-            return handed_over.wait()
+            return handed_over.wait(self._cancel)
         except BaseException:
             handed_over.give_up()  # Ctrl-C: the caller leaves, so the call may not begin any more
             raise
@@ -128,7 +152,7 @@ class HandoverRunner:
         raise NotImplementedError
 
     def _cancel(self, call: Call) -> None:
-        """Do what can be done to end a call that was abandoned."""
+        """Do what can be done to end a call whose context is done, or whose caller has left."""
 
     # --- on the runner's thread ----------------------------------------------------------------------------------
 

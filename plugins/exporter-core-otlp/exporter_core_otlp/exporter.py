@@ -74,9 +74,7 @@ class OtlpNetworkExporter(Advising, NetworkExporter[NetworkConfigT, ClientT]):
             DeadlineExceededError, ContextCancelledError: the context was done before.
         """
         config, client = self.config, self.client
-        requests = self._encoder.split(
-            metrics, max_points=config.max_request_points, max_bytes=config.max_request_bytes
-        )
+        requests = self._encoder.split(metrics, max_points=config.max_request_points, max_bytes=config.request_limit)
         points = requests.points + len(requests.dropped)
         taken = 0
         reason = ""

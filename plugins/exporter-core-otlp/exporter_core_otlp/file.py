@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from exporter_core import Context, Destination, PartialSuccessError
-from exporter_core.authoring import Output, SerialExporter
+from exporter_core.authoring import FileMode, Output, SerialExporter, stated
 from exporter_core.otlp import JsonEncoder
 from exporter_core_otlp.config import OtlpConfig
 from exporter_core_otlp.exporter import Advising
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BEGINS: Final = b'{"resourceMetrics":'
 """The beginning of every line."""
 _EXPECTED: Final = "expected stdout, or file:///absolute/path/to/file.jsonl"
-_FILE_ONLY: Final = ("max_file_bytes", "max_old_files", "fsync")
+_FILE_ONLY: Final = ("max_file_bytes", "max_old_files", "file_mode", "fsync")
 
 
 class OtlpFileConfig(OtlpConfig):
@@ -41,6 +41,10 @@ class OtlpFileConfig(OtlpConfig):
     max_old_files: Annotated[int, Field(strict=True, ge=1, le=1000)] = 5
     """Renamed files that are kept, `.1` being the newest. Not in OpenTelemetry's schema."""
 
+    file_mode: FileMode | None = None
+    """Permissions of a file that is created, such as `"0640"`, in quotes; those of one that is there stay. Without it,
+    the process's umask decides, which commonly lets everybody read. Not in OpenTelemetry's schema."""
+
     fsync: Annotated[bool, Field(strict=True)] = False
     """Let flush and shutdown return only when the disk has what was written, so that no power failure can undo it.
     Not in OpenTelemetry's schema."""
@@ -55,7 +59,7 @@ class OtlpFileConfig(OtlpConfig):
     def _only_files_are_rotated(self) -> OtlpFileConfig:
         given = [name for name in _FILE_ONLY if getattr(self, name) != type(self).model_fields[name].default]
         if given and self.path is None:
-            raise ValueError(f"{given[0]} is for a file; output_stream is stdout")
+            raise stated(f"{given[0]} is for a file; output_stream is stdout")
         return self
 
     def config_warnings(self) -> Mapping[str, str]:
@@ -75,12 +79,12 @@ def _path(output_stream: str) -> Path | None:
         return None
     parts = urlsplit(output_stream)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"}:
-        raise ValueError(_EXPECTED)
+        raise stated(_EXPECTED)
     if parts.query or parts.fragment:
-        raise ValueError(f"{_EXPECTED}; in a path, ? is written %3F and # is written %23")
+        raise stated(f"{_EXPECTED}; in a path, ? is written %3F and # is written %23")
     path = unquote(parts.path)
     if not path.startswith("/") or path.endswith("/") or "\0" in path:
-        raise ValueError(_EXPECTED)
+        raise stated(_EXPECTED)
     return Path(path)
 
 
@@ -106,6 +110,7 @@ class OtlpFileExporter(Advising, SerialExporter[OtlpFileConfig]):
                 max_bytes=config.max_file_bytes,
                 max_old_files=config.max_old_files,
                 fsync=config.fsync,
+                mode=None if config.file_mode is None else int(config.file_mode, 8),
             )
 
     def destination(self) -> Destination:

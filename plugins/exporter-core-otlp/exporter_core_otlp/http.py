@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
+_OK: Final = 200
 _NOT_FOUND: Final = 404
 _PATH: Final = "/v1/metrics"
 _PATH_HINT: Final = f"the URL does not end in {_PATH}, where OTLP servers take metrics; no path is added to it"
@@ -48,8 +49,8 @@ class OtlpHttpConfig(NetworkConfig, HttpOptions):
         return {**options, **({"encoding": "json"} if protocol == "http/json" else {})}
 
     def config_warnings(self) -> Mapping[str, str]:
-        """Warn about a URL without the path of OTLP for metrics."""
-        return {"endpoint": _PATH_HINT} if self.lacks_path else {}
+        """Warn about a URL without the path of OTLP for metrics, and about files that do not exist."""
+        return {**super().config_warnings(), **({"endpoint": _PATH_HINT} if self.lacks_path else {})}
 
     @property
     def lacks_path(self) -> bool:
@@ -80,8 +81,10 @@ class OtlpHttpExporter(OtlpNetworkExporter[OtlpHttpConfig, HttpClient]):
 
 def _raise_for_answer(answer: HttpAnswer, *, config: OtlpHttpConfig) -> None:
     """Raise for a request that the server did not take, with the words and the delay of the status in the body."""
-    if answer.ok:
+    if answer.status == _OK:
         return
+    if answer.ok:
+        raise ExporterError(f"{answer.failure()}; an OTLP server answers {_OK} when it has taken the points")
     text, delay = None, None
     kind = _content_type(answer)
     if kind in {_PROTOBUF, _JSON}:

@@ -42,14 +42,25 @@ class LineFile:
         max_bytes: the size beyond which the file is rotated; None for no limit. A longer line has a file of its own.
         max_old_files: how many rotated files are kept, as ``path.1`` (the newest), ``path.2`` and so on.
         fsync: let :meth:`sync` synchronise the file with the disk.
+        mode: permissions of a file that is created; None leaves them to the umask.
     """
 
-    def __init__(self, path: Path, *, begins: bytes, max_bytes: int | None, max_old_files: int, fsync: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        begins: bytes,
+        max_bytes: int | None,
+        max_old_files: int,
+        fsync: bool,
+        mode: int | None = None,
+    ) -> None:
         self._path = path
         self._begins = begins
         self._max_bytes = max_bytes
         self._max_old_files = max_old_files
         self._fsync = fsync
+        self._mode = mode
         self._locked_descriptor: int | None = None
         self._unsynced: int | None = None  # a descriptor of the file written last, for sync alone
         self._state = threading.Lock()  # held for a moment only, by whoever replaces or copies that descriptor
@@ -110,7 +121,7 @@ class LineFile:
     def _locked(self, context: Context) -> Iterator[tuple[int, int]]:
         """A descriptor of the file that the path leads to, with the lock on it, and the size of the file."""
         while True:
-            descriptor = os.open(self._path, _FLAGS, 0o666)
+            descriptor = self._open()
             self._locked_descriptor = descriptor
             try:
                 _lock(context, descriptor)
@@ -123,6 +134,20 @@ class LineFile:
             finally:
                 self._locked_descriptor = None
                 _unlock_and_close(descriptor)
+
+    def _open(self) -> int:
+        if self._mode is None:
+            return os.open(self._path, _FLAGS, 0o666)
+        try:
+            descriptor = os.open(self._path, _FLAGS | os.O_EXCL, self._mode)
+        except FileExistsError:
+            return os.open(self._path, _FLAGS, self._mode)
+        try:
+            os.fchmod(descriptor, self._mode)  # the umask may have taken some of it
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _leads_to(self, status: os.stat_result) -> bool:
         try:

@@ -67,6 +67,35 @@ def test_a_deadline_is_one(guarded, sink, context, data):
     guarded.export(context, data)
 
 
+def test_the_reason_for_trying_again_is_told_at_the_deadline(guarded, sink, context, data):
+    sink.script("status:503", then="hang")
+    with pytest.raises(DeadlineExceededError) as caught:
+        guarded.export(Context.with_timeout(0.2), data)
+    message = str(caught.value)
+    assert message.startswith(f"exporter 'otlp_http': export to {sink.endpoint} timed out")
+    assert message.endswith("; the last attempt failed: 503 Service Unavailable: scripted")
+    assert message.count(sink.endpoint) == 1
+    stats = guarded.stats()
+    assert (stats.last_error, stats.requests_repeated) == (message, 1)
+
+
+def test_a_request_that_is_sent_again_over_a_new_connection_is_counted(serve, read_request, context, data):
+    requests = []
+
+    def closing(connection, number):
+        for _ in range(2):
+            requests.append(read_request(connection))
+            if len(requests) != 2:  # that one gets no answer: it came as the server closed
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with load_exporter("otlp_http", {"endpoint": f"http://127.0.0.1:{serve(closing).port}/v1/metrics"}) as exporter:
+        for _ in range(2):
+            exporter.export(context, data)
+        assert len(requests) == 3
+        stats = exporter.stats()
+        assert (stats.exports_ok, stats.requests_repeated) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("preference", "delta"),
     [

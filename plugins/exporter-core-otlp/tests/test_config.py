@@ -105,7 +105,14 @@ def test_the_defaults_are_the_official_ones():
         ({"headers_list": "content-type=a"}, "headers_list: entry 1 is one that the exporter sets itself"),
         ({"compression": "zstd"}, "compression: expected 'none' or 'gzip'"),
         ({"timeout": -1}, "timeout: expected a value of at least 0"),
-        ({"timeout": True}, "timeout: expected an integer"),
+        ({"timeout": True}, "timeout: expected whole milliseconds, such as 5000"),
+        ({"retry": {"max_interval": "5 s"}}, r"retry.max_interval: expected whole milliseconds, such as 5000"),
+        ({"max_request_size": 1000}, "max_request_size: expected a value of at least 1024"),
+        (
+            {"max_request_size": 5000, "max_request_bytes": 5000},
+            "max_request_size and max_request_bytes are the same option: give one of them",
+        ),
+        ({"max_response_size": 0}, "max_response_size: expected a value of at least 1"),
         ({"retry": {"initial_interval": 0}}, r"retry.initial_interval: expected a value greater than 0"),
     ],
 )
@@ -133,6 +140,12 @@ def test_what_is_wrong_is_said_in_one_line(options, message):
         ({"headers_list": "grpc-timeout=1"}, "headers_list: entry 1 has a name that gRPC cannot"),
         ({"headers": [{"name": "te", "value": "x"}]}, "headers: entry 1 is one that the exporter sets itself"),
         ({"headers": [{"name": "key", "value": "ü"}]}, "a header has a value that gRPC cannot send"),
+        # What is given may stand in the text of the help, which stays readable.
+        ({"endpoint": "http://"}, "endpoint: expected http://host:4317, https://host:4317, host:4317 or unix:///path"),
+        ({"endpoint": "host"}, "endpoint: expected http://host:4317, https://host:4317, host:4317 or .* is missing"),
+        ({"headers": [{"name": "grpc-", "value": "x"}]}, "without grpc- in front and -bin at the end"),
+        ({"headers_list": "transfer-encoding=te"}, r"\(connection, .*, te, transfer-encoding, upgrade\); remove it"),
+        ({"tls": {"insecure": 0}}, r"tls.insecure: expected true or false, not a number"),
     ],
 )
 def test_what_grpc_cannot_do_is_said_in_one_line(options, message):
@@ -177,6 +190,7 @@ def test_insecure_decides_where_the_endpoint_has_no_scheme_and_nowhere_else(inse
     ("options", "message"),
     [
         ({"output_stream": "stderr"}, "output_stream: expected stdout, or file:///absolute/path"),
+        ({"output_stream": "file://"}, "output_stream: expected stdout, or file:///absolute/path/to/file.jsonl"),
         ({"output_stream": "/var/log/metrics.jsonl"}, "output_stream: expected stdout, or file:///absolute/path"),
         ({"output_stream": "file://metrics.jsonl"}, "output_stream: expected stdout, or file:///absolute/path"),
         ({"output_stream": "file:///logs/"}, "output_stream: expected stdout, or file:///absolute/path"),
@@ -185,6 +199,8 @@ def test_insecure_decides_where_the_endpoint_has_no_scheme_and_nowhere_else(inse
         ({"max_file_bytes": 0}, "max_file_bytes: expected a value of at least 1"),
         ({"max_file_bytes": 1000}, "max_file_bytes is for a file; output_stream is stdout"),
         ({"fsync": True}, "fsync is for a file; output_stream is stdout"),
+        ({"file_mode": "0600"}, "file_mode is for a file; output_stream is stdout"),
+        ({"file_mode": "0999"}, 'file_mode: expected an octal mode in quotes, such as "0640"'),
     ],
 )
 def test_what_a_file_cannot_do_is_said_in_one_line(name, options, message):
@@ -204,6 +220,28 @@ def test_what_a_file_cannot_do_is_said_in_one_line(name, options, message):
 )
 def test_an_output_is_standard_output_or_a_file(output_stream, path):
     assert OtlpFileConfig(output_stream=output_stream).path == (None if path is None else Path(path))
+
+
+@pytest.mark.parametrize("model", NETWORK.values())
+def test_the_limit_of_a_request_has_two_names(model):
+    assert model().request_limit == 4_000_000
+    assert model(max_request_bytes=5000).request_limit == 5000
+    assert model(max_request_size=6000).request_limit == 6000
+    assert model(max_request_size=None, max_request_bytes=5000).request_limit == 5000
+
+
+@pytest.mark.parametrize(
+    ("model", "endpoint"), [(OtlpHttpConfig, "https://host/v1/metrics"), (OtlpGrpcConfig, "https://host")]
+)
+def test_files_of_tls_that_do_not_exist_are_warned_of(model, endpoint, tmp_path):
+    there = tmp_path / "key.pem"
+    there.touch()
+    tls = {"ca_file": "/none/ca.pem", "cert_file": str(tmp_path / "none.pem"), "key_file": str(there)}
+    assert model(endpoint=endpoint, tls=tls).config_warnings() == {
+        "tls.ca_file": "the file /none/ca.pem does not exist: create it, or change the path",
+        "tls.cert_file": f"the file {tmp_path}/none.pem does not exist: create it, or change the path",
+    }
+    assert model(endpoint=endpoint).config_warnings() == {}
 
 
 def test_no_secret_shows_in_a_config_or_in_what_is_wrong_with_it():

@@ -118,7 +118,7 @@ def test_when_there_is_no_time_for_another_attempt_the_requests_that_follow_are_
 ):
     sink.script("ok", then="retry-after:3600")
     exporter = make_exporter(sink.endpoint, max_request_points=2)
-    with pytest.raises(PartialSuccessError, match=r"6 of 8 points .* gave up after 1 attempt: no time left") as caught:
+    with pytest.raises(PartialSuccessError, match=r"6 of 8 points .* gave up: no time left") as caught:
         exporter.export(context, data_of(range(8)))
     assert caught.value.rejected_points == 6
     assert len(sink.requests()) == 2
@@ -226,10 +226,9 @@ def test_no_piece_of_a_secret_is_shown_wherever_the_server_puts_it(serve, make_e
 def test_an_empty_answer_is_success_and_so_are_informational_ones_before_it(serve, make_exporter, context, data):
     answers = [
         b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer("200 OK", b""),
-        b"HTTP/1.1 204 No Content\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n",
-        answer("202 Accepted", b"{}", "application/json"),
+        answer("200 OK", b"{}", "application/json"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     ]
     server = serve(answers=answers)
@@ -239,11 +238,34 @@ def test_an_empty_answer_is_success_and_so_are_informational_ones_before_it(serv
     assert server.connections == 2, "all but that of HTTP/1.0 keep the connection"
 
 
+@pytest.mark.parametrize("status", ["201 Created", "202 Accepted", "204 No Content", "207 Multi-Status"])
+def test_a_status_of_success_other_than_200_is_no_success_of_otlp(serve, make_exporter, context, data, status):
+    length = b"" if status.startswith("204") else b"Content-Length: 0\r\n"
+    server = serve(answers=[b"HTTP/1.1 %s\r\n%s\r\n" % (status.encode(), length)])
+    endpoint = f"http://127.0.0.1:{server.port}/v1/metrics"
+    with pytest.raises(ExporterError) as caught:
+        make_exporter(endpoint).export(context, data)
+    assert str(caught.value) == f"{endpoint}: {status}; an OTLP server answers 200 when it has taken the points"
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(100, True), (99, False)])
+def test_the_option_max_response_size_bounds_an_answer(serve, make_exporter, context, data, limit, fits):
+    body = json.dumps({"unknown": "x" * 85}).encode()
+    assert len(body) == 100
+    server = serve(answers=[answer("200 OK", body, "application/json")])
+    exporter = make_exporter(f"http://127.0.0.1:{server.port}/", max_response_size=limit)
+    if fits:
+        exporter.export(context, data)
+    else:
+        with pytest.raises(ExporterError, match=r"the answer is longer than 99 bytes \(max_response_size\)$"):
+            exporter.export(context, data)
+
+
 def test_a_delay_in_the_status_of_an_error_is_kept_to(serve, make_exporter, data):
     status = Status(code=14, message="later")
     status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=3600)))
     server = serve(answers=[answer("503 Later", status.SerializeToString())])
-    with pytest.raises(ExporterError, match=r"later; gave up after 1 attempt: .* wait of 3.6e\+03 s"):
+    with pytest.raises(ExporterError, match=r"later; gave up: no time left to retry before the deadline$"):
         make_exporter(f"http://127.0.0.1:{server.port}").export(Context.with_timeout(20), data)
 
 

@@ -216,3 +216,34 @@ def test_a_pipe_without_a_reader_is_an_error(make, stdout_to, context, data):
     with pytest.raises(ExporterError, match="cannot write to stdout: the pipe's reader has closed it"):
         make(output_stream="stdout").export(context, data)
     os.close(writing)
+
+
+# --- permissions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def umask():
+    """The most common one, which takes writing from the group."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(("file_mode", "expected"), [(None, 0o644), ("0600", 0o600), ("660", 0o660)])
+def test_a_file_is_created_with_the_mode_that_the_option_says(make, path, context, data_of, file_mode, expected):
+    exporter = make(file_mode=file_mode, max_file_bytes=1)
+    exporter.export(context, data_of([1]))
+    exporter.export(context, data_of([2]))  # into a file of its own
+    assert [one.stat().st_mode & 0o777 for one in (path, path.with_name("metrics.jsonl.1"))] == [expected] * 2
+
+
+def test_a_file_that_is_there_keeps_its_mode_and_a_symbolic_link_is_followed(make, path, context, data_of, tmp_path):
+    target = tmp_path / "target.jsonl"
+    target.touch()
+    target.chmod(0o640)
+    path.symlink_to(target)
+    make(file_mode="0600").export(context, data_of([1]))
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert path.is_symlink()
+    assert values(target.read_bytes()) == [1]

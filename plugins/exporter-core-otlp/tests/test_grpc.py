@@ -149,7 +149,7 @@ def test_an_exhausted_resource_is_tried_again_when_the_server_says_when(make, si
 def test_a_wait_that_the_server_asks_for_and_that_cannot_fit_is_not_begun(make, sink, context, batch):
     sink.script(then="retry-after:3600")
     message = failed(make(), context, batch)
-    assert message.startswith(f"{sink.endpoint}: UNAVAILABLE: scripted; gave up after 1 attempt: no time left")
+    assert message.startswith(f"{sink.endpoint}: UNAVAILABLE: scripted; gave up: no time left")
     assert len(sink.requests()) == 1
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import logging
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+import hpack
 import pytest
 from exporter_core_otlp.grpc.frames import Farewell, Frames
 from google.rpc.error_details_pb2 import RetryInfo
@@ -41,6 +43,7 @@ class Call:
     def __init__(self, server, stream, headers):
         self.server, self.stream = server, stream
         self.headers = {name.decode(): value.decode() for name, value in headers}
+        self.raw = headers
         self.body = b""
 
     def answer(self, body=None, headers=HEADERS, trailers=TRAILERS):
@@ -114,6 +117,28 @@ def failure(exporter_to, context, data):
         return str(caught.value).removeprefix(f"http://127.0.0.1:{server.port}: ")
 
     return of
+
+
+def test_headers_are_sent_never_to_be_indexed_and_are_in_no_log_line(answering, exporter_to, context, data, caplog):
+    calls = []
+
+    def answer(call, number):
+        calls.append(call.raw)
+        call.answer(message(), headers=[*HEADERS, ("echo", "s3cret")])
+
+    exporter = exporter_to(answering(answer), headers=[{"name": "api-key", "value": "s3cret"}])
+    with caplog.at_level(logging.DEBUG):
+        exporter.export(context, data)
+        exporter.export(context, data)
+    for headers in calls:
+        kinds = {header[0]: type(header) for header in headers}
+        assert kinds[b"api-key"] is hpack.NeverIndexedHeaderTuple
+        assert kinds[b"user-agent"] is hpack.HeaderTuple
+    # The server's own end logs here, too; its lines come from its thread.
+    ours = [record for record in caplog.records if record.thread == threading.get_ident()]
+    assert not [record for record in ours if record.name.startswith("hpack")]
+    logging.getLogger("hpack.hpack").warning("others write")
+    assert caplog.messages[-1] == "others write"
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -284,8 +309,12 @@ def test_an_answer_may_be_compressed_as_the_request_was(answering, exporter_to, 
 @pytest.mark.parametrize(
     ("encoding", "body", "said"),
     [
-        ("gzip", gzip.compress(bytes(5 * 1024 * 1024)), "it is cut short, or longer than 4194304 bytes"),
-        ("gzip", gzip.compress(b"\n")[:-1], "it is cut short, or longer than 4194304 bytes"),
+        (
+            "gzip",
+            gzip.compress(bytes(5 * 1024 * 1024)),
+            "it is cut short, or longer than 4194304 bytes (max_response_size)",
+        ),
+        ("gzip", gzip.compress(b"\n")[:-1], "it is cut short, or longer than 4194304 bytes (max_response_size)"),
         ("gzip", b"nonsense", "it is not gzip"),
         ("snappy", b"nonsense", "it is compressed by 'snappy'"),
     ],

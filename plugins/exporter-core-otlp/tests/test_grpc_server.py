@@ -89,6 +89,17 @@ def test_a_certificate_of_another_ca_is_an_error_for_good(serve_grpc, plain_tls,
     assert message == f"{endpoint}: TLS: certificate verify failed: unable to get local issuer certificate"
 
 
+def test_a_server_that_does_not_offer_http_2_is_said_not_to(serve, certificates, make_grpc_exporter, context, data):
+    def alert(connection, number):
+        connection.recv(65536)
+        connection.sendall(bytes.fromhex("15030100020278"))  # TLS's fatal alert of this name
+
+    for server in (serve(alert), serve(lambda *_: None, wrap=certificates.wrap)):  # which chooses no protocol at all
+        endpoint = f"https://127.0.0.1:{server.port}"
+        message = failed(make_grpc_exporter(endpoint, tls={"ca_file": certificates.ca_file}), context, data)
+        assert message == f"{endpoint}: TLS: the server does not offer HTTP/2 (no application protocol)"
+
+
 def test_authorities_that_the_system_trusts_are_trusted(
     serve_grpc, plain_tls, make_grpc_exporter, certificates, context, data, monkeypatch
 ):
@@ -241,8 +252,18 @@ def test_an_answer_beyond_four_mebibytes_is_an_error_and_not_asked_for_again(
         return bytes(5 * 1024 * 1024)
 
     endpoint = f"http://127.0.0.1:{serve_grpc(answer)}"
-    assert failed(make_grpc_exporter(endpoint), context, data) == f"{endpoint}: the answer is longer than 4194304 bytes"
+    message = failed(make_grpc_exporter(endpoint), context, data)
+    assert message == f"{endpoint}: the answer is longer than 4194304 bytes (max_response_size)"
     assert len(requests) == 1
+
+
+def test_the_option_max_response_size_bounds_an_answer(serve_grpc, make_grpc_exporter, context, data):
+    partial_success = ExportMetricsPartialSuccess(error_message="x" * 1000)
+    answer = ExportMetricsServiceResponse(partial_success=partial_success).SerializeToString()
+    for compression, said in ((None, "the answer is longer than 999"), (grpc.Compression.Gzip, "longer than 999")):
+        endpoint = f"http://127.0.0.1:{serve_grpc(lambda *_: answer, compression=compression)}"
+        exporter = make_grpc_exporter(endpoint, compression="gzip", max_response_size=999)
+        assert f"{said} bytes (max_response_size)" in failed(exporter, context, data)
 
 
 def test_an_answer_that_the_server_compresses_is_read(serve_grpc, make_grpc_exporter, context, data, caplog):

@@ -256,6 +256,7 @@ def test_names_of_any_characters_are_valid_after_escaping(prometheus, make_expor
         "job": "mine",
         "__name__": "n",
         "e": "",
+        "ключ": "x",
     }
     gauges = [data.gauge("1 metric/with: ünïcode!", 1, 0, "m/s", **attributes)]
     with pytest.raises(PartialSuccessError, match=r"1 of 2 points .* no character of its name is allowed"):
@@ -266,6 +267,7 @@ def test_names_of_any_characters_are_valid_after_escaping(prometheus, make_expor
     assert dict(labels)["__name__"] == "_1_metric_with:_n_code_meters_per_second"
     assert dict(labels)["a_b"] == "joined;values"
     assert dict(labels)["exported_job"] == "mine"
+    assert dict(labels)["_"] == "x"
 
 
 def test_every_point_that_is_reported_delivered_survives_a_crash_and_every_other_is_reported(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter_core import ExporterConfig
-from exporter_core.authoring import PreferenceOptions
+from exporter_core.authoring import FileMode, PreferenceOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,10 @@ class _FileOptions(ExporterConfig):
     max_bytes: Annotated[int, Field(ge=1_048_576)] | None = None
     """Delete the oldest points when the database file would grow beyond this many bytes. The newest export is always
     kept. Without it, size deletes nothing."""
+
+    file_mode: FileMode | None = None
+    """Permissions of a file that is created, such as `"0640"`, in quotes; those of one that is there stay. Without it,
+    the process's umask decides, which commonly lets everybody read."""
 
     synchronous: Literal["off", "normal", "full"] = "normal"
     """Durability. `full`: no crash loses an export. `normal`: a power failure can undo the last exports, a crash of the

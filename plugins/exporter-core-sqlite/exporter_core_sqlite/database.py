@@ -62,6 +62,7 @@ class Database:
 
     def __init__(self, config: SqliteConfig) -> None:
         self._path = config.path
+        self._mode = None if config.file_mode is None else int(config.file_mode, 8)
         self._synchronous = config.synchronous
         self._busy_timeout = config.busy_timeout_seconds
         self._at_work = threading.Lock()  # held while SQLite is; free while this waits for another process's lock
@@ -209,6 +210,17 @@ class Database:
 
     # --- opening ---------------------------------------------------------------------------------------------------
 
+    def _create(self, mode: int) -> None:
+        """Create the file, which SQLite takes for an empty database, unless it is there; SQLite cannot set the mode."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except OSError:
+            return  # it is there; or cannot be made, which SQLite will say
+        try:
+            os.fchmod(descriptor, mode)  # the umask may have taken some of it
+        finally:
+            os.close(descriptor)
+
     def _open(self, context: Context) -> sqlite3.Connection:
         """A connection to our database of the current schema, which is made if there is none.
 
@@ -224,6 +236,8 @@ class Database:
             )
         _refuse_strange_file(self._path)
         # It is used by one thread at a time, under the exporter's own lock.
+        if self._mode is not None:
+            self._create(self._mode)
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             _end_with(connection, context)

@@ -319,3 +319,30 @@ def test_what_describes_no_stored_point_is_neither_stored_nor_remembered_for_eve
     assert query("SELECT name FROM metrics") == [("stored",)]
     assert query("SELECT count(*) FROM samples") == [(30,)]
     assert len(exporter._ids._series) < 15
+
+
+@pytest.mark.parametrize(("file_mode", "expected"), [(None, 0o644), ("0600", 0o600), ("660", 0o660)])
+def test_a_database_is_created_with_the_mode_that_the_option_says(
+    path, make_exporter, context, data, file_mode, expected
+):
+    before = os.umask(0o022)
+    try:
+        make_exporter(file_mode=file_mode).export(context, data)
+    finally:
+        os.umask(before)
+    files = [one for one in path.parent.iterdir() if one.name.startswith(path.name)]
+    assert len(files) == 3, "the database, its log and the log's index"
+    assert {one.stat().st_mode & 0o777 for one in files} == {expected}
+    assert len(list(read(path))) == 1
+
+
+def test_a_database_that_is_there_keeps_its_mode_and_a_symbolic_link_is_followed(
+    path, make_exporter, context, data, tmp_path
+):
+    target = tmp_path / "target.db"
+    target.touch()
+    target.chmod(0o640)
+    path.symlink_to(target)
+    make_exporter(file_mode="0600").export(context, data)
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert len(list(read(target))) == 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from exporter_core.conformance.clause import FAMILIES, TECHNIQUES, Clause, clauses, in_order
 from exporter_core.conformance.readers import reader_clauses
+from exporter_core.conformance.sdk import SPECIFICATION
 from exporter_core.contract import CONTRACT_VERSION
 from kit.mutants import MUTANTS
 
@@ -73,10 +74,12 @@ def _families(found: Sequence[Clause]) -> Iterator[str]:
 
 
 def _rows(one: Clause) -> dict[str, str]:
+    sentence = SPECIFICATION.get(one.id)
     mutants = [mutant.exporter.__name__ for mutant in MUTANTS if mutant.clause == one.id]
     return {
         "how": one.how,
         "technique": f"*{one.technique}*: {TECHNIQUES[one.technique]}",
+        "OpenTelemetry": f"{sentence.text} ([specification]({sentence.url}))" if sentence else "",
         "what to check": one.check,
         "needs of the harness": ", ".join(f"`{name}`" for name in (*one.needs, *one.faults)),
         "builds on": ", ".join(f"[{name}](#{name.lower()})" for name in one.after),

@@ -90,8 +90,11 @@ def _run(candidate: Candidate, writing: int) -> NoReturn:
         if candidate.mode == "raw":
             prepare()
         failed: dict[str, Verdict] = {}
+        never_delivers = False
         for clause in clauses():
-            run = run_clause(clause, subject, candidate.mode, candidate.settings, failed)
+            settings = candidate.settings
+            run = run_clause(clause, subject, candidate.mode, settings, failed, never_delivers=never_delivers)
+            never_delivers |= run.never_delivers
             if run.verdict is not Verdict.PASS:
                 failed[clause.id] = run.verdict
             os.write(writing, encode(run))

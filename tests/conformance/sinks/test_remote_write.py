@@ -16,6 +16,10 @@ HEADERS = {
     "Content-Encoding": "snappy",
     "X-Prometheus-Remote-Write-Version": "0.1.0",
 }
+V2 = {
+    "Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+    "X-Prometheus-Remote-Write-Version": "2.0.0",
+}
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +109,73 @@ def test_labels_that_break_the_rules_are_refused(sink, series, problem):
     assert sink.points() == []
 
 
+def symbols(*texts: str) -> bytes:
+    return b"".join(nested(4, text.encode()) for text in texts)
+
+
+def references(*numbers: int) -> bytes:
+    return nested(1, bytes(numbers))
+
+
+def test_samples_of_2_0_arrive_and_are_counted_in_the_answer(sink):
+    sample = nested(2, double(1, 2.5) + number(2, 7) + number(3, 5))
+    exemplar = nested(4, references(5, 6) + double(2, 0.25) + number(3, 9))
+    first = references(1, 2) + sample + exemplar + nested(5, number(1, 1) + number(3, 3) + number(4, 4))
+    second = references(1, 2) + nested(3, number(1, 3) + double(3, 4.5) + number(15, 7))
+    texts = symbols("", "__name__", "up", "Is it up", "seconds", "trace_id", "abc")
+    answer = send(sink, texts + nested(5, first) + nested(5, second), **V2)
+    assert answer.status_code == 204
+    written = {name: value for name, value in answer.headers.items() if name.endswith("Written")}
+    assert {name.split("-")[4]: value for name, value in written.items()} == {
+        "Samples": "1",
+        "Histograms": "1",
+        "Exemplars": "1",
+    }
+    point, native = sink.points()
+    assert (point.metric, point.value, point.unit, point.description) == ("up", 2.5, "seconds", "Is it up")
+    assert (point.time_unix_nano, point.start_time_unix_nano) == (7_000_000, 5_000_000)
+    assert point.exemplars == ({"value": 0.25, "time_unix_nano": 9_000_000, "labels": {"trace_id": "abc"}},)
+    assert (native.kind, native.value["sum"]) == ("native_histogram", 4.5)
+    assert sink.requests()[0].problems == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (symbols("__name__", "up"), "the first symbol is not the empty text"),
+        (symbols("", "a", "a"), "a symbol stands there twice"),
+        (symbols("") + nested(5, references(1, 2)), "a reference to a symbol that is not there"),
+        (symbols("", "a") + nested(5, references(1)), "a label without a value"),
+        (symbols("", "__name__", "m") + nested(5, references(1, 2)), "with neither samples nor histograms"),
+        (symbols("", "m") + nested(5, references(1, 1) + nested(2, double(1, 1.0))), "no label __name__"),
+    ],
+)
+def test_requests_of_2_0_that_break_the_rules_are_refused(sink, body, problem):
+    answer = send(sink, body, **V2)
+    assert (answer.status_code, problem in "".join(sink.requests()[0].problems)) == (400, True)
+    assert sink.points() == []
+
+
+def test_the_marker_of_an_ended_series_is_told_from_other_values(sink):
+    stale = nested(2, b"\x09" + bytes.fromhex("020000000000f07f") + number(2, 7))
+    nan = nested(2, double(1, math.nan) + number(2, 6))
+    assert send(sink, nested(1, labels(__name__="m") + nan + stale)).status_code == 204
+    assert [point.kind for point in sink.points()] == ["sample", "stale"]
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "problem"),
     [
         ({"Content-Encoding": "gzip"}, 400, "is not snappy"),
-        ({"Content-Type": "application/json"}, 415, "is not remote write 1.0's"),
+        ({"Content-Type": "application/json"}, 415, "is not remote write's"),
         (
-            {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"},
+            {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"},
             415,
-            "is not remote write 1.0's",
+            "is not remote write's",
         ),
         ({"X-Prometheus-Remote-Write-Version": "2.0.0"}, 204, "is not 0.1.0"),
+        ({"Content-Type": V2["Content-Type"]}, 400, "is not 2.0.0"),
+        ({"User-Agent": ""}, 204, "there is no User-Agent"),
     ],
 )
 def test_headers_are_looked_at(sink, headers, status, problem):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from http.client import responses
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.sinks.server.core import GARBAGE, Entry, NetworkServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from exporter_core.conformance.sinks.faults import Fault
     from exporter_core.conformance.sinks.server.listener import Wire
 
@@ -82,7 +84,20 @@ def misdirected(entry: Entry, path: str) -> Answer | None:
 
 
 class HttpServer(NetworkServer):
-    """An HTTP sink that takes any request; a protocol overrides the first four methods."""
+    """An HTTP sink that takes any request; a protocol overrides the first four methods.
+
+    Args:
+        secrets: texts that no record may show.
+        port: the port; 0 for a free one.
+        success_status: the status of the answer to a stored request, where no protocol says another.
+        success_body: the body of that answer.
+    """
+
+    def __init__(
+        self, secrets: Iterable[str] = (), port: int = 0, success_status: int = 200, success_body: bytes = b""
+    ) -> None:
+        super().__init__(secrets, port)
+        self._success = Answer(success_status, success_body)
 
     def expects(self, entry: Entry) -> Answer | None:  # noqa: ARG002 - for those that override it
         """None for a request to where exporters send; else the answer, which no script decides."""
@@ -97,7 +112,7 @@ class HttpServer(NetworkServer):
 
     def success(self, entry: Entry, rejected: int | None = None) -> Answer:  # noqa: ARG002 - for those that override it
         """The answer to a stored request; ``rejected`` points were not stored (None: no partial success)."""
-        return Answer(200)
+        return replace(self._success)
 
     def failure(self, entry: Entry, status: int, message: str) -> Answer:  # noqa: ARG002 - for those that override it
         """The answer to a request that failed."""

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core.conformance.sinks.records import Line, Point, Stamp
+from exporter_core.conformance.sinks.records import Line, Point, Stamp, kept_beside
 from exporter_core.conformance.sinks.server.core import SinkServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PIPE_SIZE: Final = 4096  # bytes: as small as Linux makes a pipe, so that a writer soon feels a shut gate
+_READ: Final = 65536  # bytes read at a time
 _TEMPORALITY: Final = {0: "", 1: "delta", 2: "cumulative"}
 
 
@@ -82,25 +83,77 @@ class StreamServer(SinkServer):
 
 
 class FileServer(StreamServer):
-    """A file that the exporter writes."""
+    """A file that the exporter writes; while the gate is shut, a full pipe that nobody reads has its name."""
 
     def __init__(self, path: str, secrets: Iterable[str] = ()) -> None:
         super().__init__(secrets)
         self._path = Path(path)
+        self._kept = kept_beside(self._path)
         self._read = 0
+        self._pipe: int | None = None
+        self._filling = 0  # bytes in the pipe that no exporter wrote
+
+    async def stop(self) -> None:
+        """Read no more."""
+        await super().stop()
+        self._end_pipe()
+
+    def shut(self) -> Stamp:
+        """Put a full pipe in the place of the file, which is kept beside it."""
+        if not self.is_shut:
+            self.sync()
+            self._end_pipe()
+            self._path.touch()
+            self._path.rename(self._kept)
+            os.mkfifo(self._path)
+            self._pipe = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
+            self._filling = _fill(self._pipe, self._path)
+        return super().shut()
+
+    def open(self) -> Stamp:
+        """Put the file back, and read the pipe to its end."""
+        if self._kept.exists():
+            self._kept.replace(self._path)
+        was_shut, opened = self.is_shut, super().open()
+        if was_shut and self._pipe is not None:
+            asyncio.get_running_loop().add_reader(self._pipe, self._read_pipe)
+        return opened
 
     def sync(self) -> None:
         """Read the file beyond what was read before; a file that was cut is read from its start."""
+        while not self.is_shut and self._read_pipe():
+            pass
         try:
-            with self._path.open("rb") as file:
+            with (self._kept if self._kept.exists() else self._path).open("rb") as file:
                 if os.fstat(file.fileno()).st_size < self._read:
                     self._read = 0
                 file.seek(self._read)
                 data = file.read()
-        except FileNotFoundError:
-            return  # nothing has been written yet
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return  # nothing has been written yet, or a fault has the file's name
         self._read += len(data)
         self._add(data)
+
+    def _read_pipe(self) -> bool:
+        """Read a piece of what was written while the gate was shut; False if there was none."""
+        if self._pipe is None:
+            return False
+        try:
+            data = os.read(self._pipe, _READ)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._end_pipe()
+        filling = min(self._filling, len(data))
+        self._filling -= filling
+        self._add(data[filling:])
+        return bool(data)
+
+    def _end_pipe(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            asyncio.get_running_loop().remove_reader(pipe)
+            os.close(pipe)
 
 
 class PipeServer(StreamServer):
@@ -111,8 +164,7 @@ class PipeServer(StreamServer):
         self._descriptor = descriptor
         self._ended = False
         os.set_blocking(descriptor, False)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        _make_small(descriptor)
         self._watch()
 
     async def stop(self) -> None:
@@ -152,7 +204,7 @@ class PipeServer(StreamServer):
     def _read(self) -> bool:
         """Read one piece; False if there was none."""
         try:
-            data = os.read(self._descriptor, 65536)
+            data = os.read(self._descriptor, _READ)
         except BlockingIOError:
             return False
         if not data:
@@ -166,6 +218,25 @@ class PipeServer(StreamServer):
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
             self.changed()
+
+
+def _make_small(pipe: int) -> None:
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+
+
+def _fill(pipe: int, path: Path) -> int:
+    """Fill a pipe that has a name; the number of bytes in it."""
+    _make_small(pipe)
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(writer, b"\n")
+    except BlockingIOError:
+        return filled
+    finally:
+        os.close(writer)
 
 
 def _points_of(value: Any) -> list[Point]:  # Any: JSON

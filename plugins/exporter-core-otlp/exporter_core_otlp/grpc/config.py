@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from exporter_core.authoring import stated
 from exporter_core.net import TlsOptions, ascii_host, join_host_port
 from exporter_core_otlp.config import NetworkConfig
 
@@ -39,34 +40,34 @@ class Endpoint:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Take an endpoint apart. Raises ValueError for what is none; its message quotes nothing.
+    """Take an endpoint apart. Raises ValueError for what is none.
 
     The port may be left out after a scheme, and is then the scheme's (80, 443), as in any URL.
     """
     if any(character <= " " or character == "\x7f" for character in text):
-        raise ValueError("expected an endpoint without spaces and control characters")
+        raise stated("expected an endpoint without spaces and control characters")
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path or (text.startswith("unix://") and not path.startswith("/")):
-            raise ValueError(_EXPECTED)
+            raise stated(_EXPECTED)
         return Endpoint("localhost", 0, path, None)
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
         port = parts.port
     except ValueError:
-        raise ValueError(_EXPECTED) from None
+        raise stated(_EXPECTED) from None
     if parts.scheme not in {"", *_PORTS} or not parts.hostname:
-        raise ValueError(_EXPECTED)
+        raise stated(_EXPECTED)
     if parts.username is not None:
-        raise ValueError(f"{_EXPECTED}; user and password go into headers: gRPC has no place for them in an address")
+        raise stated(f"{_EXPECTED}; user and password go into headers: gRPC has no place for them in an address")
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(f"{_EXPECTED}, without a path: gRPC knows the service by its name")
+        raise stated(f"{_EXPECTED}, without a path: gRPC knows the service by its name")
     try:
         host = ascii_host(parts.hostname)
     except UnicodeError:
-        raise ValueError(f"{_EXPECTED}: the host name is not valid") from None
+        raise stated(f"{_EXPECTED}: the host name is not valid") from None
     if port is None and not parts.scheme:
-        raise ValueError(f"{_EXPECTED}: the port is missing")
+        raise stated(f"{_EXPECTED}: the port is missing")
     tls = parts.scheme == "https" if parts.scheme else None
     return Endpoint(host, _PORTS[parts.scheme] if port is None else port, None, tls)
 
@@ -113,7 +114,7 @@ class OtlpGrpcConfig(NetworkConfig):
         super()._refuse_reserved(names)
         for position, name in enumerate(names, 1):
             if not _KEY.fullmatch(name.lower()):
-                raise ValueError(
+                raise stated(
                     f"entry {position} has a name that gRPC cannot send; expected letters, digits, -, _ and ., without "
                     "grpc- in front and -bin at the end"
                 )
@@ -121,7 +122,7 @@ class OtlpGrpcConfig(NetworkConfig):
     @model_validator(mode="after")
     def _fits_grpc(self) -> OtlpGrpcConfig:
         if not all(value.isascii() and value.isprintable() for value in self.header_values().values()):
-            raise ValueError("a header has a value that gRPC cannot send; expected printable ASCII characters")
+            raise stated("a header has a value that gRPC cannot send; expected printable ASCII characters")
         self.refuse_files_without_tls(secure=self.secure)
         return self
 

@@ -5,9 +5,12 @@ Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import ssl
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,13 +21,14 @@ from h2.exceptions import NoAvailableStreamIDError, ProtocolError, TooManyStream
 from h2.settings import SettingCodes, Settings
 
 from exporter_core import ExporterError
-from exporter_core.net import MAX_ANSWER_BYTES, ClosedError, Connection, answer_too_long, first_of_each
+from exporter_core.net import ClosedError, Connection, answer_too_long, first_of_each
 from exporter_core_otlp.grpc.frames import PREFIX, Frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from h2.events import Event
+    from hpack import HeaderTuple
 
     from exporter_core import Context
     from exporter_core.net import Wire
@@ -33,6 +37,30 @@ _LONGEST_TIMEOUT: Final = 99_999_999  # of any unit: it has eight digits
 _LATER: Final = 0.1  # seconds by which a call may outlast its deadline at the server, so that it passes here first
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}")
 _READS_AT_REST: Final = 16  # of what a server sends between two calls: pings, settings
+
+
+class _HeaderLog(threading.local):
+    """Keeps hpack's log lines about the headers of these connections from being written: credentials stand in them."""
+
+    quiet = False
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - a logging filter's signature
+        """Return False for a line that is not to be written."""
+        return not self.quiet
+
+    @contextmanager
+    def kept_quiet(self) -> Iterator[None]:
+        """Write no line in the block, on this thread."""
+        self.quiet = True
+        try:
+            yield
+        finally:
+            self.quiet = False
+
+
+_header_log: Final = _HeaderLog()
+for _name in ("hpack.hpack", "hpack.table", "hpack.huffman"):
+    logging.getLogger(_name).addFilter(_header_log.filter)
 
 
 @dataclass(slots=True)
@@ -58,10 +86,12 @@ class GrpcConnection(Connection[bytes, CallEnd]):
     Args:
         wire: what the bytes go over.
         headers: what every call has, besides its deadline.
+        limit: bytes of an answer that are received.
     """
 
-    def __init__(self, wire: Wire, headers: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, wire: Wire, headers: Sequence[tuple[str, str] | HeaderTuple], limit: int) -> None:
         super().__init__(wire)
+        self._limit = limit
         self._headers = headers
         self._frames = Frames()
         self._unsent: list[memoryview] = []
@@ -88,14 +118,15 @@ class GrpcConnection(Connection[bytes, CallEnd]):
         try:
             return self._call(context, memoryview(request))
         except (NoAvailableStreamIDError, TooManyStreamsError) as error:
-            raise ClosedError("the server takes no more calls", unanswered=True) from error
+            raise ClosedError("the server takes no more calls", refused=True) from error
         except ProtocolError as error:
             raise ExporterError(f"the answer is not HTTP/2: {type(error).__name__}: {error}") from error
 
     def _call(self, context: Context, rest: memoryview) -> CallEnd:
         http, end = self._h2, CallEnd(premature=True)
         stream = http.get_next_available_stream_id()
-        http.send_headers(stream, [*self._headers, *_timeout(context.remaining())])
+        with _header_log.kept_quiet():
+            http.send_headers(stream, [*self._headers, *_timeout(context.remaining())])
         while True:
             if not self._unsent:
                 rest = self._fill(stream, rest)
@@ -144,7 +175,8 @@ class GrpcConnection(Connection[bytes, CallEnd]):
                 raise self._closed(stream, end)
 
     def _events(self, data: bytes) -> Iterable[Event]:
-        events = self._h2.receive_data(self._frames.feed(data))
+        with _header_log.kept_quiet():  # a server may echo what it was sent
+            events = self._h2.receive_data(self._frames.feed(data))
         self.reusable = self.reusable and self._frames.farewell is None
         return events
 
@@ -158,8 +190,8 @@ class GrpcConnection(Connection[bytes, CallEnd]):
         elif isinstance(event, TrailersReceived):
             end.headers |= first_of_each(event.headers)
         elif isinstance(event, DataReceived):
-            if len(end.body) + len(event.data) > PREFIX + MAX_ANSWER_BYTES:
-                raise answer_too_long()
+            if len(end.body) + len(event.data) > PREFIX + self._limit:
+                raise answer_too_long(self._limit)
             end.body += event.data
             self._h2.acknowledge_received_data(event.flow_controlled_length, stream)
         elif isinstance(event, StreamEnded):
@@ -175,7 +207,7 @@ class GrpcConnection(Connection[bytes, CallEnd]):
         if farewell is None:
             return ClosedError("the server closed the connection without an answer", unanswered=True)
         message = f"the server closed the connection without an answer ({farewell.reason})"
-        return ClosedError(message, unanswered=farewell.last_stream < stream)
+        return ClosedError(message, refused=farewell.last_stream < stream)
 
 
 def _timeout(seconds: float | None) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from google.rpc.code_pb2 import Code
 from h2.errors import ErrorCodes
+from hpack import NeverIndexedHeaderTuple
 
 from exporter_core import ExporterError
 from exporter_core.authoring import RetryableError
@@ -25,6 +26,8 @@ from exporter_core_otlp.grpc.connection import CallEnd, GrpcConnection
 from exporter_core_otlp.grpc.frames import error_name, framed, message_in
 
 if TYPE_CHECKING:
+    from hpack import HeaderTuple
+
     from exporter_core import Context
     from exporter_core.net import Waiter
 
@@ -64,7 +67,8 @@ class OtlpGrpcExporter(OtlpNetworkExporter[OtlpGrpcConfig, "_GrpcClient"]):
         compressed = self.config.compression == "gzip"
         end = self.client.send(context, framed(gzipped(body) if compressed else body, compressed=compressed))
         try:
-            return answer_in(message_in(end.body, end.headers.get("grpc-encoding", "identity")))
+            encoding = end.headers.get("grpc-encoding", "identity")
+            return answer_in(message_in(end.body, encoding, self.config.max_response_size))
         except MalformedAnswerError as error:
             raise ExporterError(f"{self.client.server}: OK, but the answer is not OTLP: {error}") from error
 
@@ -88,8 +92,13 @@ class _GrpcClient(Client[bytes, CallEnd]):
         }
         if config.compression == "gzip":
             headers["grpc-encoding"] = "gzip"
-        headers |= {name.lower(): value for name, value in config.header_values().items()}
-        self._headers = list(headers.items())
+        # Each of them may be a secret, which must not be kept in the tables of anybody on the way.
+        own = {name.lower(): value for name, value in config.header_values().items()}
+        self._headers: list[tuple[str, str] | HeaderTuple] = [
+            *((name, value) for name, value in headers.items() if name not in own),
+            *(NeverIndexedHeaderTuple(*header) for header in own.items()),
+        ]
+        self._limit = config.max_response_size
 
     def connect(self, context: Context, waiter: Waiter) -> GrpcConnection:
         """Connect to the server, through the environment's proxy for gRPC if there is one."""
@@ -98,8 +107,8 @@ class _GrpcClient(Client[bytes, CallEnd]):
         proxy = proxy_for(at.host, at.port, "grpc", "https", "http") if at.socket_path is None else None
         if proxy is not None:
             self.keep_secret(*proxy.secrets)
-        wire = connect(context, waiter, Route(at.host, at.port, at.socket_path, self._tls, proxy))
-        return GrpcConnection(wire, self._headers)
+        route = Route(at.host, at.port, at.socket_path, self._tls, proxy, http_2=True)
+        return GrpcConnection(connect(context, waiter, route), self._headers, self._limit)
 
     def check(self, answer: CallEnd) -> None:
         """Raise unless the status is OK; RetryableError where OTLP has the client try again.

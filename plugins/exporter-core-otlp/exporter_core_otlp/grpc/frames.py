@@ -14,7 +14,6 @@ from typing import Final
 from h2.errors import ErrorCodes
 
 from exporter_core import ExporterError
-from exporter_core.net import MAX_ANSWER_BYTES
 from exporter_core_otlp.answers import MalformedAnswerError
 
 _HEAD: Final = 9  # bytes before a frame's payload: its length in 3, type, flags, stream in 4 (RFC 9113, section 4.1)
@@ -92,8 +91,8 @@ def framed(message: bytes, *, compressed: bool) -> bytes:
     return b"".join((_PREFIX.pack(compressed, len(message)), message))
 
 
-def message_in(body: bytes | bytearray, encoding: str) -> bytes:
-    """Return the one message of an answer, decompressed. Raises MalformedAnswerError for anything else.
+def message_in(body: bytes | bytearray, encoding: str, limit: int) -> bytes:
+    """Return the one message of an answer, decompressed, of at most so many bytes. Raises MalformedAnswerError.
 
     A server may compress its answer as the request was, without having been told that the client can read that.
     """
@@ -109,9 +108,9 @@ def message_in(body: bytes | bytearray, encoding: str) -> bytes:
         raise MalformedAnswerError(f"it is compressed by {encoding!r}")
     try:
         decompressor = zlib.decompressobj(_GZIP)
-        plain = decompressor.decompress(message, MAX_ANSWER_BYTES)
+        plain = decompressor.decompress(message, limit)
     except zlib.error as error:
         raise MalformedAnswerError("it is not gzip") from error
     if not decompressor.eof:
-        raise MalformedAnswerError(f"it is cut short, or longer than {MAX_ANSWER_BYTES} bytes")
+        raise MalformedAnswerError(f"it is cut short, or longer than {limit} bytes (max_response_size)")
     return plain

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from exporter_core_prometheus.config import TranslationConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class PrometheusConfig(TranslationConfig):
@@ -23,3 +26,11 @@ class PrometheusConfig(TranslationConfig):
 
     target_info_enabled: bool = Field(default=True, alias="target_info_enabled/development")
     """Describe the resource by the series `target_info`."""
+
+    @classmethod
+    def environment_options(cls, environ: Mapping[str, str]) -> Mapping[str, Any]:  # Any: options
+        """Return the options that OpenTelemetry's variables for Prometheus give."""
+        port = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT", "").strip()
+        given = {"host": environ.get("OTEL_EXPORTER_PROMETHEUS_HOST", "").strip(), "port": port}
+        options: dict[str, Any] = {key: value for key, value in given.items() if value}
+        return {**options, "port": int(port)} if port.isascii() and port.isdigit() else options

@@ -6,9 +6,8 @@ import base64
 import json
 import math
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
-
-from exporter_core_prometheus.translation.model import TranslationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,9 +47,6 @@ class LabelMaker:
                 names. One that is named like a label of `base` gets the prefix `exported_`, as Prometheus does it with
                 what it scrapes.
             base: labels that stand at all series of the resource and scope.
-
-        Raises:
-            TranslationError: the name of an attribute has no form in Prometheus.
         """
         if not attributes:
             return tuple(sorted(base.items()))
@@ -84,10 +80,7 @@ class LabelMaker:
         ids: dict[str, str] = {}
         if exemplar.trace_id is not None and exemplar.span_id is not None:
             ids = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
-        try:
-            labels = self.labels(exemplar.filtered_attributes, ids)
-        except TranslationError:
-            return tuple(sorted(ids.items()))
+        labels = self.labels(exemplar.filtered_attributes, ids)
         if sum(len(name) + len(value) for name, value in labels) > EXEMPLAR_CHARACTERS:
             return tuple(sorted(ids.items()))
         return labels
@@ -129,16 +122,7 @@ def _jsonable(value: object) -> Any:  # what json takes
 
 def plain_decimal(value: float) -> str:
     """Return a finite number without an exponent, as short as it can be: 10, 0.005, 1000000."""
-    text = repr(float(value))
-    if "e" in text:
-        text = f"{value:.0f}" if abs(value) >= 1 else f"{value:.400f}".rstrip("0")[: _digits(text) + 2]
-    return text.removesuffix(".0")
-
-
-def _digits(text: str) -> int:
-    """Count the digits behind the point of a number below 1 that is written with an exponent."""
-    mantissa, _, exponent = text.partition("e")
-    return -int(exponent) + len(mantissa.lstrip("-").replace(".", "")) - 1
+    return f"{Decimal(repr(float(value))):f}".removesuffix(".0")
 
 
 def resource_labels(attributes: Mapping[str, Any]) -> dict[str, str]:

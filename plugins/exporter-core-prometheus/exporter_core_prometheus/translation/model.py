@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class TranslationError(ValueError):
-    """A metric or an attribute has no form in Prometheus; the text says why."""
+    """A metric has no form in Prometheus; the text says why."""
 
 
 class Series:
@@ -54,14 +54,13 @@ class SeriesSet:
         encoded: what an encoder has made of them all; None at first. The encoder's own.
     """
 
-    __slots__ = ("attributes", "encoded", "places", "problems", "series")
+    __slots__ = ("attributes", "encoded", "places", "series")
 
     def __init__(self, series: list[Series], attributes: list[Mapping[str, Any]]) -> None:
         self.series: list[Series] = series
         self.encoded: Any = None
         self.attributes: list[Mapping[str, Any]] = attributes  # of all points, also of those that have no series
         self.places: list[int] | None = None  # of the points that have a series; None if all have
-        self.problems: list[Problem] = []
 
 
 @dataclass(slots=True)

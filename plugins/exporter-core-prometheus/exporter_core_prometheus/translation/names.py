@@ -102,31 +102,22 @@ class Namer:
         return "_".join(filter(None, (main, per))).strip("_")
 
     def label(self, name: str) -> str:
-        """Return the name of the label for an attribute.
-
-        Raises:
-            TranslationError: the attribute's name is empty or has no character that a label may have.
-        """
+        """Return the name of the label for an attribute; `_` if it has no character that a label may have."""
         label = self._labels.get(name)
         if label is None:
-            label = self._made_label(name)
+            label = self._made_label(name) or "_"
             if len(self._labels) >= _KEPT_LABELS:
                 self._labels.clear()
             self._labels[name] = label
         return label
 
     def _made_label(self, name: str) -> str:
-        label = name
-        if self.escapes:
-            if len(name) >= len("____") and _RESERVED.fullmatch(name):
-                label = f"__{_NOT_IN_A_LABEL.sub('_', name[2:-2])}__"
-            else:
-                label = _NOT_IN_A_LABEL.sub("_", name)
-            if label[:1].isdigit():
-                label = f"key_{label}"
-        if _ONLY_UNDERSCORES.fullmatch(label):
-            raise TranslationError(f"attribute {name!r}: no character of its name is allowed in the name of a label")
-        return label
+        if not self.escapes:
+            return name
+        label = _NOT_IN_A_LABEL.sub("_", name)
+        if label != "_" and _RESERVED.fullmatch(name):
+            label = f"_{label}_"
+        return f"key_{label}" if label[:1].isdigit() else label
 
     @staticmethod
     def _suffixed(name: str, unit: str, kind: Kind) -> str:

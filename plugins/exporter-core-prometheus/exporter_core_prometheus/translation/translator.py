@@ -129,7 +129,7 @@ class Translator:
         """Return the labels of all series of a resource."""
         attributes = resource.attributes
         is_constant = self.options.is_constant_label
-        base = dict(self._labels({key: value for key, value in attributes.items() if is_constant(key)}, {}))
+        base = dict(self.label_maker.labels({key: value for key, value in attributes.items() if is_constant(key)}, {}))
         return base | resource_labels(attributes) if self.options.job_and_instance else base
 
     def _scope_base(self, scope: Any, base: dict[str, str]) -> dict[str, str]:  # None, too, in hand-made data
@@ -139,23 +139,8 @@ class Translator:
         own = {"name": scope.name, "version": scope.version, "schema_url": scope.schema_url}
         further = without(scope.attributes or {}, own)
         named = {f"otel_scope_{key}": value for key, value in further.items()}
-        labels = dict(self._labels(named, {}))
+        labels = dict(self.label_maker.labels(named, {}))
         return base | labels | {f"otel_scope_{key}": text_of(value) for key, value in own.items() if value}
-
-    def _labels(self, attributes: Mapping[str, Any], base: Mapping[str, str]) -> Labels:
-        """Return labels of those attributes that have a form in Prometheus."""
-        try:
-            return self.label_maker.labels(attributes, base)
-        except TranslationError:
-            valid = {key: value for key, value in attributes.items() if self._has_form(key)}
-            return self.label_maker.labels(valid, base)
-
-    def _has_form(self, key: str) -> bool:
-        try:
-            self.namer.label(key)
-        except TranslationError:
-            return False
-        return True
 
 
 class _Run:
@@ -191,10 +176,8 @@ class _Run:
         if members is None or not self._same(members, points):
             members = self._members(entry, points)
         if members.places is not None:
-            self.translation.problems += members.problems
+            self.translation.problems.append(Problem(metric.name, len(points) - len(members.places), _DUPLICATE))
             points = [points[place] for place in members.places]
-            if not points:
-                return
         family.groups.append(Group(members, points))
         self._newest = max(self._newest, points[0].time_unix_nano)
 
@@ -206,10 +189,9 @@ class _Run:
         if options.job_and_instance:
             base = resource_labels(attributes)
             attributes = without(attributes, _OF_THE_SERVICE)
-        labels = self._translator._labels(attributes, {}) if attributes else ()
-        if not labels or (options.job_and_instance and not base):
+        if not attributes or (options.job_and_instance and not base):
             return
-        labels = self._translator._labels(attributes, base)
+        labels = self._translator.label_maker.labels(attributes, base)
         if labels not in self._targets:
             self._targets[labels] = self._translator._targets.get(labels) or Series(labels, {})
 
@@ -266,7 +248,7 @@ class _Run:
         entry = _Entry(metric.name, name, kind, namer.unit(unit), text, base)
         if old is not None and old.set is not None:
             entry.set = SeriesSet(old.set.series, old.set.attributes)
-            entry.set.places, entry.set.problems = old.set.places, old.set.problems
+            entry.set.places = old.set.places
         return entry
 
     def _begin_family(self, entry: _Entry) -> Family | None:
@@ -308,19 +290,13 @@ class _Run:
         by_labels: dict[Labels, Series] | None = None
         found: dict[Labels, Series] = {}
         places: list[int] = []
-        problems: dict[str, int] = {}
         for place, point in enumerate(points):
             attributes = point.attributes
             series = by_attributes.get(id(attributes))
-            try:
-                if series is None or not (trusted or _holds(series)):
-                    by_labels = {series.labels: series for series in old} if by_labels is None else by_labels
-                    series = self._series(attributes, entry.base, by_labels)
-                error = _DUPLICATE if series.labels in found else ""
-            except TranslationError as failure:
-                error = str(failure)
-            if series is None or error:
-                problems[error] = problems.get(error, 0) + 1
+            if series is None or not (trusted or _holds(series)):
+                by_labels = {series.labels: series for series in old} if by_labels is None else by_labels
+                series = self._series(attributes, entry.base, by_labels)
+            if series.labels in found:
                 continue
             if not trusted and series.held is None and _IMMUTABLE.issuperset(map(type, (attributes or {}).values())):
                 series.held = tuple(attributes or {}), tuple((attributes or {}).values())
@@ -330,17 +306,12 @@ class _Run:
         if ended:
             self.translation.gone.append(GoneSeries(entry.name, entry.kind, ended))
         members = entry.set = SeriesSet(list(found.values()), [point.attributes for point in points])
-        if problems:
+        if len(places) < len(points):
             members.places = places
-            members.problems = [Problem(entry.metric, count, reason) for reason, count in problems.items()]
         return members
 
     def _series(self, attributes: Mapping[str, Any], base: Mapping[str, str], old: dict[Labels, Series]) -> Series:
-        """Return the series of such attributes, the one of the last translation if it has the same labels.
-
-        Raises:
-            TranslationError: an attribute has no form in Prometheus.
-        """
+        """Return the series of such attributes, the one of the last translation if it has the same labels."""
         labels = self._translator.label_maker.labels(attributes, base)
         series = old.pop(labels, None)
         if series is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ExporterShutdownError
-from kit.mutant import killed_by
-from kit.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
+from kit.mutant import POLL, killed_by
+from kit.reference import AsyncExporter, BufferingExporter, ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
@@ -89,6 +89,17 @@ class CheckThenSet(ReferenceExporter):
     def _close_for_calls(self) -> None:
         self._refuse()
         self._is_shut_down = True
+
+
+@killed_by("SHD-08", "3 of 3 returned")
+class AwaitsBeforeItSets(AsyncExporter):
+    """Looks whether it is shut down, and says that it is when its event loop has had a turn."""
+
+    async def shutdown(self, context: Context) -> None:
+        if not self._is_shut_down and not context.done:
+            await context.sleep(POLL)
+            self._is_shut_down = False
+        await super().shutdown(context)
 
 
 @killed_by("SHD-09", "lost")
