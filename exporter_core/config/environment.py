@@ -67,7 +67,7 @@ def environment_config(
         source=None,
         disabled=False,
         resource=_resource(resource or {}),
-        readers=tuple(readers),
+        readers=readers,
         views=(),
         exemplar_filter=_exemplar_filter(environ, warnings),
         observers=(),

@@ -33,7 +33,7 @@ def test_shutdown_exports_what_there_is_before_it_shuts_the_exporter_down(rig: C
 def test_a_second_shutdown_only_warns_on_a_thread_that_has_the_number_of_the_readers(rig: Callable) -> None:
     one = rig()
     one.reader.shutdown()
-    one.reader._thread.join(LONG)
+    one.reader._thread.ended.wait(LONG)
     raised: list[BaseException] = []
 
     def again() -> None:

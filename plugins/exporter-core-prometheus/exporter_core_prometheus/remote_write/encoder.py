@@ -268,7 +268,7 @@ class Encoder(ABC):
         for place in range(plan.samples, len(points)):
             point, (before,) = points[place], plan.heads[place]
             try:
-                histogram = wire.histogram(point, self._start(point))
+                histogram = wire.histogram(point, has_start=self.version != Version1.version)
             except TranslationError as error:
                 request.problems.append(Problem(_NATIVE_HISTOGRAM, 1, str(error)))
                 request.points -= 1

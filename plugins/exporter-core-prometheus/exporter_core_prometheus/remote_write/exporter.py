@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _logger: Final = logging.getLogger(__name__)
 USER_AGENT: Final = "exporter-core-prometheus/1.0.0"
+_LAST_SECONDS: Final = 2.0  # for the markers of a shutdown, which are worth no longer wait
 _NAMED: Final = 3  # metrics that an error names
 
 
@@ -54,6 +55,7 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
         self._max_samples = config.max_request_samples
         self._ended: dict[tuple[str, Labels], tuple[GoneSeries, Series]] = {}  # whose markers are still to be sent
         self._last = 0  # nanoseconds
+        self._is_reached = False  # by the last export
 
     @property
     def _maker(self) -> LabelMaker:
@@ -74,6 +76,7 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
             ExporterError: nothing was taken.
             DeadlineExceededError, ContextCancelledError: the context was done before.
         """
+        self._is_reached = False
         translation = self._translator.translate(metrics)
         self._note_ended(translation)
         delivery = _Delivery(translation.problems)
@@ -81,6 +84,7 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
             for chunks in split(translation.families, self._max_samples):
                 self._deliver_chunks(context, chunks, delivery)
             self._send_markers(context, self._time_of(translation))
+            self._is_reached = True
         except GaveUpError as error:
             delivery.fail(error, None)
         finally:
@@ -94,12 +98,13 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
         delivery.finish(total + sum(problem.points for problem in translation.problems))
 
     def release(self, context: Context) -> None:
-        """Mark all series as ended, if there is time, and close the connection."""
+        """Mark all series as ended, if the server took the last export and takes that at once; close the connection."""
         try:
-            if self.config.staleness_markers and self._last and not context.done:
+            if self.config.staleness_markers and self._is_reached and not context.done:
                 for gone in self._translator.forget():
                     self._ended |= {(gone.name, series.labels): (gone, series) for series in gone.series}
-                self._send_markers(context, max(time.time_ns(), self._last + 1_000_000))
+                brief = context.child(timeout=_LAST_SECONDS)
+                self._send_markers(brief, max(time.time_ns(), self._last + 1_000_000))
         except (ExporterError, DeadlineExceededError, ContextCancelledError) as error:
             # No data is lost: the server takes the series to be ended after five minutes.
             _logger.debug("staleness markers were not sent: %s", error)

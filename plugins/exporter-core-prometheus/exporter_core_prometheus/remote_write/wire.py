@@ -79,19 +79,20 @@ _MOST_KEPT: Final = 8192
 _LABELS: Final = _KeptLabels()
 
 
-def histogram(point: Any, start: bytes) -> bytes:  # an ExponentialHistogramDataPoint
+def histogram(point: Any, *, has_start: bool) -> bytes:  # an ExponentialHistogramDataPoint
     """Return an exponential histogram's point as a `Histogram` message.
 
     Args:
         point: the point.
-        start: the field with its start time, for version 2.0.
+        has_start: write its start time, as version 2.0 has it.
 
     Raises:
         TranslationError: it has no form as a native histogram.
     """
     native = native_histogram(point)
     if native.stale:
-        return stale_histogram(milliseconds(point.time_unix_nano), start)
+        return stale_histogram(milliseconds(point.time_unix_nano))
+    start = milliseconds(point.start_time_unix_nano) if has_start else 0
     return b"".join(
         (
             b"\x08",
@@ -108,14 +109,14 @@ def histogram(point: Any, start: bytes) -> bytes:  # an ExponentialHistogramData
             *_buckets(b"\x5a", b"\x62", native.positive_spans, native.positive_deltas),
             b"\x78",
             int64(milliseconds(point.time_unix_nano)),
-            start,
+            b"\x88\x01" + int64(start) if start else b"",
         )
     )
 
 
-def stale_histogram(timestamp: int, start: bytes = b"") -> bytes:
+def stale_histogram(timestamp: int) -> bytes:
     """Return the `Histogram` message that marks the end of a native histogram."""
-    return b"\x19" + STALE + b"\x78" + int64(timestamp) + start
+    return b"\x19" + STALE + b"\x78" + int64(timestamp)
 
 
 def _buckets(spans_tag: bytes, deltas_tag: bytes, spans: list[tuple[int, int]], deltas: list[int]) -> Iterable[bytes]:
