@@ -6,7 +6,7 @@ cannot do, stand in the modules of the sections: ``loader``, ``readers``, ``view
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -63,7 +63,7 @@ def sound(model: type[_ModelT], data: object) -> _ModelT | None:
 class _Model(BaseModel):
     """Strict as the official schema: a quoted number is a string, and unknown keys are errors."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
         frozen=True,
         strict=True,

@@ -88,7 +88,7 @@ class Collection(MetricReader):
 
     def _begin_collecting(self, *, stuck: bool) -> None:
         """Begin, as a new collection or in a forked child."""
-        self.started = self._clock.monotonic()
+        self.started: float = self._clock.monotonic()
         """The time from which the readers count their ticks."""
         self._gate = forking.CollectionGate()
         self._stuck = stuck

@@ -62,7 +62,7 @@ class Job(Generic[_ReaderT]):
     _wake: Signal = field(default_factory=Signal)
 
     def __post_init__(self) -> None:
-        self.began = self.context._clock.monotonic()
+        self.began: float = self.context._clock.monotonic()
         """The time at which it was asked for, in seconds on the context's clock."""
         self.delivery_context = self.context
         if self.operation == "shutdown" and (remaining := self.context.remaining()) is not None:
