@@ -10,14 +10,13 @@ import heapq
 import itertools
 import logging
 import math
-import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from exporter_core import forking
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import Lock, Signal, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +105,7 @@ class _TimerThread:
         self._incoming: deque[TimerHandle] = deque()
         self._asleep_until = math.inf
         self._wake = Signal()
-        self._starting = threading.Lock()
+        self._starting = Lock()
         self._heap: list[tuple[float, int, TimerHandle]] = []
         self._sequence = itertools.count()
         self.started = False
@@ -136,7 +135,7 @@ class _TimerThread:
             self._starting.release()
 
     def _start_thread(self) -> None:
-        threading.Thread(target=self._run, name=TIMER_THREAD, daemon=True).start()
+        start_thread(self._run, name=TIMER_THREAD)
 
     def _run(self) -> None:
         heap, sequence = self._heap, self._sequence

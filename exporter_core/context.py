@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +17,7 @@ from exporter_core.clock import MONOTONIC, Clock, TimerHandle
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError
 from exporter_core.forking import call_after_fork
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import RLock, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +33,12 @@ _keys = itertools.count()
 _new = object.__new__
 
 # Reentrant, since a signal handler that cancels may interrupt a cancellation on the same thread.
-_cancelling = threading.RLock()
+_cancelling = RLock()
 
 
 def _renew_lock_after_fork() -> None:
     global _cancelling  # noqa: PLW0603 - the one lock of the module; its holder may not exist in the child
-    _cancelling = threading.RLock()
+    _cancelling = RLock()
 
 
 call_after_fork(_renew_lock_after_fork)

@@ -64,6 +64,9 @@ class ExporterCoreError(Exception):
     Each can be copied and pickled, with its attributes, whatever its constructor takes.
     """
 
+    points_lost: int = 0
+    """Data points that were not delivered, where a reader passes the error to its error handler."""
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.args), self.__dict__
 

@@ -109,6 +109,9 @@ class Configured(ABC, Generic[ConfigT]):
     config_model: ClassVar[type[ExporterConfig]] = ExporterConfig
     """The pydantic model of the options; read off the class's type argument."""
 
+    keeps_metrics_unchanged: ClassVar[bool] = False
+    """True as a promise that it changes no list of its batches: one that several exporters get is not copied for it."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:  # Any: class keyword arguments belong to cooperating bases
         super().__init_subclass__(**kwargs)
         model = _config_argument(cls)

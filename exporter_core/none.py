@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class NoneExporter(Exporter[ExporterConfig]):
     """Discard all metrics."""
 
+    keeps_metrics_unchanged = True
+
     def export(self, context: Context, metrics: MetricsData) -> None:  # noqa: ARG002 - nothing is done with them
         """Return, unless the context is done."""
         context.raise_if_done()

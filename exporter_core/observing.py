@@ -8,10 +8,8 @@ it could not be told is counted.
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -20,7 +18,7 @@ from exporter_core.contract import PROJECT_NAME, hookspec
 from exporter_core.errors import ContractError
 from exporter_core.forking import renew_after_fork
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import RLock, Signal, SimpleQueue, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,7 +79,7 @@ class Observers:
     def __init__(self, observers: Iterable[object]) -> None:
         # A plugin manager each: in one together, an observer that fails would keep the others from being told.
         self._hooks = [_bind(observer) for observer in observers]
-        self._mutex = threading.RLock()
+        self._mutex = RLock()
         self._dropped = 0
         self._closed = False
         self._renew()
@@ -122,9 +120,8 @@ class Observers:
         with self._mutex:
             if self._started:
                 return
-            arguments = (self._queue, self._hooks, self._heard_all)
             try:
-                threading.Thread(target=_work, args=arguments, name=_THREAD_NAME, daemon=True).start()
+                start_thread(_work, self._queue, self._hooks, self._heard_all, name=_THREAD_NAME)
             except RuntimeError:
                 return  # a forked child at its exit: the queue fills up, and what is dropped is counted
             self._finalizer = weakref.finalize(self, self._queue.put, None)
@@ -132,7 +129,7 @@ class Observers:
             self._started = True
 
     def _renew_after_fork(self) -> None:
-        self._mutex = threading.RLock()
+        self._mutex = RLock()
         if self._started:
             self._finalizer.detach()
         self._renew()

@@ -43,6 +43,9 @@ class ProcessEnd:
         """Call the function no more."""
         self._function = None
         atexit.unregister(self)
+        signals = sys.modules.get("celery.signals")
+        if signals is not None:
+            signals.worker_process_shutdown.disconnect(dispatch_uid=id(self))
 
     def __call__(self, *_: object, **__: object) -> None:
         """Call the function; Celery's signal hands over arguments."""

@@ -1,32 +1,95 @@
-"""Waiting and taking turns between threads: a signal, a latch, a once and a turn.
+"""Waiting and taking turns between threads: a signal, a latch, a once and a turn; and what they are made of.
 
 Each wait ends when a context is done, cancellation included. Nothing here tells the time: that is :mod:`.clock`.
+
+Threads, locks and queues are taken from here by the whole package. They are the operating system's, also where gevent
+has put greenlets in the place of threads, before this is imported or later: deadlines hold beside a greenlet that never
+lets another one run. A caller in a greenlet waits for a signal as greenlets do, and the others go on.
 """
 
 from __future__ import annotations
 
+import _thread
+import sys
 import threading
+from _queue import SimpleQueue
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from exporter_core.context import Context
+
+__all__ = [  # some of them are re-exported
+    "Latch", "Lock", "Once", "RLock", "Signal", "SimpleQueue", "ThreadLocal", "Turn", "start_thread", "thread_id",
+]  # fmt: skip
+
+_LONGEST_GREEN: Final = 1e8  # seconds; a longer wait is one of three years after the other
+
+
+def _native(name: str) -> Any:  # Any: functions and types of _thread
+    """Return what the module ``_thread`` has by itself."""
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)
+
+
+if TYPE_CHECKING:
+    from threading import Lock, RLock, get_ident as thread_id, local as ThreadLocal  # noqa: N812 - a type
+else:
+    Lock, RLock, ThreadLocal, thread_id = map(_native, ("allocate_lock", "RLock", "_local", "get_ident"))
+_start_native: Final = _native("start_new_thread")
+
+
+class _Here(ThreadLocal):
+    """The calling thread's own."""
+
+    ours = False
+    """True in the threads that are started here: no greenlet but their own runs there."""
+
+
+_here = _Here()
+
+
+def start_thread(function: Callable[..., object], *arguments: object, name: str) -> None:
+    """Call the function on a daemon thread of its own. Raises RuntimeError where no thread can be started."""
+    if _patched():  # threading.Thread would make a greenlet
+        _start_native(_run, (function, arguments))
+    else:
+        threading.Thread(target=_run, args=(function, arguments), name=name, daemon=True).start()
+
+
+def _run(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    _here.ours = True
+    function(*arguments)
+
+
+def _patched() -> bool:
+    """Return True where gevent has put greenlets in the place of threads."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def _in_greenlet() -> bool:
+    """Return True where the calling thread has greenlets that go on while this one waits, if gevent is imported."""
+    return not _here.ours and (_patched() or sys.modules["gevent"].getcurrent().parent is not None)
 
 
 class Signal:
     """A one-shot event: a tenth of the cost of ``threading.Event``, and safe to set from a signal handler.
 
     A flag, and a raw lock that is born held: setting the flag releases the lock, and each waiter passes the release on.
+    A waiter that is a greenlet waits for its event loop instead, which the setter wakes.
     """
 
-    __slots__ = ("_flag", "_lock")
+    __slots__ = ("_flag", "_lock", "_loops")
 
     def __init__(self) -> None:
         self._flag = False
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._lock.acquire()
+        self._loops: tuple[Callable[[], object], ...] = ()  # of greenlets that wait: each wakes one
 
     def set(self) -> None:
         """Wake every present and future waiter. Setting it twice is fine."""
@@ -35,6 +98,11 @@ class Signal:
             self._lock.release()
         except RuntimeError:
             pass  # released already; a check before the release would race
+        for wake in self._loops:
+            try:
+                wake()
+            except Exception:  # noqa: BLE001, S112 - the greenlet has left, and its event loop may have ended
+                continue
 
     def is_set(self) -> bool:
         """Return True once it has been set."""
@@ -44,12 +112,35 @@ class Signal:
         """Wait until it is set, at most ``timeout`` seconds (None: without limit); return True if it is set."""
         # The longest wait a lock takes is some 292 years; a float from a config file may be more.
         limit = -1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)
+        if "gevent" in sys.modules and limit and not self._flag and _in_greenlet():
+            return self._wait_in_greenlet(limit)
         try:
             self._lock.acquire(timeout=limit)
         finally:
             if self._flag:
                 self.set()  # also when Ctrl-C arrives just here: the other waiters depend on it
         return self._flag
+
+    def _wait_in_greenlet(self, limit: float) -> bool:
+        """Wait while other greenlets run; -1 is no limit."""
+        woken = import_module("gevent.event").Event()
+        watcher = sys.modules["gevent"].get_hub().loop.async_()
+        watcher.start(woken.set)  # before the setter can see it: a wake-up that comes earlier is lost
+        try:
+            with _joining:
+                self._loops = (*self._loops, watcher.send)
+            while not self._flag:
+                woken.wait(None if limit < 0 else min(limit, _LONGEST_GREEN))
+                if 0 <= limit < _LONGEST_GREEN:
+                    break
+        finally:
+            with _joining:
+                self._loops = tuple(wake for wake in self._loops if wake != watcher.send)
+            watcher.close()
+        return self._flag
+
+
+_joining: Final = Lock()  # held while a greenlet joins or leaves the waiters of a signal, for a moment
 
 
 class Once:
@@ -143,7 +234,7 @@ class Turn:
     __slots__ = ("_lock", "_waiters")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._waiters = _Waiters()
 
     def take_if_free(self) -> bool:

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, Generic, TypeGuard, TypeVar, final
 
 from exporter_core.errors import PartialSuccessError
-from exporter_core.sync import Signal
+from exporter_core.sync import Signal, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -197,7 +197,7 @@ class DetachedCall(Generic[_T]):
         self._function: Callable[[], _T] | None = function
         self._results: list[_T] = []
         self._failure: ErrorSnapshot | None = None
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        start_thread(self._run, name=name)
 
     def result(self) -> _T:
         """Return the function's result, once it has ended; raises CodeFailedError for what it raised."""

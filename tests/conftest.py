@@ -210,7 +210,7 @@ def sdk_without_limits(monkeypatch: pytest.MonkeyPatch) -> str:
     version = sdk_version if instruments.NO_CARDINALITY_LIMITS else "1.45.1"
     reason = f"OpenTelemetry SDK {version} does not have it; 1.45.2 does"
     monkeypatch.setattr("exporter_core.instruments.NO_CARDINALITY_LIMITS", reason)
-    monkeypatch.setattr("exporter_core.reader.periodic.NO_CARDINALITY_LIMITS", reason)
+    monkeypatch.setattr("exporter_core.reader.collection.NO_CARDINALITY_LIMITS", reason)
     return version
 
 

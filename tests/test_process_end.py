@@ -91,3 +91,16 @@ child.start()
 child.join()
 say("done")
 """) == ["parent done"]
+
+
+def test_what_was_undone_is_no_longer_connected_to_celerys_signal(run):
+    assert run("""
+from celery.signals import worker_process_shutdown
+one = ProcessEnd(lambda: None)
+if os.fork() == 0:
+    before = len(worker_process_shutdown.receivers)
+    one.undo()
+    say(f"{before} {len(worker_process_shutdown.receivers)}")
+    os._exit(0)
+os.wait()
+""") == ["child 2 1", "parent ends"]

@@ -39,6 +39,12 @@ class PreferenceOptions(ExporterConfig):
     """Buckets of histograms that no view configures: with fixed bounds, or exponential ones, which adapt to the
     data."""
 
+    @property
+    def is_default(self) -> bool:
+        """True for cumulative points in the SDK's default aggregations."""
+        histograms = self.default_histogram_aggregation or "explicit_bucket_histogram"
+        return (self.temporality_preference or "cumulative") == "cumulative" and histograms.startswith("explicit")
+
     def temporality_of(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         """Return delta for the kinds that ``temporality_preference`` names, cumulative for all others."""
         from opentelemetry.sdk.metrics.export import AggregationTemporality  # noqa: PLC0415 - keeps this module light

@@ -12,8 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 
 from exporter_core.config import validated_environment_options
 from exporter_core.context import Context
-from exporter_core.errors import ExporterShutdownError, PartialSuccessError
-from exporter_core.guard.stats import count_points
+from exporter_core.errors import ExporterShutdownError
 from exporter_core.instruments import INSTRUMENT_CLASSES
 from exporter_core.reader.failures import Failures
 from exporter_core.registry import ExporterRegistry
@@ -47,7 +46,7 @@ class OutboundExporter(MetricExporter):
         registry, name = ExporterRegistry(), self._name
         given = options or validated_environment_options(name, registry.config_model(name), os.environ)
         self._guarded = registry.load(name, given)
-        self._failures = Failures(name, name, self._guarded.describe_error, None)
+        self._failures = Failures(name, self._guarded, None)
         super().__init__(
             preferred_temporality={cls: self._guarded.temporality(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
             preferred_aggregation={cls: self._guarded.aggregation(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
@@ -63,8 +62,7 @@ class OutboundExporter(MetricExporter):
         try:
             self._guarded.export(_context(timeout_millis), metrics_data)
         except Exception as error:  # noqa: BLE001 - the reader would log a traceback
-            rejected = error.rejected_points if isinstance(error, PartialSuccessError) else count_points(metrics_data)
-            self._failures.report(error, rejected)
+            self._failures.report(error)
             return MetricExportResult.FAILURE
         self._failures.success()
         return MetricExportResult.SUCCESS

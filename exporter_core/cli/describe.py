@@ -52,6 +52,7 @@ def describe(
                 "description": result.docstring,
                 "options": [option._asdict() for option in found],
                 "temporality": result.temporality,
+                "shares_collection": result.shares,
                 "schema": result.config_schema,
             }
         )
@@ -83,6 +84,9 @@ def _show(result: CheckResult, found: Sequence[Option]) -> None:
             example = f"Example: `{option.name.rpartition('.')[2]}: {as_yaml(option.example)}`"
             parts.append(Padding(_marked(example), (0, 0, 0, 4)))
         parts.append("")
+    if result.shares is not None:
+        shared = "shared by readers of the same interval and cardinality limits" if result.shares else "not shared"
+        parts.append(Text.assemble(("Collection: ", "bold"), shared))
     parts.append(Text.assemble(("Temporality: ", "bold"), _temporality(result, found)))
     show(Group(*parts))
 

@@ -239,8 +239,10 @@ def _reach(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> 
     from exporter_core.masking import describe, masker_for  # noqa: PLC0415 - as above
     from exporter_core.registry import run_plugin_code  # noqa: PLC0415 - as above
 
-    mask = masker_for(settings.config)
     found: dict[str, Any] = {"place": None, "connected": None, "milliseconds": None, "error": None}  # Any: JSON
+    if settings.pull:  # it would begin to serve
+        return {**found, "place": "it is scraped"}
+    mask = masker_for(settings.config)
 
     def connect() -> None:
         exporter = config.registry.exporter_class(settings.exporter)(settings.config)
@@ -311,7 +313,7 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:  # Any: JSON
     yield from (() if page["files"] else ("  none found",))
     yield from ("", "Backends")
     for backend in page["backends"]:
-        state = {True: f"connected in {backend['milliseconds']} ms", None: "not connected to; probe sends it a metric"}
+        state = {True: f"connected in {backend['milliseconds']} ms", None: "not connected to; probe tries it"}
         outcome = state.get(backend["connected"], f"NOT REACHED: {backend['error']}")
         yield f"  {backend['reader']}: {backend['place'] or 'unknown place'}: {outcome}"
     yield from (() if page["backends"] else ("  none looked at",))

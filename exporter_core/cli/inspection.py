@@ -68,6 +68,8 @@ class CheckResult(NamedTuple):
     """The JSON Schema of the plugin's options; None after a failure."""
     temporality: dict[str, str] | None = None
     """The temporality that it asks for, by instrument kind; None unless it was built, with its options' defaults."""
+    shares: bool | None = None
+    """True if its readers can share a collection; None unless it was built."""
 
     place: str | None = None
     """FILE:LINE of the code that raised the failure; None if it is unknown."""
@@ -268,6 +270,7 @@ def _understood(answer: bytes) -> dict[str, Any] | None:  # Any: JSON
         "docstring": str,
         "config_schema": dict | None,
         "temporality": dict | None,
+        "shares": bool | None,
         "place": str | None,
         "traceback": str,
     }

@@ -53,7 +53,7 @@ def _answer(name: str, path: list[str] | None, build: bool, pull: bool) -> dict[
         registry = ExporterRegistry(path=path)
         docstring = registry.exporter_class(name, pull=pull).__doc__
         schema = options_schema(registry.config_model(name, pull=pull))
-        temporality = _temporality(registry, name) if build and not pull else None
+        temporality, shares = _preferences(registry, name) if build and not pull else (None, None)
     except SetupError as error:
         if isinstance(error.__cause__, IsReaderError):
             return _answer(name, path, build, pull=True)
@@ -61,16 +61,21 @@ def _answer(name: str, path: list[str] | None, build: bool, pull: bool) -> dict[
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is the answer then
         return _failed(describe(error, Masker()), cause_of(error, Masker()))
     text = inspect.cleandoc(docstring[:_LONGEST_DOCSTRING]) if isinstance(docstring, str) else ""
-    return {"failure": None, "docstring": text, "config_schema": schema, "temporality": temporality}
+    return {"failure": None, "docstring": text, "config_schema": schema, "temporality": temporality, "shares": shares}
 
 
-def _temporality(registry: ExporterRegistry, name: str) -> dict[str, str] | None:
-    """Build the exporter with its options' defaults, and return its temporality by kind; None if it cannot be built."""
+def _preferences(registry: ExporterRegistry, name: str) -> tuple[dict[str, str] | None, bool | None]:
+    """Build the exporter with its options' defaults; return its temporality by kind, and True if it can share.
+
+    Both are None if it cannot be built.
+    """
+    from exporter_core.reader import shares_with_others  # noqa: PLC0415 - imports the SDK
+
     try:
         guarded = registry.load(name)
     except SetupError:
-        return None
-    return {str(kind): guarded.temporality(kind).name.lower() for kind in InstrumentKind}
+        return None, None
+    return {str(kind): guarded.temporality(kind).name.lower() for kind in InstrumentKind}, shares_with_others(guarded)
 
 
 def _failed(message: str, cause: BaseException | None = None) -> dict[str, Any]:  # Any: JSON

@@ -180,7 +180,7 @@ def warn(message: str, *, timed: bool = False) -> None:
 
 
 def inform(message: str) -> None:
-    """Write what went well after a warning, one line with the local time, to standard error."""
+    """Write what goes well, one line with the local time, to standard error."""
     _say("info", "32", message, timed=True)
 
 

@@ -114,6 +114,10 @@ def run(  # noqa: PLR0917 - Typer passes them by name
             output.warn("OTEL_SDK_DISABLED is true: the OpenTelemetry SDK measures nothing, and nothing is exported")
         pipeline = Pipeline(config, registry=registry, shutdown_timeout=shutdown_timeout, error_handler=messages.warn)
         try:
+            for reader, settings in zip(pipeline.readers, config.readers, strict=True):
+                place = reader.exporter.destination
+                if settings.pull and place is not None:
+                    output.inform(f"{reader.name}: serves {place.location}")
             with _measured_by(pipeline.meter_provider):
                 _wait(pipeline, stop, began, duration)
                 report = pipeline.shutdown()

@@ -26,6 +26,7 @@ def skeleton(name: str, distribution: str, *, http: bool = False) -> dict[str, s
         "core": "exporter-core[net]" if http else "exporter-core",
         "version": ".".join(__version__.split(".")[:2]),
     }
+    words |= {word: Template(text.strip("\n")).substitute(words) for word, text in _SHARED.items()}
     return {
         Template(path).substitute(words): Template(text.removeprefix("\n")).substitute(words)
         for path, text in (_FILES | HTTP_FILES if http else _FILES).items()
@@ -93,10 +94,7 @@ meter_provider:
 
 `python -m exporter_core.option_table $package:${title}Config` prints this table.
 
-## Conformance
-
-`exporter-core check $name` says, clause by clause, whether the exporter keeps the exporter contract. The tests hold it
-to that: `tests/test_conformance.py` lists what need not pass, with the reason.
+${about_conformance}
 """,
     ".gitignore": """
 __pycache__/
@@ -185,9 +183,7 @@ class ${title}Harness(FileSinkHarness):
             self.path.mkdir()
 """,
     "tests/test_conformance.py": """
-\"\"\"The exporter contract, clause by clause, on the exporter by itself; what need not pass, with the reason.\"\"\"
-
-from exporter_core.conformance import conformance_suite
+${suite_head}
 
 NO_ANSWER = ("NOT_APPLICABLE", "a file gives no answer")
 NO_GATE = ("UNOBSERVABLE", "the harness cannot hold a delivery up")
@@ -204,8 +200,7 @@ ACCEPTED = {
     "PY-0[12]": NO_GATE,
 }
 
-# A dozen interleavings for each clause about concurrency; `exporter-core check $name` tries more.
-Test${title} = conformance_suite("$name", accepted=ACCEPTED, schedules=12)
+${suite}
 """,
     "tests/test_exporter.py": """
 \"\"\"The exporter as its users get it: by name, behind the guard.\"\"\"
@@ -219,16 +214,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
 
 
-@pytest.fixture
-def metrics():
-    reader = InMemoryMetricReader()
-    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
-    meter = provider.get_meter("tests")
-    meter.create_counter("requests", unit="1").add(3, {"method": "GET"})
-    meter.create_histogram("duration", unit="s").record(0.5)
-    data = reader.get_metrics_data()
-    provider.shutdown()
-    return data
+${metrics_fixture}
 
 
 def test_metrics_arrive(tmp_path, metrics):
@@ -267,3 +253,34 @@ def test_an_unknown_option_is_refused():
 """,
 }
 """Templates of the paths and texts."""
+
+_SHARED: Final = {
+    "metrics_fixture": """
+@pytest.fixture
+def metrics():
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    meter = provider.get_meter("tests")
+    meter.create_counter("requests", unit="1").add(3, {"method": "GET"})
+    meter.create_histogram("duration", unit="s").record(0.5)
+    data = reader.get_metrics_data()
+    provider.shutdown()
+    return data
+""",
+    "suite_head": """
+\"\"\"The exporter contract, clause by clause, on the exporter by itself; what need not pass, with the reason.\"\"\"
+
+from exporter_core.conformance import conformance_suite
+""",
+    "suite": """
+# A dozen interleavings for each clause about concurrency; `exporter-core check $name` tries more.
+Test${title} = conformance_suite("$name", accepted=ACCEPTED, schedules=12)
+""",
+    "about_conformance": """
+## Conformance
+
+`exporter-core check $name` says, clause by clause, whether the exporter keeps the exporter contract. The tests hold it
+to that: `tests/test_conformance.py` lists what need not pass, with the reason.
+""",
+}
+"""Templates of what files of both kinds have in common, by the words that stand for it in :data:`_FILES`."""

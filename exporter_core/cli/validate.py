@@ -12,6 +12,7 @@ from exporter_core.printable import printable
 
 if TYPE_CHECKING:
     from exporter_core.config import PipelineConfig
+    from exporter_core.config.sharing import Sharing
     from exporter_core.errors import ConfigProblem
 
 
@@ -62,15 +63,36 @@ def _show(file: str, outcome: PipelineConfig | ConfigError) -> None:
     count = len(outcome.readers)
     what = f"{count} reader{'s' * (count != 1)}: {labels}" if count else "nothing is exported"
     write(f"{printable(file)}: fine, {printable(what)}\n")
+    sharing = _sharing(outcome)
+    for group in sharing.groups:
+        write(f"  one collection serves {printable(_listed(group))}\n")
+    if sharing.unknown:
+        write(f"  known when it is built: if {printable(_listed(sharing.unknown))} can share a collection\n")
+
+
+def _sharing(config: PipelineConfig) -> Sharing:
+    from exporter_core.config import sharing_of  # noqa: PLC0415 - imports pydantic
+
+    return sharing_of(config)
+
+
+def _listed(labels: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
 
 
 def _as_json(file: str, outcome: PipelineConfig | ConfigError) -> dict[str, Any]:  # Any: JSON
-    found: dict[str, list[Any]] = {"problems": [], "warnings": [], "readers": []}  # Any: as above
+    found: dict[str, list[Any]] = {
+        "problems": [],
+        "warnings": [],
+        "readers": [],
+        "shared_collections": [],
+    }  # Any: as above
     if isinstance(outcome, ConfigError):
         found["problems"] = [_problem(one) for one in outcome.problems]
     else:
         found["warnings"] = [_problem(one) for one in outcome.warnings]
         found["readers"] = [reader.label for reader in outcome.readers]
+        found["shared_collections"] = _sharing(outcome).groups
     return {"file": file, "valid": not found["problems"], **found}
 
 

@@ -16,6 +16,7 @@ from exporter_core.config.loader import load_config, parse_config
 from exporter_core.config.resource import sdk_resource
 from exporter_core.config.schema import json_schema
 from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
+from exporter_core.config.sharing import sharing_of
 from exporter_core.config.views import sdk_view
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "parse_config",
     "sdk_resource",
     "sdk_view",
+    "sharing_of",
     "validated_environment_options",
 ]

@@ -67,7 +67,7 @@ def environment_config(
         source=None,
         disabled=False,
         resource=_resource(resource or {}),
-        readers=tuple(readers),
+        readers=readers,
         views=(),
         exemplar_filter=_exemplar_filter(environ, warnings),
         observers=(),
@@ -228,4 +228,5 @@ def _resource(attributes: Mapping[str, Any]) -> ResourceSettings:  # Any: attrib
 
     resource = Resource.create(dict(attributes))
     values: dict[str, Any] = dict(resource.attributes)  # Any: attribute values
+    values.pop("service.instance.id", None)  # the pipeline sets it, anew in each process unless a variable gives it
     return ResourceSettings(attributes=values, schema_url=resource.schema_url)

@@ -148,6 +148,7 @@ def _resolve(
         observers=observers,
         policy=policy or PluginPolicy(),
         registry=registry,
+        share_collection=core.get("share_collection", True) is True,
         warnings=findings.warnings,
         meters=sound(MeterConfigurator, provider.get("meter_configurator/development")),
         of_provider=tuple(

@@ -353,6 +353,13 @@ class MeterProvider(_Model):
 # --- settings of exporter-core ----------------------------------------------------------------------------------------
 
 
+class MetricNames(_Model):
+    """The metrics that an exporter gets, by name; `*` and `?` stand for any characters and any one."""
+
+    include: Pattern = Field(default_factory=list, description="The metrics to export; all of them unless given.")
+    exclude: Pattern = Field(default_factory=list, description="The metrics to leave out, even if `include` has them.")
+
+
 class ExporterOptions(_Model):
     """The way in which an exporter is run."""
 
@@ -363,6 +370,7 @@ class ExporterOptions(_Model):
     copy_data: bool = Field(
         default=False, alias="copy", description="Hand it copies, for an exporter that changes what it is given."
     )
+    metrics: MetricNames = Field(default=MetricNames(), description="The metrics that it gets.")
 
 
 class Plugins(_Model):
@@ -379,6 +387,10 @@ class CoreSection(_Model):
         default_factory=dict, description="Settings for running exporters, by the name that a reader gives."
     )
     plugins: Plugins = Field(default=Plugins(), description="The plugins that may be imported.")
+    share_collection: bool = Field(
+        default=True,
+        description="Collect once for readers of the same interval and limits whose exporters take cumulative data.",
+    )
     observers: list[str] = Field(
         default_factory=list, description="Names of the observers that are told of every operation."
     )

@@ -181,6 +181,8 @@ def _settings(
         max_batch_size=max_batch_size,
         runner=run.runner,
         copy=run.copy_data,
+        include=tuple(run.metrics.include),
+        exclude=tuple(run.metrics.exclude),
         pull=isinstance(reader, PullReader),
         place=place,
     )

@@ -51,6 +51,8 @@ class ReaderSettings:
         max_batch_size: the most data points of one export, None for no limit.
         runner: ``"thread"`` or ``"inline"``.
         copy: True to hand it copies of the data.
+        include: patterns of the names of metrics that it gets; empty for all.
+        exclude: patterns of the names of metrics that it does not get.
         pull: True for a pull exporter, which has neither interval nor time-out.
         place: the exporter's ``FILE:LINE:COLUMN``, None for a mapping.
     """
@@ -64,6 +66,8 @@ class ReaderSettings:
     max_batch_size: int | None = None
     runner: Literal["thread", "inline"] = "thread"
     copy: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     pull: bool = False
     place: str | None = field(default=None, compare=False)
 
@@ -87,6 +91,7 @@ class PipelineConfig:
         observers: names of observers to load.
         policy: the plugins that may be imported.
         registry: the source of the exporters: it imported them to read the file, and it builds them.
+        share_collection: True to collect once for readers that can share.
         warnings: the parts of the file that are ignored, in file order.
         meters: says which meters are disabled; None for none.
         of_provider: the parts that only a provider of the pipeline's own can have, each as the problem that it is for
@@ -102,6 +107,7 @@ class PipelineConfig:
     observers: tuple[str, ...]
     policy: PluginPolicy
     registry: ExporterRegistry = field(repr=False, compare=False)
+    share_collection: bool = True
     warnings: tuple[ConfigProblem, ...] = ()
     meters: MeterConfigurator | None = None
     of_provider: tuple[ConfigProblem, ...] = ()

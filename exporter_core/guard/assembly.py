@@ -54,6 +54,7 @@ class Instance:
         self._threads = [(weakref.ref(thread), _name_of(thread)) for thread in blocking_threads(but=before)]
         exporter_class = verify(type(exporter))
         self.asynchronous = asynchronous_operations(exporter_class)
+        self.keeps_metrics_unchanged = getattr(exporter_class, "keeps_metrics_unchanged", False) is True
         self.hooks: HookRelay = bind(exporter)
         self.temporalities = {kind: _temporality(self.hooks, kind, exporter_class) for kind in InstrumentKind}
         self.destination = _destination(exporter)

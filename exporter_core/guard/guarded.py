@@ -8,7 +8,6 @@ that has no caller to raise to.
 from __future__ import annotations
 
 import logging
-import threading
 import warnings
 import weakref
 from inspect import CORO_CREATED, getcoroutinestate
@@ -35,7 +34,7 @@ from exporter_core.guard.reentrancy import guards_entered
 from exporter_core.guard.stats import ExporterStats, GuardState, Tally, count_points
 from exporter_core.masking import Masker
 from exporter_core.observing import Observation
-from exporter_core.sync import Latch, Turn
+from exporter_core.sync import Latch, Lock, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +86,7 @@ class GuardedExporter:
     """
 
     _state: GuardState
-    _mutex: threading.Lock
+    _mutex: Lock
     _building: Turn
     _tally: Tally
     _closed: Latch
@@ -125,6 +124,7 @@ class GuardedExporter:
         self._renew(GuardState.ACTIVE)
         self._attach(self._assemble(factory or (lambda: exporter), Context.with_timeout(timeout)))
         instance = self._assembly.instance
+        self._keeps_metrics_unchanged = copy or instance.keeps_metrics_unchanged
         self._temporalities = instance.temporalities
         self._aggregations = instance.aggregations
         self._destination = self._errors.name_destination(instance.destination)
@@ -232,6 +232,11 @@ class GuardedExporter:
         return self._runner
 
     @property
+    def keeps_metrics_unchanged(self) -> bool:
+        """True if a batch can be handed to other exporters, too: this one promises not to change it, or gets a copy."""
+        return self._keeps_metrics_unchanged
+
+    @property
     def state(self) -> GuardState:
         """The state of the exporter's life."""
         return self._state
@@ -300,7 +305,8 @@ class GuardedExporter:
         except BaseException:  # Ctrl-C, while the caller waited or, inline, made the call
             if points is not None:
                 text = str(self._errors.new(ExporterError, operation, " was interrupted"))
-                self._tally.export_failed(points, clock.monotonic() - call.started, text, abandoned=call.abandoned)
+                seconds, left = clock.monotonic() - call.started, call.abandoned
+                self._tally.export_failed(points, seconds, text, abandoned=left, still_runs=left)
             raise
         ended = clock.monotonic()
         seconds = ended - call.started
@@ -332,8 +338,8 @@ class GuardedExporter:
         if points is None:
             self._tally.note_error(text)
             return error
-        late = result is _LATE
-        self._tally.export_failed(points, seconds, text, abandoned=late or result.outcome is Outcome.ABANDONED)
+        late, abandoned = result is _LATE, result.outcome is Outcome.ABANDONED
+        self._tally.export_failed(points, seconds, text, abandoned=late or abandoned, still_runs=abandoned)
         if late or isinstance(error, PartialSuccessError):
             rejected = error.rejected_points if isinstance(error, PartialSuccessError) else 0
             self._tally.accepted_beside(points - rejected, late_ok=late)
@@ -344,7 +350,7 @@ class GuardedExporter:
         _close_coroutine(result.value)
         text, accepted = self._errors.late_error(call, result)
         if call.points is not None:
-            self._tally.accepted_beside(accepted, late_ok=text is None)
+            self._tally.accepted_beside(accepted, late_ok=text is None, settled=call.points)
         self._tell(call, call.context._clock.monotonic() - call.started, text, late=True)
 
     def _tell(self, call: Call, seconds: float, error: str | None = None, *, late: bool = False) -> None:
@@ -424,7 +430,7 @@ class GuardedExporter:
 
     def _renew(self, state: GuardState) -> None:
         self._state = state
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
         """Held while the state changes, for a moment."""
         self._building = Turn()
         """Held while the exporter is rebuilt in a forked child."""

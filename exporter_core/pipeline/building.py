@@ -5,24 +5,26 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401 - its fork hook has to come before the SDK's, which waits for its lock
 import logging
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk import metrics as sdk
 
 from exporter_core import forking
-from exporter_core.config import PipelineConfig, sdk_resource, sdk_view
+from exporter_core.config import PipelineConfig, sdk_view
 from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError, SetupError
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.observing import Observers
 from exporter_core.pipeline.provider import MeterProvider
 from exporter_core.pipeline.recording import FirstMeasurement
-from exporter_core.reader import PeriodicReader, PullReader, Scrapes, finish
+from exporter_core.pipeline.resource import ProcessResource
+from exporter_core.reader import PeriodicReader, PullReader, Scrapes, SharedCollection, finish, sharing_key
+from exporter_core.routing import MetricFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from exporter_core.config import ReaderSettings
     from exporter_core.guard import GuardedExporter
@@ -56,18 +58,47 @@ def build(
         observers = Observers([registry.observer(name) for name in config.observers]) if config.observers else None
         if observers is not None:
             undo.callback(observers.close, OBSERVERS_SECONDS)
-        readers = []
+        resource = ProcessResource(config.resource, os.environ)
+        exporters, all_scrapes = [], []
         for settings in config.readers:
             scrapes = Scrapes() if settings.pull else None
             exporter = _exporter(registry, settings, observers, scrapes)
-            undo.callback(_discard, exporter)
-            reader = _reader(exporter, settings, error_handler, scrapes)
+            undo.callback(_discard, exporter, error_handler)
+            exporters.append(exporter)
+            all_scrapes.append(scrapes)
+        readers = []
+        collections = _collections(config, exporters, resource)
+        for settings, exporter, scrapes, collection in zip(
+            config.readers, exporters, all_scrapes, collections, strict=True
+        ):
+            reader = _reader(exporter, settings, error_handler, resource, scrapes=scrapes, collection=collection)
             undo.callback(_stop, reader)
             readers.append(reader)
         first_measurement = FirstMeasurement(_EXEMPLAR_FILTERS[config.exemplar_filter](), partial(_prepare, readers))
-        provider = _provider(config, readers, first_measurement)
+        provider = _provider(config, readers, first_measurement, resource)
         undo.pop_all()
     return provider, first_measurement, tuple(readers), observers
+
+
+def _collections(
+    config: PipelineConfig, exporters: Sequence[GuardedExporter], resource: ProcessResource
+) -> list[SharedCollection | None]:
+    """Return the collection of each reader that shares one."""
+    if not config.share_collection:
+        return [None] * len(exporters)
+    keys = [_key(settings, exporter) for settings, exporter in zip(config.readers, exporters, strict=True)]
+    made: dict[Hashable, SharedCollection] = {}
+    for settings, exporter, key in zip(config.readers, exporters, keys, strict=True):
+        if key is not None and keys.count(key) > 1 and key not in made:
+            limits = settings.cardinality_limits
+            made[key] = SharedCollection(exporter, cardinality_limits=limits, resource=resource)
+    return [made.get(key) for key in keys]
+
+
+def _key(settings: ReaderSettings, exporter: GuardedExporter) -> Hashable | None:
+    if settings.pull:
+        return None  # it collects when it is asked to
+    return sharing_key(exporter, settings.interval, frozenset(settings.cardinality_limits.items()))
 
 
 def _exporter(
@@ -94,8 +125,12 @@ def _reader(
     exporter: GuardedExporter,
     settings: ReaderSettings,
     error_handler: Callable[[Exception], object] | None,
+    resource: ProcessResource,
+    *,
     scrapes: Scrapes | None,
+    collection: SharedCollection | None,
 ) -> PeriodicReader:
+    select = MetricFilter(settings.include, settings.exclude) if settings.include or settings.exclude else None
     with _failing_as(f"reader {settings.label!r} cannot be made"):
         if scrapes is not None:
             return PullReader(
@@ -104,6 +139,8 @@ def _reader(
                 name=settings.label,
                 cardinality_limits=settings.cardinality_limits,
                 error_handler=error_handler,
+                select=select,
+                resource=resource,
             )
         return PeriodicReader(
             exporter,
@@ -113,6 +150,9 @@ def _reader(
             cardinality_limits=settings.cardinality_limits,
             max_batch_size=settings.max_batch_size,
             error_handler=error_handler,
+            select=select,
+            resource=resource,
+            collection=collection,
         )
 
 
@@ -124,15 +164,17 @@ def _prepare(readers: list[PeriodicReader]) -> None:
 
 
 def _provider(
-    config: PipelineConfig, readers: list[PeriodicReader], exemplar_filter: sdk.ExemplarFilter
+    config: PipelineConfig,
+    readers: list[PeriodicReader],
+    exemplar_filter: sdk.ExemplarFilter,
+    resource: ProcessResource,
 ) -> sdk.MeterProvider:
-    resource = sdk_resource(config.resource, os.environ)
     where = f"{config.source}: " if config.source else ""
     with _failing_as(f"{where}the OpenTelemetry SDK refuses the configuration"):
         make = sdk.MeterProvider if config.meters is None else partial(MeterProvider, config.meters)
         return make(
-            metric_readers=readers,
-            resource=resource,
+            metric_readers=list(dict.fromkeys(reader.collection for reader in readers)),
+            resource=resource(),
             exemplar_filter=exemplar_filter,
             views=[sdk_view(view) for view in config.views],
             shutdown_on_exit=False,
@@ -156,11 +198,13 @@ def _stop(reader: PeriodicReader) -> None:
         reader.report(job.error)
 
 
-def _discard(exporter: GuardedExporter) -> None:
+def _discard(exporter: GuardedExporter, error_handler: Callable[[Exception], object] | None) -> None:
     """Shut down an exporter of a pipeline that cannot be built."""
     try:
         exporter.shutdown(Context.with_timeout(_DISCARD_SECONDS))
     except ExporterShutdownError:
         pass  # by its reader
     except Exception as error:  # noqa: BLE001 - the error that prevented the pipeline is the one to raise
-        _logger.warning("%s", exporter.describe_error(error))
+        report = error_handler or (lambda error: _logger.warning("%s", exporter.describe_error(error)))
+        with suppress(Exception):
+            report(error)

@@ -17,8 +17,8 @@ from exporter_core.pipeline.building import OBSERVERS_SECONDS, build
 from exporter_core.pipeline.installing import global_provider, is_disabled
 from exporter_core.pipeline.reports import PipelineReport, ReaderReport
 from exporter_core.process_end import ProcessEnd
-from exporter_core.reader import Job, finish
-from exporter_core.sync import Latch, Once
+from exporter_core.reader import Job, begin_flushes, finish
+from exporter_core.sync import Latch, Lock, Once
 
 if TYPE_CHECKING:
     import os
@@ -70,7 +70,7 @@ class Pipeline:
             reader.keeps = self
         self._shutdown_timeout = shutdown_timeout
         self._closing = Once()  # taken by the first shutdown
-        self._installing = threading.Lock()
+        self._installing = Lock()
         self._installed = False
         self._recorded_elsewhere = False  # by a provider whose first measurement cannot be noticed
         renew_after_fork(self)
@@ -171,8 +171,8 @@ class Pipeline:
             if not self._installed and not is_disabled(self._config):
                 provider = global_provider(self._provider, self._config.of_provider)
                 if provider is not self._provider:
-                    for reader in self._readers:
-                        reader.move(self._provider, provider)
+                    for collection in dict.fromkeys(reader.collection for reader in self._readers):
+                        collection.move(self._provider, provider)
                     self._provider, self._recorded_elsewhere = provider, True
                 self._installed = True
 
@@ -189,7 +189,7 @@ class Pipeline:
         context = Context.with_timeout(timeout)
         for reader in self._readers:
             reader._refuse_reentry("force_flush")
-        return PipelineReport.of(finish([reader.begin_flush(context) for reader in self._readers]))
+        return PipelineReport.of(finish(begin_flushes(self._readers, context)))
 
     def shutdown(self, timeout: float | None = None) -> PipelineReport:
         """Deliver the last metrics and shut every exporter down, side by side, in at most ``timeout`` seconds.
@@ -205,13 +205,16 @@ class Pipeline:
         context = Context.with_timeout(self._shutdown_timeout if timeout is None else timeout)
         for reader in self._readers:
             reader._refuse_reentry("shutdown")
-        if self._shut_down(self._readers, context) is None:
+        jobs = self._shut_down(self._readers, context)
+        if jobs is None:
             first = self._first_closing
             if first.is_of_this_thread:
                 text = "pipeline: shutdown: called by a signal handler that interrupts this thread's own shutdown"
                 raise ExporterReentrancyError(text)
             if not first.ended and not first.closed.wait(context):
                 raise DeadlineExceededError("pipeline: shutdown timed out: another thread's shutdown is still running")
+        for job in jobs or ():
+            job.reader.conclude(job, told=True)
         return self._report
 
     def __enter__(self) -> Self:
@@ -244,9 +247,7 @@ class Pipeline:
                 first.closed.wait(context)
             return
         for job in jobs:
-            if job.error is not None:
-                job.reader.report(job.error, lost=job.points_handed_over - job.points_accepted)
-            job.reader.report_suppressed()
+            job.reader.conclude(job, told=False)
 
     def _shut_down(self, readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]] | None:
         """Shut down these readers and keep the report; return None if another shutdown has begun before.
@@ -285,10 +286,8 @@ class Pipeline:
             self._observers.close(OBSERVERS_SECONDS if remaining is None else min(OBSERVERS_SECONDS, remaining))
 
     def _renew_after_fork(self) -> None:
-        """Record anew, and forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
-        self._installing = threading.Lock()
-        for reader in self._readers:
-            reader.record_anew(self._provider)
+        """Forget a shutdown that goes on: what the parent has begun ends in the parent alone."""
+        self._installing = Lock()
         if self._closing.taken and not self._first_closing.ended:
             self._closing = Once()
 

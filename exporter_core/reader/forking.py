@@ -8,13 +8,13 @@ that is not enough, the readers of that provider raise an error in the child.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from exporter_core.forking import call_after_fork
+from exporter_core.sync import RLock, ThreadLocal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ FORK_SECONDS: Final = 1.0
 """The longest that a fork waits for collections in progress, in seconds."""
 
 
-class _Here(threading.local):
+class _Here(ThreadLocal):
     """The calling thread's own: its collection, and the findings of its fork, since two threads may fork at once."""
 
     source: object = None
@@ -38,7 +38,7 @@ class CollectionGate:
     """Held by a reader while it collects; forks wait for it."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # reentrant, since a callback may fork
+        self.lock = RLock()  # reentrant, since a callback may fork
         self.source: object = None
         """The collected provider's part that holds the SDK's lock."""
         _gates[id(self)] = self

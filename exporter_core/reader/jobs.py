@@ -52,6 +52,8 @@ class Job(Generic[_ReaderT]):
     """Data points that were collected for the exporter."""
     points_accepted: int = 0
     """Those of them that the exporter accepted in time."""
+    points_lost: int = 0
+    """Those of them that are known not to be delivered; an export that still runs may succeed."""
     release: Once = field(default_factory=Once)
     """Taken by the one that shuts the exporter down: the reader's thread, or the job's caller in its place."""
     counted: Signal = field(default_factory=Signal)
@@ -60,7 +62,8 @@ class Job(Generic[_ReaderT]):
     _wake: Signal = field(default_factory=Signal)
 
     def __post_init__(self) -> None:
-        self._started = self.context._clock.monotonic()
+        self.began = self.context._clock.monotonic()
+        """The time at which it was asked for, in seconds on the context's clock."""
         self.delivery_context = self.context
         if self.operation == "shutdown" and (remaining := self.context.remaining()) is not None:
             kept = min(_RELEASE_MOST, remaining * _RELEASE_PART)
@@ -88,7 +91,7 @@ class Job(Generic[_ReaderT]):
 
     def settle(self, errors: list[Exception]) -> bool:
         """Record the end and wake the caller; return False if that was done before."""
-        first = self._end.take(_End(errors, self.context._clock.monotonic() - self._started))
+        first = self._end.take(_End(errors, self.context._clock.monotonic() - self.began))
         self._wake.set()
         return first
 

@@ -13,11 +13,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.metrics import MetricsTimeoutError
-from opentelemetry.sdk.metrics.export import MetricReader
 
 from exporter_core.clock import MONOTONIC, Clock
 from exporter_core.context import Context
-from exporter_core.contract import InstrumentKind
 from exporter_core.errors import (
     ContextCancelledError,
     DeadlineExceededError,
@@ -27,14 +25,12 @@ from exporter_core.errors import (
     ExporterForkedError,
     ExporterReentrancyError,
     ExporterShutdownError,
-    PartialSuccessError,
 )
 from exporter_core.forking import renew_after_fork
 from exporter_core.guard.stats import GuardState, count_points
-from exporter_core.instruments import INSTRUMENT_CLASSES, NO_CARDINALITY_LIMITS
-from exporter_core.otlp.trust import mark_trusted
 from exporter_core.reader import forking
 from exporter_core.reader.batches import batches_of
+from exporter_core.reader.collection import CollectedWhileForkingError, Collection, StillCollectingError
 from exporter_core.reader.failures import Failures
 from exporter_core.reader.jobs import Job, Phase
 from exporter_core.reader.schedule import Schedule
@@ -45,16 +41,25 @@ from exporter_core.sync import Once, Signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.resources import Resource
 
+    from exporter_core.contract import InstrumentKind
     from exporter_core.guard import GuardedExporter
+    from exporter_core.reader.shared import SharedCollection
 
 _logger = logging.getLogger(__name__)
 
 _SHORTEST_INTERVAL: Final = 0.001
-_COLLECT_WITHOUT_LIMIT: Final = 86_400.0  # seconds; the SDK adds it to the wall clock
 _POLL: Final = 0.02  # seconds between two looks at a busy exporter, when a caller waits for it
+
+
+def begin_flushes(readers: Sequence[PeriodicReader], context: Context) -> list[Job[PeriodicReader]]:
+    """Have the readers' threads flush, and return at once; readers that share a collection make one for all."""
+    jobs = [Job(reader, "force_flush", context) for reader in readers]
+    for job in jobs:  # each is made before the first collection begins, which is therefore late enough for all
+        job.reader.begin_job(job)
+    return jobs
 
 
 def finish(jobs: Sequence[Job[PeriodicReader]]) -> Sequence[Job[PeriodicReader]]:
@@ -80,7 +85,7 @@ def finish(jobs: Sequence[Job[PeriodicReader]]) -> Sequence[Job[PeriodicReader]]
     return jobs
 
 
-class PeriodicReader(MetricReader):
+class PeriodicReader(Collection):
     """Collects at start + n * interval and exports through a guard; give it to ``MeterProvider(metric_readers=[...])``.
 
     It collects on its own daemon thread only. A tick that takes longer than the interval misses the ticks that pass
@@ -95,7 +100,11 @@ class PeriodicReader(MetricReader):
             OpenTelemetry SDKs before 1.45.2 have no limits.
         max_batch_size: the most data points of one export; what is collected is exported in parts. None for no limit.
         error_handler: called on the reader's thread with each failure that has no caller to be raised to; it should
-            return quickly. By default each is one line of the log, and repeated ones are counted.
+            return quickly. By default each is one line of the log, and repeated ones are counted. The error's
+            ``points_lost`` is the number of data points that are known to be lost, and that no earlier error had.
+        select: returns the part of a batch that the exporter gets, None for nothing; everything unless given.
+        resource: returns the resource of each batch; the provider's unless given.
+        collection: the collection that it shares with other readers; it is given to the MeterProvider in place of them.
         clock: the clock of the schedule and the deadlines.
 
     Raises:
@@ -112,6 +121,9 @@ class PeriodicReader(MetricReader):
         cardinality_limits: Mapping[InstrumentKind, int] | None = None,
         max_batch_size: int | None = None,
         error_handler: Callable[[Exception], object] | None = None,
+        select: Callable[[MetricsData], MetricsData | None] | None = None,
+        resource: Callable[[], Resource] | None = None,
+        collection: SharedCollection | None = None,
         clock: Clock = MONOTONIC,
     ) -> None:
         if not interval >= _SHORTEST_INTERVAL:  # in this form it refuses NaN too
@@ -120,41 +132,31 @@ class PeriodicReader(MetricReader):
             raise ValueError(f"timeout: expected more than 0 seconds, or None for no limit, not {timeout!r}")
         if max_batch_size is not None and not max_batch_size > 0:
             raise ValueError(f"max_batch_size: expected at least 1, or None for no limit, not {max_batch_size!r}")
-        if cardinality_limits and NO_CARDINALITY_LIMITS:
-            raise ValueError(f"cardinality_limits: {NO_CARDINALITY_LIMITS}")
-        limits = {INSTRUMENT_CLASSES[InstrumentKind(kind)]: limit for kind, limit in (cardinality_limits or {}).items()}
-        given: dict[str, Any] = {"cardinality_limits": limits} if limits else {}  # Any: older SDKs lack the parameter
-        super().__init__(
-            preferred_temporality={cls: exporter.temporality(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
-            preferred_aggregation={cls: exporter.aggregation(kind) for kind, cls in INSTRUMENT_CLASSES.items()},
-            **given,
-        )
+        super().__init__(exporter, cardinality_limits, resource, clock)
         self._exporter = exporter
         self._interval = interval
         self._timeout = None if timeout is None or math.isinf(timeout) else timeout
         self._max_batch_size = max_batch_size
         self._name = exporter.name if name is None else name
         self._error_handler = error_handler
-        self._clock = clock
+        self._select = select
+        self._shared = collection
         self.keeps: object = None
         """Kept alive with the reader: the pipeline that it belongs to."""
-        self._start(closed=False, stuck=False)
+        self._start(closed=False)
         renew_after_fork(self)
+        if collection is not None:
+            collection.add(self)
 
-    def _start(self, *, closed: bool, stuck: bool) -> None:
+    def _start(self, *, closed: bool) -> None:
         """Begin, as a new reader or in a forked child."""
         self._closing = Once()  # taken by the first shutdown
-        self._gate = forking.CollectionGate()
-        self._stuck = stuck
-        self._collected: MetricsData | None = None
         self._running_export: tuple[Context, Signal] | None = None  # with the signal of its end
         self._unprepared = False
-        self._moving = False
         self._collections = 0
         self._skipped = 0
-        self._lost = 0  # points of the last export that were not delivered
-        self._failures = Failures(self._name, self._exporter.name, self._exporter.describe_error, self._error_handler)
-        self._schedule = Schedule(self._clock.monotonic(), self._interval)
+        self._failures = Failures(self._name, self._exporter, self._error_handler)
+        self._schedule = Schedule(self.collection.started, self._interval)
         if closed:
             self._closing.take(self)
             return
@@ -200,29 +202,33 @@ class PeriodicReader(MetricReader):
         if job.error is not None:
             raise job.error
 
-    def _receive_metrics(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,
-        **kwargs: Any,  # noqa: ARG002 # Any: the SDK's signature
-    ) -> None:
-        if self._thread.is_current:
-            self._collected = mark_trusted(metrics_data)  # straight from the SDK: encoders need not compare attributes
-        else:  # the application calls collect() itself
-            self._exporter.export(self._context(timeout_millis / 1000), metrics_data)
+    # --- for collections -----------------------------------------------------------------------------------------
+
+    @property
+    def readers(self) -> Sequence[PeriodicReader]:
+        """Itself: the reader that its own collection serves."""
+        return (self,)
+
+    def export_given(self, metrics: MetricsData, timeout: float) -> None:
+        """Export a batch that the application has collected by itself."""
+        selected = metrics if self._select is None else self._select(metrics)
+        if selected is not None:
+            self._exporter.export(self._context(timeout), selected)
 
     # --- for pipelines -------------------------------------------------------------------------------------------
 
     def begin_flush(self, context: Context) -> Job[PeriodicReader]:
         """Have the reader's thread flush, and return at once. :func:`finish` waits for it."""
-        job = Job(self, "force_flush", context)
+        return begin_flushes([self], context)[0]
+
+    def begin_job(self, flush: Job[PeriodicReader]) -> None:
+        """Have the reader's thread do this flush; it fails at once where it cannot be begun."""
         try:
-            self._admit_flush(context)
+            self._admit_flush(flush.context)
         except (ExporterError, DeadlineExceededError) as refusal:
-            job.settle([refusal])
+            flush.settle([refusal])
         else:
-            self._thread.submit(job)
-        return job
+            self._thread.submit(flush)
 
     def begin_shutdown(self, context: Context) -> Job[PeriodicReader] | None:
         """Have the reader's thread shut down, and return at once; None unless it is the first call.
@@ -250,12 +256,23 @@ class PeriodicReader(MetricReader):
         if self._closing.take(shutdown):
             self._abandon(shutdown)
 
-    def report(self, error: Exception, lost: int = 0) -> None:
-        """Report a failure that has no caller to be raised to, and the number of data points that it cost."""
-        self._failures.report(error, lost)
+    def report(self, error: Exception) -> None:
+        """Report a failure that has no caller to be raised to."""
+        self._failures.report(error)
 
-    def report_suppressed(self) -> None:
-        """Report the lost points of repeated failures that were only counted so far."""
+    def conclude(self, shutdown: Job[PeriodicReader], *, told: bool) -> None:
+        """Report every point that is not delivered and that no report has named; nothing comes after this.
+
+        Args:
+            shutdown: the last job.
+            told: True if its caller gets its result.
+        """
+        unsettled = self._exporter.stats().points_unsettled
+        if told:
+            of_job = shutdown.points_handed_over - shutdown.points_accepted - shutdown.points_lost
+            self._failures.lose(unsettled - of_job)
+        elif shutdown.error is not None:
+            self._failures.report(shutdown.error, shutdown.points_lost + unsettled)
         self._failures.report_suppressed()
 
     def prepare(self) -> None:
@@ -263,20 +280,6 @@ class PeriodicReader(MetricReader):
         if self._exporter.state is GuardState.FORKED:
             self._unprepared = True
             self._thread.wake()
-
-    def record_anew(self, provider: MeterProvider) -> None:
-        """Have the SDK begin with empty storage, in a forked child: what it holds is the parent's to deliver."""
-        if not (self._stuck or self._closing.taken or self._collect is None):
-            self.move(provider, provider)
-
-    def move(self, source: MeterProvider, target: MeterProvider) -> None:
-        """Collect from another provider, or with empty storage from the same one."""
-        self._moving = True  # to remove a reader shuts it down
-        try:
-            source.remove_metric_reader(self)
-            target.add_metric_reader(self)
-        finally:
-            self._moving = False
 
     # --- beside the contract -------------------------------------------------------------------------------------
 
@@ -320,18 +323,17 @@ class PeriodicReader(MetricReader):
             try:
                 self._tick()
             except BaseException as error:  # noqa: BLE001 - whatever is raised, by whomever, the schedule goes on
-                self._failures.report(self._failures.named(error), self._lost)
+                self._failures.report(self._failures.named(error))
             self._schedule.advance(self._clock.monotonic())
         return self._schedule.due
 
     def _tick(self) -> None:
-        self._lost = 0
-        if self._collect is None:
+        if not self.collection.attached:
             return  # no provider has taken the reader yet
         if self._exporter.busy:
             self._skipped += 1
             raise self._failures.error(ExporterBusyError, "export", f" skipped: {Phase.BUSY}")
-        metrics = self._collect_metrics(self._context(self._timeout))
+        metrics = self._collect_metrics(self._context(self._timeout), self._schedule.due)
         if metrics is not None:
             self._export(self._context(self._timeout), metrics)
             self._failures.success()
@@ -368,7 +370,7 @@ class PeriodicReader(MetricReader):
 
     def _deliver(self, job: Job[PeriodicReader]) -> None:
         """Collect and export for a job, once the exporter is free."""
-        if self._collect is None:
+        if not self.collection.attached:
             return  # a reader that no provider has (any more) shuts down all the same
         job.phase = Phase.BUSY
         while self._exporter.busy:
@@ -377,62 +379,59 @@ class PeriodicReader(MetricReader):
                 raise self._late(job)
             self._clock.wait(Signal(), _POLL)
         job.phase = Phase.COLLECTING
-        metrics = self._collect_metrics(job.delivery_context)
+        metrics = self._collect_metrics(job.delivery_context, job.began)
         if metrics is None:
             return
         job.points_handed_over = count_points(metrics)
         job.phase = Phase.EXPORTING
         # What is collected would be lost if it were not exported: rather too late for the caller than never.
         context = self._context(self._timeout) if job.delivery_context.done else job.delivery_context
-        self._lost = 0
+        self._failures.lose()  # of earlier exports, which is not this job's to tell
+        accepted = self._exporter.stats().points_accepted
         try:
             self._export(context, metrics)
         finally:
-            job.points_accepted = job.points_handed_over - self._lost
+            job.points_accepted = self._exporter.stats().points_accepted - accepted
+            job.points_lost = self._failures.newly_lost()
 
     def _count_uncollected(self, job: Job[PeriodicReader]) -> None:
         """Collect what a shutdown had no time to export, so that its error can say how much it is."""
         if job.operation == "shutdown":
             with suppress(Exception):  # the shutdown itself has failed, and says why
-                metrics = self._collect_metrics(job.context)
-                job.points_handed_over += 0 if metrics is None else count_points(metrics)
+                metrics = self._collect_metrics(job.context, job.began)
+                points = 0 if metrics is None else count_points(metrics)
+                job.points_handed_over += points
+                job.points_lost += points
         job.counted.set()
 
-    def _collect_metrics(self, context: Context) -> MetricsData | None:
-        """Collect from the SDK; return None for nothing.
-
-        The SDK checks its time-out by the wall clock, after each callback, and waits for one that does not return.
-        """
-        remaining = context.remaining()
-        self._collected = None
+    def _collect_metrics(self, context: Context, since: float) -> MetricsData | None:
+        """Return what was recorded, as collected at this time or later; None for nothing."""
         try:
-            with self._gate.collecting(self._source()):
-                if self._stuck:
-                    text = ": the process forked while metrics were collected: the SDK cannot collect in this child"
-                    raise self._failures.error(ExporterForkedError, "collect", text)
-                self._collections += 1
-                self.collect(timeout_millis=1000 * (_COLLECT_WITHOUT_LIMIT if remaining is None else remaining))
+            metrics = self.collection.take(self, context, since, self._select)
         except MetricsTimeoutError as error:
             text = " timed out: a callback of an observable instrument took too long, so nothing was collected"
             raise self._failures.error(DeadlineExceededError, "collect", text) from error
-        metrics, self._collected = self._collected, None
+        except StillCollectingError:
+            text = f" timed out: {Phase.COLLECTING}"
+            raise self._failures.error(DeadlineExceededError, "collect", text) from None
+        except CollectedWhileForkingError:
+            text = ": the process forked while metrics were collected: the SDK cannot collect in this child"
+            raise self._failures.error(ExporterForkedError, "collect", text) from None
+        finally:
+            self._collections += 1
         return metrics
 
     def _export(self, context: Context, metrics: MetricsData) -> None:
         """Export the metrics, in parts if they have too many points; raise the first error once all were tried."""
         child, ended = context.child(), Signal()
         self._running_export = child, ended
-        self._lost = count_points(metrics)
         failures: dict[str, Exception] = {}
         try:
             for batch in batches_of(metrics, self._max_batch_size):
-                points = count_points(batch)
                 try:
                     self._exporter.export(child, batch)
                 except Exception as error:  # noqa: BLE001 - raised or reported below
                     failures.setdefault(self._exporter.describe_error(error), error)
-                    points -= error.rejected_points if isinstance(error, PartialSuccessError) else points
-                self._lost -= max(0, points)
         finally:
             self._running_export = None
             ended.set()
@@ -504,7 +503,7 @@ class PeriodicReader(MetricReader):
         self._refuse_reentry("force_flush")
         if self._closing.taken:
             raise self._failures.error(ExporterShutdownError, "force_flush", ": it has been shut down")
-        if self._collect is None:
+        if not self.collection.attached:
             text = ": no MeterProvider has this reader, so there is nothing to collect; pass it in metric_readers"
             raise self._failures.error(ExporterError, "force_flush", text)
         if context.done:
@@ -515,17 +514,22 @@ class PeriodicReader(MetricReader):
         if self._thread.is_current:
             text = ": called from the reader's own thread, by an instrument's callback or the error handler"
             raise self._failures.error(ExporterReentrancyError, operation, text)
-        if forking.collecting_here(self._source()):  # the reader's thread would wait for the lock that this one holds
+        if forking.collecting_here(
+            self.collection.source
+        ):  # the reader's thread would wait for the lock that this one holds
             text = ": called by an instrument's callback, which another reader of the same provider waits for"
             raise self._failures.error(ExporterReentrancyError, operation, text)
         self._exporter._refuse_reentry(operation)
 
-    def _source(self) -> object:
-        """Return the SDK's object that it collects from, shared with the other readers of its provider."""
-        return getattr(self._collect, "__self__", self)
+    @property
+    def collection(self) -> Collection:
+        """The collection that serves it."""
+        return self if self._shared is None else self._shared
 
     def _renew_after_fork(self) -> None:
         """Go on in a forked child, which does not have the parent's threads."""
         self._thread.closed = True  # should it be this very thread that forked, in a callback
         self._finalizer.detach()
-        self._start(closed=self._closing.taken, stuck=forking.collecting_at_fork(self._source()))
+        if self._shared is None:
+            self._renew_collection()
+        self._start(closed=self._closing.taken)

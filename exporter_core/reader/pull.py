@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +18,12 @@ from exporter_core.errors import (
     ExporterShutdownError,
 )
 from exporter_core.reader.periodic import PeriodicReader
-from exporter_core.sync import Latch
+from exporter_core.sync import Latch, Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.resources import Resource
 
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
@@ -56,7 +57,7 @@ class Scrapes:
 
     def renew(self) -> None:
         """Begin without a collection, as in a forked child."""
-        self._mutex = threading.Lock()
+        self._mutex = Lock()
         self._current: _Collection | None = None
 
     def attach(self, reader: PullReader) -> None:
@@ -137,6 +138,8 @@ class PullReader(PeriodicReader):
         name: the reader's name in messages; the exporter's name unless given.
         cardinality_limits: as for :class:`PeriodicReader`.
         error_handler: as for :class:`PeriodicReader`.
+        select: as for :class:`PeriodicReader`.
+        resource: as for :class:`PeriodicReader`.
         clock: the clock of the deadlines.
 
     Raises:
@@ -151,6 +154,8 @@ class PullReader(PeriodicReader):
         name: str | None = None,
         cardinality_limits: Mapping[InstrumentKind, int] | None = None,
         error_handler: Callable[[Exception], object] | None = None,
+        select: Callable[[MetricsData], MetricsData | None] | None = None,
+        resource: Callable[[], Resource] | None = None,
         clock: Clock = MONOTONIC,
     ) -> None:
         self._scrapes = scrapes
@@ -161,6 +166,8 @@ class PullReader(PeriodicReader):
             name=name,
             cardinality_limits=cardinality_limits,
             error_handler=error_handler,
+            select=select,
+            resource=resource,
             clock=clock,
         )
         scrapes.attach(self)
@@ -185,10 +192,10 @@ class PullReader(PeriodicReader):
 
     # --- the thread's work ---------------------------------------------------------------------------------------
 
-    def _start(self, *, closed: bool, stuck: bool) -> None:
+    def _start(self, *, closed: bool) -> None:
         self._attempts_left = 0
         self._next_attempt = math.inf
-        super()._start(closed=closed, stuck=stuck)
+        super()._start(closed=closed)
 
     def _work(self) -> float:
         if self._unprepared:
@@ -215,11 +222,11 @@ class PullReader(PeriodicReader):
             self._attempts_left, self._next_attempt = 0, math.inf
 
     def _collect_for_scrapes(self) -> MetricsData | None:
-        if self._collect is None:
+        if not self.attached:
             raise self.error(ExporterError, ": no MeterProvider has this reader; pass it in metric_readers")
         try:
             # Without an end: those who wait have deadlines of their own.
-            return self._collect_metrics(self._context(None))
+            return self._collect_metrics(self._context(None), self._clock.monotonic())
         except BaseException as error:  # noqa: BLE001 - of a callback; raised to those who wait
             named = self._failures.named(error)
             raise named from named.__cause__

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import Signal, start_thread, thread_id
 
 if TYPE_CHECKING:
     import weakref
@@ -26,7 +25,7 @@ class _Working(Protocol):
     def _refuse(self, job: Job[Any]) -> None: ...
 
 
-class ReaderThread(threading.Thread):
+class ReaderThread:
     """A daemon thread that calls ``reader._work()`` whenever it is due, or a job has come in.
 
     It is started with the reader, since from Python 3.12 no thread can be started while the interpreter exits. It
@@ -40,17 +39,24 @@ class ReaderThread(threading.Thread):
     """
 
     def __init__(self, reader: weakref.ref[_Working], name: str, clock: Clock) -> None:
-        super().__init__(name=f"exporter-core-reader-{name}", daemon=True)
         self.jobs: deque[Job[Any]] = deque()  # Any: whose they are is no matter here
         self.closed = False
         self._reader = reader
         self._clock = clock
         self._wake = Signal()
+        self._name = f"exporter-core-reader-{name}"
+        self.ended = Signal()
+        """Set when it has ended."""
+        self._id: int | None = None  # while it runs: another thread may get the number later
+
+    def start(self) -> None:
+        """Start the thread. Raises RuntimeError where none can be started."""
+        start_thread(self._run, name=self._name)
 
     @property
     def is_current(self) -> bool:
-        """True in the thread itself; not by its number, which another thread may get once this one has ended."""
-        return threading.current_thread() is self
+        """True in the thread itself."""
+        return self._id == thread_id()
 
     def submit(self, job: Job[Any]) -> None:
         """Queue a job; it fails at once if the thread has ended."""
@@ -68,8 +74,16 @@ class ReaderThread(threading.Thread):
         self.closed = True
         self._wake.set()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Work until closed, or until the reader is dropped."""
+        self._id = thread_id()
+        try:
+            self._work_until_closed()
+        finally:
+            self._id = None
+            self.ended.set()
+
+    def _work_until_closed(self) -> None:
         while not self.closed:
             # Before the look at the jobs: a caller that submits one later sets the signal that is waited for.
             self._wake = wake = Signal()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import threading
 
@@ -9,6 +11,8 @@ import pytest
 
 from exporter_core import ConfigError, ExporterRegistry, Pipeline, PluginPolicy
 from exporter_core.bridge.pull import serving_class
+from exporter_core.cli.inspection import check_all
+from exporter_core.config import json_schema
 from exporter_core.context import Context
 from exporter_core.discovery import entries, select
 from exporter_core.errors import (
@@ -256,3 +260,40 @@ def test_what_is_no_reader_of_the_sdk_is_one_line(installed, code, message):
         pulled("invoices")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def program(*arguments):
+    command = [sys.executable, "-m", "exporter_core", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_commands_know_pull_exporters_and_metric_readers_among_the_exporters(installed, tmp_path):
+    installed.add("file-cabinet", "invoices", PULL, group=PULL_EXPORTER_GROUP)
+    installed.add("glass-case", "bills", READER)
+    mine = [entry for entry in ExporterRegistry().entries() if entry.name in ("invoices", "bills")]
+    assert [result.failure for result in check_all(mine)] == [None, None]
+    assert "pull v1" in program("list").stdout
+    described = program("describe", "invoices").stdout
+    assert "invoices  file-cabinet 3.1, pull exporter" in described
+    assert "cumulative for every instrument kind" in described
+    file = tmp_path / "metrics.yaml"
+    assert program("init", "invoices", "bills", "-o", str(file)).returncode == 0
+    assert file.read_text().count("- pull:") == 1
+    file.write_text('file_format: "1.1"\nmeter_provider:\n  readers:\n    - pull: {exporter: {invoices: }}\n')
+    done = program("validate", str(file))
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"{file}:4:25: note: 0:invoices serves from one process; a server of several workers needs a port for each of "
+        "them, or a scrape sees one worker\n"
+    )
+    probed = json.loads(program("probe", "--json", str(file)).stdout)
+    assert [(step["step"], step["error"]) for step in probed["steps"]] == [("load", None), ("shutdown", None)]
+    schema = json_schema(ExporterRegistry())
+    names = schema["$defs"]["PullReader"]["properties"]["exporter"]["properties"]
+    assert {"invoices", "bills"} <= names.keys()
+    assert "invoices" not in schema["$defs"]["PeriodicReader"]["properties"]["exporter"]["properties"]

@@ -106,6 +106,8 @@ def test_temporality_is_that_of_the_defaults(cli, plugins):
         "Temporality: delta for counter, histogram; "
         "cumulative for up_down_counter, gauge, observable_counter, observable_up_down_counter, observable_gauge\n"
     )
+    assert "\nCollection: not shared\n" in cli("describe", "sending").out
+    assert "\nCollection: shared by readers of the same interval" in cli("describe", "none").out
     assert cli("describe", "none").out.endswith("Temporality: cumulative for every instrument kind\n")
     assert "cumulative for every instrument kind, with the defaults of its options\n" in cli("describe", "console").out
 
@@ -149,6 +151,7 @@ def test_as_json_it_has_every_field(cli, plugins):
         ("tls.ca_file", False),
     ]
     assert said.pop("temporality")["counter"] == "delta"
+    assert said.pop("shares_collection") is False
     assert said == {
         "name": "sending",
         "distribution": "made-sending",

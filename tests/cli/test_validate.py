@@ -25,6 +25,8 @@ meter_provider:
         exporter: {console: {fromat: json}}
 """
 
+SHARED = "  one collection serves 0:none and 1:console\n"
+
 
 @pytest.fixture
 def file(tmp_path):
@@ -40,7 +42,11 @@ def file(tmp_path):
 
 def test_a_sound_file_is_said_to_be_fine_with_its_readers(cli, file):
     path = file(GOOD)
-    assert cli("validate", path) == (0, f"{path}: fine, 2 readers: 0:none, 1:console\n", "")
+    assert cli("validate", path) == (
+        0,
+        f"{path}: fine, 2 readers: 0:none, 1:console\n{SHARED}",
+        "",
+    )
 
 
 def test_a_file_that_exports_nothing_is_fine_and_says_so(cli, file):
@@ -64,7 +70,10 @@ def test_every_problem_is_a_line_with_its_place(cli, file):
 def test_warnings_stand_apart_and_change_nothing(cli, file):
     path = file(WARNED)
     code, out, err = cli("validate", path)
-    assert (code, out) == (0, f"{path}: fine, 2 readers: 0:none, 1:console\n")
+    assert (code, out) == (
+        0,
+        f"{path}: fine, 2 readers: 0:none, 1:console\n{SHARED}",
+    )
     assert err.startswith(f"{path}:1:1: warning: tracer_provider is ignored: ")
 
 
@@ -79,7 +88,10 @@ def test_an_unset_variable_that_takes_away_text_is_a_warning_with_its_place(cli,
         "tracer_provider: {a: '${NOT_SET}'}\n"
     )
     code, out, err = cli("validate", path)
-    assert (code, out) == (0, f"{path}: fine, 2 readers: 0:otlp_http, 1:otlp_http\n")
+    assert (code, out) == (
+        0,
+        f"{path}: fine, 2 readers: 0:otlp_http, 1:otlp_http\n  one collection serves 0:otlp_http and 1:otlp_http\n",
+    )
     first, second, _ = err.splitlines()
     assert first == (
         f"{path}:2:42: warning: resource.attributes[0].value: the environment variable NOT_SET is not set, "
@@ -175,7 +187,7 @@ def test_several_files_are_all_checked(cli, file):
     wrong, good = file(WRONG, "wrong.yaml"), file(GOOD, "good.yaml")
     code, out, err = cli("validate", wrong, good, "/nowhere")
     assert code == 2
-    assert out == f"{good}: fine, 2 readers: 0:none, 1:console\n"
+    assert out == f"{good}: fine, 2 readers: 0:none, 1:console\n{SHARED}"
     assert [line.split(":")[0] for line in err.splitlines()] == [wrong, wrong, "/nowhere"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shlex
@@ -145,3 +146,11 @@ def test_the_layout_names_every_public_module_of_the_core() -> None:
     }
     named = {name.removeprefix("exporter_core/") for name in re.findall(r"`([\w/.]+)`", table)}
     assert modules - named == set()
+
+
+def test_no_text_of_the_picture_is_stretched() -> None:
+    picture = (ROOT / "docs" / "run.svg").read_text(encoding="utf-8")
+    texts = re.findall(r'<text [^>]*textLength="([\d.]+)"[^>]*>([^<\n]+)</text>', picture)
+    assert texts
+    for length, text in texts:
+        assert float(length) == pytest.approx(12.2 * len(html.unescape(text)), abs=0.2), text

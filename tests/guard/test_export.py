@@ -227,6 +227,7 @@ def test_what_was_exported_is_counted(guarded, runner, context, batch):
         "exports_failed": 1,
         "points_handed_over": 5,
         "points_accepted": 3,
+        "points_unsettled": 0,
         "exports_abandoned": 0,
         "exports_late_ok": 0,
         "requests_repeated": 0,

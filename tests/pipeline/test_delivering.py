@@ -275,7 +275,7 @@ def test_a_shutdown_from_a_readers_own_thread_is_refused_and_changes_nothing(pip
         raised.append(caught.value)
         return []
 
-    one = pipeline(a=FakeExporter(), b=FakeExporter())
+    one = pipeline(a=FakeExporter(), b=FakeExporter(), parts={"exporter_core": {"share_collection": False}})
     one.meter_provider.get_meter("m").create_observable_gauge("g", [callback])
     assert one.flush(LONG).ok
     assert len(raised) == 2

@@ -92,9 +92,11 @@ def test_in_a_child_the_schedule_goes_on(forking: Callable) -> None:
     out = forking("""
 reader = build(interval=0.01)
 provider = MeterProvider([reader], shutdown_on_exit=False)
-provider.get_meter("m").create_counter("c").add(1)
+counter = provider.get_meter("m").create_counter("c")
+counter.add(1)
 
 def child():
+    counter.add(1)
     until(lambda: len(made) == 2 and made[1].exported)
     print("the child exports")
 
@@ -116,12 +118,14 @@ def on_export(context, metrics):
 
 reader = build()
 provider = MeterProvider([reader], shutdown_on_exit=False)
-provider.get_meter("m").create_counter("c").add(1)
+counter = provider.get_meter("m").create_counter("c")
+counter.add(1)
 flush = threading.Thread(target=reader.force_flush, args=(LONG * 1000,))
 flush.start()
 assert entered.wait(LONG)
 
 def child():
+    counter.add(1)
     assert not reader.exporter.busy
     assert reader.force_flush(LONG * 1000)
     reader.shutdown(LONG * 1000)
@@ -265,6 +269,30 @@ print(len(went_well))
     assert out == ["2"]
 
 
+def test_a_reader_outside_a_pipeline_begins_with_nothing_recorded(forking: Callable) -> None:
+    out = forking("""
+def values(exporter):
+    return [point.value for batch in exporter.exported for resource in batch.resource_metrics
+            for scope in resource.scope_metrics for metric in scope.metrics for point in metric.data.data_points]
+
+reader = build()
+provider = MeterProvider([reader], shutdown_on_exit=False)
+counter = provider.get_meter("m").create_counter("c")
+provider.get_meter("m").create_observable_gauge("g", [lambda options: []])
+counter.add(3)
+
+def child():
+    counter.add(1)
+    assert provider.force_flush()
+    print("child", values(made[1]))
+
+in_child(child)
+provider.shutdown()
+print("parent", values(made[0]))
+""")
+    assert out == ["child [1]", "parent [3]"]
+
+
 def test_a_reader_that_was_shut_down_stays_so_in_a_child(forking: Callable) -> None:
     out = forking("""
 from exporter_core.errors import ExporterShutdownError
@@ -281,3 +309,37 @@ def child():
 in_child(child)
 """)
     assert out == ["reader 'fake': force_flush: it has been shut down"]
+
+
+def test_a_child_says_so_where_a_reader_that_is_not_ours_was_collecting(forking: Callable) -> None:
+    out = forking("""
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from exporter_core.errors import ExporterForkedError
+entered, gate = threading.Event(), threading.Event()
+
+def callback(options):
+    entered.set()
+    gate.wait(LONG)
+    return []
+
+reader, other = build(), InMemoryMetricReader()
+provider = MeterProvider([reader, other], shutdown_on_exit=False)
+provider.get_meter("m").create_observable_gauge("g", [callback])
+collecting = threading.Thread(target=other.collect)
+collecting.start()
+assert entered.wait(LONG)
+
+def child():
+    try:
+        reader.force_flush(LONG * 1000)
+    except ExporterForkedError as error:
+        print(error)
+
+in_child(child)
+gate.set()
+collecting.join(LONG)
+provider.shutdown()
+""")
+    assert out == [
+        "reader 'fake': collect: the process forked while metrics were collected: the SDK cannot collect in this child"
+    ]

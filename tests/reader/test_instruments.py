@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.view import (
 from exporter_core.contract import InstrumentKind
 from exporter_core.guard import GuardedExporter
 from exporter_core.instruments import NO_CARDINALITY_LIMITS
-from exporter_core.reader import PeriodicReader
+from exporter_core.reader import PeriodicReader, SharedCollection
 from exporter_core.testing import FakeExporter
 
 DELTA, CUMULATIVE = AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE
@@ -121,3 +121,12 @@ def test_a_cardinality_limit_holds_for_its_kind_of_instrument_alone(kind: Instru
     for other in InstrumentKind:
         overflown = [point for point in data[other].data_points if point.attributes.get("otel.metric.overflow")]
         assert bool(overflown) == (other == kind)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_sdk_knows_it_as_a_periodic_metric_reader(shared: bool) -> None:
+    guard = GuardedExporter(FakeExporter(), name="fake")
+    collection = SharedCollection(guard) if shared else None
+    reader = PeriodicReader(guard, collection=collection)
+    assert reader.collection._otel_component_type == "periodic_metric_reader"
+    reader.shutdown()

@@ -1,7 +1,9 @@
 """Every failure is raised to the caller there is, or reported; exactly once."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -19,8 +21,21 @@ from exporter_core.testing import FakeClock, FakeExporter
 LOGGER = "exporter_core.reader"
 
 
-def failures(handler: Callable[[Exception], object] | None = None) -> Failures:
-    return Failures("0:fake", "fake", str, handler)
+class Exporter:
+    """The part of a guarded exporter that failures ask."""
+
+    name = "fake"
+    describe_error = str
+
+    def __init__(self, lost: list[int]) -> None:
+        self.lost = lost
+
+    def stats(self) -> SimpleNamespace:
+        return SimpleNamespace(points_lost=self.lost[-1])
+
+
+def failures(handler: Callable[[Exception], object] | None = None, lost: list[int] | None = None) -> Failures:
+    return Failures("0:fake", Exporter(lost or [0]), handler)  # type: ignore[arg-type]
 
 
 def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -49,11 +64,69 @@ def test_repeated_failures_are_counted_instead_of_flooding(caplog: pytest.LogCap
     assert (one.count, one.last) == (1234, "full")
 
 
-def test_another_failure_begins_a_row_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_failure_is_a_line_of_its_own_and_each_is_logged_once_until_a_success(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     one = failures()
     for text in ("full", "full", "broken", "full"):
         one.report(OSError(text))
-    assert caplog.messages == ["reader '0:fake': full", "reader '0:fake': broken", "reader '0:fake': full"]
+    assert caplog.messages == ["reader '0:fake': full", "reader '0:fake': broken"]
+    one.success()
+    one.report(OSError("full"))
+    assert caplog.messages[2:] == [
+        "reader '0:fake': delivers again, after 4 failures in a row",
+        "reader '0:fake': full",
+    ]
+
+
+def test_lines_that_differ_in_durations_and_attempts_alone_are_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    one = failures()
+    for number in range(1, 11):
+        one.report(OSError(f"503; gave up after {number} attempts, in {number}.15 s and {number} ms"))
+    one.report(OSError("504; gave up after 1 attempt, in 1.15 s and 1 ms"))
+    assert caplog.messages == [
+        "reader '0:fake': 503; gave up after 1 attempts, in 1.15 s and 1 ms",
+        "reader '0:fake': 503; gave up after 10 attempts, in 10.15 s and 10 ms (10 times in a row)",
+        "reader '0:fake': 504; gave up after 1 attempt, in 1.15 s and 1 ms",
+    ]
+
+
+def test_texts_without_end_are_remembered_within_a_bound(caplog: pytest.LogCaptureFixture) -> None:
+    one = failures()
+    for number in range(300):
+        one.report(OSError(f"request {number} failed"))
+    assert len(one._row) == 100
+
+
+def test_the_lines_together_name_every_lost_point_once(caplog: pytest.LogCaptureFixture) -> None:
+    lost = [0]
+    one = failures(lost=lost)
+    for count in (3, 5, 5):
+        lost.append(count)
+        one.report(OSError("full"))
+    for count in (6, 7):
+        lost.append(count)
+        one.success()
+    lost.append(9)
+    one.report_suppressed()
+    one.report_suppressed()
+    assert caplog.messages == [
+        "reader '0:fake': full; 3 data points were not delivered",
+        "reader '0:fake': delivers again, after 3 failures in a row; 3 data points were not delivered",
+        "reader '0:fake': an export that had timed out did not succeed; 1 data point was not delivered",
+        "reader '0:fake': an export that had timed out did not succeed; 2 data points were not delivered",
+    ]
+
+
+def test_the_error_tells_a_handler_how_many_points_it_cost() -> None:
+    got: list[ExporterError] = []
+    lost = [0]
+    one = failures(got.append, lost)
+    for count in (3, 5):
+        lost.append(count)
+        one.report(ExporterError("full"))
+    assert [error.points_lost for error in got] == [3, 2]
+    assert ExporterError("full").points_lost == 0
 
 
 def test_success_ends_a_row_and_says_how_long_it_was(caplog: pytest.LogCaptureFixture) -> None:
@@ -69,6 +142,7 @@ def test_success_ends_a_row_and_says_how_long_it_was(caplog: pytest.LogCaptureFi
         "reader '0:fake': full",
         "reader '0:fake': delivers again, after 3 failures in a row",
         "reader '0:fake': full",
+        "reader '0:fake': delivers again, after 1 failure",
     ]
 
 
@@ -190,3 +264,43 @@ def test_in_any_sequence_every_failure_is_raised_or_reported_exactly_once(steps:
     for failure in injected:
         assert sum(text.count(failure) for text in told) == 1, (failure, told)
     assert len(told) == len(injected)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_points_of_an_export_that_outlasts_its_deadline_are_lost_only_if_it_fails_in_the_end(
+    fails: bool, caplog: pytest.LogCaptureFixture, until: Callable
+) -> None:
+    entered, gate, clock = threading.Event(), threading.Event(), FakeClock()
+
+    def export(context: Context, metrics: MetricsData) -> None:
+        if not entered.is_set():
+            entered.set()
+            assert gate.wait(30)
+            if fails:
+                raise OSError("the disk is full")
+
+    exporter = FakeExporter(on_export=export)
+    guard = GuardedExporter(exporter, name="fake")
+    reader = PeriodicReader(guard, interval=10.0, timeout=5.0, name="0:fake", clock=clock)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    counter = provider.get_meter("test").create_counter("c")
+    for number in range(3):
+        counter.add(1, {"number": number})
+    clock.await_sleepers()
+    clock.advance(10.0)
+    assert entered.wait(30)
+    clock.await_sleepers()
+    clock.advance(5.0)
+    until(lambda: caplog.messages)
+    assert reader.stats().exporter.points_unsettled == 3
+    gate.set()
+    until(lambda: not guard.busy and reader.stats().exporter.points_unsettled == 0)
+    clock.await_sleepers()
+    clock.advance(5.0)
+    until(lambda: len(caplog.messages) == 2)
+    reader.shutdown()
+    late, again = caplog.messages
+    assert late.endswith("timed out; it still runs in the background")
+    assert again.startswith("reader '0:fake': delivers again, after 1 failure")
+    assert again.endswith("; 3 data points were not delivered") is fails
+    assert reader.stats().exporter.points_accepted == (6 if fails else 9)

@@ -33,7 +33,7 @@ def test_shutdown_exports_what_there_is_before_it_shuts_the_exporter_down(rig: C
 def test_a_second_shutdown_only_warns_on_a_thread_that_has_the_number_of_the_readers(rig: Callable) -> None:
     one = rig()
     one.reader.shutdown()
-    one.reader._thread.join(LONG)
+    one.reader._thread.ended.wait(LONG)
     raised: list[BaseException] = []
 
     def again() -> None:
@@ -241,6 +241,8 @@ def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(
     caller.start()
     clock.await_sleepers()
     clock.advance(7.5)  # a quarter is kept for the exporters' own shutdown
+    until(lambda: len(left) == 2)
+    gate.set()  # the threads' counts of what is not delivered are waited for, too
     caller.join(LONG)
     assert left == [1.25, 2.5]
 

@@ -263,8 +263,14 @@ def test_an_sdk_without_cardinality_limits_is_not_asked_for_them(
 ) -> None:
     whole = MetricReader.__init__
 
-    def init(self: MetricReader, preferred_temporality: object = None, preferred_aggregation: object = None) -> None:
-        whole(self, preferred_temporality, preferred_aggregation)
+    def init(
+        self: MetricReader,
+        preferred_temporality: object = None,
+        preferred_aggregation: object = None,
+        *,
+        otel_component_type: object = None,
+    ) -> None:
+        whole(self, preferred_temporality, preferred_aggregation, otel_component_type=otel_component_type)
 
     monkeypatch.setattr(MetricReader, "__init__", init)
     reader = PeriodicReader(GuardedExporter(FakeExporter(), name="fake"), cardinality_limits=limits)

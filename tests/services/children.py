@@ -50,7 +50,7 @@ def forked() -> None:
         pid = os.fork()
         if pid == 0:
             work(child)
-            service_app.pipeline.flush(timeout=10)
+            service_app.metrics.flush()
             os._exit(0)
         os.waitpid(pid, 0)
 
@@ -90,6 +90,9 @@ def main(way: str) -> None:
     if way not in {"process-spawn", "process-forkserver", "pool-spawn", "pool-forkserver"}:
         import service_app  # noqa: F401 - built before the children are made, as an application's import does
     kind, _, method = way.partition("-")
+    if kind == "exit":
+        work(0)
+        return
     if kind == "process":
         processes(method)
     elif kind == "pool":

@@ -62,6 +62,8 @@ def http_servers(port: int, folder: Path) -> dict[str, list[str]]:
             # gevent has to patch before the application is imported, and with --preload the master imports it.
             config = ["-c", "python:gevent_first"] if kind == "gevent" else []
             found[name] = [*gunicorn, *config, "-k", kind, *preload, "service_app:application"]
+    found["gunicorn sync -w 3"] = [*gunicorn, "-w", "3", "service_app:application"]
+    found["gunicorn numbered"] = [*gunicorn, "-w", "3", "-c", "python:numbered", "service_app:application"]
     found["gunicorn sync --preload --max-requests"] = [
         *gunicorn, "--preload", "--max-requests", "10", "service_app:application",
     ]  # fmt: skip
@@ -77,10 +79,10 @@ def http_servers(port: int, folder: Path) -> dict[str, list[str]]:
     return found
 
 
-HTTP_SERVERS = tuple(http_servers(0, HERE))
+HTTP_SERVERS = tuple(name for name in http_servers(0, HERE) if name != "gunicorn numbered")  # needs a file of the docs
 PROGRAMS = (
     "process-fork", "process-spawn", "process-forkserver", "pool-fork", "pool-spawn", "pool-forkserver",
-    "thread", "fork", "daemon",
+    "thread", "fork", "daemon", "exit",
 )  # fmt: skip
 
 
@@ -93,6 +95,11 @@ class Setup:
     options: dict[str, object]
     interval: int = 60_000
     timeout: int = 3_000
+    readers: int = 1
+    instance: str = ""
+    """The file's ``service.instance.id``; empty for none."""
+    stock: bool = False
+    """Use the SDK's own reader and the official exporter."""
 
     @property
     def records(self) -> Path:
@@ -102,18 +109,24 @@ class Setup:
     def environment(self) -> dict[str, str]:
         """Return the environment of the server's process, its config file written."""
         reader = {"interval": self.interval, "timeout": self.timeout, "exporter": {self.exporter: self.options}}
-        config = {"file_format": "1.1", "meter_provider": {"readers": [{"periodic": reader}]}}
+        config = {"file_format": "1.1", "meter_provider": {"readers": [{"periodic": reader}] * self.readers}}
+        if self.instance:
+            config["resource"] = {"attributes": [{"name": "service.instance.id", "value": self.instance}]}
         path = self.folder / "metrics.yaml"
         path.write_text(json.dumps(config), encoding="utf-8")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PYTEST_"))}
         return {
             **kept,
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": os.pathsep.join([str(HERE), str(self.folder)]),
             "PYTHONWARNINGS": "ignore",
             "SERVICE_CONFIG": str(path),
             "SERVICE_RECORDS": str(self.records),
             "SERVICE_SHUTDOWN": str(SHUTDOWN),
             "SERVICE_BROKER": str(self.folder / "broker"),
+            "SERVICE_STOCK": self.exporter if self.stock else "",
+            "SERVICE_ENDPOINT": str(self.options.get("endpoint", "")),
+            "SERVICE_INTERVAL": str(self.interval),
+            "SERVICE_READERS": str(self.readers),
         }
 
     def outcome(self, log: str, **more: float) -> Outcome:
@@ -231,7 +244,7 @@ def run(name: str, setup: Setup) -> Outcome:
     return run_celery(setup) if name == "celery" else run_http(name, setup)
 
 
-SERVICES = (*HTTP_SERVERS, "celery", *PROGRAMS)
+SERVICES = (*HTTP_SERVERS, "celery", *(program for program in PROGRAMS if program != "exit"))
 
 
 def points_in_sqlite(path: Path) -> list[str]:
@@ -239,3 +252,16 @@ def points_in_sqlite(path: Path) -> list[str]:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT attributes FROM samples").fetchall()
     return [json.loads(row[0])["number"] for row in rows]
+
+
+def points_in_lines(path: Path) -> list[str]:
+    """Return the measurements that a file of OTLP JSON lines has."""
+    return [
+        attribute["value"]["stringValue"]
+        for line in path.read_text(encoding="utf-8").splitlines()
+        for resource in json.loads(line)["resourceMetrics"]
+        for scope in resource["scopeMetrics"]
+        for metric in scope["metrics"]
+        for point in metric["sum"]["dataPoints"]
+        for attribute in point["attributes"]
+    ]

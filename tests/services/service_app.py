@@ -1,18 +1,83 @@
 """The service that the servers of this folder run: every request, task or child records one measurement of its own.
 
 Each measurement has an attribute of its own, so that a point is a measurement, and is written to a file of records when
-it has been made: what the file holds is what the service has recorded.
+it has been made: what the file holds is what the service has recorded. With ``SERVICE_STOCK`` it uses the SDK's own
+reader and exporter instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 
-from exporter_core import Pipeline
 
-pipeline = Pipeline.from_file(os.environ["SERVICE_CONFIG"], shutdown_timeout=float(os.environ["SERVICE_SHUTDOWN"]))
-_counter = pipeline.meter_provider.get_meter("service").create_counter("requests")
+class Ours:
+    """A pipeline of the config file."""
+
+    def __init__(self) -> None:
+        from exporter_core import Pipeline
+
+        shutdown = float(os.environ["SERVICE_SHUTDOWN"])
+        self._pipeline = Pipeline.from_file(os.environ["SERVICE_CONFIG"], shutdown_timeout=shutdown)
+        self.provider = self._pipeline.meter_provider
+
+    def flush(self) -> None:
+        """Deliver what was recorded, and log what is not delivered."""
+        self._log(self._pipeline.flush(timeout=10))
+
+    def shutdown(self) -> None:
+        """Deliver the last metrics, and log what is not delivered."""
+        self._log(self._pipeline.shutdown())
+
+    @staticmethod
+    def _log(report) -> None:
+        """Log what a report says: who asks for one is told by it alone."""
+        for reader in report.readers:
+            if reader.error is not None:
+                lost = reader.points_handed_over - reader.points_accepted
+                sys.stderr.write(f"{reader.name}: {reader.error}; {lost} data points were not delivered\n")
+
+
+class Stock:
+    """The SDK's periodic reader with the official exporter."""
+
+    def __init__(self, exporter: str) -> None:
+        from opentelemetry.sdk import metrics as sdk
+        from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+
+        endpoint = os.environ["SERVICE_ENDPOINT"]
+        delta = {sdk.Counter: AggregationTemporality.DELTA}
+        if exporter == "otlp_grpc":
+            from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+
+            options = {"insecure": True}
+        else:
+            from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+
+            options = {}
+        interval, count = float(os.environ["SERVICE_INTERVAL"]), int(os.environ["SERVICE_READERS"])
+        self.provider = sdk.MeterProvider(
+            [
+                PeriodicExportingMetricReader(
+                    OTLPMetricExporter(endpoint=endpoint, preferred_temporality=delta, **options),
+                    export_interval_millis=interval,
+                )
+                for _ in range(count)
+            ]
+        )
+
+    def flush(self) -> None:
+        """Deliver what was recorded."""
+        self.provider.force_flush(10_000)
+
+    def shutdown(self) -> None:
+        """Deliver the last metrics."""
+        self.provider.shutdown()
+
+
+metrics = Stock(os.environ["SERVICE_STOCK"]) if os.environ.get("SERVICE_STOCK") else Ours()
+_counter = metrics.provider.get_meter("service").create_counter("requests")
 _records = os.open(os.environ["SERVICE_RECORDS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
@@ -36,7 +101,7 @@ async def asgi(scope, receive, send):
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
             await send({"type": f"{message['type']}.complete"})
-        await asyncio.to_thread(pipeline.shutdown)
+        await asyncio.to_thread(metrics.shutdown)
         await send({"type": "lifespan.shutdown.complete"})
         return
     if scope["query_string"]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import pytest
 import rig
 
 from exporter_core.conformance.sinks import OtlpHttpSink
 
-EVERY_BUILD = (
-    "gunicorn sync",
+ONE_OF_EACH_KIND = (
     "gunicorn sync --preload",
-    "gunicorn sync --preload --max-requests",
-    "gunicorn gthread --preload",
     "gunicorn gevent --preload",
     "uvicorn --workers",
     "uwsgi",
     "celery",
     "process-fork",
+)
+OTHERS = (
+    "gunicorn sync",
+    "gunicorn sync --preload --max-requests",
+    "gunicorn gthread --preload",
+    "gunicorn gevent",
     "process-forkserver",
     "pool-fork",
     "thread",
@@ -25,7 +32,9 @@ EVERY_BUILD = (
 )
 
 
-@pytest.mark.parametrize("service", EVERY_BUILD)
+@pytest.mark.parametrize(
+    "service", [*ONE_OF_EACH_KIND, *(pytest.param(one, marks=pytest.mark.nightly) for one in OTHERS)]
+)
 def test_what_a_service_records_reaches_a_healthy_backend_once(service, tmp_path):
     with OtlpHttpSink() as sink:
         setup = rig.Setup(tmp_path, "otlp_http", {"endpoint": sink.endpoint, "temporality_preference": "delta"})
@@ -35,7 +44,8 @@ def test_what_a_service_records_reaches_a_healthy_backend_once(service, tmp_path
     assert sorted(delivered) == sorted(outcome.recorded), outcome.log
 
 
-@pytest.mark.parametrize("service", ["gunicorn sync --preload", "process-fork"])
+@pytest.mark.nightly
+@pytest.mark.parametrize("service", ["gunicorn sync --preload", "gunicorn gevent --preload", "process-fork"])
 @pytest.mark.parametrize("fault", ["refuse", "hang", "status:400"])
 def test_what_a_backend_does_not_take_is_reported_with_its_count(service, fault, tmp_path):
     with OtlpHttpSink() as sink:
@@ -46,6 +56,34 @@ def test_what_a_backend_does_not_take_is_reported_with_its_count(service, fault,
     assert outcome.holds, outcome.log
 
 
+@pytest.mark.nightly
+def test_three_workers_of_one_file_have_series_of_their_own(tmp_path):
+    with OtlpHttpSink() as sink:
+        outcome = rig.run("gunicorn sync -w 3", rig.Setup(tmp_path, "otlp_http", {"endpoint": sink.endpoint}))
+        points = sink.points()
+    instance_of = {str(point.attributes["number"]): point.resource["service.instance.id"] for point in points}
+    lines = (tmp_path / "records").read_text().splitlines()
+    worker_of = dict(line.split() for line in lines)
+    assert set(instance_of) == set(worker_of), outcome.log
+    of_workers = {(worker_of[number], instance) for number, instance in instance_of.items()}
+    assert len(of_workers) == len(set(worker_of.values())) == len(set(instance_of.values())), of_workers
+
+
+@pytest.mark.nightly
+def test_numbered_workers_keep_their_instance_ids(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "in-your-service.md").read_text(encoding="utf-8")
+    (tmp_path / "numbered.py").write_text(re.search(r"```python\n(# numbered.py.*?)```", page, re.DOTALL)[1])
+    found = []
+    for _ in range(2):
+        with OtlpHttpSink() as sink:
+            setup = rig.Setup(tmp_path, "otlp_http", {"endpoint": sink.endpoint}, instance="${SERVICE_WORKER}")
+            outcome = rig.run("gunicorn numbered", setup)
+            found.append({point.resource["service.instance.id"] for point in sink.points()})
+        assert found[-1] <= {f"{os.uname().nodename}-{number}" for number in range(3)}, outcome.log
+        assert found[-1], outcome.log
+
+
+@pytest.mark.nightly
 def test_a_child_stores_what_it_records_in_sqlite_and_nothing_of_its_parents(tmp_path):
     setup = rig.Setup(tmp_path, "sqlite", {"path": str(tmp_path / "metrics.db"), "temporality_preference": "delta"})
     outcome = rig.run("gunicorn sync --preload", setup)

@@ -8,13 +8,12 @@ keeps the deadline itself ends at the same moment: a short grace lets its own wo
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from exporter_core.guard.call import Outcome, Result
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import Lock, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +47,8 @@ class HandedOverCall:
         """Set when the caller has a reason to look."""
         self.result: Result | None = None
         """The result for the caller; None until it is decided."""
-        self._begun = threading.Lock()
-        self._decided = threading.Lock()
+        self._begun = Lock()
+        self._decided = Lock()
 
     # --- the runner's side ---------------------------------------------------------------------------------------
 

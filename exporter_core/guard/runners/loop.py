@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -19,7 +18,7 @@ from exporter_core.errors import ContextCancelledError
 from exporter_core.guard.reentrancy import mark_thread, marked_context
 from exporter_core.guard.runners.handover import HandoverRunner
 from exporter_core.log import log
-from exporter_core.sync import Signal
+from exporter_core.sync import RLock, Signal, SimpleQueue, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,11 +112,9 @@ class LoopThread:
         # A callback runs in a copy of its submitter's context variables unless it is given others: these say that it
         # runs inside the exporter, and tasks and asyncio.to_thread inherit them.
         self._marked = marked_context(guard)
-        arguments = (self._loop, self._closing, guard)
-        thread = threading.Thread(target=_run, args=arguments, name=f"{name}-loop", daemon=True)
         try:
             self._loop.set_default_executor(_DaemonExecutor(name, guard))
-            thread.start()
+            start_thread(_run, self._loop, self._closing, guard, name=f"{name}-loop")
         except RuntimeError:
             self._loop.close()
             raise
@@ -215,9 +212,9 @@ class _DaemonExecutor(ThreadPoolExecutor):
         super().__init__(max_workers=1)  # its own threads are never started
         self._name = name
         self._guard = guard
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # Reentrant: shutdown may be called by the garbage collector, which may interrupt any of this.
-        self._mutex = threading.RLock()
+        self._mutex = RLock()
         self._idle = 1
         self._count = 0
         self._closed = False
@@ -258,7 +255,7 @@ class _DaemonExecutor(ThreadPoolExecutor):
                 self._jobs.put(None)
 
     def _add_thread(self) -> None:
-        threading.Thread(target=self._work, name=f"{self._name}-executor", daemon=True).start()
+        start_thread(self._work, name=f"{self._name}-executor")
         self._count += 1
 
     def _work(self) -> None:

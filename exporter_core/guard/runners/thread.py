@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from queue import SimpleQueue
-
 from exporter_core import forking
 from exporter_core.guard.reentrancy import mark_thread
 from exporter_core.guard.runners.handover import HandoverRunner
+from exporter_core.sync import SimpleQueue, start_thread
 
 
 class ThreadRunner(HandoverRunner):
@@ -19,7 +17,7 @@ class ThreadRunner(HandoverRunner):
     def __init__(self, name: str, guard: object) -> None:
         super().__init__()
         self._queue: SimpleQueue[ThreadRunner | None] = SimpleQueue()
-        threading.Thread(target=_work, args=(self._queue, guard), name=name, daemon=True).start()
+        start_thread(_work, self._queue, guard, name=name)
 
     def close(self) -> None:
         """End the thread after the calls that must run."""

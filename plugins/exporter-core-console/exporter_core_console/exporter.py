@@ -36,6 +36,8 @@ class ConsoleExporter(SerialExporter[ConsoleConfig]):
     it takes.
     """
 
+    keeps_metrics_unchanged = True
+
     def __init__(self, config: ConsoleConfig) -> None:
         super().__init__(config)
         self._output = Output(config.stream)

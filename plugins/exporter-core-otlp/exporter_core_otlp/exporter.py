@@ -55,6 +55,8 @@ class OtlpNetworkExporter(Advising, NetworkExporter[NetworkConfigT, ClientT]):
         encoder: encodes them.
     """
 
+    keeps_metrics_unchanged = True
+
     def __init__(self, config: NetworkConfigT, client: ClientT, encoder: Encoder | JsonEncoder) -> None:
         super().__init__(config, client)
         self._encoder = encoder

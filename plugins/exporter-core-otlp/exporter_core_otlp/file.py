@@ -95,6 +95,8 @@ class OtlpFileExporter(Advising, SerialExporter[OtlpFileConfig]):
     :mod:`exporter_core_otlp.lines` keeps its lines whole.
     """
 
+    keeps_metrics_unchanged = True
+
     def __init__(self, config: OtlpFileConfig) -> None:
         super().__init__(config)
         self._encoder = JsonEncoder()

@@ -6,14 +6,6 @@ ACCEPTED = {
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
 }
 
-SOCKETS = "the scheduler does not see who waits for a socket"
-OVER_SOCKETS = {
-    **ACCEPTED,
-    "FLU-05": ("UNOBSERVABLE", SOCKETS),
-    "SHD-0[89]": ("UNOBSERVABLE", SOCKETS),
-    "CON-01": ("UNOBSERVABLE", SOCKETS),
-}
-
 NO_ANSWER = "a file gives no answer that could be"
 OF_A_FILE = {
     **ACCEPTED,
@@ -28,5 +20,5 @@ OF_A_FILE = {
 }
 
 TestOtlpFile = conformance_suite("otlp_file", accepted=OF_A_FILE, schedules=12)
-TestOtlpGrpc = conformance_suite("otlp_grpc", accepted=OVER_SOCKETS, schedules=12)
-TestOtlpHttp = conformance_suite("otlp_http", accepted=OVER_SOCKETS, schedules=12)
+TestOtlpGrpc = conformance_suite("otlp_grpc", accepted=ACCEPTED, schedules=12)
+TestOtlpHttp = conformance_suite("otlp_http", accepted=ACCEPTED, schedules=12)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class SqliteExporter(SerialExporter[SqliteConfig]):
     """Write metrics to a SQLite file."""
 
+    keeps_metrics_unchanged = True
+
     def __init__(self, config: SqliteConfig) -> None:
         super().__init__(config)
         self._make()

@@ -20,12 +20,10 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from exporter_core import ExporterError
+from exporter_core import Context, ExporterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from exporter_core import Context
 
 THREADS: Final = 8
 """Scrapes that are answered at the same time; all of them wait for one collection."""
@@ -157,11 +155,15 @@ class Server:
             while not context.done and not self._ended.is_set() and not self._is_idle():
                 context.wait(_POLL)
             self._waitress.trigger.pull_trigger(self._close_all)
-            remaining = context.remaining()
-            self._ended.wait(_LEAST if remaining is None else max(_LEAST, remaining))
             self._dispatcher.set_thread_count(0)  # each ends after its request
+            least = Context.with_timeout(_LEAST)
+            while (self._dispatcher.threads or not self._ended.is_set()) and not (context.done and least.done):
+                time.sleep(_POLL)
         else:
             self._close_all()
+        # A thread that still works may wake the server once more: by then the number could be that of another file.
+        if not self._dispatcher.threads:
+            self._waitress.trigger.close()
 
     def leave(self) -> None:
         """Close this process's copies of all sockets, in a forked child, without a word to their clients."""
@@ -178,6 +180,7 @@ class Server:
                     wasyncore.loop(timeout=LOOK_SECONDS, use_poll=True, map=self._map)
                 except Exception:
                     _logger.exception("the server of metrics goes on after an error")
+                    time.sleep(LOOK_SECONDS)  # should it come again at once
         finally:
             self._ended.set()
 
@@ -195,8 +198,7 @@ class Server:
             channel.handle_close()
         if self._waitress.accepting:
             self._stop_listening()
-        self._waitress.trigger.close()
-        self._map.clear()
+        self._map.clear()  # which ends the thread
 
 
 _LEAST: Final = 0.5  # seconds for closing, whatever the context says
