@@ -171,7 +171,7 @@ def ours(protocol: str = "1.0", *, marked: bool = False) -> Work:
     from exporter_core.net import HttpAnswer
     from exporter_core.otlp import mark_trusted
 
-    exporter = RemoteWriteExporter(RemoteWriteConfig(protocol=protocol))  # type: ignore[arg-type] # one of them
+    exporter = RemoteWriteExporter(RemoteWriteConfig(protocol=protocol, timeout=0))  # type: ignore[arg-type] # one of them
     stored = {f"x-prometheus-remote-write-{what}-written": "1000000" for what in ("samples", "histograms", "exemplars")}
     exporter.client.post = lambda *_, **__: HttpAnswer(204, "", stored, b"")  # type: ignore[method-assign]
     context = Context.background()

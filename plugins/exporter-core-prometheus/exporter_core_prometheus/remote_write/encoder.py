@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _NAME: Final = "__name__"
 _METADATA_SECONDS: Final = 60.0
 _Shape = tuple[tuple[float, ...], bool] | None
-_Key = tuple[_Shape, str, int]
+_Key = tuple[_Shape, int]
+_SAMPLE: Final = 10  # bytes of a sample beside its timestamp and start: the value, and the tags of both
 _MOST_KEYS: Final = 4096
 _EXEMPLARS: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM})
 _NATIVE_HISTOGRAM: Final = "a native histogram"
@@ -106,8 +107,9 @@ class _Plan:
         counters, numbers, samples: how many of the points are counters', how many have one number, how many have
             samples at all; native histograms are the rest.
         facts: what the heads depend on beside the series.
-        heads: the heads of each point.
-        flat: those of all points with samples, one after the other.
+        flat: the heads of all samples, one after the other.
+        widths: the number of samples of each point.
+        befores: the heads of native histograms, which have no sample.
         symbols: their numbers, in version 2.0.
     """
 
@@ -122,8 +124,9 @@ class _Plan:
         self.counters, self.numbers, self.samples = counts[0], counts[0] + counts[1], sum(counts[:_NATIVE])
         self.points = sum(counts) - sum(len(chunk.points) for chunk in chunks if chunk.family.kind is Kind.INFO)
         self.facts: object = None
-        self.heads: list[tuple[bytes, ...]] = []
         self.flat: list[bytes] = []
+        self.widths: list[int] = []
+        self.befores: list[bytes] = []
         self.symbols: dict[str, int] = {"": 0}
         self.encoded_symbols = b""
 
@@ -178,7 +181,8 @@ class Encoder(ABC):
         size = len(wire.int64(timestamp))
         tail = wire.STALE + b"\x10" + wire.int64(timestamp)
         for ended, series in gone:
-            for labels in _lines(ended.name, ended.kind, series.labels, series.encoded[0][0]):
+            shape = series.encoded[0][0] if ended.kind is Kind.HISTOGRAM else None
+            for labels in _lines(ended.name, ended.kind, series.labels, shape):
                 before = self._before(labels, ended.kind, "", "")
                 if ended.kind is Kind.NATIVE_HISTOGRAM:
                     pieces.append(self._histogram_series(before, wire.stale_histogram(timestamp)))
@@ -224,24 +228,38 @@ class Encoder(ABC):
         facts = shapes, sizes, self._starts(plan, points)
         if plan.facts == facts:
             return
-        plan.facts, plan.heads = facts, []
+        plan.facts, plan.flat, plan.widths, plan.befores = facts, [], [], []
         at = 0
         for chunk in chunks:
+            family = chunk.family
             for series, point in zip(chunk.set.series[chunk.start : chunk.stop], chunk.points, strict=True):
-                shape = shapes[at - plan.numbers] if chunk.family.kind is Kind.HISTOGRAM else None
                 size = sizes if isinstance(sizes, int) else sizes[at]
-                plan.heads.append(self._series_heads(chunk.family, series, shape, point, size))
+                if family.kind is Kind.HISTOGRAM:
+                    heads = self._bucket_heads(family, series, shapes[at - plan.numbers], point, size)
+                    plan.flat += heads
+                    plan.widths.append(len(heads))
+                elif family.kind is Kind.NATIVE_HISTOGRAM:
+                    plan.befores.append(self._only_before(family, series))
+                else:
+                    plan.flat.append(self._number_head(family, series, point, size))
+                    plan.widths.append(1)
                 at += 1
-        plan.flat = list(chain.from_iterable(plan.heads[: plan.samples]))
 
-    def _series_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
-        """Return the heads of one series: one for each sample of a point."""
+    def _number_head(self, family: Family, series: Series, point: Any, size: int) -> bytes:
+        """Return the head of a counter's or gauge's only sample."""
+        start = self._start(point) if family.kind is Kind.COUNTER else b""
+        return self._head(self._only_before(family, series), start, size)
+
+    def _only_before(self, family: Family, series: Series) -> bytes:
+        series.encoded = b""  # it has been sent
+        return self._before(_sorted(series.labels, (_NAME, family.name)), family.kind, family.help, family.unit)
+
+    def _bucket_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
+        """Return the heads of the samples of a histogram with bounds."""
+        series.encoded = self._key(shape, size), ()
+        start = self._start(point)
         lines = _lines(family.name, family.kind, series.labels, shape)
         befores = [self._before(labels, family.kind, family.help, family.unit) for labels in lines]
-        series.encoded = self._key(shape, family.name, size), ()
-        if family.kind is Kind.NATIVE_HISTOGRAM:
-            return tuple(befores)
-        start = self._start(point) if family.kind in _EXEMPLARS else b""
         return tuple([self._head(before, start, size) for before in befores])
 
     def _key(self, *key: Any) -> _Key:  # of a _Key's types
@@ -252,7 +270,7 @@ class Encoder(ABC):
 
     def _head(self, before: bytes, start: bytes, size: int) -> bytes:
         """Return a series up to the value of its sample, whose timestamp takes so many bytes."""
-        sample = len(start) + 10 + size
+        sample = len(start) + _SAMPLE + size
         return b"".join(
             (self._series_tag, VARINTS[len(before) + 2 + sample], before, b"\x12", VARINTS[sample], start, b"\x09")
         )
@@ -266,7 +284,7 @@ class Encoder(ABC):
     def _write_histograms(self, plan: _Plan, points: list[Any], pieces: list[bytes], request: Request) -> None:
         """Write the points of native histograms."""
         for place in range(plan.samples, len(points)):
-            point, (before,) = points[place], plan.heads[place]
+            point, before = points[place], plan.befores[place - plan.samples]
             try:
                 histogram = wire.histogram(point, has_start=self.version != Version1.version)
             except TranslationError as error:
@@ -287,7 +305,7 @@ class Encoder(ABC):
     def _with_exemplars(self, plan: _Plan, points: list[Any], request: Request) -> list[bytes]:
         """Return the heads of all samples, with the exemplars of points in those of the samples that they belong to."""
         flat = plan.flat.copy()
-        ends = list(accumulate(map(len, plan.heads[: plan.samples]), initial=0))
+        ends = list(accumulate(plan.widths, initial=0))
         for place in (*range(plan.counters), *range(plan.numbers, plan.samples)):
             point = points[place]
             for exemplar in point.exemplars or ():
@@ -345,13 +363,22 @@ class Version1(Encoder):
     def _before(self, labels: Labels, kind: Kind, help_text: str, unit: str) -> bytes:  # noqa: ARG002 - of metadata
         return wire.label_fields(labels)
 
-    def _series_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
-        """Return the heads of one series, which stay the same while its bounds and its name do."""
-        key = self._key(shape, family.name, size)
+    def _number_head(self, family: Family, series: Series, point: Any, size: int) -> bytes:
+        """Return the head of a series' only sample, which stays the same while its timestamp is as long."""
+        kept: bytes = series.encoded or b""
+        if kept and kept[-2] == _SAMPLE + size:
+            return kept
+        head = super()._number_head(family, series, point, size)
+        series.encoded = head
+        return head
+
+    def _bucket_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
+        """Return the heads of one histogram, which stay the same while its bounds do."""
+        key = self._key(shape, size)
         if series.encoded is not None and series.encoded[0] is key and series.encoded[1]:
             kept: tuple[bytes, ...] = series.encoded[1]
             return kept
-        heads = super()._series_heads(family, series, shape, point, size)
+        heads = super()._bucket_heads(family, series, shape, point, size)
         series.encoded = key, heads
         return heads
 
@@ -427,7 +454,7 @@ def _tails(plan: _Plan, points: list[Any]) -> list[bytes]:
     if times.count(times[0] if times else None) == len(times):
         return [b"\x10" + wire.int64(wire.milliseconds(times[0]))] * len(plan.flat) if times else []
     ends = [b"\x10" + wire.int64(wire.milliseconds(one)) for one in times]
-    return [end for end, heads in zip(ends, plan.heads, strict=False) for _ in heads]
+    return [end for end, width in zip(ends, plan.widths, strict=True) for _ in range(width)]
 
 
 def _values(plan: _Plan, points: list[Any]) -> list[float]:

@@ -38,6 +38,7 @@ class LabelMaker:
         self._namer = namer
         # One tuple for all series that share a pair: by type too, for 1, 1.0 and True are equal.
         self._pairs: dict[tuple[object, object, type], tuple[str, str]] = {}
+        self._base: tuple[Mapping[str, str], Labels] = {}, ()
 
     def labels(self, attributes: Mapping[str, Any] | None, base: Mapping[str, str]) -> Labels:
         """Return the labels of a point.
@@ -65,7 +66,9 @@ class LabelMaker:
         labels = dict(found)
         plain = len(labels) == len(found) and "" not in labels.values() and _NAME not in labels
         if plain and base.keys().isdisjoint(labels):
-            return tuple(sorted([*found, *base.items()]))
+            if base is not self._base[0]:
+                self._base = base, tuple(base.items())  # one tuple for all series
+            return tuple(sorted((*found, *self._base[1])))
         if len(labels) < len(found):
             labels = self._joined(attributes)
         own = {
