@@ -58,6 +58,8 @@ class BaseCase:
         """Decides what is random."""
         self.schedules = settings.schedules
         """The number of seeds that a scheduled clause tries, from :attr:`seed` on."""
+        self.points = settings.points
+        """The points of the largest batch."""
         self.patience = settings.patience
         """Seconds after which a run that waits has failed."""
         self.canary: type[Any] | None = clause.canary if canary else None  # Any: of an exporter or of a reader

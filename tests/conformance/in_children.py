@@ -17,6 +17,9 @@ from kit.mutants import racing
 FEW = 2
 """Seeds of the scheduled clauses for what no race is looked for in."""
 
+POINTS = 5_021
+"""Points of the largest batch, so that many exporters can be checked."""
+
 
 class Harmless(Canary):
     """Changes nothing."""
@@ -27,7 +30,9 @@ how, *targets = sys.argv[1:]
 
 def settings(target: str) -> Settings:
     schedules = SCHEDULES if target.startswith(racing.__name__) else FEW
-    return Settings(patience=2, canaries=False, schedules=schedules) if how == "mutants" else Settings(schedules=FEW)
+    if how == "mutants":
+        return Settings(patience=2, canaries=False, schedules=schedules, points=POINTS)
+    return Settings(schedules=FEW, points=POINTS)
 
 
 if how == "harmless":

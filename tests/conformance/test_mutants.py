@@ -13,7 +13,7 @@ PIECES = 4
 PATIENCE = 0.5
 """Seconds: a mutant that hangs is to be given up soon; one that does not ends long before."""
 
-ALSO_KILLED_BY: dict[str, set[str]] = {}
+ALSO_KILLED_BY: dict[str, set[str]] = {"RedirectIsFine": {"EXP-19"}}
 """The clauses that kill a mutant beside its own; where one's failure blocks others, they kill nothing."""
 
 

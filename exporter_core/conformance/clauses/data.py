@@ -45,8 +45,22 @@ def reused(case: Case) -> None:
     _poison(batch.metrics)
     case.succeeded(case.flush(exporter))
     case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
+    if case.harness.gated and case.capabilities.holds and case.canary is None:
+        _while_held(case, exporter)
     if case.harness.gated and "status" in case.harness.faults:
         _between_attempts(case, exporter)
+
+
+def _while_held(case: Case, exporter: Driven) -> None:
+    """Spoil a batch that is held, and that nothing can have delivered before."""
+    batch = case.batch()
+    case.shut()
+    call = case.export(exporter, batch)
+    _poison(batch.metrics)
+    case.open()
+    if call.error is None:
+        case.succeeded(case.flush(exporter))
+        case.delivered(batch, expected="what is held is what was handed over, not what became of it later", whole=True)
 
 
 def _between_attempts(case: Case, exporter: Driven) -> None:
@@ -92,8 +106,17 @@ class Annotates(Canary):
     derived=True,
 )
 def unmodified(case: Case) -> None:
-    """Compare a batch before and after its export."""
+    """Compare a batch before and after its export, one that fails and one that is tried again too."""
     exporter = case.exporter()
+    _unmodified(case, exporter)
+    if case.has_harness and "status" in case.harness.faults and case.canary is None:
+        for steps in (("status:400", "ok"), ("status:503", "ok")):
+            case.harness.fault(*steps)
+            _unmodified(case, exporter)
+    case.observe("the batch is as it was")
+
+
+def _unmodified(case: Case, exporter: Driven) -> None:
     batch = case.rich()
     before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
     case.export(exporter, batch)
@@ -107,7 +130,6 @@ def unmodified(case: Case) -> None:
     changed = _difference(frame, list(_frame(batch.metrics)))
     if changed:
         raise Failed("the batch is as it was", changed)
-    case.observe("the batch is as it was")
 
 
 class _Part(NamedTuple):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
 
 _TIMES_LONGER = 4
+_HUNG = 1.0  # seconds after which an export has not ended at its short deadline
+_FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
 _MORE = 0.35  # seconds of a deadline that leaves time for several attempts, and for several bytes
 _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
 _HONOURS = (
@@ -105,6 +107,15 @@ def connecting(case: Case) -> None:
     case.harness.fault("blackhole")
     call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
     _ends_at_its_deadline(case, call, "while connecting hung")
+    if case.canary is not None:
+        return
+    case.harness.fault("ok")
+    exporter = case.exporter()
+    case.sent(exporter, case.batch())
+    case.harness.fault("blackhole")
+    call = case.send(exporter, case.batch(), case.short_context(seconds))
+    case.ends_with_context(call, "export ends at its deadline while connecting again hung", _again(case))
+    case.observe(f"connecting again: {describe_call(call)}{call.late}")
 
 
 @clause(
@@ -122,6 +133,28 @@ def retry_after(case: Case) -> None:
     """Export with a short deadline to a backend that answers 503 with Retry-After: 3600."""
     case.harness.fault("retry-after:3600")
     _ends_at_its_deadline(case, case.with_request_in_flight()[1], "with Retry-After: 3600")
+    if "status" in case.harness.faults and case.canary is None:
+        for step in {"hang", "blackhole"} & case.harness.faults:
+            _on_a_further_attempt(case, step)
+
+
+def _on_a_further_attempt(case: Case, step: str) -> None:
+    """Export to a backend that answers 503, and hangs at the next attempt; where none comes in time, with more time.
+
+    Whoever hangs at the first attempt already is another clause's business.
+    """
+    case.harness.fault(step)
+    control = case.send(case.exporter(), case.batch(), case.short_context())
+    if not case.until(lambda: control.over, seconds=_HUNG) or control.lateness > _HUNG / 4:
+        return
+    for seconds in _FURTHER:
+        exporter, before = case.exporter(), case.harness.requests()
+        case.harness.fault("status:503", step)
+        call = case.send(exporter, case.batch(), case.short_context(seconds))
+        case.ends_with_context(call, f"export ends at its deadline while a further attempt met {step}", _again(case))
+        case.observe(f"a further attempt met {step}: {describe_call(call)}{call.late}")
+        if not call.overrun or case.harness.requests() > before + 1 or step == "blackhole":
+            return
 
 
 def _ends_at_its_deadline(case: Case, call: ObservedCall, when: str) -> None:
@@ -228,8 +261,28 @@ def wall_clock(case: Case) -> None:
         step(7200.0)
         case.open_for(call)
     case.succeeded(call)
+    if "status" in case.harness.faults and case.canary is None:
+        _in_backoff(case)
     if ignores_deadline:
         raise VerdictError(Verdict.BLOCKED, "EXP-06 failed first: it keeps no deadline, whatever the clock says")
+
+
+def _in_backoff(case: Case) -> None:
+    """Step the clock between two attempts: where the second one succeeds without that, it succeeds with it."""
+    for seconds in (0.0, 7200.0, -7200.0):
+        exporter, before = case.exporter(), case.harness.requests()
+        case.harness.fault("status:503", "ok")
+        with _stepped_clock() as step:
+            call = case.send(exporter, case.batch())
+            case.until(lambda: call.over or case.harness.requests() > before)  # noqa: B023 - awaited here
+            step(seconds)
+            case.ends(call, "export ends although the clock was stepped in its back-off")
+        if not seconds and call.error is not None:
+            return  # it tries nothing again
+        if call.error is not None:
+            expected = f"a further attempt although the clock was stepped {seconds:+g} s in the back-off"
+            raise Failed(expected, describe_call(call)) from call.error
+    case.observe("a further attempt succeeded although the clock was stepped in the back-off")
 
 
 @contextmanager

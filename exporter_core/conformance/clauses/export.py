@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import inspect
 import threading
+from collections import Counter
 from concurrent.futures import Future
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
 from exporter_core.conformance.observe.harness import Harness
 from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, VerdictError
+from exporter_core.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +28,18 @@ if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.subject import Driven
-    from exporter_core.context import Context
 
 _QUIET = 0.2  # seconds for threads to end, whose errors and late requests are looked for
 _BESIDE = 0.05  # seconds in which late requests are looked for where nothing tells that there will be no more
 _GIVEN = 0.5  # seconds for an export to end whose deadline has passed, or soon has
 _BETWEEN = 0.001  # seconds between two counts of the requests
 _GENERATED = 12  # batches that Hypothesis makes
+_SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
+_POINTS_A_BATCH = 45  # of the largest batch, for each small batch that is held
+_ROOM = 0.3  # seconds in which a full queue may make room
+_HELD = 120  # batches
+_LONG = 15.0  # seconds for amounts; what takes longer is not looked at
+_SOON = 5.0  # seconds that the delivery of many batches may take
 _DELIVER = "Deliver the metrics, or accept them for delivery by the next force_flush or shutdown; return when done."
 
 
@@ -60,7 +69,9 @@ class DropsPoint(Canary):
     needs=("read_back",),
 )
 def success(case: Case) -> None:
-    """Export and read back; an exporter that holds data is flushed first."""
+    """Export and read back, points of equal values and series that repeat too; an exporter that holds data is flushed
+    first. Then another exporter, a large batch, many batches, and more batches held than a queue may have room for.
+    """
     with never_delivering(case):
         _delivers(case)
 
@@ -82,14 +93,91 @@ def never_delivering(case: Case) -> Iterator[None]:
 
 def _delivers(case: Case) -> None:
     exporter = case.exporter()
-    first, second = case.batch(), case.batch(1)
-    for batch in (first, second):
+    first, second, equal = case.batch(), case.batch(1), case.tokens.equal()
+    small = (second, equal, first)
+    for batch in (*small, case.tokens.again(first)):
         case.accepted(exporter, batch)
+    _delivered(case, exporter, *small)
+    repeated = Counter(point.token for point in case.read_back())
+    missing = [token for token in first.tokens if repeated[token] < 2]  # noqa: PLR2004 - a batch, and the same series
+    if missing:
+        raise Failed("a series arrives again when its value is the same", f"{len(missing)} points arrived once")
+    if case.canary is not None:
+        return
+    case.shut_down(exporter)
+    other, more = case.exporter(), [case.batch(_SEVERAL) for _ in range(_MANY)]
+    for batch in more:
+        case.accepted(other, batch)
+    _delivered(case, other, *small, *more)
+    if case.capabilities.holds and case.harness.gated:
+        _held(case)
+    _large(case, other)
+
+
+def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
     if case.capabilities.holds:
-        case.succeeded(case.flush(exporter))
-        case.delivered(first, second, expected="every accepted point has arrived after the flush")
+        context = case.long_context()
+        flush = case.start("force_flush", lambda: exporter.force_flush(context), context)
+        if case.canary is None and not case.until(lambda: flush.over, seconds=_LONG):
+            raise Failed("force_flush ends", f"force_flush had not ended {_LONG:g} s later")
+        case.ends(flush, "force_flush ends")
+        case.succeeded(flush)
+        case.delivered(*batches, expected="every accepted point has arrived after the flush")
     else:
-        case.delivered(first, second, expected="every point has arrived when export returns, as nothing is held")
+        case.delivered(*batches, expected="every point has arrived when export returns, as nothing is held")
+
+
+def _large(case: Case, exporter: Driven) -> None:
+    """Export a batch larger than limits of points and bytes that backends have; to refuse it is no loss."""
+    # What a format makes of a point is told from its fields, which the largest batch does not keep.
+    batch = case.batch(_SEVERAL * _MANY) if case.capabilities.translates else case.tokens.large(case.points)
+    call = case.send(exporter, batch)
+    if not case.until(lambda: call.over, seconds=_LONG):
+        case.observe(f"an export of {case.points} points took longer than {_LONG:g} s, and was not looked at")
+    elif call.error is not None:
+        case.observe(f"a batch of {case.points} points is refused: {describe_call(call)}")
+    else:
+        case.delivered(batch, expected=f"every point of a batch of {len(batch.points)} has arrived")
+
+
+def _held(case: Case) -> None:
+    """Hold one batch after the other; as many more where they are delivered soon, on any machine."""
+    few, many = _HELD, case.points // _POINTS_A_BATCH
+    began = monotonic()
+    if _all_delivered(case, few) and (monotonic() - began) * many / few < _SOON:
+        _all_delivered(case, many)
+
+
+def _all_delivered(case: Case, number: int) -> bool:
+    """Export so many batches while the gate is shut: what is accepted is delivered once it is open.
+
+    False if that takes too long to be looked at.
+    """
+    exporter, events = case.exporter(), len(case.journal.events)
+    accepted: list[TokenBatch] = []
+
+    def fill() -> None:
+        for _ in range(number):
+            batch = case.batch(1)
+            exporter.export(Context.with_timeout(_ROOM), batch.metrics)
+            accepted.append(batch)
+
+    case.shut()
+    call = case.start("export", fill)
+    case.until(lambda: call.over, seconds=_LONG)
+    case.open_for(call)
+    context = case.long_context()
+    flush = case.start("force_flush", lambda: exporter.force_flush(context), context)
+    ended = case.until(lambda: flush.over, seconds=_LONG)
+    del case.journal.events[events:]  # thousands
+    case.journal.stamp("note", f"{len(accepted)} batches held; then {describe_call(call)}")
+    if not ended:
+        context.cancel("by the clause")
+        return False
+    case.succeeded(flush)
+    case.delivered(*accepted, expected="every accepted point has arrived after the flush")
+    case.shut_down(exporter)
+    return True
 
 
 def without_scope_attributes(metrics: MetricsData) -> MetricsData:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
+_TRYING = 0.5  # seconds for a flush to end whose deadline has passed
 _FINAL = ("status:400", "full", "refuse")  # failures that no further attempt mends
 _WORDS = "Return when everything accepted before is delivered, or raise."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
@@ -70,6 +71,24 @@ def readable(case: Case) -> None:
     case.ends(flush, "force_flush ends")
     case.succeeded(flush)
     case.delivered(*batches, expected="every accepted point is readable when force_flush returns")
+    if gated and case.canary is None:
+        _after_deadline(case)
+
+
+def _after_deadline(case: Case) -> None:
+    """Flush with a deadline that passes at the gate, and again once that is open: that raises, or delivers."""
+    exporter, batch = case.exporter(), case.batch()
+    case.accepted(exporter, batch)
+    case.shut()
+    context = case.short_context()
+    first = case.start("force_flush", lambda: exporter.force_flush(context), context)
+    ended = case.until(lambda: first.over, seconds=_TRYING)
+    case.open()
+    if not ended or first.error is None or not case.until(lambda: case.journal.is_idle):
+        return  # another clause's business
+    again = case.flush(exporter)
+    if again.error is None:
+        case.delivered(batch, expected="a flush after one that ended at its deadline raises, or delivers the rest")
 
 
 @clause(
@@ -150,6 +169,31 @@ def reported(case: Case) -> None:
     if call.error is None:
         call = case.flush(exporter)
     case.raised(call, when=f"with {step.replace(':', ' ')}")
+    if step == _FINAL[0] and case.canary is None:
+        _one_of_three(case)
+
+
+def _one_of_three(case: Case) -> None:
+    """Hold three batches, of which the backend refuses the first request: each is delivered, or reported."""
+    exporter, batches, calls = case.exporter(), [case.batch() for _ in range(3)], []
+    if case.harness.gated:
+        case.shut()
+    case.harness.fault(_FINAL[0], "ok")
+    calls += [case.export(exporter, batch) for batch in batches]
+    if case.harness.gated:
+        case.open()
+    for _ in batches:
+        calls.append(case.flush(exporter))
+        if calls[-1].error is None:
+            break
+    errors = sum(call.error is not None for call in calls)
+    if not errors:
+        raise Failed("an export or a flush raises, as the first of three batches was refused", "all of them returned")
+    arrived = {point.token for point in case.read_back()}
+    lost = sum(token not in arrived for batch in batches for token in batch.tokens)
+    refused = sum(one.points for one in case.harness.wire_log() if one.stored is None)
+    if refused and lost > refused:
+        raise Failed("what is not delivered is reported", f"{lost} points lost, {refused} of them refused")
 
 
 class UnlockedSwap(HoldsUntilFlush):

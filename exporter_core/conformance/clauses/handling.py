@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import traceback
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.clause import clause
@@ -15,7 +19,7 @@ from exporter_core.masking import secrets_of
 from exporter_core.reader import PeriodicReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -129,6 +133,9 @@ def errors(case: Case) -> None:
     In the SDK's interface an answer has no type and no cause: there it is logs and exceptions that carry no secret.
     """
     exporter = case.exporter()
+    own = getattr(exporter, "exporter", exporter)
+    if any(secret in text for secret in _secrets(case) for text in (repr(own), str(own))):
+        raise Failed("no secret in the exporter's repr and str", "the secret of the options is there")
     if case.judged_by_sdk and not _secrets(case):
         raise VerdictError(
             Verdict.INEXPRESSIBLE, "a MetricExportResult has no type and no cause, and the options have no secret"
@@ -141,13 +148,27 @@ def errors(case: Case) -> None:
     for step in ("status:401", "reset"):
         if step.partition(":")[0] in case.harness.faults:
             case.harness.fault(step)
-            with recorded_logs() as logged:
+            with _heard() as logged:
                 call = case.sent(case.exporter(), case.batch(), case.short_context(_TRYING))
             error = case.raised(call, when=f"with {step}")
             _look(case, error, logged)
             # The bridge makes an error of the SDK's answer, which has no cause.
             if step == "reset" and error.__cause__ is None and not call.overrun and not case.subject.of_the_sdk:
                 raise Failed("the cause is chained", f"{type(error).__name__} has no __cause__")
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Everything that is logged, warned of and printed in the block, by any thread."""
+    before, printed = (sys.stdout, sys.stderr), io.StringIO()
+    with recorded_logs() as texts, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        sys.stdout = sys.stderr = printed
+        try:
+            yield texts
+        finally:
+            sys.stdout, sys.stderr = before
+            texts.extend([*(str(one.message) for one in warned), printed.getvalue()])
 
 
 def _secrets(case: Case) -> set[str]:
@@ -164,4 +185,4 @@ def _look(case: Case, error: BaseException, logged: Sequence[str] = ()) -> None:
     if any(secret in repr(error) or secret in _chain(error) for secret in secrets):
         raise Failed("no secret in the error", "the secret of the options is in its text, or in that of what it chains")
     if any(secret in text for secret in secrets for text in logged):
-        raise Failed("no secret in the logs", "the secret of the options is in a log record")
+        raise Failed("no secret in the logs", "the secret of the options is in what was logged, warned of or printed")

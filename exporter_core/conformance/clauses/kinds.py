@@ -116,7 +116,7 @@ class Flips(Canary):
     after=("KND-01",),
 )
 def stable(case: Case) -> None:
-    """Ask, export, ask, shut down, ask."""
+    """Ask, export, ask, let an export fail if the harness can, ask, shut down, ask."""
     exporter = case.exporter()
 
     def answers_now(when: str) -> dict[InstrumentKind, tuple[object, ...]]:
@@ -127,9 +127,13 @@ def stable(case: Case) -> None:
 
     before = answers_now("before an export")
     case.export(exporter)
-    exported = answers_now("after an export")
+    later = {"an export": answers_now("after an export")}
+    if case.has_harness and "status" in case.harness.faults:
+        case.harness.fault("status:400", "ok")
+        case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
+        later["a failed export"] = answers_now("after a failed export")
     case.shut_down(exporter)
-    for when, answers in (("an export", exported), ("shutdown", answers_now("after shutdown"))):
+    for when, answers in {**later, "shutdown": answers_now("after shutdown")}.items():
         for kind, answer in answers.items():
             if answer != before[kind]:
                 raise Failed(f"the same answer for {kind} after {when}", f"it was {before[kind]}, and is {answer}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
-from exporter_core.conformance.clauses.canary import Canary, Leaks, Serialised
+from exporter_core.conformance.clauses.canary import Canary, Holds, Leaks, Serialised
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.observe.tokens import compare
 from exporter_core.conformance.resources import Resources
@@ -47,13 +47,21 @@ class InheritsLock(Serialised):
     canary=InheritsLock,
     hygiene=True,
     after=("EXP-01", "EXP-03", "EXP-04", "FLU-01"),
-    needs=("read_back", "gate"),
+    needs=("read_back",),
 )
 def forks(case: Case) -> None:
-    """Fork while idle and while an export waits at the gate; the child exports, then the parent does."""
-    exporter = case.exporter()
+    """Fork while idle, with data held, and while an export waits at the gate; child and parent export."""
+    exporter, held = case.exporter(), case.batch()
     case.succeeded(case.sent(exporter, case.batch()))
+    case.accepted(exporter, held)
     _child_exports(case, exporter, "idle")
+    case.succeeded(case.sent(exporter, case.batch()))
+    case.delivered(held, expected="the parent delivers what it holds, and the child none of it", once=True)
+    if case.harness.gated:
+        _mid_export(case, exporter)
+
+
+def _mid_export(case: Case, exporter: Driven) -> None:
     first, second = case.batch(), case.batch()
     parked = case.send_to_gate(exporter, first)
     try:
@@ -75,6 +83,8 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
         if call.error is not None:
             return describe_call(call)
         lost = compare(batch.points, case.read_back()).lost
+        if not lost and not inherited:  # its shutdown is its own
+            case.shut_down(exporter)
         return f"{len(lost)} points lost" if lost else ""
 
     # Where the gate is outside this process, a child cannot open its own copy; the parent's opens for both.
@@ -83,6 +93,55 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
     if seen:
         raise Failed(f"a child that was forked {when} exports", seen)
     case.observe(f"a child that was forked {when} exported")
+
+
+class DropsInChild(Holds):
+    """Holds every batch, and drops it in a forked child's shutdown."""
+
+    def __init__(self, case: Case, inner: Driven) -> None:
+        super().__init__(case, inner)
+        self._parent = os.getpid()
+
+    def force_flush(self, context: Context) -> object:
+        while self.held:
+            self.inner.export(context, self.held.pop(0))
+        return self.inner.force_flush(context)
+
+    def shutdown(self, context: Context) -> object:
+        if os.getpid() == self._parent:
+            self.force_flush(context)
+        return self.inner.shutdown(context)
+
+
+@clause(
+    "PY-04",
+    "SHOULD",
+    "a child that records and exits loses nothing",
+    words="Python hygiene: what a forked child accepts is the child's to deliver, also when it leaves at once.",
+    technique="C",
+    check="after a fork the child has a buffer, a thread and connections of its own, and shutdown uses those",
+    canary=DropsInChild,
+    hygiene=True,
+    after=("EXP-01", "SHD-01"),
+    needs=("read_back",),
+)
+def records_and_exits(case: Case) -> None:
+    """Fork; the child exports one batch and shuts down, without a flush: it has arrived."""
+    exporter, batch = case.exporter(), case.batch()
+    case.succeeded(case.sent(exporter, case.batch()))
+
+    def child() -> str:
+        case.harness.after_fork()
+        for call in (case.export(exporter, batch), case.shut_down(exporter)):
+            if call.error is not None:
+                return describe_call(call)
+        lost = compare(batch.points, case.read_back()).lost
+        return f"{len(lost)} points lost" if lost else ""
+
+    seen = _in_child(case, child)
+    if seen:
+        raise Failed("what a child exports has arrived when its shutdown returns", seen)
+    case.observe("what a child exported had arrived when its shutdown returned")
 
 
 class NonDaemonThread(Canary):

@@ -28,7 +28,14 @@ _FINAL = "An error is final: whatever retrying there is has already happened ins
 _FINAL_REFUSAL = "status:400"
 _BUSY = "status:503"  # which gets better with time, as far as anybody knows: it is tried again
 _REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
+_FINAL_STATUSES = (401, 403, 404, 413, 501, 505)
+_PASSING_STATUSES = (408, 429, 502, 504)  # which many try again
+_OTHER_SUCCESSES = (201, 202, 204, 206)
+_IN_A_ROW = 5  # failures that are all reported
+_LIFETIME = 3  # exports in an exporter's life that each meet one passing failure
+_BURST, _BURST_SECONDS = 6, 0.05  # so many attempts within this time are a storm
 _NONSENSE = ("redirect", "garbage", "truncate")
+_PASSING = 0.3  # seconds in which an exporter may try what passes
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _STORM = 60  # attempts within that time
 
@@ -67,6 +74,12 @@ def transient(case: Case) -> None:
         if step == _BUSY:
             case.delivered(batch, expected="what was not taken at first arrives once", once=True)
     case.delivered(*batches, expected="what failed once arrives")
+    for number in range(_LIFETIME if case.canary is None else 0):
+        case.harness.fault(_BUSY, "ok")
+        call = case.sent(exporter, case.batch())
+        if call.error is not None:
+            when = f"a retry after {_BUSY} in export {number + 3} of an exporter's life"
+            raise Failed(when, describe_call(call)) from call.error
 
 
 @clause(
@@ -80,7 +93,9 @@ def transient(case: Case) -> None:
     needs=("read_back",),
 )
 def remains(case: Case) -> None:
-    """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy."""
+    """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy, and to
+    one that answers each kind of status; then several times in a row to one that refuses.
+    """
     can = [step for step in dict.fromkeys(_REFUSALS + FILE_FAULTS) if step.partition(":")[0] in case.harness.faults]
     if not can:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail")
@@ -105,6 +120,28 @@ def remains(case: Case) -> None:
         came_to_an_end |= not call.overrun
     if not came_to_an_end:
         raise VerdictError(Verdict.INCONCLUSIVE, "it was still trying at its deadline, whatever the failure was")
+    if "status" in case.harness.faults and case.canary is None:
+        _each_status(case)
+        _in_a_row(case)
+
+
+def _each_status(case: Case) -> None:
+    for status in (*_FINAL_STATUSES, *_PASSING_STATUSES):
+        case.harness.fault(f"status:{status}")
+        seconds = case.patience / 2 if status in _FINAL_STATUSES else _PASSING
+        call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
+        if not case.until(lambda: call.over, seconds=seconds + _PASSING):  # noqa: B023 - awaited here
+            case.journal.stamp("note", f"with status {status} it never ended, which is another clause's business")
+            return
+        case.raised(call, when=f"with status {status}")
+
+
+def _in_a_row(case: Case) -> None:
+    exporter = case.exporter()
+    case.harness.fault(_FINAL_REFUSAL)
+    for number in range(_IN_A_ROW):
+        call = case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
+        case.raised(call, when=f"with status 400 the time number {number + 1} in a row")
 
 
 class Retries(Canary):
@@ -131,21 +168,36 @@ class Retries(Canary):
     after=("EXP-14",),
 )
 def permanent(case: Case) -> None:
-    """Count the attempts when the backend answers 400, then when it answers 503 with Retry-After: 0."""
+    """Count the attempts when the backend answers 400; look at the pauses between those when it answers 503 with
+    Retry-After: 0, 429, 503 and resets connections.
+    """
     case.harness.fault(_FINAL_REFUSAL)
     case.raised(case.sent(case.exporter(), case.batch(), case.short_context(case.patience / 2)), when="with status 400")
     if case.harness.requests() != 1:
         raise Failed("one attempt for status 400", f"{case.harness.requests()} attempts")
-    other, before = case.exporter(), case.harness.requests()
-    case.harness.fault("retry-after:0")
-    call = case.send(other, case.batch(), case.short_context(_TRYING))
+    for step in ("retry-after:0", "status:429", _BUSY, "reset"):
+        if step.partition(":")[0] in case.harness.faults:
+            case.observe(f"1 attempt for status 400, {_spaced(case, step)} with {step}")
+        if case.canary is not None:
+            return
+
+
+def _spaced(case: Case, step: str) -> int:
+    """Fail unless the attempts of an export that fails in this way are spaced; their number."""
+    exporter, before = case.exporter(), case.harness.requests()
+    case.harness.fault(step)
+    call = case.send(exporter, case.batch(), case.short_context(_TRYING))
     case.until(lambda: call.over or case.harness.requests() - before > _STORM)
     attempts = case.harness.requests() - before
     if attempts > _STORM:
-        raise Failed("attempts are spaced", f"{attempts} attempts in {_TRYING:g} s")
+        raise Failed("attempts are spaced", f"{attempts} attempts in {_TRYING:g} s with {step}")
     case.ends(call, "export ends at its deadline")
-    case.raised(call, when="with Retry-After: 0")
-    case.observe(f"1 attempt for status 400, {attempts} with Retry-After: 0")
+    case.raised(call, when=f"with {step}")
+    times = [one.seconds for one in case.harness.wire_log()][before:]
+    for first, last in zip(times, times[_BURST - 1 :], strict=False):
+        if last - first < _BURST_SECONDS:
+            raise Failed("attempts are spaced", f"{_BURST} attempts in {1000 * (last - first):.0f} ms with {step}")
+    return attempts
 
 
 class Conceals(Swallows):
@@ -225,7 +277,8 @@ class Poisoned(Canary):
 )
 def usable(case: Case) -> None:
     """Export after a failure, an empty batch too; then after an export that ended at its deadline or was cancelled."""
-    exporter = case.exporter()
+    exporter, history = case.exporter(), case.batch()
+    case.succeeded(case.sent(exporter, history))
     name, context = case.done_contexts()[1]
     if not case.judged_by_sdk:
         case.raised(case.export(exporter, context=context), when=f"with {name}")
@@ -239,11 +292,28 @@ def usable(case: Case) -> None:
     batch = case.batch()
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))
-    case.delivered(batch, expected="an export after a failure is delivered")
+    case.delivered(history, batch, expected="an export after a failure is delivered, and what was before is there")
     if case.harness.gated:
         _usable_after(case, "at its deadline", case.blocked_at_gate)
         if case.cancellable:
             _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
+            _others_go_on(case)
+
+
+def _others_go_on(case: Case) -> None:
+    """Cancel the context of an export that has succeeded, while the next one waits at the gate: that goes on."""
+    exporter, past, batch = case.exporter(), case.background_context(), case.batch()
+    case.succeeded(case.sent(exporter, case.batch(), past))
+    parked = case.attempted(lambda: case.send_to_gate(exporter, batch))
+    past.cancel("by the clause")
+    case.open()
+    if parked is None:
+        return
+    case.ends(parked, "export ends once the gate is open")
+    if parked.error is not None:
+        raise Failed("the context of an export that is over ends no other", describe_call(parked)) from parked.error
+    case.until(lambda: case.has_arrived(batch), seconds=_TRYING)  # when it has to is another clause's business
+    case.delivered(batch, expected="the context of an export that is over ends no other")
 
 
 def _cancelled(case: Case) -> tuple[Driven, ObservedCall]:
@@ -321,3 +391,38 @@ def _was_delivered_elsewhere(case: Case) -> bool:
     """True if a redirect was followed with the batch itself, and the answer there was a success."""
     last = case.exchanges_so_far()[-1:]
     return any(one.request.startswith("POST") and one.size and one.answer == "200" for one in last)
+
+
+class TakesAny2xx(Canary):
+    """Takes every status from 200 to 299 for a success."""
+
+    def around(self, context: Context, call: Callable[[Context], object]) -> object:
+        try:
+            return call(context)
+        except Exception:
+            if self.case.harness.requests():
+                return None
+            raise
+
+
+@clause(
+    "EXP-19",
+    "MUST",
+    "every other 2xx is no success",
+    words="Returning means done; every failure is an exception.",
+    technique="F",
+    check="accept the one status that the protocol has for success; a proxy answers 202 or 204 and stores nothing",
+    canary=TakesAny2xx,
+    derived=True,
+    after=("EXP-01", "EXP-14"),
+    faults=("status",),
+    needs=("read_back",),
+)
+def other_successes(case: Case) -> None:
+    """Export to a backend that answers 201, 202, 204 and 206, and stores nothing."""
+    if case.harness.success is None:
+        raise VerdictError(Verdict.NOT_APPLICABLE, "its protocol has no one status for success")
+    for status in _OTHER_SUCCESSES:
+        case.harness.fault(f"status:{status}")
+        call = case.sent(case.exporter(), case.batch(), case.short_context(case.patience / 2))
+        case.raised(call, when=f"with status {status}")

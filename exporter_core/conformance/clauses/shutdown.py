@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
+import threading
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import describe_call
@@ -22,9 +26,16 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.rounds import Round, Step
+    from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
+_FAILURES = ("status:400", "status:503", "reset", "garbage", "refuse")
+_FAILING = 0.2  # seconds in which an export fails
+_LOOK = 0.002  # seconds between two looks of a canary
+_OWN_TIMEOUT = 1.15  # seconds in which a shutdown that waits for a second, whatever time it has, has given up
+_OTHERS = 32  # descriptors that are not the exporter's
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
 _HELD = 5  # batches: more than a shutdown that drops some might leave alone
 _RELEASES = "Flush what is held, release every resource, and return; also release when the context is already done."
@@ -55,6 +66,20 @@ def flushes(case: Case) -> None:
         case.accepted(exporter, batch)
     case.succeeded(case.shut_down(exporter))
     case.delivered(*batches, expected="every accepted point has arrived when shutdown returns")
+    if case.capabilities.holds and not case.judged_by_sdk and case.canary is None:
+        _reports_failure(case)
+
+
+def _reports_failure(case: Case) -> None:
+    """Shut down with a batch held that the backend refuses for good: it raises."""
+    step = next((one for one in ("status:400", "full", "refuse") if one.partition(":")[0] in case.harness.faults), None)
+    if step is None:
+        return
+    exporter = case.exporter()
+    case.harness.fault(step)
+    call = case.export(exporter)
+    if call.error is None:
+        case.raised(case.shut_down(exporter), when=f"as what it holds is refused with {step}")
 
 
 @clause(
@@ -76,12 +101,77 @@ def releases(case: Case) -> None:
     case.succeeded(case.shut_down(exporter))
     _released(case, before)
     case.observe(f"nothing remains (export: {describe_call(call)})")
+    if case.canary is None:
+        for step in ("ok", *_FAILURES):
+            if case.has_harness and step.partition(":")[0] in case.harness.faults:
+                _nothing_remains_after(case, step)
+        _touches_its_own(case)
 
 
-def _released(case: Case, before: Resources) -> None:
+def _nothing_remains_after(case: Case, step: str) -> None:
+    """Export twice to a backend that fails in this way, and shut down: the second exporter leaves nothing."""
+    for number in range(2):
+        before = _before(case)
+        exporter = case.exporter()
+        if not _has_failed(case, exporter, step) or not _has_failed(case, exporter, step):
+            return  # another clause's business
+        case.shut_down(exporter)
+        case.forget()
+        del exporter
+        gc.collect()
+        if number:
+            _released(case, before, f"after exports that met {step} and a shutdown")
+
+
+def _has_failed(case: Case, exporter: Driven, step: str) -> bool:
+    """Export to a backend that fails in this way, which is over then; False if the export does not end."""
+    case.harness.fault(step)
+    call = case.send(exporter, case.batch(), case.short_context(_FAILING))
+    ended = case.until(lambda: call.over)
+    if "ok" in case.harness.faults:
+        case.harness.fault("ok")
+    return ended
+
+
+def _touches_its_own(case: Case) -> None:
+    """Shut down, open other files, and shut down again: those files stay open; likewise after a failed export."""
+    can = case.harness.faults if case.has_harness else frozenset()
+    for step in ("", *(one for one in ("status:400", "reset", "refuse") if one.partition(":")[0] in can)):
+        exporter = case.exporter()
+        if step and not _has_failed(case, exporter, step):
+            return  # another clause's business
+        if not step:
+            case.export(exporter)
+            case.shut_down(exporter)
+        others = [os.open(os.devnull, os.O_RDONLY) for _ in range(_OTHERS)]
+        try:
+            case.shut_down(exporter)
+            case.forget()
+            del exporter
+            gc.collect()
+            closed = [number for number in others if not _is_open(number)]
+        finally:
+            for number in others:
+                with suppress(OSError):
+                    os.close(number)
+        if closed:
+            when = f"a shutdown after an export that met {step}" if step else "a second shutdown"
+            seen = f"it closed descriptor {closed[0]}, which was another's"
+            raise Failed(f"{when} closes nothing that is not the exporter's", seen)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _released(case: Case, before: Resources, when: str = "after shutdown") -> None:
     """Fail unless the process gets back to what it had, and the backend sees every connection close."""
     if not case.until(lambda: not before.added(), fault="is_leaking"):
-        raise Failed("nothing remains after shutdown", ", ".join(before.added()))
+        raise Failed(f"nothing remains {when}", ", ".join(before.added()))
     if case.has_harness and not case.until(lambda: not case.harness.connections()):
         raise Failed("the backend saw every connection close", f"{case.harness.connections()} are open")
 
@@ -419,3 +509,65 @@ def final(case: Case) -> None:
     case.raised(case.export(exporter), ExporterShutdownError, when="after a shutdown that timed out")
     if not case.judged_by_sdk:
         case.raised(case.shut_down(exporter), ExporterShutdownError, when="after one that timed out")
+
+
+class Abandons(Canary):
+    """Lets an export return as if it were done as soon as a shutdown begins, and shuts nothing down."""
+
+    def __init__(self, case: Case, inner: Driven) -> None:
+        super().__init__(case, inner)
+        self._stopping = threading.Event()
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        call = self.case.start("abandoned export", lambda: self.inner.export(context, metrics))
+        while not call.wait(_LOOK):
+            if self._stopping.is_set():
+                return None
+        if call.error is not None:
+            raise call.error
+        return None
+
+    def shutdown(self, context: Context) -> object:  # noqa: ARG002 - that is the fault
+        self._stopping.set()
+        return None
+
+
+@clause(
+    "SHD-11",
+    "MUST",
+    "a shutdown with time left beside an export in flight delivers or reports",
+    words=_RELEASES,
+    technique="G",
+    check="shutdown waits for the running export as long as its context lasts; an export that it ends raises",
+    canary=Abandons,
+    derived=True,
+    after=("EXP-01", "SHD-01"),
+    needs=("read_back", "gate"),
+)
+def beside_export(case: Case) -> None:
+    """Shut down with much time while a delivery waits at the shut gate, and look for a while: nothing returns as if it
+    were done that is not.
+    """
+    exporter, batch = case.exporter(), case.batch()
+    case.shut()
+    call = case.start("export", partial(exporter.export, case.long_context(), batch.metrics))
+    if case.capabilities.holds:
+        case.ends(call, "export accepts a batch while the gate is shut")
+    else:
+        case.await_entry(call)
+    stopping = case.start("shutdown", partial(exporter.shutdown, case.long_context()))
+    case.until(lambda: stopping.over and call.over, seconds=_OWN_TIMEOUT)
+    _nothing_claimed(case, call, stopping, batch, " while the gate was shut")
+    case.open_for(stopping, call)
+    _nothing_claimed(case, call, stopping, batch, "")
+    case.observe(f"beside an export in flight: shutdown, {describe_call(stopping)}; export, {describe_call(call)}")
+
+
+def _nothing_claimed(case: Case, call: ObservedCall, stopping: ObservedCall, batch: TokenBatch, when: str) -> None:
+    """Fail if the export, or where data is held the shutdown, has returned without a delivery."""
+    for one in (call, stopping):
+        claims = one is stopping if case.capabilities.holds else one is call
+        if claims and call.error is None and one.succeeded and not case.has_arrived(batch):
+            raise Failed(
+                f"{one.name} beside the other returns when the data is delivered, or raises", f"it returned{when}"
+            )

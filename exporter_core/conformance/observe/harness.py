@@ -66,6 +66,7 @@ class Capabilities:
             "EXP-15": "a permanent status",
             "EXP-16": "a partial success",
             "EXP-18": "a redirect",
+            "EXP-19": "another success",
         }
         return cls(
             not_applicable={
@@ -89,6 +90,8 @@ class Harness(ABC):
     """True if :meth:`shut` and :meth:`open` work."""
     real: ClassVar[bool] = False
     """True for a real backend, whose data a broken exporter would spoil."""
+    success: ClassVar[int | None] = None
+    """The one HTTP status by which the backend says that it has stored a request; None where there may be others."""
     sockets: ClassVar[bool] = False
     """True if the backend is reached over sockets. The deterministic scheduler does not see a wait for one: scheduled
     clauses then run on real threads at the gate as well."""

@@ -40,13 +40,18 @@ _GRPC_CODES: Final = {
     "401": "UNAUTHENTICATED",
     "403": "PERMISSION_DENIED",
     "404": "UNIMPLEMENTED",
+    "408": "ABORTED",
+    "413": "RESOURCE_EXHAUSTED",
     "429": "UNAVAILABLE",
     "500": "INTERNAL",
+    "501": "UNIMPLEMENTED",
     "502": "UNAVAILABLE",
     "503": "UNAVAILABLE",
     "504": "UNAVAILABLE",
+    "505": "FAILED_PRECONDITION",
 }
 """The gRPC status codes in the place of the HTTP statuses that a clause asks for."""
+_OK: Final = 200
 _FULL: Final = "/dev/full"
 _QUOTA: Final = 16  # bytes beyond its present size that a file may grow to: a line begins, and does not end
 SINK_PORTS: Final[set[int]] = set()
@@ -153,6 +158,8 @@ class SinkHarness(_OnSink[_NetworkSink]):
         kind = getattr(cls, "kind", None)
         if kind not in _NETWORK:
             raise TypeError(f"{cls.__qualname__}.kind is {kind!r}; expected one of {', '.join(_NETWORK)}")
+        if "success" not in vars(cls):
+            cls.success = _OK if kind == "otlp_http" else None  # by its specification; others take every 2xx
         if "faults" not in vars(cls):
             cls.faults = _NETWORK[kind].faults.intersection(FAULTS)
 

@@ -5,6 +5,7 @@ Loss, duplication and corruption are told apart by identity, never by counts.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,6 +71,7 @@ FIELDS = frozenset(
 _NAMED = 3  # items that differ which are named
 _START = 1_700_000_000_000_000_000
 _NOW = 1_700_000_060_000_000_000
+_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,12 @@ def plain(value: Any) -> object:  # noqa: PLR0911 - one answer a type. Any: what
     return repr(value)
 
 
+def _one_scope(metrics: list[Metric]) -> MetricsData:
+    scope = InstrumentationScope("conformance", "1.0", "", {"scope.attribute": "kept"})
+    resource = Resource({"service.name": "conformance", "resource.number": 3})
+    return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
+
+
 class Tokens:
     """Makes batches; every point of every batch has another identity.
 
@@ -278,6 +286,25 @@ class Tokens:
         data = [NumberDataPoint(self._attributes(), _START, _NOW, float(index)) for index in range(points)]
         return self.of([Metric("conformance.plain", "", "1", Gauge(data))])
 
+    def equal(self, points: int = 5) -> TokenBatch:
+        """A gauge with points of equal values, which differ in their attributes alone."""
+        data = [NumberDataPoint(self._attributes(), _START, _NOW, 1.0) for _ in range(points)]
+        return self.of([Metric("conformance.equal", "", "1", Gauge(data))])
+
+    def large(self, points: int) -> TokenBatch:
+        """A gauge with many points, of which the arrival alone is to be looked at."""
+        data = [NumberDataPoint(self.identified(number=index), _START, _NOW, index) for index in range(points)]
+        made = _one_scope([Metric("conformance.large", "", "1", Gauge(data))])
+        return TokenBatch(made, tuple(Point(str(point.attributes[TOKEN]), {}) for point in data if point.attributes))
+
+    def again(self, batch: TokenBatch) -> TokenBatch:
+        """The same series with the same values, a second later."""
+        data = copy.deepcopy(batch.metrics)
+        for metric in metrics_in(data):
+            for point in metric.data.data_points:
+                object.__setattr__(point, "time_unix_nano", point.time_unix_nano + _SECOND)
+        return TokenBatch(data, tuple(flatten(data)))
+
     def empty(self) -> TokenBatch:
         """A batch without anything."""
         return TokenBatch(MetricsData([]), ())
@@ -289,9 +316,7 @@ class Tokens:
 
     def of(self, metrics: list[Metric]) -> TokenBatch:
         """A batch of these metrics, whose points have identities already."""
-        scope = InstrumentationScope("conformance", "1.0", "", {"scope.attribute": "kept"})
-        resource = Resource({"service.name": "conformance", "resource.number": 3})
-        data = MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
+        data = _one_scope(metrics)
         return TokenBatch(data, tuple(flatten(data)))
 
     def identified(self, **more: object) -> dict[str, Any]:

@@ -71,6 +71,8 @@ class Settings:
     schedules: int = SCHEDULES
     patience: float = PATIENCE
     canaries: bool = True
+    points: int = 50_021
+    """The points of the largest batch: more than the limits that backends have, and no multiple of anything."""
 
 
 @dataclass

@@ -9,9 +9,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.observe.harness import FAULTS, Capabilities, Harness
+from exporter_core.conformance.observe.journal import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -80,6 +82,7 @@ class MemoryHarness(Harness):
     """A backend in memory that can do every fault."""
 
     faults = frozenset(FAULTS)
+    success = 200
     gated = True
     secret = SECRET
 
@@ -104,6 +107,8 @@ class MemoryHarness(Harness):
         """Send the points and get the answer. Raises ConnectionResetError."""
         self.received += 1
         step, _, number = self._next_step().partition(":")
+        self._exchanges.append(Exchange(monotonic(), "request", points=len(points), fault=step))
+        place = len(self._exchanges) - 1
         self.stamp("wire", f"request {self.received}: {step}{number and ':'}{number}")
         if self.is_shut:
             yield from self._hold("response", lambda: not self.is_shut or self.is_closed)
@@ -125,6 +130,7 @@ class MemoryHarness(Harness):
         rejected = int(number) if step == "partial" else 0
         self.arrived += points[: len(points) - rejected]
         self.stamp("wire", f"stored {len(points) - rejected} points")
+        self._exchanges[place] = self._exchanges[place]._replace(stored=monotonic())
         return Response(200, "accepted", rejected=rejected)
 
     def pause(self, seconds: float) -> Wait:
@@ -148,6 +154,7 @@ class MemoryHarness(Harness):
         self.name = f"memory-{next(_numbers)}"
         self.stamp = stamp
         self.arrived: list[Point] = []
+        self._exchanges: list[Exchange] = []
         self.received = self.waiting = self.open_connections = 0
         self.script = ["ok"]
         self.is_shut = self.is_closed = False
@@ -179,6 +186,9 @@ class MemoryHarness(Harness):
 
     def connections(self) -> int | None:
         return self.open_connections
+
+    def wire_log(self) -> Iterable[Exchange]:
+        return list(self._exchanges)
 
     def after_fork(self) -> None:
         self._waiters = []

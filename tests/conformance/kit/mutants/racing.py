@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from exporter_core.contract import InstrumentKind
-from exporter_core.errors import ExporterShutdownError
+from exporter_core.errors import ExporterError, ExporterShutdownError
 from kit.mutant import POLL, killed_by
 from kit.reference import AsyncExporter, BufferingExporter, ReferenceConfig, ReferenceExporter
 
@@ -36,11 +36,13 @@ class UnlockedSwap(BufferingExporter):
     """Delivers what it holds, and starts a new buffer with what has come since in the old one."""
 
     def _drain(self, context: Context) -> None:
-        try:
-            for metrics in self._buffer:
+        for number, metrics in enumerate(self._buffer):
+            try:
                 self._deliver(context, metrics)
-        finally:
-            self._buffer = []
+            except BaseException as error:
+                self._buffer = self._buffer[number + isinstance(error, ExporterError) :]
+                raise
+        self._buffer = []
 
 
 @killed_by("FLU-05", "had not arrived")
