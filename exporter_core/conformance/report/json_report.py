@@ -101,7 +101,7 @@ def reproduce(report: Report, clause: str, mode: str) -> str:
 
 
 def seen_at(seen: str, where: str) -> str:
-    """What was seen and where, in one line."""
+    """The words for what was seen, with its place, in one line."""
     return f"{seen} ({where})" if where else seen
 
 

@@ -171,7 +171,7 @@ class Pool:
         self._asked = {clause.id for clause in report.clauses}
         needed = report.clauses if report.readers else with_foundations(report.clauses)
         self._left = {clause.id: clause for clause in needed}
-        """What is to be run: what was asked for, and what that builds on."""
+        """The clauses that are left to run: those that were asked for, and those that they build on."""
         self._never_delivers = False
         self._secrets = secrets_of(setup.options)
         """Texts that no worker may be quoted with."""

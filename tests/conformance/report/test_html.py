@@ -282,3 +282,12 @@ def test_the_browser_is_found_where_the_environment_names_it(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "name one in CHROMIUM" in done.stderr
+
+
+def test_a_chart_has_a_scale_and_a_failure_its_place_and_traceback(report: Report) -> None:
+    run = report.runs["EXP-01", "raw"]
+    run.where, run.traceback = "mine.py:3, in export", "Traceback (most recent call last): ..."
+    text = as_html(report)
+    assert re.search(r'<span class="tick" style="grid-column:4/span 1">4.0</span>', text)
+    assert "mine.py:3, in export" in text
+    assert "<summary>Traceback</summary><pre>Traceback (most recent call last): ...</pre>" in text

@@ -62,3 +62,35 @@ def test_colour_changes_nothing_but_the_look(report: Report) -> None:
 def test_an_exporter_without_a_harness_is_told_so(report: Report) -> None:
     report.tier = "none"
     assert "There is no harness" in as_text(report)
+
+
+def test_the_timeline_shows_what_decided_and_not_what_came_after_the_verdict(report: Report) -> None:
+    events = [
+        ("call", "build"),
+        ("return", "build returned"),
+        ("gate", "shut"),
+        ("note", "a deadline of 0.03 s"),
+        ("call", "export"),
+        ("wire", "connection 1 opened"),
+        ("wire", "request 1: POST /"),
+        ("note", "export still runs"),
+        ("verdict", "FAIL"),
+        ("gate", "opened"),
+        ("return", "export returned"),
+    ]
+    run = report.runs["EXP-01", "raw"]
+    run.timeline = [{"seconds": at / 1000, "kind": kind, "text": text} for at, (kind, text) in enumerate(events)]
+    text = as_text(report)
+    shown = text[text.index("FAIL EXP-01 raw") : text.index("--clause EXP-01")]
+    for kept in ("gate: shut", "note: a deadline of 0.03 s", "call: export", "wire: request 1", "export still runs"):
+        assert kept in shown
+    for left_out in ("build", "connection 1", "gate: opened", "export returned", "verdict"):
+        assert left_out not in shown
+
+
+def test_the_line_of_the_exporters_code_stands_beside_what_was_seen(report: Report) -> None:
+    run = report.runs["EXP-01", "raw"]
+    run.seen, run.where, run.traceback = "it raised X", "mine.py:3, in export", "Traceback\n  File mine.py\n"
+    assert "seen       it raised X (mine.py:3, in export)" in as_text(report)
+    assert "File mine.py" not in as_text(report)
+    assert "File mine.py" in as_text(report, verbose=True)
