@@ -8,16 +8,25 @@ import socket
 import ssl
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+
+from exporter_core import Context, ExporterShutdownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from exporter_core.conformance.sinks import SinkHost
+
+ExporterT = TypeVar("ExporterT")
+
 
 # Not the user's own: the tests look for plugins along many paths, each with an index of its own.
 os.environ.setdefault("EXPORTER_CORE_CACHE", str(Path(__file__).parent / ".pytest_cache" / "exporter-core"))
+
+
+GENEROUS_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -26,6 +35,36 @@ def no_proxy_of_the_machine(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "no_grpc_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def context() -> Context:
+    """A context that ends only failing tests."""
+    return Context.with_timeout(GENEROUS_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def sinks() -> Iterator[SinkHost]:
+    """The process that all sinks of a test run are in."""
+    from exporter_core.conformance.sinks import SinkHost
+
+    with contextlib.closing(SinkHost()) as host:
+        yield host
+
+
+@pytest.fixture
+def shut_down_later() -> Iterator[Callable[[ExporterT], ExporterT]]:
+    """Returns the exporter that it is given, which is shut down after the test."""
+    made: list[Any] = []
+
+    def keep(exporter: ExporterT) -> ExporterT:
+        made.append(exporter)
+        return exporter
+
+    yield keep
+    for exporter in made:
+        with contextlib.suppress(ExporterShutdownError):
+            exporter.shutdown(Context.with_timeout(GENEROUS_SECONDS))
 
 
 class Server:

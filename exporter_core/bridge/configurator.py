@@ -20,6 +20,7 @@ from traceback import walk_stack
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import set_meter_provider
+from opentelemetry.propagate import get_global_textmap, set_global_textmap
 
 # There is no public name for the SDK's configuration by environment variables; distributions derive from this class.
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
@@ -123,7 +124,12 @@ def _configure_others(source: str, keys: Collection[str]) -> None:
             json.dump(others, file)
             file.flush()
             config = load_config_file(file.name)
+        propagator = get_global_textmap()
         configure_sdk(config)
+        if "propagator" not in others:
+            # It sets one without propagators, whose extract() returns None in place of a context: Flask's
+            # instrumentation, and whatever looks for the current span, would fail.
+            set_global_textmap(propagator)
     except Exception as error:  # noqa: BLE001 - metrics go on without the others
         text = describe(error, Masker(texts_in(others)))
         _logger.error("%s: opentelemetry-configuration configures no traces and no logs: %s", source, text)  # noqa: TRY400 - one line

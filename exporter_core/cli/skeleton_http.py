@@ -125,13 +125,9 @@ class ${title}Harness(SinkHarness):
     "tests/test_conformance.py": """
 ${suite_head}
 
-SOCKETS = ("UNOBSERVABLE", "the scheduler does not see threads that wait for a socket")
 ACCEPTED = {
     "EXP-16": ("NOT_APPLICABLE", "the server takes a request as a whole or not at all"),
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
-    "FLU-05": SOCKETS,
-    "SHD-0[89]": SOCKETS,
-    "CON-01": SOCKETS,
 }
 
 ${suite}

@@ -228,4 +228,5 @@ def _resource(attributes: Mapping[str, Any]) -> ResourceSettings:  # Any: attrib
 
     resource = Resource.create(dict(attributes))
     values: dict[str, Any] = dict(resource.attributes)  # Any: attribute values
+    values.pop("service.instance.id", None)  # the pipeline sets it, anew in each process unless a variable gives it
     return ResourceSettings(attributes=values, schema_url=resource.schema_url)

@@ -127,14 +127,12 @@ def outbound(entries: Iterable[PluginEntry]) -> frozenset[PluginEntry]:
     They have the exporter's name, or ``exporter_core_NAME`` where the SDK takes that name itself.
     """
     entries = list(entries)
-    ours = {(entry.distribution, entry.name) for entry in entries if entry.group.startswith(EXPORTER_PREFIX)}
+    ours = {(entry.location, entry.name) for entry in entries if entry.group.startswith(EXPORTER_PREFIX)}
     return frozenset(
         entry
         for entry in entries
         if entry.of_sdk
-        and not ours.isdisjoint(
-            (entry.distribution, entry.name.removeprefix(prefix)) for prefix in ("", "exporter_core_")
-        )
+        and not ours.isdisjoint((entry.location, entry.name.removeprefix(prefix)) for prefix in ("", "exporter_core_"))
     )
 
 

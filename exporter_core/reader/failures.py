@@ -44,7 +44,7 @@ class Failures:
         self._mutex = RLock()  # reentrant, since a handler of signals or of logging may fail in its turn
         self._row: dict[str, int] = {}  # the lines since the last success, and how often each came
         self._in_a_row = 0
-        self._known = 0  # of those: in a line, in an error, or in the next number
+        self._known = 0  # lost points that are in a line, in an error, or in the next number
         self._lost = 0  # points that no line has named yet
         self.count = 0
         """The number of failures reported."""

@@ -22,6 +22,7 @@ import sys
 
 from flask import Flask
 from opentelemetry import metrics, trace
+from opentelemetry.propagate import extract
 from opentelemetry.sdk.metrics import MeterProvider
 
 app = Flask("shop")
@@ -35,6 +36,7 @@ def index():
     return "ok"
 
 
+assert extract({}) is not None, "it would be the current context of a request"
 assert app.test_client().get("/").text == "ok"
 if "configure" in sys.argv:
     import exporter_core
@@ -64,8 +66,8 @@ resource:
 tracer_provider:
   processors:
     - simple: {exporter: {console: }}
-propagator: {composite_list: "tracecontext"}
 """
+PROPAGATOR = 'propagator: {composite_list: "tracecontext"}\n'
 FILE = (
     """file_format: "1.1"
 exporter_core: {plugins: {block: [nothing]}}
@@ -75,6 +77,7 @@ meter_provider:
 """
     + REST
 )
+METRICS_ONLY = FILE.removesuffix(REST)
 
 
 @dataclass
@@ -147,7 +150,7 @@ def sink() -> Iterator[OtlpHttpSink]:
 
 
 def test_a_file_configures_metrics_here_and_traces_by_the_official_distribution(instrumented: Callable) -> None:
-    ran = instrumented({"OTEL_METRICS_EXPORTER": "no_such_thing"}, "configure", file=FILE)
+    ran = instrumented({"OTEL_METRICS_EXPORTER": "no_such_thing"}, "configure", file=FILE + PROPAGATOR)
     assert (ran.status, ran.errors, ran.provider_is_set) == (0, [], True)
     (point,) = ran.points
     assert (point["metric"], point["value"]) == ("orders", 1)
@@ -159,15 +162,15 @@ def test_a_file_configures_metrics_here_and_traces_by_the_official_distribution(
 def test_without_the_official_distribution_a_warning_names_what_is_not_configured(
     instrumented: Callable,
 ) -> None:
-    ran = instrumented({}, "configure", file=FILE, program="driver.py")
+    ran = instrumented({}, "configure", file=FILE + PROPAGATOR, program="driver.py")
     assert (ran.status, ran.provider_is_set, len(ran.points), ran.spans) == (0, True, 1, [])
     assert ran.errors == [
         "otel.yaml: not configured: tracer_provider, propagator; pip install opentelemetry-configuration"
     ]
-    metrics_only = FILE.removesuffix(REST)
-    assert instrumented({}, "configure", file=metrics_only, program="driver.py").errors == []
+    assert instrumented({}, "configure", file=METRICS_ONLY, program="driver.py").errors == []
 
 
+@pytest.mark.nightly
 def test_strictness_in_a_program_that_initializes_itself_is_an_exit_that_it_can_see(instrumented: Callable) -> None:
     strict = {"EXPORTER_CORE_STRICT": "true"}
     ran = instrumented(strict, file=FILE.replace("periodic", "perodic"), program="driver.py")
@@ -199,6 +202,7 @@ def test_a_wrong_file_is_one_line_and_the_program_runs_without_metrics(
     assert len(ran.spans) == 1  # the rest of the file is right
 
 
+@pytest.mark.nightly
 def test_a_file_that_is_no_yaml_is_one_line(instrumented: Callable) -> None:
     ran = instrumented({}, file="file_format: [")
     assert (ran.status, ran.provider_is_set) == (0, False)
@@ -244,6 +248,7 @@ def test_otlp_follows_the_protocol_and_the_endpoint(instrumented: Callable, sink
     assert [point.metric for point in sink.points()[before:]] == ["orders"]
 
 
+@pytest.mark.nightly
 def test_wrong_variables_are_one_line_and_traces_are_exported(instrumented: Callable) -> None:
     ran = instrumented({"OTEL_METRICS_EXPORTER": "sqlite", "OTEL_TRACES_EXPORTER": "console"})
     assert (ran.status, ran.points, len(ran.spans)) == (0, [], 1)
@@ -258,6 +263,7 @@ def test_a_disabled_sdk_is_one_line(instrumented: Callable) -> None:
     assert (ran.points, ran.errors) == ([], ["OTEL_SDK_DISABLED is true: nothing is measured and nothing exported"])
 
 
+@pytest.mark.nightly
 def test_a_program_that_does_not_choose_it_is_left_alone(instrumented: Callable) -> None:
     ran = instrumented({"OTEL_PYTHON_CONFIGURATOR": ""}, file=FILE)
     assert (ran.status, ran.provider_is_set, ran.spans) == (0, False, [])

@@ -275,6 +275,11 @@ def test_a_pull_exporter_gets_a_reader_of_its_kind() -> None:
     assert [(reader.exporter, reader.pull) for reader in config.readers] == [("prometheus", True), ("otlp_http", False)]
 
 
+def test_a_random_instance_id_is_left_to_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the SDK has drawn for this process would be that of its forked children, too."""
+    assert "service.instance.id" not in read().resource.attributes
+
+
 def test_an_exporters_own_variable_overrides_opentelemetrys() -> None:
     config = read(**TLS, EXPORTER_CORE_OTLP_HTTP_ENDPOINT="http://own")
     assert option("endpoint")(config) == "http://own"

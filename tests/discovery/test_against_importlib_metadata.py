@@ -61,12 +61,19 @@ def truth(path, prefix, sdk_group=None):
     # Its entry_points() does this: those with metadata first, then each name once.
     for distribution in sorted(distributions, key=lambda one: not one._has_metadata()):
         chosen.setdefault(distribution._normalized_name, distribution)
-    return sorted(
+    rows = sorted(
         (point.name, point.value, point.group, normalize(key), str(distribution._path))
         for key, distribution in chosen.items()
         for point in distribution.entry_points
         if point.group.startswith(prefix) or point.group == sdk_group
     )
+    return [row for row in rows if not (row[2] == sdk_group and is_given_to_the_sdk(row, rows))]
+
+
+def is_given_to_the_sdk(row, rows):
+    """A distribution's own exporter of the contract, which it registers for the SDK's reader too."""
+    ours = {(name, location) for name, _, group, _, location in rows if group.startswith("exporter_core.exporters.v")}
+    return not ours.isdisjoint((name, row[4]) for name in (row[0], row[0].removeprefix("exporter_core_")))
 
 
 def _context(path):
@@ -128,12 +135,17 @@ def test_the_index_equals_importlib_metadata_after_every_step(clock_tick, steps)
 
 
 def test_the_environment_of_these_tests_is_listed_as_importlib_metadata_lists_it():
+    given = {"exporter_core_console", "exporter_core_otlp_file", "exporter_core_otlp_grpc", "exporter_core_otlp_http"}
+    given |= {"sqlite", "prometheus_remote_write"}
     theirs = [
         *importlib_metadata.entry_points(group="exporter_core.exporters.v1"),
         *importlib_metadata.entry_points(group="opentelemetry_metrics_exporter"),
         *importlib_metadata.entry_points(group="exporter_core.pull_exporters.v1"),
         *importlib_metadata.entry_points(group="opentelemetry_pull_metric_exporter"),
     ]
+    outbound = [e for e in theirs if e.group == SDK_GROUP and e.dist.name.startswith("exporter-core-")]
+    assert {e.name for e in outbound} == given
+    theirs = [e for e in theirs if e not in outbound]
     ours = [entry for entry in installed() if entry.supported]
     assert sorted((e.name, e.value, e.distribution, e.version) for e in ours) == sorted(
         (e.name, e.value, e.dist.name, e.dist.version) for e in theirs

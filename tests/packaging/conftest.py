@@ -80,9 +80,10 @@ class Environment:
         done = run(self._uv, "venv", "-q", "-p", sys.executable, folder, cwd=folder.parent, timeout=INSTALL_TIMEOUT)
         assert done.returncode == 0, done.stderr
 
-    def install(self, *what: str | Path) -> None:
-        """Install with the pinned versions, from uv's cache where that has them, and from PyPI where not."""
-        command = (self._uv, "pip", "install", "-q", "-p", self.python, "-c", ROOT / "constraints.txt", *what)
+    def install(self, *what: str | Path, pinned: bool = True) -> None:
+        """Install, with the pinned versions or the newest, from uv's cache where it has them, else from PyPI."""
+        pins = ("-c", ROOT / "constraints.txt") if pinned else ()
+        command = (self._uv, "pip", "install", "-q", "-p", self.python, *pins, *what)
         done = run(*command, "--offline", cwd=self.folder, timeout=INSTALL_TIMEOUT)
         if done.returncode != 0:
             done = run(*command, cwd=self.folder, timeout=INSTALL_TIMEOUT)

@@ -131,6 +131,23 @@ def test_an_exporter_that_changes_the_lists_of_its_batch_changes_nothing_for_the
     assert one.collections == 1
 
 
+def test_a_batch_is_copied_only_for_exporters_that_do_not_promise_to_leave_it_alone(lanes):
+    class Promising(FakeExporter):
+        keeps_metrics_unchanged = True
+
+    got: dict[str, MetricsData] = {}
+
+    def exporter(kind: type[FakeExporter], name: str) -> FakeExporter:
+        return kind(on_export=lambda context, metrics: got.update({name: metrics}))
+
+    one = lanes(exporter(Promising, "a"), exporter(FakeExporter, "b"), exporter(Promising, "c"))
+    finish(begin_flushes(one.readers, Context.with_timeout(LONG)))
+    a, b, c = (got[name].resource_metrics[0].scope_metrics[0].metrics[0] for name in "abc")
+    assert a is c is not b
+    assert a == b
+    assert a.data.data_points[0] is b.data.data_points[0]
+
+
 def test_each_reader_has_its_own_outcome(lanes):
     def fail(context: Context, metrics: MetricsData) -> None:
         raise OSError("no route")

@@ -241,6 +241,8 @@ def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(
     caller.start()
     clock.await_sleepers()
     clock.advance(7.5)  # a quarter is kept for the exporters' own shutdown
+    until(lambda: len(left) == 2)
+    gate.set()  # the threads' counts of what is not delivered are waited for, too
     caller.join(LONG)
     assert left == [1.25, 2.5]
 

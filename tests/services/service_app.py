@@ -23,12 +23,17 @@ class Ours:
         self.provider = self._pipeline.meter_provider
 
     def flush(self) -> None:
-        """Deliver what was recorded."""
-        self._pipeline.flush(timeout=10)
+        """Deliver what was recorded, and log what is not delivered."""
+        self._log(self._pipeline.flush(timeout=10))
 
     def shutdown(self) -> None:
-        """Deliver the last metrics, and log what is lost."""
-        for reader in self._pipeline.shutdown().readers:
+        """Deliver the last metrics, and log what is not delivered."""
+        self._log(self._pipeline.shutdown())
+
+    @staticmethod
+    def _log(report) -> None:
+        """Log what a report says: who asks for one is told by it alone."""
+        for reader in report.readers:
             if reader.error is not None:
                 lost = reader.points_handed_over - reader.points_accepted
                 sys.stderr.write(f"{reader.name}: {reader.error}; {lost} data points were not delivered\n")

@@ -1,6 +1,5 @@
 """Data to export, and exporters that are shut down after the test; conftest.py at the top has the servers."""
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,24 +11,15 @@ from opentelemetry.sdk.metrics.export import Gauge, Metric, MetricsData, NumberD
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core import Context, ExporterShutdownError
 from exporter_core.conformance.sinks import OtlpHttpSink, SinkHost
 
 # Where a shell has started the tests in the background they ignore Ctrl-C, and so would every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-GENEROUS_SECONDS = 30.0
-
 
 @pytest.fixture(autouse=True)
 def _without_proxies(no_proxy_of_the_machine):
     """No test here goes through the machine's proxy."""
-
-
-@pytest.fixture
-def context() -> Context:
-    """A context that ends only failing tests."""
-    return Context.with_timeout(GENEROUS_SECONDS)
 
 
 @pytest.fixture
@@ -50,13 +40,6 @@ def data(data_of) -> MetricsData:
     return data_of([1])
 
 
-@pytest.fixture(scope="session")
-def sinks() -> Iterator[SinkHost]:
-    """The process that all sinks of a test run are in."""
-    with contextlib.closing(SinkHost()) as host:
-        yield host
-
-
 @pytest.fixture
 def sink(sinks: SinkHost) -> Iterator[OtlpHttpSink]:
     started = OtlpHttpSink()
@@ -66,32 +49,22 @@ def sink(sinks: SinkHost) -> Iterator[OtlpHttpSink]:
 
 
 @pytest.fixture
-def make_exporter() -> Iterator[Callable[..., OtlpHttpExporter]]:
+def make_exporter(shut_down_later) -> Callable[..., OtlpHttpExporter]:
     """Makes exporters that do not wait long between attempts, and shuts them down after the test."""
-    made: list[OtlpHttpExporter] = []
 
     def make(endpoint: str, **options: Any) -> OtlpHttpExporter:
         retry = {"initial_interval": 1, "max_interval": 20, **options.pop("retry", {})}
-        made.append(OtlpHttpExporter(OtlpHttpConfig(endpoint=endpoint, retry=retry, **options)))
-        return made[-1]
+        return shut_down_later(OtlpHttpExporter(OtlpHttpConfig(endpoint=endpoint, retry=retry, **options)))
 
-    yield make
-    for exporter in made:
-        with contextlib.suppress(ExporterShutdownError):
-            exporter.shutdown(Context.with_timeout(GENEROUS_SECONDS))
+    return make
 
 
 @pytest.fixture
-def make_grpc_exporter() -> Iterator[Callable[..., OtlpGrpcExporter]]:
+def make_grpc_exporter(shut_down_later) -> Callable[..., OtlpGrpcExporter]:
     """As ``make_exporter``."""
-    made: list[OtlpGrpcExporter] = []
 
     def make(endpoint: str, **options: Any) -> OtlpGrpcExporter:
         retry = {"initial_interval": 1, "max_interval": 1, **options.pop("retry", {})}
-        made.append(OtlpGrpcExporter(OtlpGrpcConfig(endpoint=endpoint, retry=retry, **options)))
-        return made[-1]
+        return shut_down_later(OtlpGrpcExporter(OtlpGrpcConfig(endpoint=endpoint, retry=retry, **options)))
 
-    yield make
-    for exporter in made:
-        with contextlib.suppress(ExporterShutdownError):
-            exporter.shutdown(Context.with_timeout(GENEROUS_SECONDS))
+    return make

@@ -2,13 +2,9 @@
 
 from exporter_core.conformance import conformance_suite
 
-SOCKETS = "the scheduler does not see who waits for a socket"
 ACCEPTED = {
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
     "EXP-16": ("UNOBSERVABLE", "an answer of 1.0 never says how much of a request was stored"),
-    "FLU-05": ("UNOBSERVABLE", SOCKETS),
-    "SHD-0[89]": ("UNOBSERVABLE", SOCKETS),
-    "CON-01": ("UNOBSERVABLE", SOCKETS),
 }
 
 TestPrometheusRemoteWrite = conformance_suite("prometheus_remote_write", accepted=ACCEPTED, schedules=12)
