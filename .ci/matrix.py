@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -101,22 +100,23 @@ def main(names: list[str]) -> None:
     unknown = set(names) - {one.name for one in IMPLEMENTATIONS}
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; expected {', '.join(one.name for one in IMPLEMENTATIONS)}")
-    before = json.loads(RESULTS.read_text()) if names and RESULTS.exists() else {"implementations": {}}
-    wanted = [one for one in IMPLEMENTATIONS if not names or one.name in names]
-    for one in wanted:
-        _install(one)
-    with ThreadPoolExecutor(1) as pool:  # a check has both cores busy by itself
-        found = dict(zip((one.name for one in wanted), pool.map(_check, wanted), strict=True))
-    kept = before["implementations"]
+    kept = json.loads(RESULTS.read_text())["implementations"] if RESULTS.exists() else {}
+    for one in IMPLEMENTATIONS:
+        if not names or one.name in names:
+            _install(one)
+            kept[one.name] = _check(one)
+            _write({one.name: kept[one.name] for one in IMPLEMENTATIONS if one.name in kept})
+
+
+def _write(found: dict[str, Any]) -> None:  # Any: JSON
     results = {
-        "date": datetime.now(UTC).date().isoformat(),
         "python": sys.version.split()[0],
         "mutants": json.loads(MUTANTS.read_text()) if MUTANTS.exists() else None,
-        "implementations": {one.name: found.get(one.name) or kept.get(one.name) for one in IMPLEMENTATIONS},
+        "implementations": found,
     }
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(page(results))
-    print(f"{PAGE.relative_to(ROOT)} and {RESULTS.relative_to(ROOT)} written")
+    print(f"{PAGE.relative_to(ROOT)} and {RESULTS.relative_to(ROOT)} written", flush=True)
 
 
 def _install(one: Implementation) -> None:
@@ -155,6 +155,7 @@ def _check(one: Implementation) -> dict[str, Any]:  # Any: JSON
     }
     return {
         "package": one.package,
+        "date": datetime.now(UTC).date().isoformat(),
         "target": one.target,
         "unseen": one.unseen,
         "seconds": report["seconds"],
@@ -200,7 +201,7 @@ addEventListener("hashchange",show);show();
 
 def page(results: dict[str, Any]) -> str:  # Any: JSON
     """The page: a matrix whose cells lead to their evidence."""
-    found = {name: one for name, one in results["implementations"].items() if one}
+    found = results["implementations"]
     clauses = next(iter(found.values()))["clauses"]
     heads = "".join(
         f'<th colspan="2">{escape(name)}<br><small>{escape(one["package"])}</small></th>' for name, one in found.items()
@@ -216,7 +217,7 @@ def page(results: dict[str, Any]) -> str:  # Any: JSON
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Exporters by clauses</title>'
         f"<style>{_STYLE}</style><h1>Metrics exporters by the clauses that they keep</h1>"
-        f"<p>Checked on {results['date']} with Python {results['python']}, each in an environment of its own, raw and "
+        f"<p>Checked with Python {results['python']}, each in an environment of its own, raw and "
         "behind the guard. Every cell leads to its evidence and to the command that reproduces it. "
         "<code>make matrix</code> writes this page.</p>"
         f"{_mutants(results['mutants'])}"
@@ -247,7 +248,7 @@ def _evidence(name: str, one: dict[str, Any]) -> str:
     said = "".join(f"<li>{mode}: {escape(text)}</li>" for mode, text in one["conclusion"].items())
     unseen = f"<p>Not observed: {escape(one['unseen'])}.</p>" if one["unseen"] else ""
     parts = [
-        f"<h2>{escape(name)}</h2><p><code>{escape(one['package'])}</code>, {one['seconds']:.0f} s</p>",
+        f"<h2>{escape(name)}</h2><p><code>{escape(one['package'])}</code>, {one['seconds']:.0f} s, {one['date']}</p>",
         f"<ul>{said}</ul>{unseen}",
     ]
     for identifier, about in one["clauses"].items():

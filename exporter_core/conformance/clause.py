@@ -44,7 +44,8 @@ TECHNIQUES: dict[Technique, str] = {
     "X": "a context that is already done",
     "G": "a gate: the sink is shut, and the order relative to its opening decides",
     "F": "a fault script of the sink",
-    "P": "the deterministic scheduler: the exporter's own code is interrupted at points that a seed decides",
+    "P": "the deterministic scheduler: the exporter's own code is interrupted at points that a seed decides; for "
+    "sockets and event loops, real threads in every order of their calls at the gate",
     "Q": "quiescence: no thread, descriptor, socket or child remains",
     "T": "introspection",
     "C": "a child process",

@@ -103,7 +103,7 @@ def releases(case: Case) -> None:
     case.observe(f"nothing remains (export: {describe_call(call)})")
     if case.canary is None:
         for step in ("ok", *_FAILURES):
-            if case.has_harness and step.partition(":")[0] in case.harness.faults:
+            if {"ok", step.partition(":")[0]} <= _faults(case):
                 _nothing_remains_after(case, step)
         _touches_its_own(case)
 
@@ -128,15 +128,18 @@ def _has_failed(case: Case, exporter: Driven, step: str) -> bool:
     case.harness.fault(step)
     call = case.send(exporter, case.batch(), case.short_context(_FAILING))
     ended = case.until(lambda: call.over)
-    if "ok" in case.harness.faults:
-        case.harness.fault("ok")
+    case.harness.fault("ok")
     return ended
+
+
+def _faults(case: Case) -> frozenset[str]:
+    return case.harness.faults if case.has_harness else frozenset()
 
 
 def _touches_its_own(case: Case) -> None:
     """Shut down, open other files, and shut down again: those files stay open; likewise after a failed export."""
-    can = case.harness.faults if case.has_harness else frozenset()
-    for step in ("", *(one for one in ("status:400", "reset", "refuse") if one.partition(":")[0] in can)):
+    can = [one for one in ("status:400", "reset", "refuse") if {"ok", one.partition(":")[0]} <= _faults(case)]
+    for step in ("", *can):
         exporter = case.exporter()
         if step and not _has_failed(case, exporter, step):
             return  # another clause's business

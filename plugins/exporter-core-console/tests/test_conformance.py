@@ -11,6 +11,7 @@ ACCEPTED = {
     "EXP-15": ("NOT_APPLICABLE", "a stream gives no answer that could be a permanent status"),
     "EXP-16": ("NOT_APPLICABLE", "a stream gives no answer that could be a partial success"),
     "EXP-18": ("NOT_APPLICABLE", "a stream gives no answer that could be a redirect"),
+    "EXP-19": ("NOT_APPLICABLE", "a stream gives no answer that could be another success"),
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
 }
 
