@@ -122,7 +122,7 @@ def _read(sink: str) -> SinkChoice:
 
 
 def _properties(sink: str, kind: str, more: str) -> tuple[Capabilities, Mapping[str, Any]]:  # Any: as above
-    """What follows the sink's place: the exporter's capabilities, and the answer that means success."""
+    """Return the exporter's capabilities and the answer that means success, which follow the sink's place."""
     capabilities = Capabilities.without_answers(_BACKENDS[kind]) if kind in _WRITTEN else Capabilities()
     answers: dict[str, Any] = {}
     more, _, success = more.partition("success=") if more.startswith("success=") else more.partition(",success=")

@@ -215,7 +215,7 @@ def _points(request: Any) -> list[Point]:
 
 
 def _points_2(request: Any) -> list[Point]:
-    """As :func:`_points`, of version 2.0."""
+    """The points of a request of version 2.0."""
     read, symbols = _labels_2(request), request.symbols
     found: list[Point] = []
     for series in request.timeseries:

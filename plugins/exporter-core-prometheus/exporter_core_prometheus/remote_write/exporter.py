@@ -41,6 +41,8 @@ _NAMED: Final = 3  # metrics that an error names
 class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
     """Send metrics by Prometheus remote write."""
 
+    keeps_metrics_unchanged = True
+
     def __init__(self, config: RemoteWriteConfig) -> None:
         super().__init__(config, HttpClient(config, user_agent=USER_AGENT, policy=raise_for_answer))
         self.begin_anew()

@@ -97,7 +97,7 @@ class CheckThenSet(ReferenceExporter):
 class AwaitsBeforeItSets(AsyncExporter):
     """Looks whether it is shut down, and says that it is when its event loop has had a turn."""
 
-    async def shutdown(self, context: Context) -> None:
+    async def shutdown(self, context: Context) -> None:  # type: ignore[override]  # the contract has both
         if not self._is_shut_down and not context.done:
             await context.sleep(POLL)
             self._is_shut_down = False
