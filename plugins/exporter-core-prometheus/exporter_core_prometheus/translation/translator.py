@@ -256,13 +256,12 @@ class _Run:
         name, families, samples = entry.name, self._families, self._samples
         if entry.error or name in samples:
             return None
-        if entry.kind is Kind.HISTOGRAM:
-            own = [name + suffix for suffix in _SAMPLES_OF_A_HISTOGRAM]
-            if not families.keys().isdisjoint(own):
-                return None
+        suffixes = _SAMPLES_OF_A_HISTOGRAM if entry.kind is Kind.HISTOGRAM else ()
+        own = [name + suffix for suffix in suffixes]
+        if not families.keys().isdisjoint(own):
+            return None
         family = families[name] = Family(name, entry.kind, entry.unit, entry.help)
-        if entry.kind is Kind.HISTOGRAM:
-            samples.update(dict.fromkeys(own, family))
+        samples.update(dict.fromkeys(own, family))
         return family
 
     def _collision(self, entry: _Entry) -> str:
