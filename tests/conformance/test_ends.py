@@ -51,7 +51,7 @@ EXPORTERS = """
             if wait.kind != "pause" or wait.seconds < 60:
                 return super()._wait(context, wait)
             if context.deadline is not None:
-                time.sleep(0.2)  # as on a busy machine, which is not busy the next time
+                time.sleep((context.remaining() or 0.0) + 0.2)  # as on a busy machine, which is not busy the next time
             raise ExporterError("the backend asks for too much time")
 
     class CleansUp(AsyncExporter):
@@ -127,9 +127,8 @@ def test_a_call_that_is_merely_late_is_held_up_without_its_context_and_passes(ch
 def test_a_call_that_gives_up_at_once_passes_however_late_a_busy_machine_makes_it(checked) -> None:
     run = checked("GivesUp", "EXP-09").run("EXP-09", "raw")
     assert run.verdict is Verdict.PASS
-    assert re.fullmatch(
-        r"export raised ExporterError with Retry-After: 3600, \d{3,} ms after its deadline", *run.observations
-    )
+    late = re.compile(r"export raised ExporterError with Retry-After: 3600, \d{3,} ms after its deadline")
+    assert any(map(late.fullmatch, run.observations))
 
 
 def test_an_async_call_may_clean_up_when_its_task_is_cancelled(checked) -> None:

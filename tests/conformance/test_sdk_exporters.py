@@ -125,7 +125,8 @@ def test_the_official_grpc_exporter_behind_the_guard_does_but_encode_a_batch_ane
         and run.verdict not in (Verdict.PASS, Verdict.NOT_APPLICABLE, Verdict.INEXPRESSIBLE)
     }
     scheduled = {clause for clause, technique in deciding.items() if technique == "P"}
-    assert other.keys() - scheduled == {"DAT-01", "EXP-16"}, other
+    # It counts its own deadline on the wall clock, which EXP-12 steps while it may be connecting.
+    assert other.keys() - scheduled - {"EXP-12"} == {"DAT-01", "EXP-16"}, other
     assert {verdict for clause, (verdict, _) in other.items() if clause in scheduled} <= {Verdict.UNOBSERVABLE}, other
     assert report.run("DAT-01", "guarded").expected == "a further attempt sends what the first one did"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -48,7 +49,7 @@ def one_outcome(call_class):
         made, late = [], []
         call = Call("export", lambda: made.append(1), context, {}, on_late=lambda call, _: late.append(call))
         handed_over = call_class(call)
-        result = schedule.run([lambda: make(handed_over), handed_over.wait, context.cancel])
+        result = schedule.run([lambda: make(handed_over), lambda: handed_over.wait(lambda _: None), context.cancel])
         assert [outcome.error for outcome in result.outcomes] == [None] * 3
         outcome = handed_over.result.outcome
         assert result.outcomes[1].value is handed_over.result
@@ -72,13 +73,19 @@ def test_a_call_that_does_not_take_its_lock_is_caught():
 def test_all_outcomes_of_a_call_are_reached():
     reached = set()
 
-    def scenario(schedule):
-        context = Context.background()
-        handed_over = HandedOverCall(Call("export", lambda: None, context, {}))
-        schedule.run([lambda: make(handed_over), handed_over.wait, context.cancel])
+    def scenario(schedule, *, outlasts):
+        context, left = Context.background(), threading.Event()
+        handed_over = HandedOverCall(Call("export", lambda: left.wait() and None if outlasts else None, context, {}))
+
+        def wait():
+            handed_over.wait(lambda _: None)
+            left.set()
+
+        schedule.run([lambda: make(handed_over), wait, context.cancel])
         reached.add(handed_over.result.outcome)
 
-    never_fails(scenario, seeds=range(150))
+    for outlasts in (False, True):
+        never_fails(partial(scenario, outlasts=outlasts), seeds=range(150))
     assert reached == {Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.ABANDONED}
 
 
