@@ -189,14 +189,14 @@ NO_ANSWER = ("NOT_APPLICABLE", "a file gives no answer")
 NO_GATE = ("UNOBSERVABLE", "the harness cannot hold a delivery up")
 ACCEPTED = {
     "EXP-0[789]": NO_ANSWER,
-    "EXP-1[13568]": NO_ANSWER,
+    "EXP-1[135689]": NO_ANSWER,
     "FLU-04": ("NOT_APPLICABLE", "it holds nothing, so that no flush delivers anything"),
     "KND-05": NO_GATE,
     "EXP-06": NO_GATE,
     "EXP-1[02]": NO_GATE,
     "FLU-03": NO_GATE,
     "SHD-04": NO_GATE,
-    "SHD-10": NO_GATE,
+    "SHD-1[01]": NO_GATE,
     "PY-0[12]": NO_GATE,
 }
 

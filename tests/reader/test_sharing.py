@@ -186,6 +186,7 @@ def test_a_hung_exporter_misses_its_ticks_alone(lanes, until):
         assert one.collections == 2
     finally:
         gate.set()
+        until(lambda: not one.readers[0].exporter.busy)  # a shutdown would wait for it on a clock that stands still
 
 
 def test_a_reader_waits_for_anothers_collection_no_longer_than_its_own_timeout(lanes):

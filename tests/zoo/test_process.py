@@ -109,10 +109,19 @@ def test_a_pipeline_delivers_through_the_good_exporter_beside_all_that_hang_and_
 
 def test_an_exporter_that_changes_attributes_changes_what_it_is_handed_from_then_on_as_documented(site, deliver):
     site.specimen("damages", DAMAGE)
-    rounds, counted, seen = deliver("damages")
+    rounds, counted, seen = deliver("damages", exporter_core={"share_collection": False})
     assert {said for row in rounds for said in row.values()} == {"ok"}
     assert seen == [{"gate": "north"}, *[{"gate": "north", "changed": "yes"}] * 2]
     assert counted == COUNTED
+
+
+def test_an_exporter_that_changes_attributes_changes_them_for_those_that_share_its_collection_as_documented(
+    site, deliver
+):
+    site.specimen("damages", DAMAGE)
+    rounds, counted, _ = deliver("damages")
+    assert {said for row in rounds for said in row.values()} == {"ok"}
+    assert counted[1:] == [[2, {"gate": "north", "changed": "yes"}]] * 2
 
 
 def test_an_exporter_that_is_handed_copies_cannot(site, deliver):
