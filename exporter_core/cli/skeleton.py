@@ -167,7 +167,7 @@ class ${title}Harness(FileSinkHarness):
     capabilities = Capabilities(
         not_applicable={
             "EXP-0[789]": "a file is not connected to, and gives no answer",
-            "EXP-1[13568]": "a file gives no answer",
+            "EXP-1[135689]": "a file gives no answer",
         }
     )
     faults = frozenset({"refuse"})
