@@ -108,7 +108,7 @@ class StaysOpen(Plain):
 def run(exporter: type[Plain], clause: str) -> Run:
     (found,) = select([clause])
     subject = resolve(f"{__name__}:{exporter.__name__}", harness=Harness)
-    return run_clause(found, subject, "raw", Settings(patience=5, schedules=2), {})
+    return run_clause(found, subject, "raw", Settings(patience=5, schedules=2, points=2_003), {})
 
 
 @pytest.mark.parametrize("clause", sorted(WITHOUT_CHANNEL))

@@ -19,7 +19,7 @@ from exporter_core.conformance.run.verdicts import Report, Settings, Verdict
 ROOT = Path(__file__).parents[2]
 SECRET = "Bearer s3cr3t-0f-the-header"  # noqa: S105 - it must not be in a report
 # A raw exporter that ignores its deadline costs the patience; its time-out of its own, 10 s, must not be over by then.
-SETTINGS = Settings(patience=4, schedules=1)
+SETTINGS = Settings(patience=4, schedules=1, points=2_003)
 EXPORTERS = {
     "console": ("opentelemetry.sdk.metrics.export:ConsoleMetricExporter", "stdout", None),
     "otlp-http": (
