@@ -28,6 +28,7 @@ def runs(in_children):
     return in_children("canaries", *TARGETS)
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(600)  # it keeps every core busy itself, beside whatever else does
 def test_the_reference_exporters_give_no_false_alarm_run_after_run_nor_on_a_busy_machine() -> None:
     command = [sys.executable, "-m", "kit.false_alarms", str(RUNS), str(SCHEDULES)]

@@ -16,7 +16,7 @@ from exporter_core_prometheus.exposition import (
 from exporter_core_prometheus.exposition.text import _canonical
 from exporter_core_prometheus.translation import TranslationOptions, Translator
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -220,6 +220,7 @@ def test_whatever_names_and_labels_say_parsers_read_the_translation(name, text, 
 @settings(max_examples=40)
 @given(names, st.lists(attributes, min_size=1, max_size=3))
 def test_names_of_any_characters_are_quoted_where_nothing_is_escaped(name, each):
+    assume(not any(key.startswith("__") for one in each for key in one))  # the parser takes no reserved names
     translator = Translator(TranslationOptions(strategy="no_translation/development", scope_info_enabled=False))
     points = [NumberDataPoint(one, 1, 2, number) for number, one in enumerate(each)]
     translation = translator.translate(data_of(gauge(*points, name=name, unit="")))

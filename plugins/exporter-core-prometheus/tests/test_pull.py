@@ -87,9 +87,9 @@ def test_each_scrape_has_the_values_of_its_moment(serve):
 
 def test_the_scraper_chooses_format_and_compression(serve):
     served = serve()
-    gauge = served.meter.create_gauge("level")
+    level = served.meter.create_up_down_counter("level")
     for number in range(50):
-        gauge.set(number, {"number": number})
+        level.add(number, {"number": number})
     status, headers, plain = served.ask()
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     status, headers, packed = served.ask(Accept=OPENMETRICS, Accept_Encoding="gzip")
@@ -105,7 +105,7 @@ def test_the_scraper_chooses_format_and_compression(serve):
 
 def test_names_are_escaped_for_scrapers_that_know_no_others(serve):
     served = serve(translation_strategy="no_translation/development")
-    served.meter.create_gauge("room.level").set(1)
+    served.meter.create_up_down_counter("room.level").add(1)
     assert b"\nroom_level{" in served.ask(Accept="text/plain")[2]
     status, headers, body = served.ask(Accept="text/plain;version=1.0.0;escaping=allow-utf-8")
     assert (status, headers["Content-Type"][-11:]) == (200, "allow-utf-8")
