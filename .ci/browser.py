@@ -14,8 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 TOOLS = Path(__file__).parents[1] / ".tools"
 HOME = TOOLS / "chromium"
@@ -33,18 +38,23 @@ WAY_OUT = (
 
 
 class FetchError(Exception):
-    """The browser cannot be fetched; the message says why."""
+    """A program cannot be fetched; the message says why."""
 
 
 def find() -> str | None:
     """Return the program to start, None if none runs."""
-    named = os.environ.get("CHROMIUM")
-    candidates = [named] if named else [str(OWN), *(shutil.which(name) or "" for name in NAMES)]
+    return first_that_runs("CHROMIUM", OWN, *NAMES)
+
+
+def first_that_runs(variable: str, own: Path, *names: str) -> str | None:
+    """Return the program that the environment variable names, else the own one, else one on PATH; None if none runs."""
+    named = os.environ.get(variable)
+    candidates = [named] if named else [str(own), *(shutil.which(name) or "" for name in names)]
     return next((one for one in candidates if one and runs(one)), None)
 
 
 def runs(program: str) -> bool:
-    """Return True for a browser that starts: on some systems the name is only a hint at another package."""
+    """Return True for a program that starts: on some systems the name is only a hint at another package."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):
@@ -54,10 +64,31 @@ def runs(program: str) -> bool:
 
 def fetch() -> None:
     """Put Debian's into ``.tools``. Raises FetchError."""
+    with unpacked("chromium", download) as root:
+        program = root / "usr/lib/chromium/chromium"
+        if not program.exists():
+            raise FetchError("the package chromium has no program here")
+        shutil.rmtree(HOME, ignore_errors=True)
+        HOME.mkdir()
+        root.rename(HOME / "root")
+    write_start(HOME / "root")
+
+
+@contextmanager
+def unpacked(name: str, download: Callable[[Path, list[str]], None]) -> Iterator[Path]:
+    """Give a folder in ``.tools`` that Debian packages are unpacked in; it is gone afterwards unless it was moved.
+
+    Args:
+        name: the beginning of the name of the folder around it.
+        download: downloads the packages into a folder, with further options of apt-get.
+
+    Raises:
+        FetchError: they cannot be downloaded or unpacked.
+    """
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise FetchError("this is no Debian")
     TOOLS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="chromium-", dir=TOOLS) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TOOLS) as folder:
         place = Path(folder)
         packages = place / "packages"
         packages.mkdir()
@@ -71,13 +102,7 @@ def fetch() -> None:
         root = place / "root"
         for package in packages.glob("*.deb"):
             command(["dpkg", "-x", str(package), str(root)], place)
-        program = root / "usr/lib/chromium/chromium"
-        if not program.exists():
-            raise FetchError("the package chromium has no program here")
-        shutil.rmtree(HOME, ignore_errors=True)
-        HOME.mkdir()
-        root.rename(HOME / "root")
-    write_start(HOME / "root")
+        yield root
 
 
 def own_lists(place: Path) -> list[str]:

@@ -7,16 +7,15 @@ and unpacked; both programs need no other package. Without one of them it prints
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from browser import FetchError, apt, command, own_lists
+from browser import TOOLS, FetchError, apt, first_that_runs, unpacked
 
-TOOLS = Path(__file__).parents[1] / ".tools"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 HOME = TOOLS / "servers"
 SERVERS = {"prometheus": "PROMETHEUS", "victoria-metrics": "VICTORIA_METRICS"}
 """Debian's packages, which are named like their programs, and the variables that name another program."""
@@ -24,40 +23,19 @@ SERVERS = {"prometheus": "PROMETHEUS", "victoria-metrics": "VICTORIA_METRICS"}
 
 def find(name: str) -> str | None:
     """Return the program to start, None if none runs."""
-    named = os.environ.get(SERVERS[name])
-    candidates = [named] if named else [str(HOME / "usr/bin" / name), shutil.which(name) or ""]
-    return next((one for one in candidates if one and runs(one)), None)
-
-
-def runs(program: str) -> bool:
-    """Return True for a program that starts."""
-    try:
-        done = subprocess.run([program, "--version"], capture_output=True, timeout=60, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return done.returncode == 0
+    return first_that_runs(SERVERS[name], HOME / "usr/bin" / name, name)
 
 
 def fetch() -> None:
     """Put Debian's into ``.tools``. Raises FetchError."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise FetchError("this is no Debian")
-    TOOLS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="servers-", dir=TOOLS) as folder:
-        place = Path(folder)
-        packages = place / "packages"
-        packages.mkdir()
-        try:
-            apt(["download", "-q", *SERVERS], [], packages)
-        except FetchError:
-            # The machine's lists of packages are missing, or older than the packages: lists of our own.
-            lists = own_lists(place)
-            apt(["update", "-q"], lists, place)
-            apt(["download", "-q", *SERVERS], lists, packages)
-        for package in packages.glob("*.deb"):
-            command(["dpkg", "-x", str(package), str(place / "root")], place)
+    with unpacked("servers", download) as root:
         shutil.rmtree(HOME, ignore_errors=True)
-        (place / "root").rename(HOME)
+        root.rename(HOME)
+
+
+def download(into: Path, options: list[str]) -> None:
+    """Download the packages."""
+    apt(["download", "-q", *SERVERS], options, into)
 
 
 def main() -> int:
