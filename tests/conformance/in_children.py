@@ -1,6 +1,7 @@
-"""Runs every clause, raw, on subjects in forked children: ``python in_children.py HOW TARGET ...``
+"""Runs clauses on subjects in forked children: ``python in_children.py HOW TARGET ...``
 
-HOW is ``mutants`` (what hangs is given up after two seconds, no canaries), ``canaries``, or ``harmless``, which takes
+HOW is ``mutants`` (every clause, raw; what hangs is given up after two seconds, no canaries), ``kills`` or
+``guarded-kills`` (the same, with the clause alone that is a mutant's own), ``canaries``, or ``harmless``, which takes
 the faults out of the canaries. Writes a line for each run: the subject, a space, and the run as a message.
 """
 
@@ -11,8 +12,9 @@ from exporter_core.conformance import clause
 from exporter_core.conformance.clauses.canary import Canary
 from exporter_core.conformance.run.messages import encode
 from exporter_core.conformance.run.verdicts import SCHEDULES, Settings
+from exporter_core.conformance.subject import Mode
 from kit.forked import Candidate, run_all
-from kit.mutants import racing
+from kit.mutants import MUTANTS, racing
 
 FEW = 2
 """Seeds of the scheduled clauses for what no race is looked for in."""
@@ -26,11 +28,12 @@ class Harmless(Canary):
 
 
 how, *targets = sys.argv[1:]
+own = {mutant.target: mutant.clause for mutant in MUTANTS} if how.endswith("kills") else {}
 
 
 def settings(target: str) -> Settings:
     schedules = SCHEDULES if target.startswith(racing.__name__) else FEW
-    if how == "mutants":
+    if how == "mutants" or own:
         return Settings(patience=2, canaries=False, schedules=schedules, points=POINTS)
     return Settings(schedules=FEW, points=POINTS)
 
@@ -39,6 +42,8 @@ if how == "harmless":
     for one in clause.clauses():
         if one.canary is not None:
             clause._clauses[one.id] = dataclasses.replace(one, canary=Harmless)
-for candidate, runs in run_all([Candidate(target, "raw", settings(target)) for target in targets], at_once=8):
+mode: Mode = "guarded" if how == "guarded-kills" else "raw"
+candidates = [Candidate(target, mode, settings(target), own.get(target, "")) for target in targets]
+for candidate, runs in run_all(candidates, at_once=8):
     for run in runs:
         sys.stdout.write(f"{candidate.target} {encode(run).decode()}")

@@ -35,6 +35,8 @@ class Candidate:
     target: str
     mode: Mode
     settings: Settings
+    only: str = ""
+    """The one clause that is run; all of them if it is empty."""
 
 
 @dataclass
@@ -84,14 +86,14 @@ def _start(candidate: Candidate) -> tuple[int, _Child]:
 
 
 def _run(candidate: Candidate, writing: int) -> NoReturn:
-    """Run every clause in this child, and end it without what the parent has to do at its end."""
+    """Run the clauses in this child, and end it without what the parent has to do at its end."""
     try:
         subject = resolve(candidate.target)
         if candidate.mode == "raw":
             prepare()
         failed: dict[str, Verdict] = {}
         never_delivers = False
-        for clause in clauses():
+        for clause in [one for one in clauses() if candidate.only in ("", one.id)]:
             settings = candidate.settings
             run = run_clause(clause, subject, candidate.mode, settings, failed, never_delivers=never_delivers)
             never_delivers |= run.never_delivers

@@ -131,7 +131,7 @@ class DeliversLater(ReferenceExporter):
 
     def _later(self, metrics: MetricsData) -> None:
         try:
-            super().export(Context.with_timeout(1.0), metrics)
+            super().export(Context.with_timeout(10.0), metrics)
         except (ExporterCoreError, ConnectionError):
             pass  # nobody is there to be told
 
