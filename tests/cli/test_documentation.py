@@ -21,6 +21,7 @@ STEPS = [step for session in SESSIONS for step in re.split(r"^\$ ", session, fla
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)  # some forty processes, one after the other
 def test_every_command_does_what_the_page_shows(tmp_path):
     """All of them one after the other, as they stand: later ones use the files of earlier ones."""

@@ -77,10 +77,15 @@ def test_toml_and_whole_config_files_are_valid(document: Path, tmp_path: Path) -
 
 # tests/cli/test_documentation.py and test_tutorial.py run these as one session and compare what their commands print.
 SESSIONS = {"command-line.md", "tutorial-conformance.md"}
-OTHERS = [document for document in DOCUMENTS if document.name not in SESSIONS]
+OTHERS = [
+    # A check of an exporter takes long.
+    pytest.param(document, marks=[pytest.mark.nightly] * ("$ exporter-core check" in document.read_text("utf-8")))
+    for document in DOCUMENTS
+    if document.name not in SESSIONS
+]
 
 
-@pytest.mark.parametrize("document", OTHERS, ids=[document.name for document in OTHERS])
+@pytest.mark.parametrize("document", OTHERS, ids=lambda document: document.name)
 def test_commands_do_what_they_say(document: Path, tmp_path: Path) -> None:
     save_files(document, tmp_path)
     targets = re.findall(r"^([\w-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

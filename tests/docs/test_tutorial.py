@@ -79,6 +79,7 @@ class Shell:
         file.write_text(text.replace(before, after), encoding="utf-8")
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)  # a dozen processes, one after the other, that check an exporter
 def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
