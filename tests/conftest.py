@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,10 +20,14 @@ from opentelemetry.sdk.version import __version__ as sdk_version
 
 import exporter_core
 from exporter_core import instruments
+from exporter_core.cli import inspection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
+
+    from exporter_core.cli.inspection import CheckResult
+    from exporter_core.discovery import PluginEntry
 
 # How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
 settings.register_profile("exporter-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -124,6 +128,27 @@ def site(tmp_path: Path) -> Site:
 @pytest.fixture
 def other_site(tmp_path: Path) -> Site:
     return Site(tmp_path / "other")
+
+
+_INSPECTED: dict[tuple[PluginEntry, bool], CheckResult] = {}
+
+
+@pytest.fixture
+def inspected_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands look into an installed exporter once in all: each look is a process, and what is installed stays."""
+    look = inspection.check
+
+    def check(
+        entry: PluginEntry, *, path: Sequence[str] | None = None, build: bool = False, **options: Any
+    ) -> CheckResult:
+        found = _INSPECTED.get((entry, build)) if path is None else None
+        if found is None:
+            found = look(entry, path=path, build=build, **options)
+            if path is None and found.ok and Path(sys.prefix) in Path(entry.location).parents:
+                _INSPECTED[entry, build] = found
+        return found
+
+    monkeypatch.setattr(inspection, "check", check)
 
 
 class RunPython(Protocol):

@@ -19,7 +19,7 @@ import pytest
 from exporter_core.conformance.clause import select
 from exporter_core.conformance.report.text import result_text
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.verdicts import SCHEDULES, Report, Settings, Verdict
+from exporter_core.conformance.run.verdicts import POINTS, SCHEDULES, Report, Settings, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +36,7 @@ def conformance_suite(
     options: Mapping[str, Any] | None = None,
     sink: str | None = None,
     schedules: int = SCHEDULES,
+    points: int = POINTS,
 ) -> type:
     """A test class with one item for each clause and mode.
 
@@ -54,6 +55,7 @@ def conformance_suite(
         options: the exporter's options, which go before those of its harness.
         sink: a sink of the checker's that the options point at, instead of a harness.
         schedules: how many seeds each scheduled clause tries; fewer are faster, and find less.
+        points: the points of the largest batch; fewer are faster, and find less.
 
     Raises:
         ValueError: no clause is selected, or ``accepted`` names a clause or a verdict that there is not.
@@ -65,11 +67,11 @@ def conformance_suite(
     for pattern in exceptions:
         if not any(fnmatchcase(one.id, pattern) for one in select()):
             raise ValueError(f"accepted: no clause matches {pattern!r}")
-    key = repr((target, clauses, modes, options, sink, schedules))
+    key = repr((target, clauses, modes, options, sink, schedules, points))
     reports: list[Report] = []
 
     def run() -> Report:
-        settings = Settings(schedules=schedules)
+        settings = Settings(schedules=schedules, points=points)
         return check(target, patterns=clauses, modes=modes, options=options, sink=sink, settings=settings)
 
     class TestConformance:

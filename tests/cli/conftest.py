@@ -25,7 +25,7 @@ class Done(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
+def surroundings(tmp_path, monkeypatch, inspected_once):
     """An empty working folder, an index of the test's own, and nothing that changes how output looks."""
     folder = tmp_path / "work"
     folder.mkdir()

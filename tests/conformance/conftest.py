@@ -6,10 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from exporter_core.conformance.run import verdicts
 from exporter_core.conformance.run.messages import decode
 from exporter_core.conformance.run.verdicts import Run
 
+FEW_POINTS = 2_003
+"""Points of the largest batch, where a test is not about that."""
 PROGRAM = Path(__file__).with_name("in_children.py")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def few_points():
+    """Every check has smaller batches than a user's, so that many can be made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdicts, "POINTS", FEW_POINTS)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ IDS = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SAVED_AS = re.compile(r"# ([\w./-]+\.(?:py|yaml))\n")
+LONG = re.compile(r"^\$ exporter-core (check|list --check)", re.MULTILINE)  # commands that run every clause, or plugin
 PRINTED = re.compile(r"print\(.*\)  # (.+)$", re.MULTILINE)
 
 
@@ -78,8 +79,7 @@ def test_toml_and_whole_config_files_are_valid(document: Path, tmp_path: Path) -
 # tests/cli/test_documentation.py and test_tutorial.py run these as one session and compare what their commands print.
 SESSIONS = {"command-line.md", "tutorial-conformance.md"}
 OTHERS = [
-    # A check of an exporter takes long.
-    pytest.param(document, marks=[pytest.mark.nightly] * ("$ exporter-core check" in document.read_text("utf-8")))
+    pytest.param(document, marks=[pytest.mark.nightly] * bool(LONG.search(document.read_text("utf-8"))))
     for document in DOCUMENTS
     if document.name not in SESSIONS
 ]

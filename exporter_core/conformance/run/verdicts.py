@@ -18,6 +18,9 @@ after 10 seconds; fewer here, so that they cannot seem to have kept it."""
 SCHEDULES = 53
 """The seeds that each scheduled clause tries: a race that one in twelve finds is missed once in a hundred times."""
 
+POINTS = 50_021
+"""The points of the largest batch: more than the limits that backends have, and no multiple of anything."""
+
 
 class Verdict(StrEnum):
     """The result of one clause for one exporter, in one word."""
@@ -71,8 +74,8 @@ class Settings:
     schedules: int = SCHEDULES
     patience: float = PATIENCE
     canaries: bool = True
-    points: int = 50_021
-    """The points of the largest batch: more than the limits that backends have, and no multiple of anything."""
+    points: int = field(default_factory=lambda: POINTS)
+    """The points of the largest batch."""
 
 
 @dataclass
