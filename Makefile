@@ -93,11 +93,11 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: test
 test: $(STAMP) browser servers ## run every test but those that take long
-	@$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope
 
 .PHONY: nightly
 nightly: $(STAMP) browser servers ## run the tests that take long
-	@$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m nightly
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope -m nightly
 
 # The lowest versions that the pyproject.toml files allow, on the oldest Python here. Property tests vary the data, not
 # the versions, and take longer than all the others: make test runs them.
@@ -114,7 +114,7 @@ $(LOWEST)/.installed: $(UV) pyproject.toml $(PLUGINS)
 
 .PHONY: test-lowest
 test-lowest: $(LOWEST)/.installed servers ## run the tests that depend on versions, with the lowest versions allowed
-	@$(LOWEST)/bin/pytest -q -n $(WORKERS) --dist loadgroup -m 'not hypothesis and not nightly' $(LOWEST_TESTS)
+	@$(LOWEST)/bin/pytest -q -n $(WORKERS) --dist loadscope -m 'not hypothesis and not nightly' $(LOWEST_TESTS)
 
 # Runs for each of the reference exporters; half of them with every core kept busy.
 RUNS ?= 200

@@ -1,7 +1,7 @@
 """``conformance_suite``: the clauses as pytest items, one each, for an exporter's own tests.
 
 The checker runs once in a run of pytest, for the first item; all items read that report, in every process of
-pytest-xdist. The items carry its mark ``xdist_group``, so that with ``--dist loadgroup`` no other process waits for it.
+pytest-xdist. With its ``--dist loadscope`` one process runs all items of a suite, and no other waits for it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
-import warnings
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
@@ -98,18 +97,7 @@ def conformance_suite(
                 pytest.fail("\n".join([*result_text(report, clause, mode), *accepted]), pytrace=False)
 
     TestConformance.__name__ = TestConformance.__qualname__ = f"TestConformance[{target}]"
-    _group(TestConformance, f"conformance-{target}")
     return TestConformance
-
-
-def _group(suite: type, name: str) -> None:
-    """Mark the items as one group for pytest-xdist, where that is in use."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pytest.PytestUnknownMarkWarning)
-        try:
-            pytest.mark.xdist_group(name)(suite)
-        except pytest.fail.Exception:
-            pass  # without it the mark is unknown, which --strict-markers refuses
 
 
 def _shared_report(factory: pytest.TempPathFactory, key: str, make: Callable[[], Report]) -> Report:

@@ -16,7 +16,7 @@ NEED_NOT_PASS = {
 
 
 @pytest.mark.timeout(400)  # every clause with its canaries, in worker processes
-@pytest.mark.parametrize("mode", ["raw", "guarded"])
+@pytest.mark.parametrize("mode", ["raw", pytest.param("guarded", marks=pytest.mark.nightly)])
 def test_a_plain_class_on_the_base_class_keeps_every_clause(mode, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     report = check("plain:PlainExporter", modes=[mode], settings=Settings(schedules=4, points=2_003))

@@ -162,7 +162,6 @@ def test_what_cannot_be_read_is_said(cli, plugins):
     assert "UTF-8" in problem["reason"]
 
 
-@pytest.mark.xdist_group("looks into every exporter")
 def test_checking_imports_each_and_says_which_fail(cli, plugins):
     plugins.add("good", "import sys\nprint('noise')\nsys.stderr.write('noise')\n" + GOOD)
     plugins.add("exiting", EXITING)
@@ -191,7 +190,6 @@ def test_checking_imports_each_and_says_which_fail(cli, plugins):
     assert f'File "{plugins.folder / "made_made_exiting_exiting.py"}", line 1, in <module>' in err
 
 
-@pytest.mark.xdist_group("looks into every exporter")
 def test_checking_is_well_when_all_can_be_used(cli):
     code, out, err = cli("list", "--check")
     assert (code, err) == (0, "")

@@ -14,8 +14,6 @@ from exporter_core.conformance.report import as_json, as_junit, as_text, conclud
 from exporter_core.conformance.report.html import as_html
 from exporter_core.conformance.run.verdicts import Report, Settings, Verdict
 
-pytestmark = pytest.mark.xdist_group("readers")  # they share what a fixture takes long to make
-
 # What the SDK's reader does, as far as it is not what a reader promises.
 SEEN = {
     "RDR-01": "0 reports",

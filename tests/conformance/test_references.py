@@ -15,8 +15,6 @@ from exporter_core.conformance.run.verdicts import Settings
 from kit.false_alarms import EXPORTERS, main
 from kit.mutants import MUTANTS
 
-pytestmark = pytest.mark.xdist_group("references")  # they share what a fixture takes long to make
-
 RUNS, SCHEDULES = 5, 2
 TARGETS = [f"kit.reference:{exporter}" for exporter in EXPORTERS]
 NOT_APPLICABLE = {

@@ -16,7 +16,7 @@ from exporter_core.conformance.report import as_json, json_schema
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.verdicts import Report, Settings, Verdict
 
-pytestmark = pytest.mark.xdist_group("sdk-exporters")  # they share what a fixture takes long to make
+pytestmark = pytest.mark.nightly
 
 ROOT = Path(__file__).parents[2]
 SECRET = "Bearer s3cr3t-0f-the-header"  # noqa: S105 - it must not be in a report

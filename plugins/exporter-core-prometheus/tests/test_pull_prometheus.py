@@ -10,8 +10,6 @@ from opentelemetry import trace
 
 from exporter_core import Pipeline
 
-pytestmark = pytest.mark.xdist_group("pull-prometheus")  # they share what a fixture takes long to make
-
 GENEROUS_SECONDS = 30.0
 FILE = """
 file_format: "1.1"
