@@ -332,6 +332,7 @@ def test_list_marks_them_and_says_which_name_means_another(installed):
     assert next(line for line in table if line.startswith("invoices")).split()[-1] == "SDK"
 
 
+@pytest.mark.nightly  # it looks into every installed exporter, as those of the command do
 def test_list_with_check_tries_the_shadowed_ones_too(installed, inspected_once, capsys):
     installed.add("a-printer", "console", "raise SystemExit('imported')")
     assert main(["list", "--check"]) == 1

@@ -65,13 +65,14 @@ def test_its_code_is_formatted_and_free_of_faults(cli, path, kind):
         assert done.returncode == 0, done.stdout
 
 
-@KINDS
-def test_its_exporter_is_completely_typed(cli, kind):
-    cli("new", "my_backend", *kind)
-    folder = Path("exporter-core-my-backend", "exporter_core_my_backend").resolve()
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=/dev/null", folder]
-    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=100, check=False)
+def test_their_exporters_are_completely_typed(cli):
+    cli("new", "my_backend")
+    cli("new", "my_service", "--http")
+    folders = [f"exporter-core-my-{one}/exporter_core_my_{one}" for one in ("backend", "service")]
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=/dev/null", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout
+    assert "Success" in done.stdout
 
 
 def test_an_exporter_over_http_is_short(cli):

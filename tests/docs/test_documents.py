@@ -48,7 +48,14 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(one, marks=[pytest.mark.nightly] * ("check(" in "".join(blocks(one, "python"))))
+        for one in DOCUMENTS
+    ],
+    ids=IDS,
+)
 def test_python_snippets_run_and_print_what_they_say(document: Path, tmp_path: Path) -> None:
     save_files(document, tmp_path)
     program = [text for text in blocks(document, "python") if not SAVED_AS.match(text)]

@@ -103,6 +103,7 @@ def test_a_check_finds_the_merely_rude_ones_usable(site):
     assert site.checked() == dict.fromkeys(LOADING, "ok")
 
 
+@pytest.mark.nightly  # it looks into every installed exporter, as those of the command do
 def test_the_command_shows_what_a_check_says_beside_those_that_can_be_used(site, run):
     site.specimens({name: {**FAILING, **FATAL}[name][0] for name in ("unprintable", "tells_a_secret", "segfaults")})
     listed = json.loads(run("-m", "exporter_core", "list", "--check", "--json", status=1).stdout)["exporters"]
