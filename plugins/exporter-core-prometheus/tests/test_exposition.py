@@ -448,4 +448,4 @@ def test_an_encoder_keeps_what_has_not_changed():
     encode_text(again, translator.label_maker, openmetrics=True)
     assert again.families[0].groups[0].set.encoded is kept
     assert kept.text.text is text
-    assert isinstance(SimpleNamespace(encoded=kept).encoded.text.prefixes, list)
+    assert isinstance(SimpleNamespace(encoded=kept).encoded.text.parts, list)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from math import inf, isfinite
-from operator import add
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.otlp import VARINTS, field
@@ -73,9 +72,10 @@ def _metrics(family: Family, group: Group, label_maker: LabelMaker) -> bytes:
     if family.kind is Kind.COUNTER and any(point.exemplars for point in group.points):
         return b"".join([_metric(series, 3, _counter(point, label_maker)) for series, point in pairs])
     kept = kept_at(group.set)
-    if kept.protobuf is None:
-        kept.protobuf = [_number_prefix(family.kind, series) for series in group.series]
-    return b"".join(map(add, kept.protobuf, map(_packed, [point.value for point in group.points])))
+    if kept.protobuf is None:  # for each series what stands before its number, and the number
+        kept.protobuf = [part for series in group.series for part in (_number_prefix(family.kind, series), b"")]
+    kept.protobuf[1::2] = [_packed(point.value) for point in group.points]
+    return b"".join(kept.protobuf)
 
 
 def _number_prefix(kind: Kind, series: Series) -> bytes:

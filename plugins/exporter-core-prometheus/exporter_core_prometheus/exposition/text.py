@@ -12,7 +12,6 @@ import re
 from bisect import bisect_left
 from decimal import Decimal
 from math import isfinite, isnan
-from operator import add
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core_prometheus.exposition.kept import kept_at
@@ -34,6 +33,7 @@ _TYPES: Final = {
     Kind.NATIVE_HISTOGRAM: "histogram",
     Kind.INFO: "gauge",
 }
+_HISTOGRAMS: Final = (Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM)
 _SHORT_EXPONENTS: Final = range(-4, 6)  # of numbers that Go writes without an exponent
 
 
@@ -50,7 +50,7 @@ def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetric
     for family in translation.families:
         parts.append(_openmetrics_head(family, names) if openmetrics else _head(family))
         for group in family.groups:
-            if openmetrics and family.kind in (Kind.COUNTER, Kind.HISTOGRAM):
+            if openmetrics and (family.kind is Kind.COUNTER or family.kind in _HISTOGRAMS):
                 parts.append(_with_exemplars(family, group, label_maker))
             else:
                 parts.append(_lines(family, group))
@@ -94,41 +94,51 @@ def _openmetrics_head(family: Family, names: set[str]) -> str:
 
 
 class _Lines:
-    """The lines of some samples: the parts before the values, the values of the last scrape, and the whole then."""
+    """The lines of some samples, as the last scrape had them.
 
-    __slots__ = ("prefixes", "text", "values")
+    Attributes:
+        parts: three for each line: what stands before the number, the number, the end of the line.
+        values: what the numbers were made of.
+        text: the parts, joined.
+    """
+
+    __slots__ = ("parts", "text", "values")
 
     def __init__(self, prefixes: list[str]) -> None:
-        self.prefixes = prefixes
-        self.values: Any = None
+        self.parts = [part for prefix in prefixes for part in (prefix, "", "\n")]
+        self.values: list[Any] | None = None  # Any: numbers
         self.text = ""
+
+    def renew(self, values: list[Any], numbers: list[Any]) -> None:
+        """Write other numbers."""
+        self.values = values
+        self.parts[1::3] = _numbers(numbers)
+        self.text = "".join(self.parts)
 
 
 class _HistogramLines(_Lines):
-    """The lines of one histogram; the values are its count and sum, with which all others change."""
+    """The lines of one histogram, of these bounds, with or without a sum."""
 
-    __slots__ = ("bounds",)
+    __slots__ = ("bounds", "has_sum")
 
-    def __init__(self, name: str, labels: Labels, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
+    def __init__(self, name: str, labels: Labels, bounds: Sequence[float], *, has_sum: bool) -> None:
+        self.bounds, self.has_sum = bounds, has_sum
         texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
-        buckets = [_prefix(f"{name}_bucket", (*labels, ("le", text))) for text in texts]
-        super().__init__([*buckets, _prefix(f"{name}_sum", labels), _prefix(f"{name}_count", labels)])
+        prefixes = [_prefix(f"{name}_bucket", (*labels, ("le", text))) for text in texts]
+        suffixes = ("_sum", "_count") if has_sum else ("_count",)
+        super().__init__([*prefixes, *(_prefix(name + suffix, labels) for suffix in suffixes)])
 
 
 def _lines(family: Family, group: Group) -> str:
-    if family.kind is Kind.HISTOGRAM:
+    if family.kind in _HISTOGRAMS:
         return "".join([_histogram(family.name, *pair) for pair in zip(group.series, group.points, strict=True)])
-    if family.kind is Kind.NATIVE_HISTOGRAM:
-        return "".join([_native(family.name, *pair) for pair in zip(group.series, group.points, strict=True)])
     kept = kept_at(group.set)
     lines: _Lines | None = kept.text
     if lines is None:
         lines = kept.text = _Lines([_series_prefix(family.name, series) for series in group.series])
     values = [point.value for point in group.points]
     if values != lines.values:
-        lines.values = values
-        lines.text = "\n".join(map(add, lines.prefixes, _numbers(values))) + "\n"
+        lines.renew(values, values)
     return lines.text
 
 
@@ -139,62 +149,55 @@ def _series_prefix(name: str, series: Series) -> str:
     return str(kept.text)
 
 
-def _histogram(name: str, series: Series, point: Any) -> str:  # Any: a HistogramDataPoint
+def _histogram(name: str, series: Series, point: Any) -> str:  # Any: a data point of a histogram, here and below
     lines = _histogram_lines(name, series, point)
-    values = (point.count, point.sum)
+    values = [*getattr(point, "bucket_counts", ()), point.sum, point.count]
     if values != lines.values:
-        lines.values = values
-        lines.text = "\n".join(map(add, _shown_prefixes(lines, point), _numbers(_bucket_values(point)))) + "\n"
+        lines.renew(values, _histogram_values(point))
     return lines.text
 
 
-def _histogram_lines(name: str, series: Series, point: Any) -> _HistogramLines:  # Any: as above
+def _histogram_lines(name: str, series: Series, point: Any) -> _HistogramLines:
     kept = kept_at(series)
     lines: _HistogramLines | None = kept.text
-    bounds = point.explicit_bounds
-    if lines is None or (lines.bounds is not bounds and tuple(lines.bounds) != tuple(bounds)):
-        lines = kept.text = _HistogramLines(name, series.labels, bounds)
+    bounds, has_sum = _bounds(point), point.sum is not None
+    is_same = lines is not None and lines.has_sum is has_sum
+    if lines is None or not is_same or (lines.bounds is not bounds and tuple(lines.bounds) != tuple(bounds)):
+        lines = kept.text = _HistogramLines(name, series.labels, bounds, has_sum=has_sum)
     return lines
 
 
-def _shown_prefixes(lines: _Lines, point: Any) -> list[str]:  # Any: as above
-    return lines.prefixes if point.sum is not None else [*lines.prefixes[:-2], lines.prefixes[-1]]
+def _bounds(point: Any) -> Sequence[float]:
+    """Return the bounds of the buckets; those of a native histogram only the protobuf format can hold."""
+    bounds: Sequence[float] = getattr(point, "explicit_bounds", ())
+    return bounds
 
 
-def _bucket_values(point: Any) -> list[Any]:  # Any: as above
-    return [*cumulative_counts(point), *([] if point.sum is None else [point.sum]), point.count]
-
-
-def _native(name: str, series: Series, point: Any) -> str:  # Any: an ExponentialHistogramDataPoint
-    """Return the lines of a native histogram, whose buckets only the protobuf format can hold."""
-    kept = kept_at(series)
-    if kept.text is None:
-        bucket = _prefix(f"{name}_bucket", (*series.labels, ("le", "+Inf")))
-        kept.text = [bucket, _prefix(f"{name}_sum", series.labels), _prefix(f"{name}_count", series.labels)]
-    bucket, total, count = kept.text
-    values = _numbers([point.count, point.sum if point.sum is not None else 0, point.count])
-    shown = [bucket, total, count] if point.sum is not None else [bucket, "", count]
-    return "".join([f"{prefix}{value}\n" for prefix, value in zip(shown, values, strict=True) if prefix])
+def _histogram_values(point: Any) -> list[Any]:  # Any: numbers
+    counts = cumulative_counts(point) if hasattr(point, "explicit_bounds") else [point.count]
+    return [*counts, *([] if point.sum is None else [point.sum]), point.count]
 
 
 def _with_exemplars(family: Family, group: Group, label_maker: LabelMaker) -> str:
     """Return the lines of counters or histograms; those of points that have exemplars are not kept."""
     if not any(point.exemplars for point in group.points):
         return _lines(family, group)
-    lines: list[str] = []
+    parts: list[str] = []
     for series, point in zip(group.series, group.points, strict=True):
+        lines: _Lines
         if family.kind is Kind.COUNTER:
             marks = {0: max(point.exemplars, key=_time)} if point.exemplars else {}
-            prefixes, values = [_series_prefix(family.name, series)], [point.value]
+            lines, values = _Lines([_series_prefix(family.name, series)]), [point.value]
         else:
-            bounds = point.explicit_bounds
+            bounds = _bounds(point)
             marks = {bisect_left(bounds, one.value): one for one in sorted(point.exemplars, key=_time)}
-            of_series = _histogram_lines(family.name, series, point)
-            prefixes, values = _shown_prefixes(of_series, point), _bucket_values(point)
-        for place, (prefix, number) in enumerate(zip(prefixes, _numbers(values), strict=True)):
-            mark = marks.get(place)
-            lines.append(f"{prefix}{number}{_exemplar(mark, label_maker) if mark is not None else ''}\n")
-    return "".join(lines)
+            lines, values = _histogram_lines(family.name, series, point), _histogram_values(point)
+        marked = lines.parts.copy()
+        marked[1::3] = _numbers(values)
+        for place, mark in marks.items():
+            marked[3 * place + 1] += _exemplar(mark, label_maker)
+        parts += marked
+    return "".join(parts)
 
 
 def _time(exemplar: Exemplar) -> int:
