@@ -1,7 +1,7 @@
 """The scrape formats, read by parsers that are not ours: prometheus_client's, and protobuf's own."""
 
 import math
-from types import SimpleNamespace
+from functools import partial
 
 import pytest
 from exporter_core_prometheus.exposition import (
@@ -437,15 +437,17 @@ def test_content_types_name_version_and_escaping():
     assert content_type(Accepted(Format.OPENMETRICS, utf8=True)).endswith("charset=utf-8; escaping=allow-utf-8")
 
 
-def test_an_encoder_keeps_what_has_not_changed():
+@pytest.mark.parametrize("encode", [partial(encode_text, openmetrics=True), encode_protobuf])
+def test_an_encoder_keeps_the_labels_of_a_series(encode):
     translator = Translator(TranslationOptions())
     points = [number(1, route="/")]
     first = translator.translate(data_of(counter(*points)))
-    encode_text(first, translator.label_maker, openmetrics=False)
-    kept = first.families[0].groups[0].set.encoded
-    text = kept.text.text
+    encode(first, translator.label_maker)
+    series = first.families[0].groups[0].series[0]
+    kept = series.text, series.protobuf
     again = translator.translate(data_of(counter(NumberDataPoint(points[0].attributes, 1, 3, 1))))
-    encode_text(again, translator.label_maker, openmetrics=True)
-    assert again.families[0].groups[0].set.encoded is kept
-    assert kept.text.text is text
-    assert isinstance(SimpleNamespace(encoded=kept).encoded.text.parts, list)
+    encode(again, translator.label_maker)
+    assert again.families[0].groups[0].series[0] is series
+    assert (series.text, series.protobuf) == kept != (None, None)
+    assert series.text is kept[0]
+    assert series.protobuf is kept[1]

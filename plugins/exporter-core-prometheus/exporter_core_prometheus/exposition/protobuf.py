@@ -11,7 +11,6 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.otlp import VARINTS, field
-from exporter_core_prometheus.exposition.kept import kept_at
 from exporter_core_prometheus.translation import Kind, TranslationError, cumulative_counts, native_histogram
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ _TYPES: Final = {
     Kind.NATIVE_HISTOGRAM: _HISTOGRAM,
     Kind.INFO: _GAUGE,
 }
+_HISTOGRAMS: Final = (Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM)
 _double = struct.Struct("<d").pack
 _DOUBLE_FIELD: Final = 9  # bytes: a tag and a number
 _EXEMPLAR_TAG: Final = {Kind.COUNTER: 2, Kind.HISTOGRAM: 3}
@@ -64,36 +64,43 @@ def _head(family: Family) -> bytes:
 
 def _metrics(family: Family, group: Group, label_maker: LabelMaker) -> bytes:
     """Return the field `metric` of each series of a group."""
-    pairs = zip(group.series, group.points, strict=True)
-    if family.kind is Kind.NATIVE_HISTOGRAM:
-        return b"".join([_metric(series, 7, _native(point, label_maker)) for series, point in pairs])
-    if family.kind is Kind.HISTOGRAM:
-        return b"".join([_metric(series, 7, _classic(point, label_maker)) for series, point in pairs])
-    if family.kind is Kind.COUNTER and any(point.exemplars for point in group.points):
-        return b"".join([_metric(series, 3, _counter(point, label_maker)) for series, point in pairs])
-    kept = kept_at(group.set)
-    if kept.protobuf is None:  # for each series what stands before its number, and the number
-        kept.protobuf = [part for series in group.series for part in (_number_prefix(family.kind, series), b"")]
-    kept.protobuf[1::2] = [_packed(point.value) for point in group.points]
-    return b"".join(kept.protobuf)
+    points = group.points
+    if family.kind in _HISTOGRAMS:
+        encode = _classic if family.kind is Kind.HISTOGRAM else _native
+        pairs = zip(group.series, points, strict=True)
+        return b"".join(
+            [field(4, _kept_labels(series) + field(7, encode(point, label_maker))) for series, point in pairs]
+        )
+    prefixes = [series.protobuf for series in group.series]
+    if not all(prefixes):
+        prefixes = [_number_prefix(family.kind, series) for series in group.series]
+    parts = [b""] * (2 * len(prefixes))
+    parts[0::2] = prefixes
+    parts[1::2] = [_packed(point.value) for point in points]
+    if family.kind is Kind.COUNTER and any(point.exemplars for point in points):
+        for place, (series, point) in enumerate(zip(group.series, points, strict=True)):
+            if point.exemplars:
+                number = field(3, _counter(point, label_maker))
+                parts[2 * place : 2 * place + 2] = field(4, _labels(series.labels) + number), b""
+    return b"".join(parts)
 
 
 def _number_prefix(kind: Kind, series: Series) -> bytes:
     """Return the field `metric` of a counter or gauge up to its number, which is always as long."""
-    labels = _labels_of(series)
-    start = labels + (b"\x1a" if kind is Kind.COUNTER else b"\x12") + VARINTS[_DOUBLE_FIELD] + b"\x09"
-    return b"\x22" + VARINTS[len(start) + _DOUBLE_FIELD - 1] + start
+    prefix: bytes | None = series.protobuf
+    if prefix is None:
+        start = (
+            _labels(series.labels) + (b"\x1a" if kind is Kind.COUNTER else b"\x12") + VARINTS[_DOUBLE_FIELD] + b"\x09"
+        )
+        prefix = series.protobuf = b"\x22" + VARINTS[len(start) + _DOUBLE_FIELD - 1] + start
+    return prefix
 
 
-def _metric(series: Series, number: int, value: bytes) -> bytes:
-    return field(4, _labels_of(series) + field(number, value))
-
-
-def _labels_of(series: Series) -> bytes:
-    kept = kept_at(series)
-    if kept.protobuf is None:
-        kept.protobuf = _labels(series.labels)
-    return bytes(kept.protobuf)
+def _kept_labels(series: Series) -> bytes:
+    labels: bytes | None = series.protobuf
+    if labels is None:
+        labels = series.protobuf = _labels(series.labels)
+    return labels
 
 
 def _labels(labels: Labels) -> bytes:
@@ -108,9 +115,7 @@ def _packed(value: float) -> bytes:
 
 
 def _counter(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a NumberDataPoint
-    exemplars = sorted(point.exemplars, key=_time)
-    mark = field(2, _exemplar(exemplars[-1], label_maker)) if exemplars else b""
-    return b"\x09" + _packed(point.value) + mark
+    return b"\x09" + _packed(point.value) + field(2, _exemplar(max(point.exemplars, key=_time), label_maker))
 
 
 def _classic(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a HistogramDataPoint

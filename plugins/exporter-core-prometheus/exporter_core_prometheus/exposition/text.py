@@ -1,20 +1,20 @@
 """The text formats: Prometheus' own, version 0.0.4, and OpenMetrics 1.0.
 
-Lines of samples are the same in both, but for exemplars, so they are kept for both. What has not changed since the last
-scrape is not made again.
+What stands before the number of a sample is the same in both, and kept at its series from one scrape to the next.
 
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ and the OpenMetrics specification, version 1.0.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from bisect import bisect_left
+from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core_prometheus.exposition.kept import kept_at
 from exporter_core_prometheus.translation import Kind, cumulative_counts
 
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetric
         label_maker: makes the labels of exemplars.
         openmetrics: write OpenMetrics 1.0 instead of text 0.0.4.
     """
-    parts: list[str] = []
+    body = io.BytesIO()  # no copy of it all as a string
     names = {family.name for family in translation.families}
     for family in translation.families:
-        parts.append(_openmetrics_head(family, names) if openmetrics else _head(family))
+        body.write((_openmetrics_head(family, names) if openmetrics else _head(family)).encode())
         for group in family.groups:
             if openmetrics and (family.kind is Kind.COUNTER or family.kind in _HISTOGRAMS):
-                parts.append(_with_exemplars(family, group, label_maker))
+                body.write(_with_exemplars(family, group, label_maker).encode())
             else:
-                parts.append(_lines(family, group))
+                body.write(_lines(family, group).encode())
     if openmetrics:
-        parts.append("# EOF\n")
-    return "".join(parts).encode()
+        body.write(b"# EOF\n")
+    return body.getvalue()
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -93,111 +93,78 @@ def _openmetrics_head(family: Family, names: set[str]) -> str:
 # --- samples ----------------------------------------------------------------------------------------------------------
 
 
-class _Lines:
-    """The lines of some samples, as the last scrape had them.
+@dataclass(slots=True)
+class _HistogramPrefixes:
+    """What stands before the numbers of one histogram, of these bounds, with or without a sum."""
 
-    Attributes:
-        parts: three for each line: what stands before the number, the number, the end of the line.
-        values: what the numbers were made of.
-        text: the parts, joined.
-    """
-
-    __slots__ = ("parts", "text", "values")
-
-    def __init__(self, prefixes: list[str]) -> None:
-        self.parts = [part for prefix in prefixes for part in (prefix, "", "\n")]
-        self.values: list[Any] | None = None  # Any: numbers
-        self.text = ""
-
-    def renew(self, values: list[Any], numbers: list[Any]) -> None:
-        """Write other numbers."""
-        self.values = values
-        self.parts[1::3] = _numbers(numbers)
-        self.text = "".join(self.parts)
-
-
-class _HistogramLines(_Lines):
-    """The lines of one histogram, of these bounds, with or without a sum."""
-
-    __slots__ = ("bounds", "has_sum")
-
-    def __init__(self, name: str, labels: Labels, bounds: Sequence[float], *, has_sum: bool) -> None:
-        self.bounds, self.has_sum = bounds, has_sum
-        texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
-        prefixes = [_prefix(f"{name}_bucket", (*labels, ("le", text))) for text in texts]
-        suffixes = ("_sum", "_count") if has_sum else ("_count",)
-        super().__init__([*prefixes, *(_prefix(name + suffix, labels) for suffix in suffixes)])
+    bounds: Sequence[float]
+    has_sum: bool
+    prefixes: list[str]
 
 
 def _lines(family: Family, group: Group) -> str:
+    points = group.points
     if family.kind in _HISTOGRAMS:
-        return "".join([_histogram(family.name, *pair) for pair in zip(group.series, group.points, strict=True)])
-    kept = kept_at(group.set)
-    lines: _Lines | None = kept.text
-    if lines is None:
-        lines = kept.text = _Lines([_series_prefix(family.name, series) for series in group.series])
-    values = [point.value for point in group.points]
-    if values != lines.values:
-        lines.renew(values, values)
-    return lines.text
+        pairs = zip(group.series, points, strict=True)
+        return "".join([_joined(_prefixes(family, *pair), _numbers(_values(family, pair[1]))) for pair in pairs])
+    prefixes = [series.text for series in group.series]
+    if not all(prefixes):
+        prefixes = [_prefixes(family, *pair)[0] for pair in zip(group.series, points, strict=True)]
+    return _joined(prefixes, _numbers([point.value for point in points]))
 
 
-def _series_prefix(name: str, series: Series) -> str:
-    kept = kept_at(series)
-    if kept.text is None:
-        kept.text = _prefix(name, series.labels)
-    return str(kept.text)
+def _joined(prefixes: list[str], numbers: Iterable[str]) -> str:
+    parts = ["\n"] * (3 * len(prefixes))
+    parts[0::3] = prefixes
+    parts[1::3] = numbers
+    return "".join(parts)
 
 
-def _histogram(name: str, series: Series, point: Any) -> str:  # Any: a data point of a histogram, here and below
-    lines = _histogram_lines(name, series, point)
-    values = [*getattr(point, "bucket_counts", ()), point.sum, point.count]
-    if values != lines.values:
-        lines.renew(values, _histogram_values(point))
-    return lines.text
+def _prefixes(family: Family, series: Series, point: Any) -> list[str]:  # Any: a data point, here and below
+    """Return what stands before the numbers of a series, as the last scrape left it if it was there."""
+    kept, name = series.text, family.name
+    if family.kind not in _HISTOGRAMS:
+        if kept is None:
+            series.text = kept = _prefix(name, series.labels)
+        return [kept]
+    bounds, has_sum = _bounds(family, point), point.sum is not None
+    same = kept is not None and kept.has_sum is has_sum
+    if not same or (kept.bounds is not bounds and tuple(kept.bounds) != tuple(bounds)):
+        texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
+        prefixes = [_prefix(f"{name}_bucket", (*series.labels, ("le", text))) for text in texts]
+        suffixes = ("_sum", "_count") if has_sum else ("_count",)
+        prefixes += [_prefix(name + suffix, series.labels) for suffix in suffixes]
+        series.text = kept = _HistogramPrefixes(bounds, has_sum, prefixes)
+    return list(kept.prefixes)
 
 
-def _histogram_lines(name: str, series: Series, point: Any) -> _HistogramLines:
-    kept = kept_at(series)
-    lines: _HistogramLines | None = kept.text
-    bounds, has_sum = _bounds(point), point.sum is not None
-    is_same = lines is not None and lines.has_sum is has_sum
-    if lines is None or not is_same or (lines.bounds is not bounds and tuple(lines.bounds) != tuple(bounds)):
-        lines = kept.text = _HistogramLines(name, series.labels, bounds, has_sum=has_sum)
-    return lines
-
-
-def _bounds(point: Any) -> Sequence[float]:
+def _bounds(family: Family, point: Any) -> Sequence[float]:
     """Return the bounds of the buckets; those of a native histogram only the protobuf format can hold."""
-    bounds: Sequence[float] = getattr(point, "explicit_bounds", ())
-    return bounds
+    return point.explicit_bounds if family.kind is Kind.HISTOGRAM else ()
 
 
-def _histogram_values(point: Any) -> list[Any]:  # Any: numbers
-    counts = cumulative_counts(point) if hasattr(point, "explicit_bounds") else [point.count]
+def _values(family: Family, point: Any) -> list[Any]:  # Any: numbers, too
+    """Return the numbers of a series."""
+    if family.kind not in _HISTOGRAMS:
+        return [point.value]
+    counts = cumulative_counts(point) if family.kind is Kind.HISTOGRAM else [point.count]
     return [*counts, *([] if point.sum is None else [point.sum]), point.count]
 
 
 def _with_exemplars(family: Family, group: Group, label_maker: LabelMaker) -> str:
-    """Return the lines of counters or histograms; those of points that have exemplars are not kept."""
+    """Return the lines of counters or histograms."""
     if not any(point.exemplars for point in group.points):
         return _lines(family, group)
-    parts: list[str] = []
+    texts: list[str] = []
     for series, point in zip(group.series, group.points, strict=True):
-        lines: _Lines
-        if family.kind is Kind.COUNTER:
-            marks = {0: max(point.exemplars, key=_time)} if point.exemplars else {}
-            lines, values = _Lines([_series_prefix(family.name, series)]), [point.value]
-        else:
-            bounds = _bounds(point)
-            marks = {bisect_left(bounds, one.value): one for one in sorted(point.exemplars, key=_time)}
-            lines, values = _histogram_lines(family.name, series, point), _histogram_values(point)
-        marked = lines.parts.copy()
-        marked[1::3] = _numbers(values)
+        marks: dict[int, Exemplar] = {}
+        for one in sorted(point.exemplars, key=_time):
+            marks[0 if family.kind is Kind.COUNTER else bisect_left(_bounds(family, point), one.value)] = one
+        numbers = list(_numbers(_values(family, point)))
         for place, mark in marks.items():
-            marked[3 * place + 1] += _exemplar(mark, label_maker)
-        parts += marked
-    return "".join(parts)
+            numbers[place] += _exemplar(mark, label_maker)
+        texts.append(_joined(_prefixes(family, series, point), numbers))
+    return "".join(texts)
 
 
 def _time(exemplar: Exemplar) -> int:

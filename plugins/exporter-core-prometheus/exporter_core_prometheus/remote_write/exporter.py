@@ -212,7 +212,7 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
         Raises:
             ExporterError, DeadlineExceededError, ContextCancelledError: as those of the client.
         """
-        for key in [key for key, (_, series) in self._ended.items() if series.encoded is None]:
+        for key in [key for key, (_, series) in self._ended.items() if series.written is None]:
             del self._ended[key]  # never sent
         while self._ended:
             keys = list(self._ended)[: self.config.max_request_samples]

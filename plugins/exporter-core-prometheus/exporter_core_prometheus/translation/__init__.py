@@ -1,7 +1,7 @@
 """OpenTelemetry's metrics as Prometheus has them, for the exporters that push and for those that are scraped.
 
 A :class:`Translator` makes families of series out of metrics data. Whatever has not changed since its last translation
-is the same object again, so that an encoder can keep what it made of it, in the attributes ``encoded``::
+is the same object again, so that an encoder can keep at a series what it made of it::
 
     translator = Translator(TranslationOptions())
     translation = translator.translate(metrics)
