@@ -1,6 +1,7 @@
 """The scrape formats, read by parsers that are not ours: prometheus_client's, and protobuf's own."""
 
 import math
+import re
 from functools import partial
 
 import pytest
@@ -65,11 +66,11 @@ def histogram(counts, total, exemplars=(), bounds=BOUNDS, **attributes):
     return Metric("latency", "Latency.", "s", Histogram([point], CUMULATIVE))
 
 
-def exponential(counts, total, *, scale=3, zero=0, exemplars=()):
+def exponential(counts, total, *, scale=3, zero=0, exemplars=(), **attributes):
     count = sum(counts) + zero
     positive, negative = Buckets(-2, counts), Buckets(0, [])
     point = ExponentialHistogramDataPoint(
-        {}, 1, 2, count, total, scale, zero, positive, negative, 0, 0.0, 1.0, exemplars
+        attributes, 1, 2, count, total, scale, zero, positive, negative, 0, 0.0, 1.0, exemplars
     )
     return Metric("sizes", "Sizes.", "By", ExponentialHistogram([point], CUMULATIVE))
 
@@ -451,3 +452,45 @@ def test_an_encoder_keeps_the_labels_of_a_series(encode):
     assert (series.text, series.protobuf) == kept != (None, None)
     assert series.text is kept[0]
     assert series.protobuf is kept[1]
+
+
+# --- names that would clash in a scrape -------------------------------------------------------------------------------
+
+ODD = {"le": "x", "exported_le": "y"}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "problems"),
+    [
+        ([histogram([1, 0, 0, 0], 1.0, **ODD)], 0),
+        ([exponential([1], 1.0, **ODD)], 0),
+        ([histogram([1, 0, 0, 0], 1.0), counter(number(1), name="latency.seconds.count")], 0),
+        ([exponential([1], 1.0), gauge(number(1), name="sizes_bytes_count", unit="")], 1),
+        ([counter(number(1), name="target")], 0),
+        ([gauge(number(1, a="\ud800"), name="a\ud800b", unit="\ud800", text="\ud800")], 0),
+    ],
+    ids=["le", "le of a native histogram", "a counter", "a native histogram", "target", "lone surrogates"],
+)
+def test_what_would_clash_in_a_scrape_is_read_by_prometheus_own_parser(metrics, problems):
+    translator = Translator(TranslationOptions())
+    translation = translator.translate(data_of(*metrics))
+    assert len(translation.problems) == problems
+    for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
+        text = encode_text(translation, translator.label_maker, openmetrics=openmetrics).decode()
+        assert list(parse(text))
+        for labels in re.findall("(?m)^[^#].*[{](.*)[}]", text):
+            names = re.findall('([a-z_]+)="', labels)
+            assert len(set(names)) == len(names)
+    encode_protobuf(translation, translator.label_maker)
+
+
+def test_labels_that_are_taken_get_prefixes_until_they_are_free():
+    text = encoded(data_of(histogram([1, 0, 0, 0], 1.0, **ODD)), scope_info_enabled=False)
+    assert 'latency_seconds_bucket{exported_exported_le="x",exported_le="y",le="0.0"} 1' in text
+
+
+def test_the_largest_exemplar_of_a_bucket_is_the_one_that_is_scraped():
+    exemplars = [Exemplar({}, value, 5 - int(value), 1, 2) for value in (3.0, 4.0, 2.5)]
+    families = list(parse_openmetrics(encoded(data_of(histogram([0, 0, 0, 3], 9.5, exemplars)), openmetrics=True)))
+    found = [one.exemplar.value for one in families[0].samples if one.exemplar]
+    assert found == [4.0]

@@ -6,12 +6,18 @@ Source: https://github.com/prometheus/client_model, ``io/prometheus/client/metri
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.otlp import VARINTS, field
-from exporter_core_prometheus.translation import Kind, TranslationError, cumulative_counts, native_histogram
+from exporter_core_prometheus.translation import (
+    HISTOGRAMS,
+    Kind,
+    TranslationError,
+    cumulative_counts,
+    exemplars_by_place,
+    native_histogram,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +34,6 @@ _TYPES: Final = {
     Kind.NATIVE_HISTOGRAM: _HISTOGRAM,
     Kind.INFO: _GAUGE,
 }
-_HISTOGRAMS: Final = (Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM)
 _double = struct.Struct("<d").pack
 _DOUBLE_FIELD: Final = 9  # bytes: a tag and a number
 _EXEMPLAR_TAG: Final = {Kind.COUNTER: 2, Kind.HISTOGRAM: 3}
@@ -65,7 +70,7 @@ def _head(family: Family) -> bytes:
 def _metrics(family: Family, group: Group, label_maker: LabelMaker) -> bytes:
     """Return the field `metric` of each series of a group."""
     points = group.points
-    if family.kind in _HISTOGRAMS:
+    if family.kind in HISTOGRAMS:
         encode = _classic if family.kind is Kind.HISTOGRAM else _native
         pairs = zip(group.series, points, strict=True)
         return b"".join(
@@ -115,12 +120,13 @@ def _packed(value: float) -> bytes:
 
 
 def _counter(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a NumberDataPoint
-    return b"\x09" + _packed(point.value) + field(2, _exemplar(max(point.exemplars, key=_time), label_maker))
+    exemplar = exemplars_by_place(point, ())[0]
+    return b"\x09" + _packed(point.value) + field(2, _exemplar(exemplar, label_maker))
 
 
 def _classic(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a HistogramDataPoint
     bounds: Sequence[float] = point.explicit_bounds
-    marks = {bisect_left(bounds, one.value): one for one in sorted(point.exemplars, key=_time)}
+    marks = exemplars_by_place(point, bounds)
     parts = _start(point)
     shown = [*bounds, inf] if not bounds or isfinite(bounds[-1]) else bounds
     for place, (bound, count) in enumerate(zip(shown, cumulative_counts(point), strict=True)):
@@ -141,7 +147,7 @@ def _native(point: Any, label_maker: LabelMaker) -> bytes:  # Any: an Exponentia
     ]
     if not (native.positive_spans or native.negative_spans):
         parts.append(field(12, b"\x08\x00\x10\x00"))  # an empty span: how a scraper tells it from a classic histogram
-    parts += [field(16, _exemplar(one, label_maker)) for one in sorted(point.exemplars, key=_time)]
+    parts += [field(16, _exemplar(one, label_maker)) for one in sorted(point.exemplars or (), key=_time)]
     return b"".join(parts)
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import io
 import re
-from bisect import bisect_left
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core_prometheus.translation import Kind, cumulative_counts
+from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, exemplars_by_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +32,7 @@ _TYPES: Final = {
     Kind.NATIVE_HISTOGRAM: "histogram",
     Kind.INFO: "gauge",
 }
-_HISTOGRAMS: Final = (Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM)
+_SAMPLES: Final = ("_bucket", "_count", "_sum")
 _SHORT_EXPONENTS: Final = range(-4, 6)  # of numbers that Go writes without an exponent
 
 
@@ -47,10 +46,11 @@ def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetric
     """
     body = io.BytesIO()  # no copy of it all as a string
     names = {family.name for family in translation.families}
+    names.update(f"{one.name}{end}" for one in translation.families if one.kind in HISTOGRAMS for end in _SAMPLES)
     for family in translation.families:
         body.write((_openmetrics_head(family, names) if openmetrics else _head(family)).encode())
         for group in family.groups:
-            if openmetrics and (family.kind is Kind.COUNTER or family.kind in _HISTOGRAMS):
+            if openmetrics and (family.kind is Kind.COUNTER or family.kind in HISTOGRAMS):
                 body.write(_with_exemplars(family, group, label_maker).encode())
             else:
                 body.write(_lines(family, group).encode())
@@ -72,7 +72,7 @@ def _head(family: Family) -> str:
 def _openmetrics_head(family: Family, names: set[str]) -> str:
     """Return the head of a family, which OpenMetrics calls without the suffix of its samples.
 
-    A counter without that suffix, or whose shorter name is another family's, is of the type `unknown`: its name counts.
+    A counter without that suffix, or whose shorter name is taken, is of the type `unknown`: its name counts.
     """
     kind, suffix = _TYPES[family.kind], {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(family.kind, "")
     name = family.name
@@ -80,6 +80,7 @@ def _openmetrics_head(family: Family, names: set[str]) -> str:
         kind = "unknown"
         if name.endswith(suffix) and name != suffix and name.removesuffix(suffix) not in names:
             name, kind = name.removesuffix(suffix), family.kind.value
+            names.add(name)
     shown = _metric_name(name)
     lines = [f"# TYPE {shown} {kind}\n"]
     if family.unit and name.endswith(f"_{family.unit}") and _PLAIN_NAME.fullmatch(family.unit):
@@ -104,7 +105,7 @@ class _HistogramPrefixes:
 
 def _lines(family: Family, group: Group) -> str:
     points = group.points
-    if family.kind in _HISTOGRAMS:
+    if family.kind in HISTOGRAMS:
         pairs = zip(group.series, points, strict=True)
         return "".join([_joined(_prefixes(family, *pair), _numbers(_values(family, pair[1]))) for pair in pairs])
     prefixes = [series.text for series in group.series]
@@ -123,7 +124,7 @@ def _joined(prefixes: list[str], numbers: Iterable[str]) -> str:
 def _prefixes(family: Family, series: Series, point: Any) -> list[str]:  # Any: a data point, here and below
     """Return what stands before the numbers of a series, as the last scrape left it if it was there."""
     kept, name = series.text, family.name
-    if family.kind not in _HISTOGRAMS:
+    if family.kind not in HISTOGRAMS:
         if kept is None:
             series.text = kept = _prefix(name, series.labels)
         return [kept]
@@ -140,12 +141,13 @@ def _prefixes(family: Family, series: Series, point: Any) -> list[str]:  # Any: 
 
 def _bounds(family: Family, point: Any) -> Sequence[float]:
     """Return the bounds of the buckets; those of a native histogram only the protobuf format can hold."""
-    return point.explicit_bounds if family.kind is Kind.HISTOGRAM else ()
+    bounds: Sequence[float] = point.explicit_bounds if family.kind is Kind.HISTOGRAM else ()
+    return bounds
 
 
 def _values(family: Family, point: Any) -> list[Any]:  # Any: numbers, too
     """Return the numbers of a series."""
-    if family.kind not in _HISTOGRAMS:
+    if family.kind not in HISTOGRAMS:
         return [point.value]
     counts = cumulative_counts(point) if family.kind is Kind.HISTOGRAM else [point.count]
     return [*counts, *([] if point.sum is None else [point.sum]), point.count]
@@ -157,18 +159,11 @@ def _with_exemplars(family: Family, group: Group, label_maker: LabelMaker) -> st
         return _lines(family, group)
     texts: list[str] = []
     for series, point in zip(group.series, group.points, strict=True):
-        marks: dict[int, Exemplar] = {}
-        for one in sorted(point.exemplars, key=_time):
-            marks[0 if family.kind is Kind.COUNTER else bisect_left(_bounds(family, point), one.value)] = one
         numbers = list(_numbers(_values(family, point)))
-        for place, mark in marks.items():
-            numbers[place] += _exemplar(mark, label_maker)
+        for place, exemplar in exemplars_by_place(point, _bounds(family, point)).items():
+            numbers[place] += _exemplar(exemplar, label_maker)
         texts.append(_joined(_prefixes(family, series, point), numbers))
     return "".join(texts)
-
-
-def _time(exemplar: Exemplar) -> int:
-    return exemplar.time_unix_nano
 
 
 def _exemplar(exemplar: Exemplar, label_maker: LabelMaker) -> str:

@@ -473,8 +473,6 @@ def _lines(name: str, kind: Kind, labels: Labels, shape: _Shape) -> list[Labels]
     if kind is not Kind.HISTOGRAM or shape is None:
         return [_sorted(labels, (_NAME, name))]
     bounds, has_sum = shape
-    if any(label == "le" for label, _ in labels):
-        labels = tuple(("exported_le" if label == "le" else label, value) for label, value in labels)
     lines = [_sorted(labels, (_NAME, f"{name}_bucket"), ("le", le)) for le in bucket_bounds(bounds)]
     lines.append(_sorted(labels, (_NAME, f"{name}_count")))
     if has_sum:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +21,9 @@ class Kind(StrEnum):
     HISTOGRAM = "histogram"
     NATIVE_HISTOGRAM = "native_histogram"
     INFO = "info"
+
+
+HISTOGRAMS: Final = (Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM)
 
 
 class TranslationError(ValueError):
