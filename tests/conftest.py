@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import pytest
-from hypothesis import HealthCheck, settings
 from opentelemetry.sdk.version import __version__ as sdk_version
 
 import exporter_core
@@ -24,10 +23,6 @@ from exporter_core import instruments
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
-
-# How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
-settings.register_profile("exporter-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("exporter-core")
 
 # Started in the background, or by nohup, the tests ignore Ctrl-C or the end of their terminal, and so would every
 # program that they start.

@@ -427,7 +427,15 @@ def test_no_header_is_an_error(accept, accept_encoding):
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("", False), ("gzip", True), ("deflate, GZIP;q=0.5", True), ("gzip;q=0", False), ("*", True), ("br", False)],
+    [
+        ("", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("*", True),
+        ("br", False),
+        ("*, gzip;q=0", False),
+    ],
 )
 def test_gzip_is_used_where_it_is_taken(header, expected):
     assert takes_gzip(header) is expected
