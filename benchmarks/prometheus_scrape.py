@@ -33,18 +33,18 @@ HEADERS = {
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     "Accept-Encoding": "gzip",
     "User-Agent": "Prometheus/2.42.0",
-    "X-Prometheus-Scrape-Timeout-Seconds": "10",
+    "X-Prometheus-Scrape-Timeout-Seconds": "100",
     "Connection": "close",
 }
 SIDES = ("ours", "official", "collection")
 SHAPES: dict[str, tuple[int, float | None, float | None]] = {
-    "10,000 counters": (3, None, 8.0),
-    "500 metrics x 3 series": (3, None, None),
-    "a small service": (50, 4.0, None),
+    "10,000 counters": (2, None, 8.0),
+    "500 metrics x 3 series": (2, None, None),
+    "a small service": (20, 4.0, None),
 }
 """By shape: scrapes a round, and the factors to reach on the whole and beyond the collection."""
 MANY = "100,000 counters"
-MEMORY = 0.25
+MEMORY = 1.0
 
 
 def main() -> int:
@@ -174,7 +174,7 @@ class Side:
         before, _ = self._ask("measure")
         if not self._port:
             return self._ask("collect")[0] - before
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         connection.request("GET", "/metrics", headers=HEADERS)
         answer = connection.getresponse()
         answer.read()
