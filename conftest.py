@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from exporter_core import Context, ExporterShutdownError
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 ExporterT = TypeVar("ExporterT")
 
+
+# How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
+settings.register_profile("exporter-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("exporter-core")
 
 # Not the user's own: the tests look for plugins along many paths, each with an index of its own.
 os.environ.setdefault("EXPORTER_CORE_CACHE", str(Path(__file__).parent / ".pytest_cache" / "exporter-core"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -77,6 +78,19 @@ def report(benchmark: str, rows: Sequence[Row], *, as_json: bool, **more: object
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10_000 else f"{value:.3f}"
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has had resident, since :func:`forget_peak_memory` if that was called."""
+    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - no file of ours
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+
+def forget_peak_memory() -> None:
+    """Have :func:`peak_memory` begin with what is resident at this moment."""
+    gc.collect()
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123 - no file of ours
+        file.write("5")
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

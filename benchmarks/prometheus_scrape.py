@@ -2,10 +2,13 @@
 
 Each side serves the same metrics from a process of its own. A client scrapes them as Prometheus does, with its headers
 and gzip, over a connection of its own each time; all values change between two scrapes. The figures are processor time
-of the serving process, from the second scrape on: HTTP, collection, translation, encoding and compression. The
-collection is the SDK's own work, the same for both: "beyond the collection" leaves it out.
+of the serving process, from the second scrape on: HTTP, collection, translation, encoding and compression.
 
-Ratios are the median of the rounds' own ratios, of rounds in which both are scraped.
+A third process has the same metrics, and the SDK's collection alone, which both sides pay: "beyond the collection"
+leaves it out, and no exporter can gain more than "the collection alone" does. Ratios are the median of the rounds' own
+ratios, of rounds in which all three take part.
+
+Memory is the most that two scrapes take above what was resident before, less what two collections alone take.
 """
 
 # ruff: noqa: PLC0415 - the environment is entered before anything of it is imported
@@ -19,7 +22,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from _common import Row, arguments, report
+from _common import Row, arguments, forget_peak_memory, peak_memory, report
 from _peer import enter
 
 if TYPE_CHECKING:
@@ -30,12 +33,18 @@ HEADERS = {
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     "Accept-Encoding": "gzip",
     "User-Agent": "Prometheus/2.42.0",
-    "X-Prometheus-Scrape-Timeout-Seconds": "10",
+    "X-Prometheus-Scrape-Timeout-Seconds": "100",
     "Connection": "close",
 }
-SIDES = ("ours", "official")
-SHAPES = {"10,000 counters": (3, 8.0), "500 metrics x 3 series": (3, None), "a small service": (50, 4.0)}
-"""By shape: scrapes a round, and the factor to reach: beyond the collection, for the small service on the whole."""
+SIDES = ("ours", "official", "collection")
+SHAPES: dict[str, tuple[int, float | None, float | None]] = {
+    "10,000 counters": (2, None, 8.0),
+    "500 metrics x 3 series": (2, None, None),
+    "a small service": (20, 4.0, None),
+}
+"""By shape: scrapes a round, and the factors to reach on the whole and beyond the collection."""
+MANY = "100,000 counters"
+MEMORY = 1.0
 
 
 def main() -> int:
@@ -47,8 +56,9 @@ def main() -> int:
         serve(*options.serve)
         return 0
     rows: list[Row] = []
-    for shape, (scrapes, floor) in SHAPES.items():
-        rows += compared(shape, scrapes, options.rounds, floor)
+    for shape, (scrapes, whole, beyond) in SHAPES.items():
+        rows += compared(shape, scrapes, options.rounds, whole, beyond)
+    rows.append(memory())
     return 0 if report("prometheus_scrape", rows, as_json=options.json) else 1
 
 
@@ -56,11 +66,13 @@ def main() -> int:
 
 
 def serve(side: str, shape: str) -> None:
-    """Serve the metrics; answer each line of standard input with the seconds of processor time so far."""
+    """Serve the metrics, and do what each line of standard input says; answer with processor time and memory."""
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.resources import Resource
 
     resource = Resource({"service.name": "shop", "service.instance.id": "shop-1", "host.name": "web-1"})
+    reader, port = InMemoryMetricReader(), 0
     if side == "ours":
         from exporter_core import Pipeline
 
@@ -69,7 +81,7 @@ def serve(side: str, shape: str) -> None:
         provider, place = pipeline.meter_provider, pipeline.exporters[0].destination
         assert place is not None  # noqa: S101 - for mypy
         port = int(place.location.split(":")[2].partition("/")[0])
-    else:
+    elif side == "official":
         from opentelemetry.exporter.prometheus import PrometheusMetricReader
         from prometheus_client import REGISTRY, start_http_server
 
@@ -77,40 +89,24 @@ def serve(side: str, shape: str) -> None:
             REGISTRY.unregister(collector)
         provider = MeterProvider([PrometheusMetricReader()], resource, shutdown_on_exit=False)
         port = start_http_server(0, "127.0.0.1")[0].server_port
+    else:
+        provider = MeterProvider([reader], resource, shutdown_on_exit=False)
     measure = MEASURE[shape](provider.get_meter("shop", "1.0"))
     measure()
-    collected = collection_seconds(provider, resource, shape)
-    print(port, collected, flush=True)
+    print(port, flush=True)
+    work = {"measure": measure, "collect": reader.get_metrics_data, "forget peak": forget_peak_memory}
     for line in sys.stdin:
-        if line == "measure\n":
-            measure()
-        print(time.process_time(), flush=True)
-
-
-def collection_seconds(provider: Any, resource: Any, shape: str) -> float:  # Any: the SDK's
-    """Processor time of one collection of such metrics by the SDK alone."""
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
-    del provider
-    reader = InMemoryMetricReader()
-    measure = MEASURE[shape](MeterProvider([reader], resource, shutdown_on_exit=False).get_meter("shop", "1.0"))
-    taken = []
-    for _ in range(7):
-        measure()
-        begun = time.thread_time()
-        reader.get_metrics_data()
-        taken.append(time.thread_time() - begun)
-    return statistics.median(taken)
+        work.get(line.strip(), lambda: None)()
+        print(time.process_time(), peak_memory(), flush=True)
 
 
 def attributes(number: int) -> dict[str, str | int]:
     return {"http.route": f"/items/{number % 40}", "http.request.method": "GET", "number": number}
 
 
-def counters(meter: Any) -> Callable[[], None]:  # Any: the SDK's
-    each = [attributes(number) for number in range(10_000)]
-    instruments = [meter.create_counter(f"requests.{number}", "By", "Bytes.") for number in range(10)]
+def counters(meter: Any, series: int = 10_000) -> Callable[[], None]:  # Any: the SDK's
+    each = [attributes(number) for number in range(series)]
+    instruments = [meter.create_counter(f"requests.{number}", "By", "Bytes.") for number in range(series // 1000)]
 
     def measure() -> None:
         for number, one in enumerate(each):
@@ -154,50 +150,62 @@ def service(meter: Any) -> Callable[[], None]:
     return measure
 
 
-MEASURE = {"10,000 counters": counters, "500 metrics x 3 series": many_metrics, "a small service": service}
+MEASURE: dict[str, Callable[[Any], Callable[[], None]]] = {
+    "10,000 counters": counters,
+    "500 metrics x 3 series": many_metrics,
+    "a small service": service,
+    MANY: lambda meter: counters(meter, 100_000),
+}
 
 
 # --- the scraping process ---------------------------------------------------------------------------------------------
 
 
 class Side:
-    """A serving process."""
+    """A serving process, or one that collects alone."""
 
     def __init__(self, side: str, shape: str) -> None:
         command = [sys.executable, __file__, "--serve", side, shape]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        port, collection = self._read().split()
-        self._port = int(port)
-        self.collection = float(collection)
-        self.bytes = 0
+        self._port = int(self._read())
 
     def scrape(self) -> float:
-        """Scrape once; the processor time that it took there."""
-        before = self._ask("measure")
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        """Scrape once, or collect; the processor time that it took there."""
+        before, _ = self._ask("measure")
+        if not self._port:
+            return self._ask("collect")[0] - before
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         connection.request("GET", "/metrics", headers=HEADERS)
         answer = connection.getresponse()
-        self.bytes = len(answer.read())
+        answer.read()
         assert answer.status == 200  # noqa: S101 - a benchmark of what works
         connection.close()
-        return self._ask("seconds") - before
+        return self._ask("nothing")[0] - before
+
+    def memory(self) -> float:
+        """Scrape twice; the megabytes that it took there, at most."""
+        _, before = self._ask("forget peak")
+        self.scrape()
+        self.scrape()
+        return (self._ask("nothing")[1] - before) / 1e6
 
     def end(self) -> None:
         """End the process."""
         self._process.communicate(timeout=60)
 
-    def _ask(self, what: str) -> float:
+    def _ask(self, what: str) -> tuple[float, float]:
         assert self._process.stdin is not None  # noqa: S101 - for mypy
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
-        return float(self._read())
+        seconds, peak = self._read().split()
+        return float(seconds), float(peak)
 
     def _read(self) -> str:
         assert self._process.stdout is not None  # noqa: S101 - for mypy
         return self._process.stdout.readline()
 
 
-def compared(shape: str, scrapes: int, rounds: int, floor: float | None) -> list[Row]:
+def compared(shape: str, scrapes: int, rounds: int, whole: float | None, beyond: float | None) -> list[Row]:
     sides = {name: Side(name, shape) for name in SIDES}
     taken: dict[str, list[float]] = {name: [] for name in SIDES}
     for turn in range(-1, rounds):  # the first fills caches
@@ -205,17 +213,34 @@ def compared(shape: str, scrapes: int, rounds: int, floor: float | None) -> list
             spent = statistics.mean(sides[name].scrape() for _ in range(scrapes))
             if turn >= 0:
                 taken[name].append(spent)
-    collection = statistics.median(side.collection for side in sides.values())
     for side in sides.values():
         side.end()
-    rows = []
-    for what, less in (("", 0.0), (", beyond the collection", collection)):
-        mine, theirs = ([value - less for value in taken[name]] for name in SIDES)
+    ours, official, collection = (taken[name] for name in SIDES)
+    what = f"a scrape of {shape}"
+
+    def row(what: str, mine: list[float], theirs: list[float], floor: float | None, note: str = "") -> Row:
         ratio = statistics.median(one / two for one, two in zip(theirs, mine, strict=True))
-        held = floor if bool(less) is (shape != "a small service") else None
         times = [statistics.median(values) * 1e3 for values in (mine, theirs)]
-        rows.append(Row(f"a scrape of {shape}{what}", times[0], "ms", "official", times[1], ratio, held, at_least=True))
-    return rows
+        return Row(what, times[0], "ms", "official", times[1], ratio, floor, note=note, at_least=True)
+
+    less = [[one - two for one, two in zip(side, collection, strict=True)] for side in (ours, official)]
+    return [
+        row(what, ours, official, whole),
+        row(f"{what}, beyond the collection", less[0], less[1], beyond),
+        row(f"{what}, the collection alone", collection, official, None, "the most that any exporter can reach"),
+    ]
+
+
+def memory() -> Row:
+    """Memory of both, each in a process of its own."""
+    found: dict[str, float] = {}
+    for name in SIDES:
+        side = Side(name, MANY)
+        found[name] = side.memory()
+        side.end()
+    ours, official = (found[name] - found["collection"] for name in SIDES[:2])
+    what = f"peak memory of scrapes of {MANY}"
+    return Row(what, ours, "MB", "official", official, ours / official, MEMORY, "of it")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pytest
-from hypothesis import HealthCheck, settings
 from opentelemetry.sdk.version import __version__ as sdk_version
 
 import exporter_core
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 
     from exporter_core.cli.inspection import CheckResult
     from exporter_core.discovery import PluginEntry
-
-# How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
-settings.register_profile("exporter-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("exporter-core")
 
 # Started in the background, or by nohup, the tests ignore Ctrl-C or the end of their terminal, and so would every
 # program that they start.

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
+from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -31,10 +32,21 @@ def ranges(query: str) -> dict[str, list[tuple[float, float]]]:
     """The last two minutes of each route: times and values."""
     now = time.time()
     asked = urlencode({"query": query, "start": now - 120, "end": now, "step": 1})
-    with urlopen(f"{PROMETHEUS}/api/v1/query_range?{asked}", timeout=10) as answer:
-        found = json.load(answer)["data"]["result"]
-    series = {one["metric"]["http_route"]: [(at - now, float(value)) for at, value in one["values"]] for one in found}
-    return {route: [point for point in points if point[1] == point[1]] for route, points in series.items()}
+    try:
+        with urlopen(f"{PROMETHEUS}/api/v1/query_range?{asked}", timeout=10) as answer:
+            found = json.load(answer)["data"]["result"]
+    except URLError as error:
+        raise SystemExit(
+            f"{PROMETHEUS} does not answer: {error.reason}; start Prometheus, or set PROMETHEUS_URL"
+        ) from None
+    series: dict[str, list[tuple[float, float]]] = {}
+    for one in found:
+        points = [(at - now, float(value)) for at, value in one["values"] if value != "NaN"]
+        if points:
+            series[one["metric"]["http_route"]] = points
+    if not series:
+        raise SystemExit("no requests in the last two minutes: run shop.py, for at least 15 seconds")
+    return series
 
 
 def picture(charts: dict[str, dict[str, list[tuple[float, float]]]]) -> str:

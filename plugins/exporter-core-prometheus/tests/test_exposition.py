@@ -1,7 +1,8 @@
 """The scrape formats, read by parsers that are not ours: prometheus_client's, and protobuf's own."""
 
 import math
-from types import SimpleNamespace
+import re
+from functools import partial
 
 import pytest
 from exporter_core_prometheus.exposition import (
@@ -65,11 +66,11 @@ def histogram(counts, total, exemplars=(), bounds=BOUNDS, **attributes):
     return Metric("latency", "Latency.", "s", Histogram([point], CUMULATIVE))
 
 
-def exponential(counts, total, *, scale=3, zero=0, exemplars=()):
+def exponential(counts, total, *, scale=3, zero=0, exemplars=(), **attributes):
     count = sum(counts) + zero
     positive, negative = Buckets(-2, counts), Buckets(0, [])
     point = ExponentialHistogramDataPoint(
-        {}, 1, 2, count, total, scale, zero, positive, negative, 0, 0.0, 1.0, exemplars
+        attributes, 1, 2, count, total, scale, zero, positive, negative, 0, 0.0, 1.0, exemplars
     )
     return Metric("sizes", "Sizes.", "By", ExponentialHistogram([point], CUMULATIVE))
 
@@ -426,7 +427,15 @@ def test_no_header_is_an_error(accept, accept_encoding):
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("", False), ("gzip", True), ("deflate, GZIP;q=0.5", True), ("gzip;q=0", False), ("*", True), ("br", False)],
+    [
+        ("", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("*", True),
+        ("br", False),
+        ("*, gzip;q=0", False),
+    ],
 )
 def test_gzip_is_used_where_it_is_taken(header, expected):
     assert takes_gzip(header) is expected
@@ -437,15 +446,59 @@ def test_content_types_name_version_and_escaping():
     assert content_type(Accepted(Format.OPENMETRICS, utf8=True)).endswith("charset=utf-8; escaping=allow-utf-8")
 
 
-def test_an_encoder_keeps_what_has_not_changed():
+@pytest.mark.parametrize("encode", [partial(encode_text, openmetrics=True), encode_protobuf])
+def test_an_encoder_keeps_the_labels_of_a_series(encode):
     translator = Translator(TranslationOptions())
     points = [number(1, route="/")]
     first = translator.translate(data_of(counter(*points)))
-    encode_text(first, translator.label_maker, openmetrics=False)
-    kept = first.families[0].groups[0].set.encoded
-    text = kept.text.text
+    encode(first, translator.label_maker)
+    series = first.families[0].groups[0].series[0]
+    kept = series.text, series.protobuf
     again = translator.translate(data_of(counter(NumberDataPoint(points[0].attributes, 1, 3, 1))))
-    encode_text(again, translator.label_maker, openmetrics=True)
-    assert again.families[0].groups[0].set.encoded is kept
-    assert kept.text.text is text
-    assert isinstance(SimpleNamespace(encoded=kept).encoded.text.prefixes, list)
+    encode(again, translator.label_maker)
+    assert again.families[0].groups[0].series[0] is series
+    assert (series.text, series.protobuf) == kept != (None, None)
+    assert series.text is kept[0]
+    assert series.protobuf is kept[1]
+
+
+# --- names that would clash in a scrape -------------------------------------------------------------------------------
+
+ODD = {"le": "x", "exported_le": "y"}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "problems"),
+    [
+        ([histogram([1, 0, 0, 0], 1.0, **ODD)], 0),
+        ([exponential([1], 1.0, **ODD)], 0),
+        ([histogram([1, 0, 0, 0], 1.0), counter(number(1), name="latency.seconds.count")], 0),
+        ([exponential([1], 1.0), gauge(number(1), name="sizes_bytes_count", unit="")], 1),
+        ([counter(number(1), name="target")], 0),
+        ([gauge(number(1, a="\ud800"), name="a\ud800b", unit="\ud800", text="\ud800")], 0),
+    ],
+    ids=["le", "le of a native histogram", "a counter", "a native histogram", "target", "lone surrogates"],
+)
+def test_what_would_clash_in_a_scrape_is_read_by_prometheus_own_parser(metrics, problems):
+    translator = Translator(TranslationOptions())
+    translation = translator.translate(data_of(*metrics))
+    assert len(translation.problems) == problems
+    for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
+        text = encode_text(translation, translator.label_maker, openmetrics=openmetrics).decode()
+        assert list(parse(text))
+        for labels in re.findall("(?m)^[^#].*[{](.*)[}]", text):
+            names = re.findall('([a-z_]+)="', labels)
+            assert len(set(names)) == len(names)
+    encode_protobuf(translation, translator.label_maker)
+
+
+def test_labels_that_are_taken_get_prefixes_until_they_are_free():
+    text = encoded(data_of(histogram([1, 0, 0, 0], 1.0, **ODD)), scope_info_enabled=False)
+    assert 'latency_seconds_bucket{exported_exported_le="x",exported_le="y",le="0.0"} 1' in text
+
+
+def test_the_largest_exemplar_of_a_bucket_is_the_one_that_is_scraped():
+    exemplars = [Exemplar({}, value, 5 - int(value), 1, 2) for value in (3.0, 4.0, 2.5)]
+    families = list(parse_openmetrics(encoded(data_of(histogram([0, 0, 0, 3], 9.5, exemplars)), openmetrics=True)))
+    found = [one.exemplar.value for one in families[0].samples if one.exemplar]
+    assert found == [4.0]

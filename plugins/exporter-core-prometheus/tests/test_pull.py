@@ -63,6 +63,25 @@ def serve():
         one.pipeline.shutdown(GENEROUS_SECONDS)
 
 
+class Gate:
+    """A callback that waits until its gate is open."""
+
+    def __init__(self):
+        self.entered, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, _options):
+        self.entered.set()
+        assert self.open.wait(GENEROUS_SECONDS)
+        return [Observation(1)]
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     before = set(threading.enumerate())
@@ -160,25 +179,18 @@ def test_null_stands_for_the_default(serve):
 # --- many scrapes at once ---------------------------------------------------------------------------------------------
 
 
-def test_scrapes_at_the_same_time_share_one_collection_and_its_answer(serve):
+def test_scrapes_at_the_same_time_share_one_collection_and_its_answer(serve, gate):
     served = serve()
-    entered, gate = threading.Event(), threading.Event()
-
-    def observe(_options):
-        entered.set()
-        assert gate.wait(GENEROUS_SECONDS)
-        return [Observation(1)]
-
-    served.meter.create_observable_gauge("slow", [observe])
+    served.meter.create_observable_gauge("slow", [gate])
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(served.ask())) for _ in range(6)]
     for thread in threads:
         thread.start()
-    assert entered.wait(GENEROUS_SECONDS)
+    assert gate.entered.wait(GENEROUS_SECONDS)
     current = served.pipeline.readers[0]._scrapes._current
     while current.waiting < 6:
         threading.Event().wait(0.01)  # until the next look
-    gate.set()
+    gate.open.set()
     for thread in threads:
         thread.join()
     assert {status for status, _, _ in answers} == {200}
@@ -186,26 +198,17 @@ def test_scrapes_at_the_same_time_share_one_collection_and_its_answer(serve):
     assert served.pipeline.stats()[0].collections == 1
 
 
-def test_a_scrape_ends_at_its_own_time_out_though_a_callback_hangs(serve):
+def test_a_scrape_ends_at_its_own_time_out_though_a_callback_hangs(serve, gate):
     served = serve()
-    entered, gate = threading.Event(), threading.Event()
-
-    def observe(_options):
-        entered.set()
-        assert gate.wait(GENEROUS_SECONDS)
-        return [Observation(1)]
-
-    served.meter.create_observable_gauge("hung", [observe])
-    try:
-        for _ in range(2):
-            status, _, body = served.ask(X_Prometheus_Scrape_Timeout_Seconds="0.2")
-            assert status == 503
-            assert b"deadline" in body
-            assert entered.is_set()
-        report = served.pipeline.flush(timeout=0.2)
-        assert not report.ok
-    finally:
-        gate.set()
+    served.meter.create_observable_gauge("hung", [gate])
+    for _ in range(2):
+        status, _, body = served.ask(X_Prometheus_Scrape_Timeout_Seconds="0.2")
+        assert status == 503
+        assert b"the scrape timed out: the collection still runs" in body
+        assert gate.entered.is_set()
+    report = served.pipeline.flush(timeout=0.2)
+    assert not report.ok
+    gate.open.set()
     assert served.value("hung") == [1]
 
 
@@ -269,25 +272,18 @@ def test_a_host_that_is_not_this_machine_is_one_line(serve):
         serve(host="no.such.host.invalid")
 
 
-def test_shutdown_answers_what_was_asked_and_frees_the_port(serve):
+def test_shutdown_answers_what_was_asked_and_frees_the_port(serve, gate):
     served = serve()
     port = served.port
-    entered, gate = threading.Event(), threading.Event()
-
-    def observe(_options):
-        entered.set()
-        assert gate.wait(GENEROUS_SECONDS)
-        return [Observation(1)]
-
-    served.meter.create_observable_gauge("slow", [observe])
+    served.meter.create_observable_gauge("slow", [gate])
     answers = []
     scraping = threading.Thread(target=lambda: answers.append(served.ask()))
     scraping.start()
-    assert entered.wait(GENEROUS_SECONDS)
+    assert gate.entered.wait(GENEROUS_SECONDS)
     reports = []
     ending = threading.Thread(target=lambda: reports.append(served.pipeline.shutdown(GENEROUS_SECONDS)))
     ending.start()
-    gate.set()
+    gate.open.set()
     scraping.join()
     ending.join()
     assert reports[0].ok
@@ -296,25 +292,18 @@ def test_shutdown_answers_what_was_asked_and_frees_the_port(serve):
         pass
 
 
-def test_shutdown_is_on_time_with_clients_that_hold_connections_and_a_hung_callback(serve):
+def test_shutdown_is_on_time_with_clients_that_hold_connections_and_a_hung_callback(serve, gate):
     served = serve()
-    entered, gate = threading.Event(), threading.Event()
-
-    def observe(_options):
-        entered.set()
-        assert gate.wait(GENEROUS_SECONDS)
-        return [Observation(1)]
-
-    served.meter.create_observable_gauge("hung", [observe])
+    served.meter.create_observable_gauge("hung", [gate])
     with socket.create_connection(("127.0.0.1", served.port)) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert entered.wait(GENEROUS_SECONDS)
+        assert gate.entered.wait(GENEROUS_SECONDS)
         report = served.pipeline.shutdown(1.0)
         assert not report.ok
         client.settimeout(GENEROUS_SECONDS)
         while client.recv(4096):  # closed in the end
             pass
-    gate.set()
+    gate.open.set()
 
 
 # --- forks ------------------------------------------------------------------------------------------------------------

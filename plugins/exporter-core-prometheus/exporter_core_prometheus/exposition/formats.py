@@ -48,11 +48,8 @@ def content_type(accepted: Accepted) -> str:
 
 def takes_gzip(accept_encoding: str) -> bool:
     """Return True if a scraper's header `Accept-Encoding` allows gzip."""
-    for item in accept_encoding.split(",")[:_MOST]:
-        coding, parameters = _parsed(item)
-        if coding in ("gzip", "*"):
-            return _quality(parameters.get("q", "")) > 0
-    return False
+    items = dict(map(_parsed, accept_encoding.split(",")[:_MOST]))
+    return _quality(items.get("gzip", items.get("*", {"q": "0"})).get("q", "")) > 0
 
 
 def _parsed(item: str) -> tuple[str, dict[str, str]]:

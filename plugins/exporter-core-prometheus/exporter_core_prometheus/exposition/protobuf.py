@@ -6,14 +6,18 @@ Source: https://github.com/prometheus/client_model, ``io/prometheus/client/metri
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from math import inf, isfinite
-from operator import add
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.otlp import VARINTS, field
-from exporter_core_prometheus.exposition.kept import kept_at
-from exporter_core_prometheus.translation import Kind, TranslationError, cumulative_counts, native_histogram
+from exporter_core_prometheus.translation import (
+    HISTOGRAMS,
+    Kind,
+    TranslationError,
+    cumulative_counts,
+    exemplars_by_place,
+    native_histogram,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,35 +69,43 @@ def _head(family: Family) -> bytes:
 
 def _metrics(family: Family, group: Group, label_maker: LabelMaker) -> bytes:
     """Return the field `metric` of each series of a group."""
-    pairs = zip(group.series, group.points, strict=True)
-    if family.kind is Kind.NATIVE_HISTOGRAM:
-        return b"".join([_metric(series, 7, _native(point, label_maker)) for series, point in pairs])
-    if family.kind is Kind.HISTOGRAM:
-        return b"".join([_metric(series, 7, _classic(point, label_maker)) for series, point in pairs])
-    if family.kind is Kind.COUNTER and any(point.exemplars for point in group.points):
-        return b"".join([_metric(series, 3, _counter(point, label_maker)) for series, point in pairs])
-    kept = kept_at(group.set)
-    if kept.protobuf is None:
-        kept.protobuf = [_number_prefix(family.kind, series) for series in group.series]
-    return b"".join(map(add, kept.protobuf, map(_packed, [point.value for point in group.points])))
+    points = group.points
+    if family.kind in HISTOGRAMS:
+        encode = _classic if family.kind is Kind.HISTOGRAM else _native
+        pairs = zip(group.series, points, strict=True)
+        return b"".join(
+            [field(4, _kept_labels(series) + field(7, encode(point, label_maker))) for series, point in pairs]
+        )
+    prefixes = [series.protobuf for series in group.series]
+    if not all(prefixes):
+        prefixes = [_number_prefix(family.kind, series) for series in group.series]
+    parts = [b""] * (2 * len(prefixes))
+    parts[0::2] = prefixes
+    parts[1::2] = [_packed(point.value) for point in points]
+    if family.kind is Kind.COUNTER and any(point.exemplars for point in points):
+        for place, (series, point) in enumerate(zip(group.series, points, strict=True)):
+            if point.exemplars:
+                number = field(3, _counter(point, label_maker))
+                parts[2 * place : 2 * place + 2] = field(4, _labels(series.labels) + number), b""
+    return b"".join(parts)
 
 
 def _number_prefix(kind: Kind, series: Series) -> bytes:
     """Return the field `metric` of a counter or gauge up to its number, which is always as long."""
-    labels = _labels_of(series)
-    start = labels + (b"\x1a" if kind is Kind.COUNTER else b"\x12") + VARINTS[_DOUBLE_FIELD] + b"\x09"
-    return b"\x22" + VARINTS[len(start) + _DOUBLE_FIELD - 1] + start
+    prefix: bytes | None = series.protobuf
+    if prefix is None:
+        start = (
+            _labels(series.labels) + (b"\x1a" if kind is Kind.COUNTER else b"\x12") + VARINTS[_DOUBLE_FIELD] + b"\x09"
+        )
+        prefix = series.protobuf = b"\x22" + VARINTS[len(start) + _DOUBLE_FIELD - 1] + start
+    return prefix
 
 
-def _metric(series: Series, number: int, value: bytes) -> bytes:
-    return field(4, _labels_of(series) + field(number, value))
-
-
-def _labels_of(series: Series) -> bytes:
-    kept = kept_at(series)
-    if kept.protobuf is None:
-        kept.protobuf = _labels(series.labels)
-    return bytes(kept.protobuf)
+def _kept_labels(series: Series) -> bytes:
+    labels: bytes | None = series.protobuf
+    if labels is None:
+        labels = series.protobuf = _labels(series.labels)
+    return labels
 
 
 def _labels(labels: Labels) -> bytes:
@@ -108,14 +120,13 @@ def _packed(value: float) -> bytes:
 
 
 def _counter(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a NumberDataPoint
-    exemplars = sorted(point.exemplars, key=_time)
-    mark = field(2, _exemplar(exemplars[-1], label_maker)) if exemplars else b""
-    return b"\x09" + _packed(point.value) + mark
+    exemplar = exemplars_by_place(point, ())[0]
+    return b"\x09" + _packed(point.value) + field(2, _exemplar(exemplar, label_maker))
 
 
 def _classic(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a HistogramDataPoint
     bounds: Sequence[float] = point.explicit_bounds
-    marks = {bisect_left(bounds, one.value): one for one in sorted(point.exemplars, key=_time)}
+    marks = exemplars_by_place(point, bounds)
     parts = _start(point)
     shown = [*bounds, inf] if not bounds or isfinite(bounds[-1]) else bounds
     for place, (bound, count) in enumerate(zip(shown, cumulative_counts(point), strict=True)):
@@ -136,7 +147,7 @@ def _native(point: Any, label_maker: LabelMaker) -> bytes:  # Any: an Exponentia
     ]
     if not (native.positive_spans or native.negative_spans):
         parts.append(field(12, b"\x08\x00\x10\x00"))  # an empty span: how a scraper tells it from a classic histogram
-    parts += [field(16, _exemplar(one, label_maker)) for one in sorted(point.exemplars, key=_time)]
+    parts += [field(16, _exemplar(one, label_maker)) for one in sorted(point.exemplars or (), key=_time)]
     return b"".join(parts)
 
 

@@ -1,22 +1,20 @@
 """The text formats: Prometheus' own, version 0.0.4, and OpenMetrics 1.0.
 
-Lines of samples are the same in both, but for exemplars, so they are kept for both. What has not changed since the last
-scrape is not made again.
+What stands before the number of a sample is the same in both, and kept at its series from one scrape to the next.
 
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ and the OpenMetrics specification, version 1.0.
 """
 
 from __future__ import annotations
 
+import io
 import re
-from bisect import bisect_left
+from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite, isnan
-from operator import add
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core_prometheus.exposition.kept import kept_at
-from exporter_core_prometheus.translation import Kind, cumulative_counts
+from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, exemplars_by_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +32,7 @@ _TYPES: Final = {
     Kind.NATIVE_HISTOGRAM: "histogram",
     Kind.INFO: "gauge",
 }
+_SAMPLES: Final = ("_bucket", "_count", "_sum")
 _SHORT_EXPONENTS: Final = range(-4, 6)  # of numbers that Go writes without an exponent
 
 
@@ -45,18 +44,19 @@ def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetric
         label_maker: makes the labels of exemplars.
         openmetrics: write OpenMetrics 1.0 instead of text 0.0.4.
     """
-    parts: list[str] = []
+    body = io.BytesIO()  # no copy of it all as a string
     names = {family.name for family in translation.families}
+    names.update(f"{one.name}{end}" for one in translation.families if one.kind in HISTOGRAMS for end in _SAMPLES)
     for family in translation.families:
-        parts.append(_openmetrics_head(family, names) if openmetrics else _head(family))
+        body.write((_openmetrics_head(family, names) if openmetrics else _head(family)).encode())
         for group in family.groups:
-            if openmetrics and family.kind in (Kind.COUNTER, Kind.HISTOGRAM):
-                parts.append(_with_exemplars(family, group, label_maker))
+            if openmetrics and (family.kind is Kind.COUNTER or family.kind in HISTOGRAMS):
+                body.write(_with_exemplars(family, group, label_maker).encode())
             else:
-                parts.append(_lines(family, group))
+                body.write(_lines(family, group).encode())
     if openmetrics:
-        parts.append("# EOF\n")
-    return "".join(parts).encode()
+        body.write(b"# EOF\n")
+    return body.getvalue()
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def _head(family: Family) -> str:
 def _openmetrics_head(family: Family, names: set[str]) -> str:
     """Return the head of a family, which OpenMetrics calls without the suffix of its samples.
 
-    A counter without that suffix, or whose shorter name is another family's, is of the type `unknown`: its name counts.
+    A counter without that suffix, or whose shorter name is taken, is of the type `unknown`: its name counts.
     """
     kind, suffix = _TYPES[family.kind], {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(family.kind, "")
     name = family.name
@@ -80,6 +80,7 @@ def _openmetrics_head(family: Family, names: set[str]) -> str:
         kind = "unknown"
         if name.endswith(suffix) and name != suffix and name.removesuffix(suffix) not in names:
             name, kind = name.removesuffix(suffix), family.kind.value
+            names.add(name)
     shown = _metric_name(name)
     lines = [f"# TYPE {shown} {kind}\n"]
     if family.unit and name.endswith(f"_{family.unit}") and _PLAIN_NAME.fullmatch(family.unit):
@@ -93,112 +94,76 @@ def _openmetrics_head(family: Family, names: set[str]) -> str:
 # --- samples ----------------------------------------------------------------------------------------------------------
 
 
-class _Lines:
-    """The lines of some samples: the parts before the values, the values of the last scrape, and the whole then."""
+@dataclass(slots=True)
+class _HistogramPrefixes:
+    """What stands before the numbers of one histogram, of these bounds, with or without a sum."""
 
-    __slots__ = ("prefixes", "text", "values")
-
-    def __init__(self, prefixes: list[str]) -> None:
-        self.prefixes = prefixes
-        self.values: Any = None
-        self.text = ""
-
-
-class _HistogramLines(_Lines):
-    """The lines of one histogram; the values are its count and sum, with which all others change."""
-
-    __slots__ = ("bounds",)
-
-    def __init__(self, name: str, labels: Labels, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
-        buckets = [_prefix(f"{name}_bucket", (*labels, ("le", text))) for text in texts]
-        super().__init__([*buckets, _prefix(f"{name}_sum", labels), _prefix(f"{name}_count", labels)])
+    bounds: Sequence[float]
+    has_sum: bool
+    prefixes: list[str]
 
 
 def _lines(family: Family, group: Group) -> str:
-    if family.kind is Kind.HISTOGRAM:
-        return "".join([_histogram(family.name, *pair) for pair in zip(group.series, group.points, strict=True)])
-    if family.kind is Kind.NATIVE_HISTOGRAM:
-        return "".join([_native(family.name, *pair) for pair in zip(group.series, group.points, strict=True)])
-    kept = kept_at(group.set)
-    lines: _Lines | None = kept.text
-    if lines is None:
-        lines = kept.text = _Lines([_series_prefix(family.name, series) for series in group.series])
-    values = [point.value for point in group.points]
-    if values != lines.values:
-        lines.values = values
-        lines.text = "\n".join(map(add, lines.prefixes, _numbers(values))) + "\n"
-    return lines.text
+    points = group.points
+    if family.kind in HISTOGRAMS:
+        pairs = zip(group.series, points, strict=True)
+        return "".join([_joined(_prefixes(family, *pair), _numbers(_values(family, pair[1]))) for pair in pairs])
+    prefixes = [series.text for series in group.series]
+    if not all(prefixes):
+        prefixes = [_prefixes(family, *pair)[0] for pair in zip(group.series, points, strict=True)]
+    return _joined(prefixes, _numbers([point.value for point in points]))
 
 
-def _series_prefix(name: str, series: Series) -> str:
-    kept = kept_at(series)
-    if kept.text is None:
-        kept.text = _prefix(name, series.labels)
-    return str(kept.text)
+def _joined(prefixes: list[str], numbers: Iterable[str]) -> str:
+    parts = ["\n"] * (3 * len(prefixes))
+    parts[0::3] = prefixes
+    parts[1::3] = numbers
+    return "".join(parts)
 
 
-def _histogram(name: str, series: Series, point: Any) -> str:  # Any: a HistogramDataPoint
-    lines = _histogram_lines(name, series, point)
-    values = (point.count, point.sum)
-    if values != lines.values:
-        lines.values = values
-        lines.text = "\n".join(map(add, _shown_prefixes(lines, point), _numbers(_bucket_values(point)))) + "\n"
-    return lines.text
+def _prefixes(family: Family, series: Series, point: Any) -> list[str]:  # Any: a data point, here and below
+    """Return what stands before the numbers of a series, as the last scrape left it if it was there."""
+    kept, name = series.text, family.name
+    if family.kind not in HISTOGRAMS:
+        if kept is None:
+            series.text = kept = _prefix(name, series.labels)
+        return [kept]
+    bounds, has_sum = _bounds(family, point), point.sum is not None
+    same = kept is not None and kept.has_sum is has_sum
+    if not same or (kept.bounds is not bounds and tuple(kept.bounds) != tuple(bounds)):
+        texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
+        prefixes = [_prefix(f"{name}_bucket", (*series.labels, ("le", text))) for text in texts]
+        suffixes = ("_sum", "_count") if has_sum else ("_count",)
+        prefixes += [_prefix(name + suffix, series.labels) for suffix in suffixes]
+        series.text = kept = _HistogramPrefixes(bounds, has_sum, prefixes)
+    return list(kept.prefixes)
 
 
-def _histogram_lines(name: str, series: Series, point: Any) -> _HistogramLines:  # Any: as above
-    kept = kept_at(series)
-    lines: _HistogramLines | None = kept.text
-    bounds = point.explicit_bounds
-    if lines is None or (lines.bounds is not bounds and tuple(lines.bounds) != tuple(bounds)):
-        lines = kept.text = _HistogramLines(name, series.labels, bounds)
-    return lines
+def _bounds(family: Family, point: Any) -> Sequence[float]:
+    """Return the bounds of the buckets; those of a native histogram only the protobuf format can hold."""
+    bounds: Sequence[float] = point.explicit_bounds if family.kind is Kind.HISTOGRAM else ()
+    return bounds
 
 
-def _shown_prefixes(lines: _Lines, point: Any) -> list[str]:  # Any: as above
-    return lines.prefixes if point.sum is not None else [*lines.prefixes[:-2], lines.prefixes[-1]]
-
-
-def _bucket_values(point: Any) -> list[Any]:  # Any: as above
-    return [*cumulative_counts(point), *([] if point.sum is None else [point.sum]), point.count]
-
-
-def _native(name: str, series: Series, point: Any) -> str:  # Any: an ExponentialHistogramDataPoint
-    """Return the lines of a native histogram, whose buckets only the protobuf format can hold."""
-    kept = kept_at(series)
-    if kept.text is None:
-        bucket = _prefix(f"{name}_bucket", (*series.labels, ("le", "+Inf")))
-        kept.text = [bucket, _prefix(f"{name}_sum", series.labels), _prefix(f"{name}_count", series.labels)]
-    bucket, total, count = kept.text
-    values = _numbers([point.count, point.sum if point.sum is not None else 0, point.count])
-    shown = [bucket, total, count] if point.sum is not None else [bucket, "", count]
-    return "".join([f"{prefix}{value}\n" for prefix, value in zip(shown, values, strict=True) if prefix])
+def _values(family: Family, point: Any) -> list[Any]:  # Any: numbers, too
+    """Return the numbers of a series."""
+    if family.kind not in HISTOGRAMS:
+        return [point.value]
+    counts = cumulative_counts(point) if family.kind is Kind.HISTOGRAM else [point.count]
+    return [*counts, *([] if point.sum is None else [point.sum]), point.count]
 
 
 def _with_exemplars(family: Family, group: Group, label_maker: LabelMaker) -> str:
-    """Return the lines of counters or histograms; those of points that have exemplars are not kept."""
+    """Return the lines of counters or histograms."""
     if not any(point.exemplars for point in group.points):
         return _lines(family, group)
-    lines: list[str] = []
+    texts: list[str] = []
     for series, point in zip(group.series, group.points, strict=True):
-        if family.kind is Kind.COUNTER:
-            marks = {0: max(point.exemplars, key=_time)} if point.exemplars else {}
-            prefixes, values = [_series_prefix(family.name, series)], [point.value]
-        else:
-            bounds = point.explicit_bounds
-            marks = {bisect_left(bounds, one.value): one for one in sorted(point.exemplars, key=_time)}
-            of_series = _histogram_lines(family.name, series, point)
-            prefixes, values = _shown_prefixes(of_series, point), _bucket_values(point)
-        for place, (prefix, number) in enumerate(zip(prefixes, _numbers(values), strict=True)):
-            mark = marks.get(place)
-            lines.append(f"{prefix}{number}{_exemplar(mark, label_maker) if mark is not None else ''}\n")
-    return "".join(lines)
-
-
-def _time(exemplar: Exemplar) -> int:
-    return exemplar.time_unix_nano
+        numbers = list(_numbers(_values(family, point)))
+        for place, exemplar in exemplars_by_place(point, _bounds(family, point)).items():
+            numbers[place] += _exemplar(exemplar, label_maker)
+        texts.append(_joined(_prefixes(family, series, point), numbers))
+    return "".join(texts)
 
 
 def _exemplar(exemplar: Exemplar, label_maker: LabelMaker) -> str:

@@ -101,7 +101,7 @@ class Application:
 
     def _body(self, context: Context, accepted: Accepted, compressed: bool) -> tuple[bytes, bool]:
         """Return the answer, and True if it is compressed."""
-        with self._counted(), self._of(self._collect(context), context) as answers:
+        with self._counted(), self._of(self._collected(context), context) as answers:
             body = answers.bodies.get((accepted, False))
             if body is None:
                 body = answers.bodies[accepted, False] = self._encoded(answers, accepted)
@@ -111,6 +111,13 @@ class Application:
             if smaller is None:
                 smaller = answers.bodies[accepted, True] = igzip.compress(body, 1)
             return smaller, True
+
+    def _collected(self, context: Context) -> MetricsData:
+        try:
+            return self._collect(context)
+        except DeadlineExceededError:
+            hint = "look at the callbacks of observable instruments"
+            raise DeadlineExceededError(f"the scrape timed out: the collection still runs; {hint}") from None
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -54,6 +54,11 @@ class RefusedError(ExporterError):
 
     @property
     def is_about_the_version(self) -> bool:
+        """True if the server does not take this version."""
+        return self.status == _UNSUPPORTED
+
+    @property
+    def may_be_about_the_version(self) -> bool:
         """True if the server may take another version: servers of 1.0 also answer 400 to one that they do not know."""
         return self.status in {_BAD_REQUEST, _UNSUPPORTED}
 

@@ -181,7 +181,7 @@ class Encoder(ABC):
         size = len(wire.int64(timestamp))
         tail = wire.STALE + b"\x10" + wire.int64(timestamp)
         for ended, series in gone:
-            shape = series.encoded[0][0] if ended.kind is Kind.HISTOGRAM else None
+            shape = series.written[0][0] if ended.kind is Kind.HISTOGRAM else None
             for labels in _lines(ended.name, ended.kind, series.labels, shape):
                 before = self._before(labels, ended.kind, "", "")
                 if ended.kind is Kind.NATIVE_HISTOGRAM:
@@ -251,12 +251,12 @@ class Encoder(ABC):
         return self._head(self._only_before(family, series), start, size)
 
     def _only_before(self, family: Family, series: Series) -> bytes:
-        series.encoded = b""  # it has been sent
+        series.written = b""  # it has been sent
         return self._before(_sorted(series.labels, (_NAME, family.name)), family.kind, family.help, family.unit)
 
     def _bucket_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
         """Return the heads of the samples of a histogram with bounds."""
-        series.encoded = self._key(shape, size), ()
+        series.written = self._key(shape, size), ()
         start = self._start(point)
         lines = _lines(family.name, family.kind, series.labels, shape)
         befores = [self._before(labels, family.kind, family.help, family.unit) for labels in lines]
@@ -365,21 +365,21 @@ class Version1(Encoder):
 
     def _number_head(self, family: Family, series: Series, point: Any, size: int) -> bytes:
         """Return the head of a series' only sample, which stays the same while its timestamp is as long."""
-        kept: bytes = series.encoded or b""
+        kept: bytes = series.written or b""
         if kept and kept[-2] == _SAMPLE + size:
             return kept
         head = super()._number_head(family, series, point, size)
-        series.encoded = head
+        series.written = head
         return head
 
     def _bucket_heads(self, family: Family, series: Series, shape: _Shape, point: Any, size: int) -> tuple[bytes, ...]:
         """Return the heads of one histogram, which stay the same while its bounds do."""
         key = self._key(shape, size)
-        if series.encoded is not None and series.encoded[0] is key and series.encoded[1]:
-            kept: tuple[bytes, ...] = series.encoded[1]
+        if series.written is not None and series.written[0] is key and series.written[1]:
+            kept: tuple[bytes, ...] = series.written[1]
             return kept
         heads = super()._bucket_heads(family, series, shape, point, size)
-        series.encoded = key, heads
+        series.written = key, heads
         return heads
 
     def _exemplar_labels(self, labels: Labels) -> bytes:
@@ -473,8 +473,6 @@ def _lines(name: str, kind: Kind, labels: Labels, shape: _Shape) -> list[Labels]
     if kind is not Kind.HISTOGRAM or shape is None:
         return [_sorted(labels, (_NAME, name))]
     bounds, has_sum = shape
-    if any(label == "le" for label, _ in labels):
-        labels = tuple(("exported_le" if label == "le" else label, value) for label, value in labels)
     lines = [_sorted(labels, (_NAME, f"{name}_bucket"), ("le", le)) for le in bucket_bounds(bounds)]
     lines.append(_sorted(labels, (_NAME, f"{name}_count")))
     if has_sum:

@@ -53,7 +53,7 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
         options = config.translation_options(target_info_enabled=config.target_info_enabled, job_and_instance=True)
         self._translator = Translator(options)
         self._encoder: Encoder = Version1(self._maker) if config.protocol == "1.0" else Version2(self._maker)
-        self._is_proven = config.protocol != "auto"  # nothing of 2.0 is to be doubted any more
+        self._is_proven = False  # that the server knows 2.0
         self._max_samples = config.max_request_samples
         self._ended: dict[tuple[str, Labels], tuple[GoneSeries, Series]] = {}  # whose markers are still to be sent
         self._last = 0  # nanoseconds
@@ -177,9 +177,9 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
 
     def _falls_back(self, error: RefusedError) -> bool:
         """Change to version 1.0 if the server may know no other; return True if so."""
-        if self._is_proven or not error.is_about_the_version:
+        is_doubted = error.is_about_the_version if self._is_proven else error.may_be_about_the_version
+        if self.config.protocol != "auto" or isinstance(self._encoder, Version1) or not is_doubted:
             return False
-        self._is_proven = True
         self._encoder = Version1(self._maker)
         return True
 
@@ -212,7 +212,7 @@ class RemoteWriteExporter(NetworkExporter[RemoteWriteConfig, HttpClient]):
         Raises:
             ExporterError, DeadlineExceededError, ContextCancelledError: as those of the client.
         """
-        for key in [key for key, (_, series) in self._ended.items() if series.encoded is None]:
+        for key in [key for key, (_, series) in self._ended.items() if series.written is None]:
             del self._ended[key]  # never sent
         while self._ended:
             keys = list(self._ended)[: self.config.max_request_samples]
@@ -255,13 +255,13 @@ class _Delivery:
         """Note a request that was not taken, or was taken in part."""
         if request is not None and isinstance(error, RefusedError):
             self._problems += request.problems
-            sent = request.samples + request.histograms
+            lost = request.samples + request.histograms
             if error.written is not None:
-                stored = error.written.samples + error.written.histograms
-                self._taken += min(request.points, stored)
-                sent -= stored
+                lost -= error.written.samples + error.written.histograms
+                self._taken += max(0, request.points - lost)
             if self._failure is None:
-                self._details = f"; {sent} samples were not stored, of series of {_named(chunks or [])}"
+                samples = f"{lost} sample was" if lost == 1 else f"{lost} samples were"
+                self._details = f"; {samples} not stored, of series of {_named(chunks or [])}"
         self._failure = self._failure or error
 
     def drop(self, chunks: list[Chunk], size: int, limit: int) -> None:

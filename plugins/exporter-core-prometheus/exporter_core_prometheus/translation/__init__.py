@@ -1,7 +1,7 @@
 """OpenTelemetry's metrics as Prometheus has them, for the exporters that push and for those that are scraped.
 
 A :class:`Translator` makes families of series out of metrics data. Whatever has not changed since its last translation
-is the same object again, so that an encoder can keep what it made of it, in the attributes ``encoded``::
+is the same object again, so that an encoder can keep at a series what it made of it::
 
     translator = Translator(TranslationOptions())
     translation = translator.translate(metrics)
@@ -17,11 +17,13 @@ from exporter_core_prometheus.translation.histograms import (
     NativeHistogram,
     bucket_bounds,
     cumulative_counts,
+    exemplars_by_place,
     le_text,
     native_histogram,
 )
 from exporter_core_prometheus.translation.labels import EXEMPLAR_CHARACTERS, LabelMaker
 from exporter_core_prometheus.translation.model import (
+    HISTOGRAMS,
     Family,
     GoneSeries,
     Group,
@@ -38,6 +40,7 @@ from exporter_core_prometheus.translation.translator import TranslationOptions, 
 
 __all__ = [
     "EXEMPLAR_CHARACTERS",
+    "HISTOGRAMS",
     "Family",
     "GoneSeries",
     "Group",
@@ -56,6 +59,7 @@ __all__ = [
     "Translator",
     "bucket_bounds",
     "cumulative_counts",
+    "exemplars_by_place",
     "le_text",
     "native_histogram",
 ]

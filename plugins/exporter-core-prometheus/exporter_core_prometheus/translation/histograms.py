@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core_prometheus.translation.labels import plain_decimal
 from exporter_core_prometheus.translation.model import TranslationError
@@ -14,6 +15,7 @@ from exporter_core_prometheus.translation.model import TranslationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from opentelemetry.sdk.metrics import Exemplar
     from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint, HistogramDataPoint
 
 STALE_NAN: Final[float] = struct.unpack("<d", bytes.fromhex("020000000000f07f"))[0]
@@ -43,6 +45,15 @@ def cumulative_counts(point: HistogramDataPoint) -> list[int]:
         del counts[-1:]
     counts[-1:] = [point.count]
     return counts
+
+
+def exemplars_by_place(point: Any, bounds: Sequence[float]) -> dict[int, Exemplar]:  # Any: any data point
+    """Return the exemplars for scrapes, one for each bucket of these bounds, by the bucket's place: the largest."""
+    return {bisect_left(bounds, one.value): one for one in sorted(point.exemplars or (), key=_value_and_time)}
+
+
+def _value_and_time(exemplar: Exemplar) -> tuple[float, int]:
+    return exemplar.value, exemplar.time_unix_nano
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 EXEMPLAR_CHARACTERS: Final = 128
 """Characters that the labels of an exemplar may have together, by OpenMetrics."""
 _LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
-_NAME: Final = "__name__"  # the metric's
+_TAKEN: Final = frozenset({"__name__"})  # the metric's
+_TAKEN_BY_BUCKETS: Final = _TAKEN | {"le"}
 _REMEMBERED: Final = frozenset({str, int, bool, float})
 _KEPT_PAIRS: Final = 4096
 _LONGEST_KEPT: Final = 128  # characters of a value
@@ -40,7 +41,9 @@ class LabelMaker:
         self._pairs: dict[tuple[object, object, type], tuple[str, str]] = {}
         self._base: tuple[Mapping[str, str], Labels] = {}, ()
 
-    def labels(self, attributes: Mapping[str, Any] | None, base: Mapping[str, str]) -> Labels:
+    def labels(
+        self, attributes: Mapping[str, Any] | None, base: Mapping[str, str], *, has_buckets: bool = False
+    ) -> Labels:
         """Return the labels of a point.
 
         Args:
@@ -48,6 +51,7 @@ class LabelMaker:
                 names. One that is named like a label of `base` gets the prefix `exported_`, as Prometheus does it with
                 what it scrapes.
             base: labels that stand at all series of the resource and scope.
+            has_buckets: keep the label `le` free.
         """
         if not attributes:
             return tuple(sorted(base.items()))
@@ -64,19 +68,15 @@ class LabelMaker:
                     pairs[kept] = pair
             found.append(pair)
         labels = dict(found)
-        plain = len(labels) == len(found) and "" not in labels.values() and _NAME not in labels
-        if plain and base.keys().isdisjoint(labels):
+        taken = _TAKEN_BY_BUCKETS if has_buckets else _TAKEN
+        plain = len(labels) == len(found) and "" not in labels.values()
+        if plain and taken.isdisjoint(labels) and base.keys().isdisjoint(labels):
             if base is not self._base[0]:
                 self._base = base, tuple(base.items())  # one tuple for all series
             return tuple(sorted((*found, *self._base[1])))
         if len(labels) < len(found):
             labels = self._joined(attributes)
-        own = {
-            f"exported_{name}" if name in base or name == _NAME else name: value
-            for name, value in labels.items()
-            if value
-        }
-        return tuple(sorted((own | dict(base)).items()))
+        return _renamed(labels, base, taken)
 
     def exemplar(self, exemplar: Exemplar) -> Labels:
         """Return the labels of an exemplar: its trace, and its attributes unless that makes them too long."""
@@ -89,7 +89,7 @@ class LabelMaker:
         return labels
 
     def _pair(self, key: str, value: object) -> tuple[str, str]:
-        return self._namer.label(_valid(str(key))), text_of(value)
+        return self._namer.label(valid_text(str(key))), text_of(value)
 
     def _joined(self, attributes: Mapping[str, Any]) -> dict[str, str]:
         """Return labels of which some have the values of several attributes."""
@@ -100,13 +100,25 @@ class LabelMaker:
         return {name: ";".join(texts) for name, texts in values.items()}
 
 
+def _renamed(labels: Mapping[str, str], base: Mapping[str, str], taken: frozenset[str]) -> Labels:
+    """Return labels beside those of `base`, with prefixes where their names are taken."""
+    found = dict(base)
+    for name, value in sorted(labels.items()):
+        free = name
+        while free in taken or free in found:
+            free = f"exported_{free}"
+        if value:
+            found[free] = value
+    return tuple(sorted(found.items()))
+
+
 def text_of(value: object) -> str:
     """Return an attribute's value as text, as OpenTelemetry's specification of attributes has it."""
     if value is None:
         return ""
     plain = _jsonable(value)
     text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    return _valid(text)
+    return valid_text(text)
 
 
 def _jsonable(value: object) -> Any:  # what json takes
@@ -141,5 +153,6 @@ def without(attributes: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any
     return {key: value for key, value in attributes.items() if key not in keys}
 
 
-def _valid(text: str) -> str:
+def valid_text(text: str) -> str:
+    """Return a text that UTF-8 can hold: with a replacement character for each lone surrogate."""
     return text if text.isascii() else _LONE_SURROGATES.sub("\ufffd", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,9 @@ class Kind(StrEnum):
     INFO = "info"
 
 
+HISTOGRAMS: Final = (Kind.HISTOGRAM, Kind.NATIVE_HISTOGRAM)
+
+
 class TranslationError(ValueError):
     """A metric has no form in Prometheus; the text says why."""
 
@@ -32,14 +35,17 @@ class Series:
 
     Attributes:
         labels: its labels.
-        encoded: what an encoder has made of them; None at first. The encoder's own.
+        text, protobuf, written: what the encoders of the text formats, of the protobuf format and of remote write have
+            made of it; None at first. The encoders' own.
     """
 
-    __slots__ = ("attributes", "encoded", "held", "labels")
+    __slots__ = ("attributes", "held", "labels", "protobuf", "text", "written")
 
     def __init__(self, labels: Labels, attributes: Mapping[str, Any]) -> None:
         self.labels: Labels = labels
-        self.encoded: Any = None
+        self.text: Any = None  # Any: the encoders' own, here and below
+        self.protobuf: Any = None
+        self.written: Any = None
         self.attributes: Mapping[str, Any] = attributes  # of the points, which are recognised by it
         self.held: tuple[tuple[str, ...], tuple[Any, ...]] | None = None  # its keys and values, if they may change
 
@@ -51,14 +57,12 @@ class SeriesSet:
 
     Attributes:
         series: one for each point.
-        encoded: what an encoder has made of them all; None at first. The encoder's own.
     """
 
-    __slots__ = ("attributes", "encoded", "places", "series")
+    __slots__ = ("attributes", "places", "series")
 
     def __init__(self, series: list[Series], attributes: list[Mapping[str, Any]]) -> None:
         self.series: list[Series] = series
-        self.encoded: Any = None
         self.attributes: list[Mapping[str, Any]] = attributes  # of all points, also of those that have no series
         self.places: list[int] | None = None  # of the points that have a series; None if all have
 

@@ -16,8 +16,9 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from exporter_core.otlp import is_trusted
-from exporter_core_prometheus.translation.labels import LabelMaker, resource_labels, text_of, without
+from exporter_core_prometheus.translation.labels import LabelMaker, resource_labels, text_of, valid_text, without
 from exporter_core_prometheus.translation.model import (
+    HISTOGRAMS,
     Family,
     GoneSeries,
     Group,
@@ -227,7 +228,8 @@ class _Run:
         while entry is not None and entry.seen == self._number:  # two of one name, as views can make them
             key = (*key, None)
             entry = entries.get(key)
-        if entry is None or (entry.help is not metric.description and entry.help != (metric.description or "")):
+        text = metric.description or ""
+        if entry is None or (entry.help is not text and entry.help != valid_text(text)):
             entry = entries[key] = self._made_entry(metric, kind, base, entry)
         entry.seen = self._number
         return entry
@@ -235,14 +237,14 @@ class _Run:
     def _made_entry(self, metric: Metric, kind: Kind | None, base: Mapping[str, str], old: _Entry | None) -> _Entry:
         """Return how a metric is translated; with its series, if only its description is another one."""
         namer = self._translator.namer
-        unit, text = metric.unit or "", metric.description or ""
+        unit, text = valid_text(metric.unit or ""), valid_text(metric.description or "")
         if kind is None:
             error = f"data of type {type(metric.data).__name__} has no form in Prometheus"
             return _Entry(metric.name, "", Kind.GAUGE, "", text, base, error)
         if unit == "1" and isinstance(metric.data, Sum):
             unit = ""  # what is counted is no ratio
         try:
-            name = namer.metric(metric.name, unit, kind)
+            name = namer.metric(valid_text(metric.name), unit, kind)
         except TranslationError as failure:
             return _Entry(metric.name, "", kind, "", text, base, str(failure))
         entry = _Entry(metric.name, name, kind, namer.unit(unit), text, base)
@@ -256,7 +258,10 @@ class _Run:
         name, families, samples = entry.name, self._families, self._samples
         if entry.error or name in samples:
             return None
-        suffixes = _SAMPLES_OF_A_HISTOGRAM if entry.kind is Kind.HISTOGRAM else ()
+        # A server that is pushed to gives no name to the samples of a native histogram; the text formats do.
+        is_pushed = self._translator.options.job_and_instance
+        has_samples = entry.kind is Kind.HISTOGRAM or (entry.kind is Kind.NATIVE_HISTOGRAM and not is_pushed)
+        suffixes = _SAMPLES_OF_A_HISTOGRAM if has_samples else ()
         own = [name + suffix for suffix in suffixes]
         if not families.keys().isdisjoint(own):
             return None
@@ -294,7 +299,7 @@ class _Run:
             series = by_attributes.get(id(attributes))
             if series is None or not (trusted or _holds(series)):
                 by_labels = {series.labels: series for series in old} if by_labels is None else by_labels
-                series = self._series(attributes, entry.base, by_labels)
+                series = self._series(attributes, entry, by_labels)
             if series.labels in found:
                 continue
             if not trusted and series.held is None and _IMMUTABLE.issuperset(map(type, (attributes or {}).values())):
@@ -309,9 +314,10 @@ class _Run:
             members.places = places
         return members
 
-    def _series(self, attributes: Mapping[str, Any], base: Mapping[str, str], old: dict[Labels, Series]) -> Series:
+    def _series(self, attributes: Mapping[str, Any], entry: _Entry, old: dict[Labels, Series]) -> Series:
         """Return the series of such attributes, the one of the last translation if it has the same labels."""
-        labels = self._translator.label_maker.labels(attributes, base)
+        has_buckets = entry.kind in HISTOGRAMS
+        labels = self._translator.label_maker.labels(attributes, entry.base, has_buckets=has_buckets)
         series = old.pop(labels, None)
         if series is None:
             return Series(labels, attributes)
