@@ -100,6 +100,8 @@ class Setup:
     """The file's ``service.instance.id``; empty for none."""
     stock: bool = False
     """Use the SDK's own reader and the official exporter."""
+    foreign: bool = False
+    """Install the pipeline beside an SDK provider that exists already."""
 
     @property
     def records(self) -> Path:
@@ -124,6 +126,7 @@ class Setup:
             "SERVICE_SHUTDOWN": str(SHUTDOWN),
             "SERVICE_BROKER": str(self.folder / "broker"),
             "SERVICE_STOCK": self.exporter if self.stock else "",
+            "SERVICE_FOREIGN": "1" if self.foreign else "",
             "SERVICE_ENDPOINT": str(self.options.get("endpoint", "")),
             "SERVICE_INTERVAL": str(self.interval),
             "SERVICE_READERS": str(self.readers),

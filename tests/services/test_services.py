@@ -88,3 +88,17 @@ def test_a_child_stores_what_it_records_in_sqlite_and_nothing_of_its_parents(tmp
     setup = rig.Setup(tmp_path, "sqlite", {"path": str(tmp_path / "metrics.db"), "temporality_preference": "delta"})
     outcome = rig.run("gunicorn sync --preload", setup)
     assert sorted(rig.points_in_sqlite(tmp_path / "metrics.db")) == sorted(outcome.recorded), outcome.log
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("service", ["uwsgi", "uwsgi --enable-threads", "gunicorn sync --preload"])
+@pytest.mark.parametrize("interval", [60_000, 200])
+def test_a_pipeline_beside_another_provider_delivers_in_workers_too(service, interval, tmp_path):
+    options = {"temporality_preference": "delta"}
+    with OtlpHttpSink() as sink:
+        options["endpoint"] = sink.endpoint
+        outcome = rig.run(service, rig.Setup(tmp_path, "otlp_http", options, interval=interval, foreign=True))
+        delivered = [point.attributes["number"] for point in sink.points()]
+    assert outcome.recorded, outcome.log
+    assert sorted(delivered) == sorted(outcome.recorded), outcome.log
+    assert ("will share the service.instance.id" in outcome.log) is service.startswith("uwsgi"), outcome.log
