@@ -3,6 +3,7 @@
 Each measurement has an attribute of its own, so that a point is a measurement, and is written to a file of records when
 it has been made: what the file holds is what the service has recorded. With ``SERVICE_STOCK`` it uses the SDK's own
 reader and exporter instead; with ``SERVICE_FOREIGN`` the pipeline is installed beside a provider that exists already.
+``SERVICE_FIRST`` is code that runs before the pipeline is made.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Stock:
         self.provider.shutdown()
 
 
+exec(os.environ.get("SERVICE_FIRST", ""))  # noqa: S102 - a line of the documentation
 if os.environ.get("SERVICE_STOCK"):
     metrics: Ours | Stock = Stock(os.environ["SERVICE_STOCK"])
 else:
