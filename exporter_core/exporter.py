@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
     from opentelemetry.sdk.metrics.view import Aggregation
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
     from exporter_core.context import Context
     from exporter_core.contract import InstrumentKind
@@ -34,7 +36,10 @@ class ExporterConfig(BaseModel):
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # options within options are validated with the whole, whose schema has theirs
     )
 
     def config_warnings(self) -> Mapping[str, str]:
@@ -56,6 +61,25 @@ class ExporterConfig(BaseModel):
         """
         return {}
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:  # Any: JSON
+        """Describe each field by the docstring below it, also where ``use_attribute_docstrings`` is off.
+
+        It is off for the models that most programs import: pydantic reads their source as often.
+        """
+        from exporter_core.field_docs import field_docs  # noqa: PLC0415 - reads source code; keeps this module light
+
+        described = handler(schema)
+        properties = handler.resolve_ref_schema(described).get("properties", {})
+        for name, text in field_docs(cls).items():
+            field = cls.model_fields.get(name)
+            option = properties.get((field and field.alias) or name)
+            if option is not None:
+                option.setdefault("description", text)
+        return described
+
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         """Return names and values as ``repr()`` and ``str()`` show them."""
         from exporter_core.masking import masker_for  # noqa: PLC0415 - keeps this module light
@@ -63,6 +87,10 @@ class ExporterConfig(BaseModel):
         mask = masker_for(self)
         for name, value in super().__repr_args__():
             yield name, _Shown(mask(repr(value)))
+
+
+# Subclasses inherit it. For this class, which has no fields, pydantic would read this file whenever a program starts.
+ExporterConfig.model_config["use_attribute_docstrings"] = True
 
 
 class _Shown(str):

@@ -14,7 +14,9 @@ import logging
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Protocol
 
 from exporter_core.log import log
 
@@ -33,6 +35,8 @@ class RenewedAfterFork(Protocol):
 
 process = object()
 """Another object in each process: code that calls what may fork compares it before and after."""
+
+_UWSGI_HOOKS: Final = ("spooler", "mule_msg_hook", "post_fork_hook")
 
 _pid = os.getpid()
 _numbers = itertools.count()
@@ -81,18 +85,26 @@ def _in_child() -> None:
 
 
 def _watch_uwsgi() -> None:
-    """Have uWSGI tell of the forks that it makes in C; its module exists in processes that it has started alone."""
+    """Have uWSGI tell of the forks that it makes in C; its module exists in processes that it has started alone.
+
+    Its decorators set the same hooks when they are imported, which must not come later. What the application has set
+    before stays.
+    """
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is None:
         return
-    before = getattr(uwsgi, "post_fork_hook", None)
+    own = {name: getattr(uwsgi, name) for name in _UWSGI_HOOKS if hasattr(uwsgi, name)}
+    with suppress(Exception):  # without a master process there are none
+        import_module("uwsgidecorators")
+    hooks = dict.fromkeys((own.get("post_fork_hook"), getattr(uwsgi, "post_fork_hook", None)))
 
     def after_fork() -> None:
         notice()
-        if before is not None:
-            before()
+        for hook in filter(None, hooks):
+            hook()
 
-    setattr(uwsgi, "post_fork_hook", after_fork)  # noqa: B010 - types know nothing of that module
+    for name, hook in {**own, "post_fork_hook": after_fork}.items():
+        setattr(uwsgi, name, hook)
 
 
 if hasattr(os, "register_at_fork"):

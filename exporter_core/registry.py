@@ -272,6 +272,7 @@ def _verified(entry: PluginEntry, *, pull: bool) -> _Plugin:
             f"{exporter_class.__module__}.{exporter_class.__qualname__}.config_model is not a subclass of "
             "exporter_core.ExporterConfig"
         )
+    model.model_rebuild()  # a model that cannot validate anything is a fault of the plugin, not of the options
     return _Plugin(exporter_class, model)
 
 

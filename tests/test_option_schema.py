@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, create_model
 
 from exporter_core.exporter import ExporterConfig
 from exporter_core.option_schema import options_schema
+from exporter_core.option_table import options
 
 SECRET = "tok-" + "s3cr3t"
 
@@ -51,3 +52,44 @@ def test_an_option_that_json_schema_cannot_express_leaves_the_others_described()
     properties = options_schema(Odd)["properties"]
     assert properties["limit"]["default"] == 3
     assert list(properties) == ["limit", "hook"]
+
+
+class Lean(ExporterConfig, use_attribute_docstrings=False):
+    """Where and how."""
+
+    path: str = "metrics.db"
+    """The file
+    to write."""
+    mode: str = Field(default="0640", description="Its mode.")
+    """Not this text."""
+    renamed: int = Field(default=1, alias="other/development")
+    """By its alias."""
+    size: int = 1
+
+
+class Fat(Lean):
+    path: str = "other.db"
+    inner: Lean = Lean()
+    """Another."""
+    other: Lean = Lean()
+
+
+def test_docstrings_describe_options_also_where_pydantic_does_not_read_them() -> None:
+    schema = options_schema(Fat)
+    found = {name: option.get("description") for name, option in schema["properties"].items()}
+    assert found == {
+        "path": None,  # as with pydantic: who defines it anew describes it
+        "mode": "Its mode.",
+        "other/development": "By its alias.",
+        "size": None,
+        "inner": "Another.",
+        "other": None,
+    }
+    assert schema["$defs"]["Lean"]["properties"]["path"]["description"] == "The file\nto write."
+    shown = {option.name: option.description for option in options(schema)}
+    assert shown["other"] == "Where and how."  # the model's own words, where the option has none
+
+
+def test_options_without_source_code_have_no_description() -> None:
+    made = create_model("Made", __base__=ExporterConfig, path=(str, "metrics.db"))
+    assert "description" not in options_schema(made)["properties"]["path"]

@@ -54,6 +54,8 @@ _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 def sound(model: type[_ModelT], data: object) -> _ModelT | None:
     """Return a part of the file on its own; None when it is wrong, which the validation of the whole has reported."""
+    if data is None:
+        return None  # no model takes it, and none is built to say so
     try:
         return model.model_validate(data)
     except ValidationError:
@@ -69,7 +71,13 @@ class _Model(BaseModel):
         strict=True,
         hide_input_in_errors=True,
         protected_namespaces=(),
+        defer_build=True,  # a part is validated within the whole, whose schema has its own
     )
+
+
+def _default(model: type[_ModelT]) -> _ModelT:
+    """Return the model with its defaults, without the schema that its validation would build."""
+    return model.model_construct()
 
 
 class _Choice(_Model):
@@ -149,7 +157,7 @@ class IncludeExclude(_Model):
 class ResourceDetection(_Model):
     """Attributes that are detected when the pipeline starts."""
 
-    attributes: IncludeExclude = Field(default=IncludeExclude(), description="The detected attributes to keep.")
+    attributes: IncludeExclude = Field(default=_default(IncludeExclude), description="The detected attributes to keep.")
     detectors: Annotated[list[Component], Field(min_length=1)] = Field(
         default_factory=list,
         description="The detectors to run: `host`, `process`, `service`, or an installed resource detector.",
@@ -207,7 +215,8 @@ class PeriodicReader(_Model):
         default_factory=list, description="Not supported."
     )
     cardinality_limits: CardinalityLimits = Field(
-        default=CardinalityLimits(), description="The most attribute sets of an instrument, by its kind."
+        default=_default(CardinalityLimits),
+        description="The most attribute sets of an instrument, by its kind.",
     )
 
     @field_validator("interval")
@@ -227,7 +236,8 @@ class PullReader(_Model):
         default_factory=list, description="Not supported."
     )
     cardinality_limits: CardinalityLimits = Field(
-        default=CardinalityLimits(), description="The most attribute sets of an instrument, by its kind."
+        default=_default(CardinalityLimits),
+        description="The most attribute sets of an instrument, by its kind.",
     )
 
 
@@ -296,7 +306,7 @@ class ViewStream(_Model):
     )
     aggregation: Aggregation = Field(default=_ABSENT, description="The way in which measurements become points.")
     aggregation_cardinality_limit: Limit | None = Field(default=None, description="The most attribute sets.")
-    attribute_keys: IncludeExclude = Field(default=IncludeExclude(), description="The attributes to keep.")
+    attribute_keys: IncludeExclude = Field(default=_default(IncludeExclude), description="The attributes to keep.")
 
 
 class View(_Model):
@@ -322,7 +332,7 @@ class MeterMatcher(_Model):
 class MeterConfigurator(_Model):
     """Settings of meters by their names; the first pattern that fits counts."""
 
-    default_config: MeterConfig = Field(default=MeterConfig(), description="The settings of all other meters.")
+    default_config: MeterConfig = Field(default=_default(MeterConfig), description="The settings of all other meters.")
     meters: Annotated[list[MeterMatcher], Field(min_length=1)] = Field(
         default_factory=list, description="Settings of the meters that a pattern names."
     )
@@ -370,7 +380,7 @@ class ExporterOptions(_Model):
     copy_data: bool = Field(
         default=False, alias="copy", description="Hand it copies, for an exporter that changes what it is given."
     )
-    metrics: MetricNames = Field(default=MetricNames(), description="The metrics that it gets.")
+    metrics: MetricNames = Field(default=_default(MetricNames), description="The metrics that it gets.")
 
 
 class Plugins(_Model):
@@ -386,7 +396,7 @@ class CoreSection(_Model):
     exporters: dict[str, ExporterOptions] = Field(
         default_factory=dict, description="Settings for running exporters, by the name that a reader gives."
     )
-    plugins: Plugins = Field(default=Plugins(), description="The plugins that may be imported.")
+    plugins: Plugins = Field(default=_default(Plugins), description="The plugins that may be imported.")
     share_collection: bool = Field(
         default=True,
         description="Collect once for readers of the same interval and limits whose exporters take cumulative data.",
@@ -405,4 +415,4 @@ class FileModel(_Model):
     meter_provider: MeterProvider = Field(
         default=_ABSENT, description="The readers, and the metrics that they collect."
     )
-    exporter_core: CoreSection = Field(default=CoreSection(), description="Settings of exporter-core itself.")
+    exporter_core: CoreSection = Field(default=_default(CoreSection), description="Settings of exporter-core itself.")

@@ -135,7 +135,9 @@ def _read_exporter(
 
 def _check_supported(reader: PeriodicReader | PullReader, path: Sequence[str | int], findings: Findings) -> None:
     if reader.producers:
-        message = "metric producers are not supported by the OpenTelemetry Python SDK; remove them"
+        message = (
+            "metric producers are not supported by the OpenTelemetry Python SDK, whose readers take none; remove them"
+        )
         findings.error(message, (*path, "producers"), of_key=True)
 
 

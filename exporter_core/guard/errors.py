@@ -7,8 +7,8 @@ the guard's own state agrees.
 from __future__ import annotations
 
 import re
+import sys
 import threading
-from asyncio import CancelledError
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter_core.errors import (
@@ -42,6 +42,12 @@ def is_hosts_own(error: BaseException, *, inline: bool) -> bool:
     return (
         is_a(error, KeyboardInterrupt, SystemExit) and inline and threading.current_thread() is threading.main_thread()
     )
+
+
+def _cancelled_errors() -> tuple[type[BaseException], ...]:
+    """Return asyncio's error of a cancelled task, which nothing can have raised before asyncio is imported."""
+    error = getattr(sys.modules.get("asyncio.exceptions"), "CancelledError", None)
+    return () if error is None else (error,)
 
 
 class Errors:
@@ -94,7 +100,7 @@ class Errors:
         self, call: Call, raised: ErrorSnapshot, over: ContextError | None, *, active: bool
     ) -> ExporterError | ContextError:
         operation, error = call.operation, raised.error
-        if is_a(error, DeadlineExceededError, ContextCancelledError, CancelledError):
+        if is_a(error, DeadlineExceededError, ContextCancelledError, *_cancelled_errors()):
             if over is not None:
                 return self.over(operation, over, detail=self._own_words(call, raised))
             if call.context.done and not active:

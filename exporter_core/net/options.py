@@ -71,7 +71,7 @@ class TlsOptions(NullIsDefault):
         return self
 
 
-class HeaderEntry(ExporterConfig):
+class HeaderEntry(ExporterConfig, use_attribute_docstrings=False):
     """One header."""
 
     name: Annotated[str, Field(examples=["api-key"])]
@@ -97,7 +97,7 @@ class ClientOptions(NullIsDefault):
     endpoint: str
     """The server's address."""
 
-    tls: TlsOptions = TlsOptions()
+    tls: TlsOptions = TlsOptions.model_construct()
     """TLS towards the server."""
 
     headers: Annotated[list[HeaderEntry], Field(min_length=1)] = Field(default=[])
@@ -109,7 +109,7 @@ class ClientOptions(NullIsDefault):
     timeout: Milliseconds = 10_000
     """Milliseconds that one export may take with all its attempts, besides the reader's own timeout; 0 for no limit."""
 
-    retry: RetryOptions = RetryOptions()
+    retry: RetryOptions = RetryOptions.model_construct()
     """Retries of failed requests."""
 
     max_response_size: Annotated[int, Field(strict=True, ge=1)] = MAX_ANSWER_BYTES
@@ -173,7 +173,7 @@ class HttpOptions(ClientOptions):
     endpoint: HttpUrl
     """The URL that requests are sent to, as it is: no path is added."""
 
-    tls: TlsOptions = TlsOptions()
+    tls: TlsOptions = TlsOptions.model_construct()
     """TLS towards the server, for an endpoint with `https://`."""
 
     @model_validator(mode="after")
@@ -189,7 +189,7 @@ class CompressionOptions(NullIsDefault):
     """Compression of requests."""
 
 
-class BasicAuth(ExporterConfig):
+class BasicAuth(ExporterConfig, use_attribute_docstrings=False):
     """A user and a password."""
 
     username: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
@@ -58,4 +59,15 @@ def global_provider(own: MeterProvider, of_provider: Sequence[ConfigProblem]) ->
             raise SetupError(
                 "the global MeterProvider gives meters that record nothing: it was shut down, or disables them"
             )
+        _warn_of_uwsgi()
     return current
+
+
+def _warn_of_uwsgi() -> None:
+    """Warn where uWSGI is going to fork in C, of which the provider that exists does not get to know."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and uwsgi.worker_id() == 0:
+        _logger.warning(
+            "uWSGI's workers will share the service.instance.id of the MeterProvider that exists, and overwrite one "
+            "another's series: start uWSGI with --lazy-apps, or set exporter-core up before that provider"
+        )

@@ -97,7 +97,7 @@ def test_a_list_of_mappings_shows_its_shape_and_an_example(cli):
     lines = out.splitlines()
     at = lines.index("headers  list of {name: text, value: text (secret)}, at least 1 item")
     assert lines[at + 2] == '    Example: `headers: [{name: api-key, value: "${HEADERS_VALUE}"}]`'
-    assert "    TLS towards the server." in lines  # the model's own words, where the option has none
+    assert "    TLS towards the server, for an endpoint with `https://`." in lines
 
 
 def test_temporality_is_that_of_the_defaults(cli, plugins):

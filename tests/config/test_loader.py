@@ -1,6 +1,10 @@
+import importlib.metadata
+import inspect
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk import metrics
+from opentelemetry.sdk.metrics import export
 from pydantic import SecretStr
 
 from exporter_core.config import load_config, parse_config
@@ -494,3 +498,12 @@ def test_the_registry_is_asked_once_for_each_name(problems, registry, monkeypatc
     found = problems(text + 3 * (reader % "sqllite") + 3 * (reader % "sqlite"))
     assert len(found) == 3
     assert [asked.count(name) for name in ("sqllite", "sqlite")] == [1, 2]  # "sqlite" again for its model
+
+
+def test_metric_producers_are_refused_because_the_sdk_has_none():
+    """The reason of the message: once the SDK takes producers, this fails, and the key has to be honoured."""
+    named = [name for module in (metrics, export) for name in dir(module) if "producer" in name.lower()]
+    taken = [name for name in inspect.signature(export.MetricReader).parameters if "producer" in name.lower()]
+    registering = [name for name in dir(export.MetricReader) if "producer" in name.lower()]
+    assert named + taken + registering == []
+    assert [group for group in importlib.metadata.entry_points().groups if "producer" in group] == []

@@ -4,8 +4,10 @@ import importlib
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -276,3 +278,14 @@ def test_a_disabled_program_has_a_pipeline_without_readers(
     assert pipeline.readers == ()
     assert not isinstance(metrics.get_meter_provider(), MeterProvider)
     assert caplog.messages == ["OTEL_SDK_DISABLED is true: nothing is measured and nothing exported"]
+
+
+@pytest.mark.parametrize(("worker", "warned"), [(0, True), (1, False)])
+def test_beside_a_provider_that_uwsgi_forks_a_line_says_whose_series_collide(
+    made: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, worker: int, warned: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(worker_id=lambda: worker))
+    metrics.set_meter_provider(MeterProvider(shutdown_on_exit=False))
+    pipeline, _ = made()
+    pipeline.install()
+    assert ("start uWSGI with --lazy-apps" in caplog.text) is warned

@@ -100,6 +100,10 @@ class Setup:
     """The file's ``service.instance.id``; empty for none."""
     stock: bool = False
     """Use the SDK's own reader and the official exporter."""
+    foreign: bool = False
+    """Install the pipeline beside an SDK provider that exists already."""
+    first: str = ""
+    """Code that runs before the pipeline is made; under Celery, that is in each worker then."""
 
     @property
     def records(self) -> Path:
@@ -124,6 +128,8 @@ class Setup:
             "SERVICE_SHUTDOWN": str(SHUTDOWN),
             "SERVICE_BROKER": str(self.folder / "broker"),
             "SERVICE_STOCK": self.exporter if self.stock else "",
+            "SERVICE_FOREIGN": "1" if self.foreign else "",
+            "SERVICE_FIRST": self.first,
             "SERVICE_ENDPOINT": str(self.options.get("endpoint", "")),
             "SERVICE_INTERVAL": str(self.interval),
             "SERVICE_READERS": str(self.readers),

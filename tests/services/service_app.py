@@ -2,7 +2,8 @@
 
 Each measurement has an attribute of its own, so that a point is a measurement, and is written to a file of records when
 it has been made: what the file holds is what the service has recorded. With ``SERVICE_STOCK`` it uses the SDK's own
-reader and exporter instead.
+reader and exporter instead; with ``SERVICE_FOREIGN`` the pipeline is installed beside a provider that exists already.
+``SERVICE_FIRST`` is code that runs before the pipeline is made.
 """
 
 from __future__ import annotations
@@ -37,6 +38,24 @@ class Ours:
             if reader.error is not None:
                 lost = reader.points_handed_over - reader.points_accepted
                 sys.stderr.write(f"{reader.name}: {reader.error}; {lost} data points were not delivered\n")
+
+
+class Foreign(Ours):
+    """A pipeline whose readers are added to the SDK provider that the program has set before.
+
+    It imports uWSGI's decorators last, which set the hook of a forked worker, too.
+    """
+
+    def __init__(self) -> None:
+        from opentelemetry import metrics
+        from opentelemetry.sdk.metrics import MeterProvider
+
+        metrics.set_meter_provider(MeterProvider(shutdown_on_exit=False))
+        super().__init__()
+        self._pipeline.install()
+        self.provider = metrics.get_meter_provider()
+        if "uwsgi" in sys.modules:
+            import uwsgidecorators  # noqa: F401
 
 
 class Stock:
@@ -76,7 +95,11 @@ class Stock:
         self.provider.shutdown()
 
 
-metrics = Stock(os.environ["SERVICE_STOCK"]) if os.environ.get("SERVICE_STOCK") else Ours()
+exec(os.environ.get("SERVICE_FIRST", ""))  # noqa: S102 - a line of the documentation
+if os.environ.get("SERVICE_STOCK"):
+    metrics: Ours | Stock = Stock(os.environ["SERVICE_STOCK"])
+else:
+    metrics = Foreign() if os.environ.get("SERVICE_FOREIGN") else Ours()
 _counter = metrics.provider.get_meter("service").create_counter("requests")
 _records = os.open(os.environ["SERVICE_RECORDS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 

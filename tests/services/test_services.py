@@ -11,6 +11,7 @@ import rig
 
 from exporter_core.conformance.sinks import OtlpHttpSink
 
+PAGE = (Path(__file__).parents[2] / "docs" / "in-your-service.md").read_text(encoding="utf-8")
 ONE_OF_EACH_KIND = (
     "gunicorn sync --preload",
     "gunicorn gevent --preload",
@@ -71,16 +72,38 @@ def test_three_workers_of_one_file_have_series_of_their_own(tmp_path):
 
 @pytest.mark.nightly
 def test_numbered_workers_keep_their_instance_ids(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "in-your-service.md").read_text(encoding="utf-8")
-    (tmp_path / "numbered.py").write_text(re.search(r"```python\n(# numbered.py.*?)```", page, re.DOTALL)[1])
-    found = []
-    for _ in range(2):
+    (tmp_path / "numbered.py").write_text(re.search(r"```python\n(# numbered.py.*?)```", PAGE, re.DOTALL)[1])
+    assert_ids_of_workers("gunicorn numbered", tmp_path, {f"{os.uname().nodename}-{number}" for number in range(3)})
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("row", "service", "ids"), [("uWSGI with", "uwsgi --lazy-apps", {"1", "2"}), ("Celery", "celery", {"0", "1"})]
+)
+def test_a_line_of_the_page_numbers_workers(row, service, ids, tmp_path):
+    (line,) = re.findall(rf"^\| {row}[^|]*\| `(os\.environ[^`]+)`", PAGE, re.MULTILINE)
+    module = re.search(r"str\((\w+)\.", line)[1]
+    assert_ids_of_workers(service, tmp_path, ids, first=f"import os, {module}; {line}")
+
+
+def assert_ids_of_workers(service, folder, ids, first=""):
+    """Run the service twice; each worker has an id of these to itself."""
+    for number in range(2):
         with OtlpHttpSink() as sink:
-            setup = rig.Setup(tmp_path, "otlp_http", {"endpoint": sink.endpoint}, instance="${SERVICE_WORKER}")
-            outcome = rig.run("gunicorn numbered", setup)
-            found.append({point.resource["service.instance.id"] for point in sink.points()})
-        assert found[-1] <= {f"{os.uname().nodename}-{number}" for number in range(3)}, outcome.log
-        assert found[-1], outcome.log
+            path = folder / str(number)
+            path.mkdir()
+            for file in folder.glob("*.py"):
+                (path / file.name).write_bytes(file.read_bytes())
+            options = {"endpoint": sink.endpoint}
+            outcome = rig.run(service, rig.Setup(path, "otlp_http", options, instance="${SERVICE_WORKER}", first=first))
+            instance_of = {
+                str(point.attributes["number"]): point.resource["service.instance.id"] for point in sink.points()
+            }
+        worker_of = dict(line.split() for line in (path / "records").read_text().splitlines())
+        assert set(instance_of) == set(worker_of), outcome.log
+        assert set(instance_of.values()) <= ids, outcome.log
+        pairs = {(worker_of[number], instance) for number, instance in instance_of.items()}
+        assert len(pairs) == len(set(worker_of.values())) == len(set(instance_of.values())), pairs
 
 
 @pytest.mark.nightly
@@ -88,3 +111,17 @@ def test_a_child_stores_what_it_records_in_sqlite_and_nothing_of_its_parents(tmp
     setup = rig.Setup(tmp_path, "sqlite", {"path": str(tmp_path / "metrics.db"), "temporality_preference": "delta"})
     outcome = rig.run("gunicorn sync --preload", setup)
     assert sorted(rig.points_in_sqlite(tmp_path / "metrics.db")) == sorted(outcome.recorded), outcome.log
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("service", ["uwsgi", "uwsgi --enable-threads", "gunicorn sync --preload"])
+@pytest.mark.parametrize("interval", [60_000, 200])
+def test_a_pipeline_beside_another_provider_delivers_in_workers_too(service, interval, tmp_path):
+    options = {"temporality_preference": "delta"}
+    with OtlpHttpSink() as sink:
+        options["endpoint"] = sink.endpoint
+        outcome = rig.run(service, rig.Setup(tmp_path, "otlp_http", options, interval=interval, foreign=True))
+        delivered = [point.attributes["number"] for point in sink.points()]
+    assert outcome.recorded, outcome.log
+    assert sorted(delivered) == sorted(outcome.recorded), outcome.log
+    assert ("will share the service.instance.id" in outcome.log) is service.startswith("uwsgi"), outcome.log

@@ -29,7 +29,7 @@ class OtlpConfig(PreferenceOptions, NullIsDefault):
 class NetworkConfig(OtlpConfig, CompressionOptions, ClientOptions):
     """The options of the OTLP exporters that send to a server."""
 
-    retry: RetryOptions = RetryOptions()
+    retry: RetryOptions = RetryOptions.model_construct()
     """Retries of failed requests. Not in OpenTelemetry's schema."""
 
     max_request_size: Annotated[int, Field(strict=True, ge=1024)] | None = None

@@ -105,7 +105,7 @@ class OtlpGrpcConfig(NetworkConfig):
     """The server: `http://host:port` (without TLS), `https://host:port`, or without a scheme `host:port` and
     `unix:///path`, with TLS unless `tls.insecure` says otherwise."""
 
-    tls: GrpcTlsOptions = GrpcTlsOptions()  # pyright: ignore[reportIncompatibleVariableOverride] # options are frozen
+    tls: GrpcTlsOptions = GrpcTlsOptions.model_construct()  # pyright: ignore[reportIncompatibleVariableOverride] # options are frozen
     """TLS, for an endpoint that has it."""
 
     @classmethod

@@ -26,7 +26,7 @@ class RemoteWriteConfig(TranslationConfig, ProxyOptions, AuthOptions, HttpOption
     """Version of the remote-write protocol. `auto` tries 2.0, and changes to 1.0 for a server that does not prove that
     it stores 2.0."""
 
-    retry: RetryOptions = RetryOptions()
+    retry: RetryOptions = RetryOptions.model_construct()
     """Retries of requests that were answered 429 or 5xx, or not at all."""
 
     default_histogram_aggregation: Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"] = (
