@@ -1,32 +1,53 @@
-"""Attributes as encoded text or bytes, and what proves later that a mapping still says what was encoded.
+"""Attributes as encoded text or bytes, and what proves later that mappings still say what was encoded.
 
-Knows neither encoding: how one attribute is written is handed in.
+Knows neither encoding: how attributes are written is handed in.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
-from operator import eq, is_
-from typing import Any
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import accumulate, chain
+from operator import is_
+from typing import TYPE_CHECKING, Any
 
 from exporter_core.otlp.wire import UnencodableError, short
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # Arrays nested in arrays: each level costs up to three levels of the 100 that protobuf parsers accept.
 MAX_NESTING = 30
 
-Items = Iterable[tuple[object, object]]
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 # Equal values of one of these types are encoded alike. Not so 0.0 and -0.0.
 _EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
-_REMEMBERED = (str, int, bool)
-_KEPT_PAIRS = 2048
+_REMEMBERED = frozenset({str, int, bool})
+_KEPT_PAIRS = 8192
 _KEPT_BYTES = 512
+_BLOCK = 512  # mappings that are compared at once: they stay in the processor's cache
+
+
+@dataclass(slots=True)
+class Written:
+    """The encoded attributes of many mappings.
+
+    Attributes:
+        bodies: of each mapping; empty for one that has no place in the format.
+        volatile: the places of those with values that can change in place.
+        errors: what is wrong with those that have no place in the format, by their places.
+    """
+
+    bodies: list[bytes]
+    volatile: Sequence[int] = ()
+    errors: dict[int, str] = field(default_factory=dict)
 
 
 class AttributeWriter:
-    """Encodes attributes; remembers short pairs of key and value that it has met (bounded).
+    """Encodes attributes; remembers short pairs of key and value that it has met (bounded). Safe from any thread.
 
     Args:
         render: writes one attribute, of a key and a value, or raises UnencodableError.
+        render_texts: writes attributes of one key with many texts; raises ValueError when one has no form.
         separator, before, after: stand between attributes and around them.
         empty: stands for no attributes at all.
     """
@@ -34,42 +55,18 @@ class AttributeWriter:
     def __init__(
         self,
         render: Callable[[object, object], bytes],
+        render_texts: Callable[[str, Iterable[str]], list[bytes]],
         *,
         separator: bytes = b"",
         before: bytes = b"",
         after: bytes = b"",
         empty: bytes = b"",
     ) -> None:
-        self._render = render
+        self._render, self._render_texts = render, render_texts
         self._separator, self._before, self._after, self._empty = separator, before, after, empty
-        # By type, for 1, 1.0 and True are equal.
-        self._pairs: dict[type, dict[tuple[object, object], bytes]] = {kind: {} for kind in _REMEMBERED}
-
-    def write(self, items: Items) -> tuple[bytes, bool]:
-        """The encoded attributes, and True if none of them can change in place.
-
-        Raises:
-            UnencodableError: when a key or value has no place in the format.
-        """
-        out = []
-        immutable = True
-        remembered = self._pairs
-        for item in items:
-            key, value = item
-            pairs = remembered.get(type(value))
-            if pairs is None or type(key) is not str:
-                immutable = immutable and type(key) is str and _is_immutable(value)
-                out.append(self._pair(key, value))
-                continue
-            pair = pairs.get(item)
-            if pair is None:
-                pair = self._pair(key, value)
-                if len(pair) < _KEPT_BYTES:
-                    if len(pairs) >= _KEPT_PAIRS:
-                        pairs.clear()
-                    pairs[item] = pair
-            out.append(pair)
-        return self._before + self._separator.join(out) + self._after if out else self._empty, immutable
+        # By type and key, for 1, 1.0 and True are equal.
+        self._known: dict[tuple[type, str], dict[Any, bytes]] = {}
+        self._count = 0
 
     def of(self, attributes: Mapping[str, Any] | None) -> bytes:  # values are of any type
         """The encoded attributes of a mapping; None has none.
@@ -77,7 +74,87 @@ class AttributeWriter:
         Raises:
             UnencodableError: when a key or value has no place in the format.
         """
-        return self.write(attributes.items())[0] if attributes else self._empty
+        if not attributes:
+            return self._empty
+        return self._before + self._separator.join(self._pair(*item) for item in attributes.items()) + self._after
+
+    def write(self, mappings: Sequence[dict[Any, Any]]) -> Written:
+        """The encoded attributes of many mappings, which nobody changes meanwhile."""
+        keys = tuple(mappings[0])
+        lengths = list(map(len, mappings))
+        if lengths.count(len(keys)) == len(mappings):
+            names = list(chain.from_iterable(mappings))
+            if names == list(keys) * len(mappings):
+                return self._alike(keys, mappings)
+        places: dict[tuple[Any, ...], list[int]] = {}
+        for place, mapping in enumerate(mappings):
+            places.setdefault(tuple(mapping), []).append(place)
+        out = Written([b""] * len(mappings))
+        volatile: list[int] = []
+        for keys, group in places.items():
+            part = self._alike(keys, [mappings[place] for place in group])
+            for place, body in zip(group, part.bodies, strict=True):
+                out.bodies[place] = body
+            volatile += [group[at] for at in part.volatile]
+            out.errors.update({group[at]: error for at, error in part.errors.items()})
+        out.volatile = sorted(volatile)
+        return out
+
+    def _alike(self, keys: tuple[Any, ...], mappings: Sequence[dict[Any, Any]]) -> Written:
+        """The encoded attributes of mappings with these keys in this order, key by key."""
+        if not keys:
+            return Written([self._empty] * len(mappings))
+        if not all(type(key) is str for key in keys):
+            return self._one_by_one(mappings)
+        values = list(chain.from_iterable(map(dict.values, mappings)))
+        try:
+            columns = [self._column(key, values[at :: len(keys)]) for at, key in enumerate(keys)]
+        except ValueError:
+            return self._one_by_one(mappings)
+        bodies = columns[0] if len(keys) == 1 else list(map(self._separator.join, zip(*columns, strict=True)))
+        if self._before or self._after:
+            before, after = self._before, self._after
+            bodies = [before + body + after for body in bodies]
+        if _IMMUTABLE.issuperset(map(type, values)):
+            return Written(bodies)
+        return Written(bodies, [place for place, mapping in enumerate(mappings) if can_change(mapping)])
+
+    def _one_by_one(self, mappings: Sequence[dict[Any, Any]]) -> Written:
+        out = Written([], [place for place, mapping in enumerate(mappings) if can_change(mapping)])
+        for place, mapping in enumerate(mappings):
+            try:
+                out.bodies.append(self.of(mapping))
+            except UnencodableError as error:
+                out.bodies.append(b"")
+                out.errors[place] = str(error)
+        return out
+
+    def _column(self, key: str, values: list[Any]) -> list[bytes]:
+        """Attributes of one key."""
+        kind = type(values[0])
+        if kind not in _REMEMBERED or list(map(type, values)).count(kind) != len(values):
+            return [self._pair(key, value) for value in values]
+        distinct = set(values)
+        if kind is str and len(distinct) > len(values) // 2 > 1:
+            return self._render_texts(key, values)
+        known = self._known.get((kind, key), {})
+        missing = distinct.difference(known)
+        if missing:
+            made = self._render_texts(key, missing) if kind is str else [self._pair(key, value) for value in missing]
+            pairs = dict(zip(missing, made, strict=True))
+            if len(made) > _KEPT_PAIRS or max(map(len, made)) > _KEPT_BYTES:
+                known = {**known, **pairs}
+            else:
+                self._remember(kind, key, known, pairs)
+        return list(map(known.__getitem__, values))
+
+    def _remember(self, kind: type, key: str, known: dict[Any, bytes], pairs: dict[Any, bytes]) -> None:
+        known.update(pairs)
+        self._count += len(pairs)
+        if self._count > _KEPT_PAIRS:
+            self._known, self._count = {}, len(pairs)
+            known = pairs  # other threads may be reading the larger one
+        self._known[kind, key] = known
 
     def _pair(self, key: object, value: object) -> bytes:
         try:
@@ -86,46 +163,80 @@ class AttributeWriter:
             raise UnencodableError(f"attribute {short(key)}: {error}") from error
 
 
+def can_change(items: Mapping[Any, Any]) -> bool:
+    """True if something in a mapping can change unseen."""
+    return not all(type(key) is str and _is_immutable(value) for key, value in items.items())
+
+
 def _is_immutable(value: Any) -> bool:  # of any type
     return type(value) in _IMMUTABLE or (type(value) is tuple and _IMMUTABLE.issuperset(map(type, value)))
 
 
-def same_items(mappings: list[Any], keys: list[tuple[object, ...]], values: Callable[[], Iterable[Any]]) -> bool:
-    """True if mappings have these items, looked at together, in C.
+@dataclass(slots=True)
+class Contents:
+    """The keys and values of many mappings.
 
-    Values are compared by identity, which for immutable values holds for every difference, also that of 1, True and
-    1.0; or else by type and equality.
-
-    Args:
-        mappings: the mappings, or what stands in their place.
-        keys: the keys of each, in order.
-        values: gives the values of all, one after the other.
+    Attributes:
+        lengths: the number of items of each mapping.
+        keys: the keys of all, one after the other.
+        values: the values of all, one after the other.
     """
-    # Another class than dict may hand out its items as it likes.
-    if not set(map(type, mappings)) <= {dict}:
-        return False
-    try:
-        if not _same_keys(mappings, keys):
-            return False
-        if all(map(is_, _values(mappings), values())):
-            return True
-        if not all(map(eq, _values(mappings), values())):
-            return False
-        types = set(map(type, _values(mappings)))
-        # Nothing immutable but a text equals a text.
-        return types == {str} or (
-            types <= _EQUAL_IS_SAME and all(map(is_, map(type, _values(mappings)), map(type, values())))
+
+    lengths: list[int] = field(default_factory=list)
+    keys: list[Any] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, mappings: Sequence[dict[Any, Any]]) -> Contents:
+        """The contents of mappings."""
+        return cls(
+            list(map(len, mappings)),
+            list(chain.from_iterable(mappings)),
+            list(chain.from_iterable(map(dict.values, mappings))),
         )
-    except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
+
+    def of_places(self, places: Sequence[int]) -> Contents:
+        """The contents of some of the mappings."""
+        starts = list(accumulate(self.lengths, initial=0))
+        items = list(chain.from_iterable([range(starts[place], starts[place + 1]) for place in places]))
+        return Contents(
+            [self.lengths[place] for place in places],
+            [self.keys[item] for item in items],
+            [self.values[item] for item in items],
+        )
+
+    def are_in(self, mappings: Sequence[Any]) -> bool:  # mappings, or what stands in their place
+        """True if as many mappings have these items in this order; a change in place within a value is not seen."""
+        start = 0
+        for at in range(0, len(self.lengths), _BLOCK):
+            part = mappings[at : at + _BLOCK]
+            lengths = list(map(len, part))
+            # Another class than dict may hand out its items as it likes.
+            if list(map(type, part)).count(dict) != len(part) or lengths != self.lengths[at : at + _BLOCK]:
+                return False
+            stop = start + sum(lengths)
+            try:
+                if list(chain.from_iterable(part)) != self.keys[start:stop] or not same_values(
+                    list(chain.from_iterable(map(dict.values, part))), self.values[start:stop]
+                ):
+                    return False
+            except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when compared
+                return False
+            start = stop
+        return True
+
+
+def same_values(values: list[Any], others: list[Any]) -> bool:
+    """True if values are encoded alike: if they are identical, or equal and of the same immutable types.
+
+    Raises:
+        Exception: whatever a value raises when it is compared.
+    """
+    # Identity holds for every difference of immutable values, also that of 1, True and 1.0.
+    if len(values) == len(others) and all(map(is_, values, others)):
+        return True
+    if values != others:
         return False
-
-
-def _same_keys(mappings: list[dict[Any, Any]], keys: list[tuple[object, ...]]) -> bool:
-    if list(map(len, mappings)) != list(map(len, keys)):
-        return False
-    # Programs name most keys by literals, which are the same object each time.
-    return all(map(is_, chain.from_iterable(mappings), chain.from_iterable(keys))) or list(map(tuple, mappings)) == keys
-
-
-def _values(mappings: list[dict[str, Any]]) -> Iterable[Any]:  # values are of any type
-    return chain.from_iterable(map(dict.values, mappings))
+    types = list(map(type, values))
+    # Nothing immutable but a text equals a text.
+    return types.count(str) == len(types) or (_EQUAL_IS_SAME.issuperset(types) and types == list(map(type, others)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter_core.otlp.planning import DroppedPoint, Kept, Plan
+from exporter_core.otlp.kept import Kept
+from exporter_core.otlp.planning import DroppedPoint, Plan
 from exporter_core.otlp.protobuf import Protobuf
 from exporter_core.otlp.request import Cutter, Layout
 from exporter_core.otlp.trust import is_trusted
@@ -91,7 +92,7 @@ class Encoder:
     @property
     def cached_series(self) -> int:
         """The number of series whose attributes are kept."""
-        return sum(len(part.sources) for part in self._kept.parts)
+        return len(self._kept.sources)
 
     def encode(self, metrics: MetricsData) -> Encoded:
         """Metrics as one request, and what the format could not hold."""
@@ -123,12 +124,12 @@ class Encoder:
         size = whole.size(numbers)
         if whole.points <= (max_points or whole.points) and size <= (max_bytes or size):
             return Requests([whole], numbers, plan.dropped, plan.omitted)
-        separator = self._form.separator
-        cutter = Cutter(plan.request(), separator, numbers, max_points, max_bytes)
+        frame, separator = self._form.request, self._form.separator
+        cutter = Cutter(frame, plan.request(), plan.names, separator, numbers, max_points, max_bytes)
         for name, size in cutter.dropped:
             reason = f"a point of {size} bytes does not fit a request of at most {max_bytes} bytes"
             plan.dropped.append(DroppedPoint(name, reason))
-        layouts = [Layout(request, separator) for request in cutter.requests]
+        layouts = [Layout(frame, request, separator) for request in cutter.requests]
         return Requests(layouts, numbers, plan.dropped, plan.omitted)
 
     def _plan(self, metrics: MetricsData) -> Plan:

@@ -22,13 +22,13 @@ class Kind:
         attributes: writes a point's attributes, which come first.
         shape: what all points are taken to look like, of the first of them; None where there is no such thing.
         rest: writes what follows the attributes in any one point; takes the writer of exemplars' attributes, too.
-        exemplars: writes the exemplars of a point.
+        exemplars: writes the exemplars of each of many points.
     """
 
     attributes: AttributeWriter
     shape: Callable[[Any], Shape | None]  # takes its own kind of point
     rest: Callable[[Any, AttributeWriter], bytes]  # takes its own kind of point
-    exemplars: Callable[[Sequence[Any], AttributeWriter], bytes]
+    exemplars: Callable[[Sequence[Sequence[Any]], AttributeWriter], list[bytes]]
 
 
 class Format(Protocol):

@@ -123,14 +123,14 @@ class Rows:
 class JsonNumberShape(NumberShape):
     """Number points in JSON."""
 
-    def piece(self, body: bytes, constant: object) -> bytes:
-        """The attributes of a point."""
-        del constant
-        return body
+    def beginnings(self, bodies: list[bytes], constants: object) -> list[bytes]:
+        """The attributes of each point."""
+        del constants
+        return bodies
 
-    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
-        """The attributes of a point with its encoded exemplars."""
-        return piece + exemplars + SEPARATOR
+    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
+        """The attributes of points with the encoded exemplars of each."""
+        return _followed(pieces, exemplars)
 
     def numbers(self, points: Sequence[NumberDataPoint]) -> "Rows":
         """Times and values."""
@@ -145,13 +145,17 @@ class JsonNumberShape(NumberShape):
 class JsonHistogramShape(HistogramShape):
     """Histogram points in JSON."""
 
-    def piece(self, body: bytes, constant: Any) -> bytes:  # a tuple of numbers
-        """The attributes and bounds of a point."""
-        return body + _many("explicitBounds", double, constant).encode() + SEPARATOR if constant else body
+    def beginnings(self, bodies: list[bytes], constants: Sequence[Any]) -> list[bytes]:
+        """The attributes and bounds of each point."""
+        if not self.bounds:
+            return bodies
+        different = {id(bounds): bounds for bounds in constants}.values()
+        written = {id(bounds): _many("explicitBounds", double, bounds).encode() + SEPARATOR for bounds in different}
+        return [body + written[id(bounds)] for body, bounds in zip(bodies, constants, strict=True)]
 
-    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
-        """The constant piece of a point with its encoded exemplars."""
-        return piece + exemplars + SEPARATOR
+    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
+        """The constant pieces of points with the encoded exemplars of each."""
+        return _followed(pieces, exemplars)
 
     def numbers(self, points: Sequence[HistogramDataPoint]) -> "Rows":
         """Times, count, sum, min, max and bucket counts."""
@@ -168,13 +172,17 @@ class JsonHistogramShape(HistogramShape):
         return rows.finish()
 
 
-_number_shape = lru_cache(maxsize=4)(JsonNumberShape)
+def _followed(pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
+    return [piece + more + SEPARATOR if more else piece for piece, more in zip(pieces, exemplars, strict=True)]
+
+
+_NUMBER_SHAPES = {(start, time): JsonNumberShape(start, time) for start in (False, True) for time in (False, True)}
 _histogram_shape = lru_cache(maxsize=256)(JsonHistogramShape)
 
 
 def number_shape(point: NumberDataPoint) -> Shape:
     """The shape of a point of a sum or gauge."""
-    return _number_shape(*NumberShape.of(point))
+    return _NUMBER_SHAPES[point.start_time_unix_nano is not None, point.time_unix_nano is not None]
 
 
 def histogram_shape(point: HistogramDataPoint) -> Shape:
@@ -189,7 +197,7 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
         UnencodableError: when a number does not fit its field.
     """
     return _fields(
-        write_exemplars(point.exemplars, exemplars).decode(),
+        _exemplars(point.exemplars, exemplars),
         _uint64("startTimeUnixNano", point.start_time_unix_nano),
         _uint64("timeUnixNano", point.time_unix_nano),
         _value(point.value),
@@ -204,7 +212,7 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
     """
     return _fields(
         _many("explicitBounds", double, point.explicit_bounds),
-        write_exemplars(point.exemplars, exemplars).decode(),
+        _exemplars(point.exemplars, exemplars),
         _uint64("startTimeUnixNano", point.start_time_unix_nano),
         _uint64("timeUnixNano", point.time_unix_nano),
         _one("count", uint64, point.count),
@@ -231,7 +239,7 @@ def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeW
         _buckets("positive", point.positive),
         _buckets("negative", point.negative),
         _one("flags", uint32, point.flags),
-        write_exemplars(point.exemplars, exemplars).decode(),
+        _exemplars(point.exemplars, exemplars),
         _optional("min", point.min),
         _optional("max", point.max),
     )
@@ -281,10 +289,14 @@ def _buckets(name: str, buckets: Buckets) -> str:
     return f'"{name}":{{{_one("offset", int32, buckets.offset)},{counts}}}'
 
 
-def write_exemplars(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> bytes:
-    """The exemplars of a point, if it has any."""
+def write_exemplars(rows: Iterable[Sequence[Exemplar]], writer: AttributeWriter) -> list[bytes]:
+    """The exemplars of each point; nothing for one that has none."""
+    return [_exemplars(row, writer).encode() if row else b"" for row in rows]
+
+
+def _exemplars(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> str:
     items = ",".join([f"{{{_exemplar(exemplar, writer)}}}" for exemplar in exemplars])
-    return f'"exemplars":[{items}]'.encode() if items else b""
+    return f'"exemplars":[{items}]' if items else ""
 
 
 def _exemplar(exemplar: Exemplar, writer: AttributeWriter) -> str:

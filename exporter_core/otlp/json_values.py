@@ -6,7 +6,7 @@ https://protobuf.dev/programming-guides/json/
 
 import math
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
 
 from exporter_core.otlp.attributes import MAX_NESTING, AttributeWriter
@@ -20,8 +20,14 @@ _UINT32 = range(1 << 32)
 
 def attribute_writer(before: bytes = b"", after: bytes = b"", empty: bytes = b"") -> AttributeWriter:
     """Writes attributes as the items of an array of `KeyValue`."""
+
+    def render_texts(key: str, texts: Iterable[str]) -> list[bytes]:
+        name = text(key)
+        return [f'{{"key":{name},"value":{{"stringValue":{encode_basestring(value)}}}}}'.encode() for value in texts]
+
     return AttributeWriter(
         lambda key, value: _key_value(key, value, 0).encode(),
+        render_texts,
         separator=b",",
         before=before,
         after=after,

@@ -9,7 +9,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from operator import add
 from typing import Any
 
@@ -49,14 +49,22 @@ class Columns:
         self._columns: list[tuple[int, int, bytes]] = []  # place in the template, bytes a point, and those of all
         self._counts: list[bytes] = []
 
+    def add_constant(self, same: bytes) -> None:
+        """Add bytes that are the same in every point."""
+        self._template += same
+
+    def add_bytes(self, head: bytes, size: int, column: bytes) -> None:
+        """Add a field of that many bytes; the column holds those of all points."""
+        self._columns.append((len(self._template) + len(head), size, column))
+        self._template += head + bytes(size)
+
     def add(self, tag: int, kind: str, values: list[Any]) -> None:
         """Add a field of 64 bits, of a kind as `struct` has it.
 
         Raises:
             struct.error, OverflowError: when one is no number, or does not fit.
         """
-        self._columns.append((len(self._template) + 1, 8, _packed(f"{self._count}{kind}", values)))
-        self._template += bytes((tag, *bytes(8)))
+        self.add_bytes(bytes((tag,)), 8, _packed(f"{self._count}{kind}", values))
 
     def add_time(self, tag: int, times: list[int | None], *, present: bool) -> None:
         """Add a time, or nothing if none is present.
@@ -71,11 +79,11 @@ class Columns:
             if not same or times[0] is not None:
                 raise ValueError("points differ in shape")
         elif same:
-            self._template += _fixed64(tag, times[0])
+            self.add_constant(_fixed64(tag, times[0]))
         else:
             self.add(tag, "Q", times)
 
-    def add_values(self, values: list[Any]) -> None:
+    def add_values(self, values: list[Any], tags: dict[type, tuple[int, str]]) -> None:
         """Add integers or doubles, or some of each.
 
         Raises:
@@ -84,13 +92,11 @@ class Columns:
         """
         types = list(map(type, values))
         if types.count(types[0]) == self._count:
-            self.add(*_NUMBERS[types[0]], values)
+            self.add(*tags[types[0]], values)
             return
-        fields = [_NUMBERS[kind] for kind in types]
-        at = len(self._template)
-        self._columns.append((at, 1, bytes([tag for tag, _ in fields])))
-        self._columns.append((at + 1, 8, _packed("".join([kind for _, kind in fields]), values)))
-        self._template += bytes(_FIELD)
+        fields = [tags[kind] for kind in types]
+        self.add_bytes(b"", 1, bytes([tag for tag, _ in fields]))
+        self.add_bytes(b"", 8, _packed("".join([kind for _, kind in fields]), values))
 
     def add_counts(self, rows: list[Sequence[int]], size: int) -> None:
         """Add a packed field of equally many counts in every point, behind all other fields.
@@ -150,21 +156,22 @@ class ProtobufNumberShape(NumberShape):
         super().__init__(*present)
         self.length = _FIELD * (1 + sum(present))
 
-    def piece(self, body: bytes, constant: object) -> bytes:
-        """The head of a point, and its attributes."""
-        del constant
-        return HEADS[len(body) + self.length] + body
+    def beginnings(self, bodies: list[bytes], constants: Sequence[object]) -> list[bytes]:
+        """The head of each point, and its attributes."""
+        del constants
+        length = self.length
+        return [HEADS[len(body) + length] + body for body in bodies]
 
-    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
-        """The constant piece of a point with its encoded exemplars."""
-        return longer(piece, exemplars)
+    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
+        """The constant pieces of points with the encoded exemplars of each."""
+        return [longer(piece, more) if more else piece for piece, more in zip(pieces, exemplars, strict=True)]
 
     def numbers(self, points: Sequence[NumberDataPoint]) -> Columns:
         """Times and values."""
         columns = Columns(len(points))
         columns.add_time(_START, [point.start_time_unix_nano for point in points], present=self.start)
         columns.add_time(_TIME, [point.time_unix_nano for point in points], present=self.time)
-        columns.add_values([point.value for point in points])
+        columns.add_values([point.value for point in points], _NUMBERS)
         return columns
 
 
@@ -178,14 +185,18 @@ class ProtobufHistogramShape(HistogramShape):
         counts = 1 + len(VARINTS[buckets * 8]) + buckets * 8 if buckets else 0
         self.length = _FIELD * (1 + sum(present)) + counts
 
-    def piece(self, body: bytes, constant: Any) -> bytes:  # a tuple of numbers
-        """The head of a point, its attributes and bounds."""
-        body += self._bounds_head + self._pack_bounds(*constant)
-        return HEADS[len(body) + self.length] + body
+    def beginnings(self, bodies: list[bytes], constants: Sequence[Any]) -> list[bytes]:
+        """The head of each point, its attributes and bounds."""
+        # The SDK hands one tuple to many series, or an equal one to each.
+        different = {id(bounds): bounds for bounds in constants}
+        packed = {id(bounds): self._bounds_head + self._pack_bounds(*bounds) for bounds in different.values()}
+        ends = [packed[id(bounds)] for bounds in constants]
+        length = self.length
+        return [HEADS[len(body) + len(end) + length] + body + end for body, end in zip(bodies, ends, strict=True)]
 
-    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
-        """The constant piece of a point with its encoded exemplars."""
-        return longer(piece, exemplars)
+    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
+        """The constant pieces of points with the encoded exemplars of each."""
+        return [longer(piece, more) if more else piece for piece, more in zip(pieces, exemplars, strict=True)]
 
     def numbers(self, points: Sequence[HistogramDataPoint]) -> Columns:
         """Times, count, sum, min, max and bucket counts."""
@@ -207,13 +218,13 @@ class ProtobufHistogramShape(HistogramShape):
         return columns
 
 
-_number_shape = lru_cache(maxsize=4)(ProtobufNumberShape)
+_NUMBER_SHAPES = {(start, time): ProtobufNumberShape(start, time) for start in (False, True) for time in (False, True)}
 _histogram_shape = lru_cache(maxsize=256)(ProtobufHistogramShape)
 
 
 def number_shape(point: NumberDataPoint) -> Shape:
     """The shape of a point of a sum or gauge."""
-    return _number_shape(*NumberShape.of(point))
+    return _NUMBER_SHAPES[point.start_time_unix_nano is not None, point.time_unix_nano is not None]
 
 
 def histogram_shape(point: HistogramDataPoint) -> Shape:
@@ -229,7 +240,7 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
     """
     return b"".join(
         (
-            number_exemplars(point.exemplars, exemplars),
+            *number_exemplars([point.exemplars], exemplars),
             _when(_START, point.start_time_unix_nano),
             _when(_TIME, point.time_unix_nano),
             _number(_AS_INT, _AS_DOUBLE, point.value),
@@ -246,7 +257,7 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
     return b"".join(
         (
             _pack("explicit_bounds", _packed_field, _BOUNDS, "d", point.explicit_bounds),
-            histogram_exemplars(point.exemplars, exemplars),
+            *histogram_exemplars([point.exemplars], exemplars),
             _when(_START, point.start_time_unix_nano),
             _when(_TIME, point.time_unix_nano),
             _pack("count", _fixed64, _COUNT, point.count),
@@ -303,7 +314,7 @@ def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeW
         if not 0 <= point.flags < 1 << 32:
             raise UnencodableError(f"flags: {short(point.flags)} does not fit an unsigned 32-bit integer")
         numbers += b"\x50" + VARINTS[point.flags]
-    return numbers + exponential_exemplars(point.exemplars, exemplars) if point.exemplars else numbers
+    return b"".join((numbers, *exponential_exemplars([point.exemplars], exemplars))) if point.exemplars else numbers
 
 
 _ZERO_COUNT, _EXPONENTIAL_MIN, _EXPONENTIAL_MAX = 0x39, 0x61, 0x69
@@ -327,38 +338,58 @@ def _packed_field(tag: int, kind: str, numbers: Sequence[float]) -> bytes:
     return bytes((tag,)) + VARINTS[len(numbers) * 8] + struct.pack(f"<{len(numbers)}{kind}", *numbers)
 
 
-def _exemplars(tag: bytes) -> Callable[[Iterable[Exemplar], AttributeWriter], bytes]:
-    def write(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> bytes:
-        written = b""
-        for exemplar in exemplars:
-            payload = _exemplar_numbers(exemplar) + writer.of(exemplar.filtered_attributes)
-            written += tag + VARINTS[len(payload)] + payload
-        return written
+def _exemplars(tag: bytes) -> Callable[[Sequence[Sequence[Exemplar]], AttributeWriter], list[bytes]]:
+    def write(rows: Sequence[Sequence[Exemplar]], writer: AttributeWriter) -> list[bytes]:
+        exemplars = list(chain.from_iterable(rows))
+        if not exemplars:
+            return [b""] * len(rows)
+        try:
+            written = _alike(tag, exemplars)
+        except (ValueError, KeyError, OverflowError, TypeError, AttributeError, struct.error):
+            written = []
+            for exemplar in exemplars:
+                payload = _exemplar_numbers(exemplar) + writer.of(exemplar.filtered_attributes)
+                written.append(tag + VARINTS[len(payload)] + payload)
+        left = iter(written)
+        return [b"".join(islice(left, len(row))) for row in rows]
 
     return write
 
 
-def _exemplar_numbers(exemplar: Exemplar) -> bytes:
-    value, span, trace = exemplar.value, exemplar.span_id, exemplar.trace_id
-    tag = _EXEMPLAR_TAGS.get(type(value))
-    if tag is not None and span is not None and trace is not None:
-        try:
-            # The usual case: sampled in a span.
-            ids = b"\x22\x08" + span.to_bytes(8, "big") + b"\x2a\x10" + trace.to_bytes(16, "big")
-            return _EXEMPLAR_PACKS[tag](0x11, exemplar.time_unix_nano, tag, value) + ids
-        except (struct.error, OverflowError):
-            pass  # field by field, to say which
-    ids = b""
-    if span is not None:
-        ids += b"\x22\x08" + _id_bytes(span, 8, "span_id")
-    if trace is not None:
-        ids += b"\x2a\x10" + _id_bytes(trace, 16, "trace_id")
-    return _when(0x11, exemplar.time_unix_nano) + _number(_AS_INT, 0x19, value) + ids
+def _alike(tag: bytes, exemplars: list[Exemplar]) -> list[bytes]:
+    """Exemplars that were all sampled in spans, or none of them, and have no attributes: the usual case.
+
+    Raises:
+        ValueError, KeyError, OverflowError, TypeError, AttributeError, struct.error: when one is not like that, or
+            a number does not fit.
+    """
+    if any([exemplar.filtered_attributes for exemplar in exemplars]):  # noqa: C419 - a list is faster
+        raise ValueError("exemplars have attributes")
+    count = len(exemplars)
+    spans: list[Any] = [exemplar.span_id for exemplar in exemplars]
+    traces: list[Any] = [exemplar.trace_id for exemplar in exemplars]
+    sampled = spans.count(None) + traces.count(None) < 2 * count
+    columns = Columns(count)
+    columns.add_constant(tag + VARINTS[2 * _FIELD + (28 if sampled else 0)])
+    columns.add(0x11, "Q", [exemplar.time_unix_nano for exemplar in exemplars])
+    columns.add_values([exemplar.value for exemplar in exemplars], _EXEMPLAR_NUMBERS)
+    if sampled:
+        columns.add_bytes(b"\x22\x08", 8, struct.Struct(f">{count}Q").pack(*spans))
+        columns.add_bytes(b"\x2a\x10", 16, b"".join([trace.to_bytes(16, "big") for trace in traces]))
+    return list(columns.pieces(0, count))
 
 
-_EXEMPLAR_TAGS = {int: _AS_INT, float: 0x19}
-_EXEMPLAR_PACKS = {_AS_INT: struct.Struct("<BQBq").pack, 0x19: struct.Struct("<BQBd").pack}
+_EXEMPLAR_NUMBERS = {int: (_AS_INT, "q"), float: (0x19, "d")}
 number_exemplars, histogram_exemplars, exponential_exemplars = map(_exemplars, (b"\x2a", b"\x42", b"\x5a"))
+
+
+def _exemplar_numbers(exemplar: Exemplar) -> bytes:
+    ids = b""
+    if exemplar.span_id is not None:
+        ids += b"\x22\x08" + _id_bytes(exemplar.span_id, 8, "span_id")
+    if exemplar.trace_id is not None:
+        ids += b"\x2a\x10" + _id_bytes(exemplar.trace_id, 16, "trace_id")
+    return _when(0x11, exemplar.time_unix_nano) + _number(_AS_INT, 0x19, exemplar.value) + ids
 
 
 def _id_bytes(number: int, size: int, what: str) -> bytes:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from exporter_core.otlp.attributes import MAX_NESTING, AttributeWriter
 from exporter_core.otlp.wire import LENGTH, VARINTS, UnencodableError, field, int64_varint, utf8
 
+_KEPT_KEYS = 512
+_KEPT_LENGTHS = 128
 _pack_double = struct.Struct("<Bd").pack
 
 
@@ -20,7 +22,35 @@ def attribute_writer(number: int) -> AttributeWriter:
         payload = _key_value(key, value, 0)
         return tag + VARINTS[len(payload)] + payload
 
-    return AttributeWriter(render)
+    lengths: dict[str, _TextHeads] = {}
+
+    def render_texts(key: str, texts: Iterable[str]) -> list[bytes]:
+        heads = lengths.get(key)
+        if heads is None:
+            if len(lengths) >= _KEPT_KEYS:
+                lengths.clear()
+            heads = lengths[key] = _TextHeads(tag, key)
+        return [heads[len(text)] + text for text in map(str.encode, texts)]
+
+    return AttributeWriter(render, render_texts)
+
+
+class _TextHeads(dict[int, bytes]):
+    """The bytes before an attribute's text, by its length in UTF-8; keeps those of short ones."""
+
+    def __init__(self, tag: bytes, key: str) -> None:
+        super().__init__()
+        name = utf8(key)
+        self._tag = tag
+        self._key = b"\x0a" + VARINTS[len(name)] + name + b"\x12" if name else b"\x12"
+
+    def __missing__(self, length: int) -> bytes:
+        text = b"\x0a" + VARINTS[length]
+        value = self._key + VARINTS[len(text) + length] + text
+        head = self._tag + VARINTS[len(value) + length] + value
+        if length < _KEPT_LENGTHS:
+            self[length] = head
+        return head
 
 
 def _key_value(key: object, value: object, depth: int) -> bytes:

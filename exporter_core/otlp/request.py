@@ -44,67 +44,53 @@ class Numbers(Protocol):
 
 
 @dataclass(slots=True)
-class Run:
-    """Successive points of one metric within its frame.
+class Level:
+    """The frame of a resource or a scope, and how many there are of the level below: scopes, or metrics."""
 
-    Attributes:
-        name: of the metric.
-        frame: of the metric.
-        pieces: the first piece of each point.
-        size: the bytes of the points, but for numbers whose length no frame has to know.
-        group: which numbers are the second pieces; None if there are none.
-        at: where in these they begin.
-        opening: what stands before the points, once they are measured.
-    """
-
-    name: str
     frame: Frame
-    pieces: list[bytes]
-    size: int
-    group: int | None
-    at: int
-    opening: bytes = b""
-
-    def part(self, start: int, stop: int, length: int) -> Run:
-        """A part of the points, whose numbers have the given length."""
-        pieces = self.pieces[start:stop]
-        size = sum(map(len, pieces)) + length * len(pieces)
-        return Run(self.name, self.frame, pieces, size, self.group, self.at + start)
+    count: int = 0
 
 
 @dataclass(slots=True)
-class Level:
-    """A frame around others."""
+class Request:
+    """Encoded metrics, level by level. Runs are the successive points of one metric within its frame.
 
-    frame: Frame
-    parts: list[Level | Run] = field(default_factory=list)
-    size: int = 0
-    """The bytes of the content, once it is measured."""
+    Attributes:
+        resources: the resources, with the number of their scopes.
+        scopes: the scopes of all, with the number of their runs.
+        frames: the metric's frame of each run.
+        counts: the points of each run.
+        sizes: the bytes of each run's points, but for numbers whose length no frame has to know.
+        numbers: which group of numbers has the second pieces of each run, and where they begin; None if none has.
+        pieces: the first piece of each point of all runs.
+    """
 
-
-_Path = tuple[Level, ...]
+    resources: list[Level] = field(default_factory=list)
+    scopes: list[Level] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    numbers: list[tuple[int | None, int]] = field(default_factory=list)
+    pieces: list[bytes] = field(default_factory=list)
 
 
 class Layout:
     """The constant bytes of a request, each in its place between the numbers.
 
     Args:
-        request: the outermost level.
+        frame: the frame of the whole request.
+        request: what stands in it.
         separator: stands between siblings.
 
     Attributes:
         points: the data points in it.
     """
 
-    def __init__(self, request: Level, separator: bytes) -> None:
-        self._separator = separator
-        self._pieces: list[bytes] = []  # one a point, with all that stands before it
-        self._spans: list[tuple[int | None, int, int]] = []  # the numbers that follow: group, start and stop
-        self._pending: list[bytes] = []
-        self._size = _measure(request, len(separator))
-        self._lay(request)
-        self._closing = b"".join(self._pending)
-        self.points = len(self._pieces)
+    def __init__(self, frame: Frame, request: Request, separator: bytes) -> None:
+        self.points = len(request.pieces)
+        self._pieces = request.pieces.copy()  # one a point, with all that stands before it
+        self._spans = _spans(request)
+        self._size, self._closing = self._lay(frame, request, separator)
         self._stops = {group: stop for group, _, stop in self._spans}
         self._starts = {group: start for group, start, _ in reversed(self._spans)}
 
@@ -119,14 +105,13 @@ class Layout:
     def write(self, groups: Sequence[Numbers]) -> bytes:
         """The request with these numbers. No second copy is made of a long one."""
         numbers = chain.from_iterable(self._numbers(groups))
-        blocks = (self._block(first, numbers) for first in range(0, self.points, _BLOCK))
         if self.points <= _BLOCK:
-            return b"".join((*blocks, self._closing))
+            return self._block(0, numbers) + self._closing
         out = io.BytesIO()
         out.seek(self.size(groups) - 1)
         out.write(b"\0")  # all of its room at once
         out.seek(0)
-        out.writelines(blocks)
+        out.writelines(self._block(first, numbers) for first in range(0, self.points, _BLOCK))
         out.write(self._closing)
         out.truncate()
         return out.getvalue()
@@ -151,63 +136,81 @@ class Layout:
             at[group] = stop
             yield islice(left[group], stop - start)
 
-    def _lay(self, level: Level) -> None:
-        self._pending.append(level.frame.opening(level.size))
-        separator = b""
-        for part in level.parts:
-            if separator:
-                self._pending.append(separator)
-            separator = self._separator
-            if isinstance(part, Level):
-                self._lay(part)
-            else:
-                self._lay_run(part)
-        self._pending.append(level.frame.closing)
-
-    def _lay_run(self, run: Run) -> None:
-        pending, pieces = self._pending, run.pieces
-        pending.append(run.opening)
-        if pieces:
-            pending.append(pieces[0][len(self._separator) :])
-            self._pieces.append(b"".join(pending))
-            pending.clear()
-            self._pieces += pieces[1:]
-            stop = run.at + len(pieces)
-            last = self._spans[-1] if self._spans else (None, -1, -1)
-            if last[0] == run.group and last[2] == run.at:
-                self._spans[-1] = run.group, last[1], stop
-            else:
-                self._spans.append((run.group, run.at, stop))
-        pending.append(run.frame.closing)
-
-
-def _measure(level: Level, separator: int) -> int:
-    """Measure the content of a level and of all within; the bytes with its frame."""
-    size = separator * max(0, len(level.parts) - 1)
-    for part in level.parts:
-        if isinstance(part, Level):
-            size += _measure(part, separator)
-        else:
-            part.opening = part.frame.opening(part.size)
-            size += len(part.opening) + part.size + len(part.frame.closing)
-    level.size = size
-    return len(level.frame.opening(size)) + size + len(level.frame.closing)
+    def _lay(self, frame: Frame, request: Request, separator: bytes) -> tuple[int, bytes]:
+        """Put all frames before the points that follow them; the bytes in all, and those behind the last point."""
+        gap, pieces = len(separator), self._pieces
+        openings = [each.opening(size) for each, size in zip(request.frames, request.sizes, strict=True)]
+        closings = [each.closing for each in request.frames]
+        lengths = zip(map(len, openings), request.sizes, map(len, closings), repeat(gap))
+        run_ends = list(accumulate(map(sum, lengths), initial=0))
+        scope_openings, scope_ends = _enclosed(request.scopes, run_ends, gap)
+        resource_openings, resource_ends = _enclosed(request.resources, scope_ends, gap)
+        size = max(0, resource_ends[-1] - gap)
+        ahead = opening = frame.opening(size)
+        scopes = zip(request.scopes, scope_openings, strict=True)
+        runs = zip(openings, closings, request.counts, strict=True)
+        at = 0
+        between = b""
+        for resource, resource_opening in zip(request.resources, resource_openings, strict=True):
+            ahead += between + resource_opening
+            between = b""
+            for scope, scope_opening in islice(scopes, resource.count):
+                ahead += between + scope_opening
+                between = b""
+                for run_opening, closing, count in islice(runs, scope.count):
+                    ahead += between + run_opening
+                    between = separator
+                    if count:
+                        pieces[at] = ahead + pieces[at][gap:]
+                        ahead = closing
+                        at += count
+                    else:
+                        ahead += closing
+                ahead += scope.frame.closing
+                between = separator
+            ahead += resource.frame.closing
+            between = separator
+        return len(opening) + size + len(frame.closing), ahead + frame.closing
 
 
-def _runs(level: Level, path: _Path) -> Iterator[tuple[_Path, Run]]:
-    """The runs of points, each with the levels around it below the outermost."""
-    for part in level.parts:
-        if isinstance(part, Run):
-            yield path, part
-        else:
-            yield from _runs(part, (*path, part))
+def _spans(request: Request) -> list[tuple[int | None, int, int]]:
+    """The numbers that follow the points: their group, and where they begin and end in it."""
+    spans: list[tuple[int | None, int, int]] = []
+    last, first, stop = None, 0, 0
+    for (group, start), count in zip(request.numbers, request.counts, strict=True):
+        if count and (group != last or start != stop):
+            spans.append((last, first, stop))
+            last, first, stop = group, start, start
+        stop += count
+    return [*spans, (last, first, stop)]
+
+
+def _enclosed(levels: list[Level], ends: list[int], gap: int) -> tuple[list[bytes], list[int]]:
+    """What stands before the content of each level, and where each ends, of where those below end.
+
+    Args:
+        levels: the levels, each around some of those below.
+        ends: the bytes up to the end of each of those below, separators included, and 0.
+        gap: the bytes of a separator.
+    """
+    openings = []
+    out = [0]
+    at = 0
+    for level in levels:
+        start, at = at, at + level.count
+        size = max(0, ends[at] - ends[start] - gap)
+        openings.append(level.frame.opening(size))
+        out.append(out[-1] + len(openings[-1]) + size + len(level.frame.closing) + gap)
+    return openings, out
 
 
 class Cutter:
     """Cuts a request into requests within limits.
 
     Args:
-        request: the outermost level of the whole.
+        frame: the frame of every request.
+        request: the whole.
+        names: the metric of each run.
         separator: stands between siblings.
         groups: the numbers of the points.
         max_points: the most data points of one request; None for no limit.
@@ -218,33 +221,41 @@ class Cutter:
         dropped: the metric's name and the size of every point that even alone makes a request too long.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made in one place
         self,
-        request: Level,
+        frame: Frame,
+        request: Request,
+        names: Sequence[str],
         separator: bytes,
         groups: Sequence[Numbers],
         max_points: int | None,
         max_bytes: int | None,
     ) -> None:
-        self._frame = request.frame
+        self._frame = frame
+        self._whole = request
         self._separator = separator
         self._groups = groups
         self._max_points, self._max_bytes = max_points, max_bytes
-        self.requests: list[Level] = []
+        self.requests: list[Request] = []
         self.dropped: list[tuple[str, int]] = []
         self._begin()
-        for path, run in _runs(request, ()):
-            self._place(path, run)
+        run = at = 0
+        scopes = iter(request.scopes)
+        for resource in request.resources:
+            for scope in islice(scopes, resource.count):
+                for _ in range(scope.count):
+                    self._place((resource, scope), names[run], run, at)
+                    at += request.counts[run]
+                    run += 1
         self._finish()
 
     def _begin(self) -> None:
-        self._request = Level(self._frame)
-        self._count = 0
+        self._request = Request()
         self._left = None if self._max_bytes is None else self._max_bytes - self._cost(self._frame)
-        self._open: list[tuple[Level, Level]] = []  # levels of the whole, and what stands for them in this request
+        self._open: tuple[Level | None, Level | None] = None, None  # the levels of the whole that were begun last
 
     def _finish(self) -> None:
-        if self._count:
+        if self._request.pieces:
             self.requests.append(self._request)
         self._begin()
 
@@ -252,55 +263,69 @@ class Cutter:
         """The most bytes that a frame takes in a request within the limit."""
         return len(frame.opening(self._max_bytes or 0)) + len(frame.closing) + len(self._separator)
 
-    def _place(self, path: _Path, run: Run) -> None:
-        sizes: Iterable[int] = map(len, run.pieces)
-        stop = len(run.pieces)
-        if run.group is not None:
-            sizes = map(add, sizes, self._groups[run.group].sizes(run.at, run.at + stop))
+    def _place(self, path: tuple[Level, Level], name: str, run: int, at: int) -> None:
+        """Put the points of a run into requests."""
+        count = self._whole.counts[run]
+        sizes: Iterable[int] = map(len, self._whole.pieces[at : at + count])
+        group, first = self._whole.numbers[run]
+        if group is not None:
+            sizes = map(add, sizes, self._groups[group].sizes(first, first + count))
         ends = list(accumulate(sizes, initial=0))
-        at = 0
-        while at < stop:
-            fitting = self._fitting(path, run, ends, at)
-            if fitting > at:
-                self._add(path, run, ends, at, fitting)
-                at = fitting
-            elif self._count:
+        start = 0
+        while start < count:
+            stop = self._fitting(path, run, ends, start)
+            if stop > start:
+                self._add(path, run, at, ends, start, stop)
+                start = stop
+            elif self._request.pieces:
                 self._finish()
             else:
-                self.dropped.append((run.name, ends[at + 1] - ends[at]))
-                at += 1
+                self.dropped.append((name, ends[start + 1] - ends[start]))
+                start += 1
 
-    def _fitting(self, path: _Path, run: Run, ends: list[int], at: int) -> int:
+    def _fitting(self, path: tuple[Level, Level], run: int, ends: list[int], start: int) -> int:
         """Up to which point the run fits into this request."""
-        stop = len(run.pieces)
+        stop = self._whole.counts[run]
         if self._max_points is not None:
-            stop = min(stop, at + self._max_points - self._count)
-        if self._left is None or stop <= at:
+            stop = min(stop, start + self._max_points - len(self._request.pieces))
+        if self._left is None or stop <= start:
             return stop
-        missing = path[self._shared(path) :]
-        room = self._left - self._cost(run.frame) - sum(self._cost(level.frame) for level in missing)
-        return bisect_right(ends, room + ends[at], at + 1, stop + 1) - 1
+        room = (
+            self._left - self._cost(self._whole.frames[run]) - sum(self._cost(each.frame) for each in self._new(path))
+        )
+        return bisect_right(ends, room + ends[start], start + 1, stop + 1) - 1
 
-    def _shared(self, path: _Path) -> int:
-        """Count the levels of the path that are open in this request."""
-        shared = 0
-        for level, (opened, _) in zip(path, self._open, strict=False):
-            if level is not opened:
-                break
-            shared += 1
-        return shared
+    def _new(self, path: tuple[Level, Level]) -> tuple[Level, ...]:
+        """The levels of the path that are not begun in this request."""
+        resource, scope = self._open
+        if path[0] is not resource:
+            return path
+        return () if path[1] is scope else path[1:]
 
-    def _add(self, path: _Path, run: Run, ends: list[int], at: int, stop: int) -> None:
-        shared = self._shared(path)
-        del self._open[shared:]
-        cost = self._cost(run.frame) + ends[stop] - ends[at]
-        for level in path[shared:]:
-            copy = Level(level.frame)
-            (self._open[-1][1] if self._open else self._request).parts.append(copy)
-            self._open.append((level, copy))
+    def _add(  # noqa: PLR0917 - made in one place
+        self, path: tuple[Level, Level], run: int, at: int, ends: list[int], start: int, stop: int
+    ) -> None:
+        whole, request = self._whole, self._request
+        frame = whole.frames[run]
+        cost = self._cost(frame) + ends[stop] - ends[start]
+        for level in self._new(path):
+            if level is path[0]:
+                request.resources.append(Level(level.frame))
+            else:
+                request.scopes.append(Level(level.frame))
+                request.resources[-1].count += 1
             cost += self._cost(level.frame)
-        length = (run.size - sum(map(len, run.pieces))) // len(run.pieces)
-        self._open[-1][1].parts.append(run.part(at, stop, length))
-        self._count += stop - at
+        self._open = path
+        request.scopes[-1].count += 1
+        count = whole.counts[run]
+        pieces = whole.pieces[at + start : at + stop]
+        # All points of a run have numbers of one length, as far as frames have to count them.
+        counted = whole.sizes[run] - sum(map(len, whole.pieces[at : at + count]))
+        group, first = whole.numbers[run]
+        request.frames.append(frame)
+        request.counts.append(len(pieces))
+        request.sizes.append(sum(map(len, pieces)) + counted // count * len(pieces))
+        request.numbers.append((group, first + start))
+        request.pieces += pieces
         if self._left is not None:
             self._left -= cost

@@ -38,12 +38,17 @@ class Shape:
         del points, constants
         return True
 
-    def piece(self, body: bytes, constant: Any) -> bytes:  # of the shape's own type
-        """The constant piece of a point, of its attributes and what else stays the same."""
+    def beginnings(self, bodies: list[bytes], constants: Sequence[Any]) -> list[bytes]:
+        """The constant pieces of points.
+
+        Args:
+            bodies: the attributes of each.
+            constants: what else stays the same, one object a point or nothing at all, of the shape's own type.
+        """
         raise NotImplementedError
 
-    def with_exemplars(self, piece: bytes, exemplars: bytes) -> bytes:
-        """The constant piece of a point with its encoded exemplars."""
+    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
+        """The constant pieces of points with the encoded exemplars of each; empty for a point that has none."""
         raise NotImplementedError
 
     def numbers(self, points: Sequence[Any]) -> Numbers:
@@ -96,15 +101,19 @@ class HistogramShape(Shape):
         return bounds
 
     def unchanged(self, points: Sequence[HistogramDataPoint], constants: Iterable[Any]) -> bool:
-        """True if the bounds are these, or tuples of the same objects.
+        """True if the bounds are these, or tuples of the same numbers.
 
         From a list of boundaries the SDK makes a tuple for each series, with delta temporality at every collection.
         """
         bounds, kept = [point.explicit_bounds for point in points], list(constants)
         if all(map(is_, bounds, kept)):
             return True
-        return (
-            set(map(type, bounds)) == {tuple}
-            and list(map(len, bounds)) == list(map(len, kept))
-            and all(map(is_, chain.from_iterable(bounds), chain.from_iterable(kept)))
-        )
+        if list(map(type, bounds)).count(tuple) != len(bounds):
+            return False
+        different = {id(one): one for one in kept}.values()
+        # All numbers that are equal are written alike, but for 0.0 and -0.0.
+        if any(0 in one for one in different):
+            return list(map(len, bounds)) == list(map(len, kept)) and all(
+                map(is_, chain.from_iterable(bounds), chain.from_iterable(kept))
+            )
+        return bounds == kept

@@ -1,0 +1,353 @@
+"""The constant parts of metrics: encoded anew, many points at once, where they are not as in the last encoding."""
+
+from __future__ import annotations
+
+from itertools import accumulate, chain
+from math import isqrt
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+
+from exporter_core.otlp.attributes import Contents, same_values
+from exporter_core.otlp.kept import NOT_ALIKE, UNREADABLE, Group, Kept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
+
+    from opentelemetry.sdk.metrics.export import Metric
+
+    from exporter_core.otlp.attributes import AttributeWriter
+    from exporter_core.otlp.formats import Format
+    from exporter_core.otlp.kept import Said
+    from exporter_core.otlp.shapes import Shape
+
+_Run = tuple[int, int, int]  # the place of a metric, its place in the last encoding, and how many follow each other
+
+
+class Builder:
+    """Encodes metrics, but for their numbers.
+
+    Args:
+        metrics: the metrics.
+        said: what is said of them.
+        form: the encoding.
+        old: the last encoding: what has not changed is taken from there.
+        trusted: take an identical attribute mapping to be unchanged, and believe that none changes meanwhile.
+
+    Attributes:
+        points: the points of each metric that can be encoded.
+        dropped: the place of the metric and the reason, for each that has no form and each point left out.
+        absent: the places of metrics without a form, or all of whose points were left out.
+    """
+
+    def __init__(self, metrics: Sequence[Metric], said: Said, form: Format, old: Kept, *, trusted: bool) -> None:
+        self._said, self._form, self._old, self._trusted = said, form, old, trusted
+        self._frames: list[Any] = [None] * len(metrics)
+        self.dropped: list[tuple[int, str]] = []
+        self.absent: set[int] = set()
+        self._runs = list(self._matching())
+        for place, old_place, count in self._runs:
+            self._frames[place : place + count] = old.frames[old_place : old_place + count]
+        self.points: list[Sequence[Any]] = [
+            metric.data.data_points if frame is not None else self._begin(place, metric)
+            for place, (metric, frame) in enumerate(zip(metrics, self._frames, strict=True))
+        ]
+        self._sources: list[Any] = [point.attributes for point in chain.from_iterable(self.points)]
+        self._mappings: list[dict[Any, Any]] = []
+        self._read()
+
+    def build(self, *, again: AbstractSet[int] = frozenset(), single: AbstractSet[int] = frozenset()) -> Kept:
+        """The constant parts.
+
+        Args:
+            again: the places of metrics whose points do not have the shape that they had.
+            single: the places of metrics whose points have no shape in common.
+        """
+        while True:
+            draft = _Draft(self._said, self._form, self._frames, self.points, self._sources, self._mappings)
+            rest = draft.take(self._old, self._runs, again, trusted=self._trusted)
+            draft.write([place for place in rest if place not in self.absent], single)
+            if not draft.errors:
+                return draft.finish({place for place, _ in self.dropped})
+            self._mappings = [mapping for at, mapping in enumerate(self._mappings) if at not in draft.errors]
+            self._leave_out(draft.errors)
+
+    def _matching(self) -> Iterator[_Run]:
+        """The metrics of which the same is said as in the last encoding."""
+        length = len(self._old.said[0])
+        if all(new[:length] == old for new, old in zip(self._said, self._old.said, strict=True)):
+            if length:
+                yield 0, 0, length  # there are only new ones behind them, if any
+            return
+        rows, old_rows = list(zip(*self._said, strict=True)), list(zip(*self._old.said, strict=True))
+        places: dict[tuple[Any, ...], list[int]] | None = None
+        place = old_place = 0
+        while place < len(rows):
+            start = place
+            while place < len(rows) and old_place < len(old_rows) and rows[place] == old_rows[old_place]:
+                place, old_place = place + 1, old_place + 1
+            if place > start:
+                yield start, old_place - (place - start), place - start
+            else:
+                if places is None:
+                    places = {}
+                    for at, row in enumerate(old_rows):
+                        places.setdefault(_key(row), []).append(at)
+                found = places.get(_key(rows[place]))
+                if found and old_rows[found[0]] == rows[place]:
+                    old_place = found.pop(0)
+                else:
+                    place += 1
+
+    def _begin(self, place: int, metric: Metric) -> Sequence[Any]:
+        """The points of a metric that has no frame yet; none if it cannot have one."""
+        if type(metric.data) not in self._form.kinds:
+            reason = f"data of type {type(metric.data).__name__} has no OTLP form"
+            self.dropped.append((place, reason))
+            self.absent.add(place)
+            return ()
+        points = metric.data.data_points
+        try:
+            self._frames[place] = self._form.metric(metric)
+        except UNREADABLE as error:
+            self.dropped += [(place, str(error))] * len(points)
+            self.absent.add(place)
+            return ()
+        return points
+
+    def _read(self) -> None:
+        """Read the attributes once: what is encoded is what is remembered, whatever other threads do."""
+        if list(map(type, self._sources)).count(dict) == len(self._sources):
+            self._mappings = self._sources if self._trusted else list(map(dict.copy, self._sources))
+            return
+        errors = {}
+        for at, source in enumerate(self._sources):
+            try:
+                self._mappings.append(_items(source))
+            except UNREADABLE as error:
+                errors[at] = f"attributes are not a readable mapping: {error}"
+        if errors:
+            self._leave_out(errors)
+
+    def _leave_out(self, errors: Mapping[int, str]) -> None:
+        """Leave out points by their places among all."""
+        self._sources = [source for at, source in enumerate(self._sources) if at not in errors]
+        starts = list(accumulate(map(len, self.points), initial=0))
+        for place, points in enumerate(self.points):
+            places = range(starts[place], starts[place + 1])
+            if not errors.keys().isdisjoint(places):
+                self.dropped += [(place, errors[at]) for at in places if at in errors]
+                self.points[place] = [point for at, point in zip(places, points, strict=True) if at not in errors]
+                if not self.points[place]:
+                    self.absent.add(place)
+
+
+class _Draft:
+    """The constant parts of metrics while they are put together.
+
+    Args:
+        said: what is said of the metrics.
+        form: the encoding.
+        frames: the frames of the metrics.
+        points: the points of each metric.
+        sources: the attribute mappings of all points.
+        mappings: what they say.
+
+    Attributes:
+        errors: what is wrong with points that the format has no place for, by their places.
+    """
+
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        said: Said,
+        form: Format,
+        frames: list[Any],
+        points: list[Sequence[Any]],
+        sources: list[Any],
+        mappings: list[dict[Any, Any]],
+    ) -> None:
+        self._form, self._points, self._mappings = form, points, mappings
+        self._kept = Kept(
+            said,
+            frames,
+            [None] * len(points),
+            [()] * len(points),
+            list(map(len, points)),
+            sources,
+            Contents.of(mappings),
+            [b""] * len(mappings),
+        )
+        self._starts = list(accumulate(self._kept.counts, initial=0))
+        self.errors: dict[int, str] = {}
+
+    def take(self, old: Kept, runs: Sequence[_Run], again: AbstractSet[int], *, trusted: bool) -> list[int]:
+        """Take what has not changed from the last encoding.
+
+        Args:
+            old: the last encoding.
+            runs: the metrics of which the same is said.
+            again: those whose points do not have the shape that they had.
+            trusted: take an identical attribute mapping to be unchanged.
+
+        Returns:
+            The places of the others.
+        """
+        rest = set(range(len(self._points)))
+        if runs:
+            comparison = _Comparison(self._kept, old, again, trusted=trusted)
+            for run in runs:
+                for place, old_place, count in comparison.unchanged(run):
+                    rest.difference_update(range(place, place + count))
+                    self._take(old, place, comparison.old_starts[old_place], old_place, count)
+        return sorted(rest)
+
+    def write(self, places: Sequence[int], single: AbstractSet[int]) -> None:
+        """Encode the attributes of metrics, all those together whose points are alike."""
+        kept, kinds = self._kept, self._form.kinds
+        alike: dict[tuple[type, Shape | None], list[int]] = {}
+        for place in places:
+            points, kind = self._points[place], kept.said[3][place]
+            if not points:
+                continue
+            shape = None
+            if place not in single:
+                try:
+                    shape = kinds[kind].shape(points[0])
+                    if shape is not None:
+                        kept.constants[place] = shape.constants(points)
+                except NOT_ALIKE:
+                    shape = None
+            alike.setdefault((kind, shape), []).append(place)
+        for (kind, shape), members in alike.items():
+            self._write(kinds[kind].attributes, shape, members)
+
+    def finish(self, faulty: set[int]) -> Kept:
+        """The constant parts.
+
+        Args:
+            faulty: the places of metrics that lost points.
+        """
+        kept = self._kept
+        kept.faulty = faulty
+        members: dict[Shape, list[int]] = {}
+        shapes = set(kept.shapes)
+        if len(shapes) == 1 and None not in shapes:
+            members = {shape: list(range(len(kept.shapes))) for shape in shapes if shape is not None}
+        else:
+            for place, (shape, count) in enumerate(zip(kept.shapes, kept.counts, strict=True)):
+                if shape is not None:
+                    members.setdefault(shape, []).append(place)
+                elif count:
+                    kept.singles.append(place)
+        for shape, places in members.items():
+            constants = list(chain.from_iterable([kept.constants[place] for place in places]))
+            kept.groups.append(Group(shape, places, constants))
+        return kept
+
+    def _take(self, old: Kept, place: int, old_start: int, old_place: int, count: int) -> None:
+        kept = self._kept
+        start, stop = self._starts[place], self._starts[place + count]
+        old_stop = old_start + stop - start
+        kept.shapes[place : place + count] = old.shapes[old_place : old_place + count]
+        kept.constants[place : place + count] = old.constants[old_place : old_place + count]
+        kept.pieces[start:stop] = old.pieces[old_start:old_stop]
+        for at, what in old.volatile.items():
+            if old_start <= at < old_stop:
+                kept.volatile[at - old_start + start] = what
+
+    def _write(self, writer: AttributeWriter, shape: Shape | None, members: list[int]) -> None:
+        """Encode the attributes of metrics whose points are alike."""
+        kept = self._kept
+        spans: list[tuple[int, int]] = []
+        for place in members:
+            start, stop = self._starts[place], self._starts[place + 1]
+            if spans and spans[-1][1] == start:
+                spans[-1] = spans[-1][0], stop
+            else:
+                spans.append((start, stop))
+        written = writer.write(list(chain.from_iterable([self._mappings[start:stop] for start, stop in spans])))
+        if written.errors or written.volatile:
+            places = list(chain.from_iterable([range(start, stop) for start, stop in spans]))
+            self.errors.update({places[at]: error for at, error in written.errors.items()})
+            kept.volatile.update({places[at]: (writer, written.bodies[at]) for at in written.volatile})
+        pieces = written.bodies
+        if shape is not None:
+            constants = list(chain.from_iterable([kept.constants[place] for place in members]))
+            try:
+                pieces = shape.beginnings(pieces, constants)
+            except NOT_ALIKE:
+                shape = None
+        for place in members:
+            kept.shapes[place] = shape
+        at = 0
+        for start, stop in spans:
+            kept.pieces[start:stop] = pieces[at : at + stop - start]
+            at += stop - start
+
+
+class _Comparison:
+    """Compares the attributes of an encoding with those of the last.
+
+    Args:
+        new: the encoding.
+        old: the last encoding.
+        again: the places of metrics that are not to be taken from it.
+        trusted: take an identical attribute mapping to be unchanged.
+
+    Attributes:
+        old_starts: where the points of each metric begin in the last encoding.
+    """
+
+    def __init__(self, new: Kept, old: Kept, again: AbstractSet[int], *, trusted: bool) -> None:
+        self._new, self._old, self._again, self._trusted = new, old, again, trusted
+        self._starts = list(accumulate(new.counts, initial=0))
+        self._items = list(accumulate(new.contents.lengths, initial=0))
+        self.old_starts = list(accumulate(old.counts, initial=0))
+        self._old_items = list(accumulate(old.contents.lengths, initial=0))
+
+    def unchanged(self, run: _Run) -> Iterator[_Run]:
+        """The metrics of a run that are as they were: looked at together, and in ever smaller groups where not."""
+        place, old_place, count = run
+        if self._same(*run):
+            yield run
+        elif count > 1:
+            width = isqrt(count - 1)
+            for at in range(0, count, width):
+                yield from self.unchanged((place + at, old_place + at, min(width, count - at)))
+
+    def _same(self, place: int, old_place: int, count: int) -> bool:
+        new, old = self._new, self._old
+        places = range(place, place + count)
+        if not (self._again.isdisjoint(places) and old.faulty.isdisjoint(range(old_place, old_place + count))):
+            return False
+        if new.counts[place : place + count] != old.counts[old_place : old_place + count]:
+            return False
+        start, stop = self._starts[place], self._starts[place + count]
+        old_start, old_stop = self.old_starts[old_place], self.old_starts[old_place + count]
+        if self._trusted and all(map(is_, new.sources[start:stop], old.sources[old_start:old_stop])):
+            return True
+        if new.contents.lengths[start:stop] != old.contents.lengths[old_start:old_stop]:
+            return False
+        items = slice(self._items[start], self._items[stop])
+        old_items = slice(self._old_items[old_start], self._old_items[old_stop])
+        try:
+            return (
+                new.contents.keys[items] == old.contents.keys[old_items]
+                and same_values(new.contents.values[items], old.contents.values[old_items])
+                and old.volatile_hold(new.sources, range(old_start, old_stop), start)
+            )
+        except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
+            return False
+
+
+def _items(source: Any) -> dict[Any, Any]:  # a mapping, or what stands in its place
+    # The SDK's own mappings are copied at once, but read one item at a time.
+    if type(source) in {dict, BoundedAttributes}:
+        return dict(source.copy())
+    return dict(source.items()) if source else {}
+
+
+def _key(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The key of a metric: its name and the type of its data."""
+    return row[0] if isinstance(row[0], str) else None, row[3]
