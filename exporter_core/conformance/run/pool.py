@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _SPARE = 10.0  # seconds beyond what the waits of a clause can add up to
 _WAITS: Final = 8  # bounded waits that a clause can make one after the other
+_AMOUNTS: Final = 90.0  # seconds more for the clause that exports large amounts, whose waits are longer
 _START = 90.0  # seconds in which a worker has to say that it is there; it builds the exporter meanwhile
 _SLOW = 1.0  # seconds after which a clause is taken to wait, so that another worker can go on beside it
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
@@ -294,11 +295,16 @@ class Pool:
         if not worker.ready and age > _START:
             silent = f"its process said nothing for {_START:g} s and was killed"
             self._refused(f"{self._setup.target!r} cannot be built: {silent}")
-        elif worker.clause is not None and age > self._limit:
+        elif worker.clause is not None and age > self._longest(worker.clause):
             run = Run(worker.clause, self._setup.mode, Verdict.FAIL, expected="the clause ends", dump=worker.stacks())
             run.seen = "the process hung and was killed; the stacks of its threads are in the report"
             self._drop(worker)
             self._add(run)
+
+    def _longest(self, clause: str) -> float:
+        """Seconds that a clause may take, on a machine with so many others that wait for its cores."""
+        busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+        return max(1.0, busy) * (self._limit + _AMOUNTS * (clause == DELIVERS))
 
     def _over(self, worker: WorkerProcess) -> None:
         code, said = worker.ended(Masker(self._secrets))
