@@ -40,7 +40,7 @@ _POINTS_A_BATCH = 45  # of the largest batch, for each small batch that is held
 _ROOM = 0.3  # seconds in which a full queue may make room
 _HELD = 120  # batches
 _LONG = 15.0  # seconds for amounts; what takes longer is not looked at
-_SOON = 5.0  # seconds that the delivery of many batches may take
+_SOON = 10.0  # seconds that the delivery of many batches may take
 _DELIVER = "Deliver the metrics, or accept them for delivery by the next force_flush or shutdown; return when done."
 
 

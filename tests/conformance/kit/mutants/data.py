@@ -179,6 +179,17 @@ class HoldsReference(BufferingExporter):
 
 
 @killed_by("DAT-01", "lost")
+class HoldsReferenceBehindAnother(BufferingExporter):
+    """Holds the caller's own batch where it holds one already."""
+
+    def _accept(self, metrics: MetricsData) -> None:
+        if self._buffer:
+            self._buffer.append(metrics)
+        else:
+            super()._accept(metrics)
+
+
+@killed_by("DAT-01", "lost")
 class EncodesAgain(ReferenceExporter):
     """Encodes a batch anew for each attempt."""
 
