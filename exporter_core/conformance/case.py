@@ -9,7 +9,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
-from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, Harness, failed_in, watched
+from exporter_core.conformance.observe.harness import (
+    HARNESS_ERRORS,
+    Capabilities,
+    Harness,
+    UnreadableError,
+    failed_in,
+    watched,
+)
 from exporter_core.conformance.observe.journal import Exchange, ObservedCall, UnknownAnswer, outcome_of, words_of
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
 from exporter_core.conformance.places import own_files, raised_in
@@ -73,6 +80,7 @@ class Case(BaseCase):
         self.failed: Mapping[str, Verdict] = failed or {}
         """The clauses that did not pass before."""
         self._is_shut = False
+        self._has_read = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
 
@@ -359,11 +367,18 @@ class Case(BaseCase):
 
     def _all_of(self, method: str) -> list[Any]:  # Any: points or exchanges
         try:
-            return list(getattr(self.harness, method)())
+            found = list(getattr(self.harness, method)())
         except VerdictError:
             raise
+        except UnreadableError as error:
+            # What was read before, by the same harness, says whose fault that is; what is on its way may be half there.
+            if self._has_read and all(call.over for call in self._calls):
+                raise Failed("what arrives can be read", f"decoding it raised {error}") from error
+            raise failed_in(method, error) from error
         except HARNESS_ERRORS as error:  # of a generator, which the harness has returned
             raise failed_in(method, error) from error
+        self._has_read |= bool(found)
+        return found
 
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""

@@ -28,6 +28,8 @@ _SLOW = 0.7  # seconds until a slow answer comes: a whole deadline after it is n
 _AFTER_SLOW = 1.4, 2.5  # seconds of a deadline that leaves time for another attempt after a slow answer; see above
 _MORE = 0.35  # seconds of a deadline that leaves time for several attempts, and for several bytes
 _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
+_RETRY_AFTER = 3600, 4
+"""Seconds that a backend asks to wait; an exporter with a time-out of its own gives up at once over the longer ones."""
 _CLOCK_IN_C = frozenset({"grpc"})
 """Packages that hand the clock's time to code in C, which reads the system's own clock, that nobody has stepped."""
 _HONOURS = (
@@ -134,9 +136,12 @@ def connecting(case: Case) -> None:
     needs=("deadline",),
 )
 def retry_after(case: Case) -> None:
-    """Export with a short deadline to a backend that answers 503 with Retry-After: 3600."""
-    case.harness.fault("retry-after:3600")
-    _ends_at_its_deadline(case, case.with_request_in_flight()[1], "with Retry-After: 3600")
+    """Export with a short deadline to a backend that answers 503 with Retry-After: 3600, then with Retry-After: 4; to
+    one that hangs at a further attempt; and to one that takes long to answer the first one.
+    """
+    for seconds in _RETRY_AFTER:
+        case.harness.fault(f"retry-after:{seconds}")
+        _ends_at_its_deadline(case, case.with_request_in_flight()[1], f"with Retry-After: {seconds}")
     if "status" in case.harness.faults and case.canary is None:
         for step in {"hang", "blackhole"} & case.harness.faults:
             _on_a_further_attempt(case, step)
@@ -245,12 +250,16 @@ def _in_a_further_attempt(case: Case) -> None:
     needs=("cancellation",),
 )
 def cancelled_in_backoff(case: Case) -> None:
-    """Cancel an export that was answered 503 with Retry-After: 3600."""
-    exporter = case.exporter()
-    case.harness.fault("retry-after:3600")
-    call = case.send(exporter, case.batch(), case.background_context())
-    case.await_requests(1, call)
-    case.until(lambda: call.over, seconds=_ANSWERED)
+    """Cancel an export that was answered 503 with Retry-After: 3600; with Retry-After: 4 where that is too long for it
+    to wait.
+    """
+    for seconds in _RETRY_AFTER:
+        before = case.harness.requests()
+        case.harness.fault(f"retry-after:{seconds}")
+        call = case.send(case.exporter(), case.batch(), case.background_context())
+        case.await_requests(before + 1, call)
+        if not case.until(lambda: call.over, seconds=_ANSWERED):  # noqa: B023 - awaited here
+            break
     call.cancel()
     case.ends_with_context(call, "export ends when it is cancelled in its back-off", _again(case))
     case.raised(call, when="when it was cancelled in its back-off")

@@ -168,6 +168,10 @@ HARNESS_ERRORS: Final = (Exception, SystemExit)
 """Errors that are the harness's own failure, and not the end of the process."""
 
 
+class UnreadableError(Exception):
+    """What has arrived cannot be decoded: malformed, or in a form that the harness does not know."""
+
+
 def failed_in(method: str, error: BaseException) -> VerdictError:
     """The verdict on a harness's own failure."""
     return VerdictError(Verdict.KIT_ERROR, f"the harness failed in {method}: {words_of(error)}")
@@ -186,6 +190,8 @@ class _Watched:
         def call(*arguments: object) -> object:
             try:
                 return value(*arguments)
+            except UnreadableError:
+                raise
             except HARNESS_ERRORS as error:
                 raise failed_in(name, error) from error
 

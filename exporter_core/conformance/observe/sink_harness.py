@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVa
 
 from exporter_core.conformance import sinks
 from exporter_core.conformance.observe.descriptors import FileIdentity, is_blocked_writing, lead_to, writing_to
-from exporter_core.conformance.observe.harness import FAULTS, FILE_FAULTS, Harness
-from exporter_core.conformance.observe.journal import Exchange
+from exporter_core.conformance.observe.harness import FAULTS, FILE_FAULTS, Harness, UnreadableError
+from exporter_core.conformance.observe.journal import Exchange, words_of
 from exporter_core.conformance.observe.sink_points import as_points
 from exporter_core.conformance.sinks.records import kept_beside
 
@@ -111,10 +111,16 @@ class _OnSink(Harness, Generic[_Sink]):
     def read_back(self) -> Iterable[Point]:
         """The points that the sink has."""
         if type(self).decode is not _OnSink.decode:
-            return [point for content in self._contents() for point in self.decode(content)]
+            return [point for content in self._contents() for point in self._decoded(content)]
         if isinstance(self.sink, sinks.HttpSink | sinks.TcpSink):
             return self.decode(b"")  # which says that it has to be defined
         return as_points(self.sink.points())
+
+    def _decoded(self, content: bytes) -> list[Point]:
+        try:
+            return list(self.decode(content))
+        except Exception as error:
+            raise UnreadableError(words_of(error)) from error
 
     def open(self) -> None:
         """Open the gate."""
