@@ -218,6 +218,7 @@ def test_a_worker_says_in_one_line_why_it_cannot_begin(
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "given", raising=False)
+    monkeypatch.setattr(serving, "connect_to_sinks_only", lambda: None)  # a process is confined for good
     setup = WorkerSetup(f"given:{exporter}", Settings(), mode="guarded", first=True, **task)
     told: list[Message] = []
     serving.work(iter([setup]), lambda message: None if isinstance(message, Secrets) else told.append(message))

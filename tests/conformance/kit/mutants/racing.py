@@ -84,7 +84,7 @@ class TakesLocksInTwoOrders(ReferenceExporter):
         super().shutdown(context)
 
 
-@killed_by("SHD-08", "2 of 3 returned")
+@killed_by("SHD-08", "of 3 returned")
 class CheckThenSet(ReferenceExporter):
     """Looks whether it is shut down, and then says that it is."""
 
@@ -93,7 +93,7 @@ class CheckThenSet(ReferenceExporter):
         self._is_shut_down = True
 
 
-@killed_by("SHD-08", "3 of 3 returned")
+@killed_by("SHD-08", "of 3 returned")
 class AwaitsBeforeItSets(AsyncExporter):
     """Looks whether it is shut down, and says that it is when its event loop has had a turn."""
 
