@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _SPARE = 10.0  # seconds beyond what the waits of a clause can add up to
 _WAITS: Final = 8  # bounded waits that a clause can make one after the other
+_BUSIEST: Final = 4.0  # times as long that a clause may take on a machine that is as busy
 _AMOUNTS: Final = 90.0  # seconds more for the clause that exports large amounts, whose waits are longer
 _START = 90.0  # seconds in which a worker has to say that it is there; it builds the exporter meanwhile
 _SLOW = 1.0  # seconds after which a clause is taken to wait, so that another worker can go on beside it
@@ -303,7 +304,7 @@ class Pool:
 
     def _longest(self, clause: str) -> float:
         """Seconds that a clause may take, on a machine with so many others that wait for its cores."""
-        busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+        busy = min(_BUSIEST, os.getloadavg()[0] / (os.cpu_count() or 1))
         return max(1.0, busy) * (self._limit + _AMOUNTS * (clause == DELIVERS))
 
     def _over(self, worker: WorkerProcess) -> None:
