@@ -361,6 +361,12 @@ class Case(BaseCase):
         """Everything that has arrived; KIT_ERROR if the harness fails."""
         return self._all_of("read_back")
 
+    def arrived(self) -> list[str]:
+        """The identity of every point that has arrived; KIT_ERROR if the harness fails."""
+        if getattr(self.subject.harness, "read_identities", None) is Harness.read_identities:
+            return [point.token for point in self.read_back()]  # whose failure is named then
+        return self._all_of("read_identities")
+
     def exchanges_so_far(self) -> list[Exchange]:
         """The requests that the backend got until now, with their answers."""
         return self._all_of("wire_log")
@@ -382,9 +388,8 @@ class Case(BaseCase):
 
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
-        sent, arrived = [point for batch in batches for point in self._expected(batch)], self.read_back()
-        if not whole:
-            arrived = [Point(point.token, {}) for point in arrived]
+        sent = [point for batch in batches for point in self._expected(batch)]
+        arrived = self.read_back() if whole else [Point(token, {}) for token in self.arrived()]
         found = compare(sent, arrived, ignore=self.capabilities.not_carried)
         wrong = bool(found.lost) or (whole and bool(found.corrupted)) or (once and bool(found.duplicated))
         if wrong:
@@ -393,7 +398,7 @@ class Case(BaseCase):
 
     def has_arrived(self, batch: TokenBatch) -> bool:
         """True if every point of the batch has arrived."""
-        return set(batch.tokens) <= {point.token for point in self.read_back()}
+        return set(batch.tokens) <= set(self.arrived())
 
     def rich(self) -> TokenBatch:
         """A batch of every kind of point that the exporter's format has a form for."""

@@ -68,7 +68,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _runs(name: str, *patterns: str, **options):
-    settings = Settings(patience=0.5, canaries=False)
+    settings = Settings(patience=0.5, canaries=False, points=2_021)
     report = check(f"checked_exporters:{name}", patterns=patterns, modes=["raw"], settings=settings, **options)
     return {clause: run for (clause, _), run in report.runs.items()}
 

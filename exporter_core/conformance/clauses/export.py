@@ -83,7 +83,7 @@ def never_delivering(case: Case) -> Iterator[None]:
     try:
         yield
     except Failed as failure:
-        if case.canary is not None or case.read_back():
+        if case.canary is not None or case.arrived():
             raise
         case.never_delivers = True
         if case.unreached:
@@ -99,7 +99,7 @@ def _delivers(case: Case) -> None:
     for batch in (*small, case.tokens.again(first)):
         case.accepted(exporter, batch)
     _delivered(case, exporter, *small)
-    repeated = Counter(point.token for point in case.read_back())
+    repeated = Counter(case.arrived())
     missing = [token for token in first.tokens if repeated[token] < 2]  # noqa: PLR2004 - a batch, and the same series
     if missing:
         raise Failed("a series arrives again when its value is the same", f"{len(missing)} points arrived once")
@@ -121,7 +121,7 @@ def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
         flush = case.start("force_flush", lambda: exporter.force_flush(context), context)
         arrived = -1
         while case.canary is None and not case.until(lambda: flush.over, seconds=_LONG):
-            before, arrived = arrived, len(case.read_back())
+            before, arrived = arrived, len(case.arrived())
             if arrived == before:
                 break  # it does not go on
         case.ends(flush, "force_flush ends")

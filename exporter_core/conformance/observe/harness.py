@@ -117,6 +117,13 @@ class Harness(ABC):
     def read_back(self) -> Iterable[Point]:
         """Every point that has arrived at the backend, in order, duplicates included; see ``tokens.flatten``."""
 
+    def read_identities(self) -> Iterable[str]:
+        """The identity of every point that has arrived, duplicates included, for clauses that look at nothing else."""
+        return (point.token for point in self.read_back())
+
+    def forget_arrivals(self) -> None:  # noqa: B027 - a hook
+        """Forget what has arrived so far, where that makes later looks quicker; nothing is on its way."""
+
     def expected(self, point: Point) -> Point | None:
         """The point as it arrives, None if the format has no form for it. Asked only if it ``translates``.
 
