@@ -123,6 +123,10 @@ RUNS ?= 200
 false-alarms: $(STAMP) ## look for false alarms of the conformance checker, in RUNS runs (200)
 	@PYTHONPATH=tests/conformance $(BIN)/python -m kit.false_alarms $(RUNS)
 
+.PHONY: strangers
+strangers: $(STAMP) ## check the exporters that were written from the documentation alone, wrong ones and right ones
+	@cd tests/conformance && ../../$(BIN)/python -m third_party.score --jobs 2
+
 .PHONY: test-all
 test-all: $(UV) ## run every test on every CPython from 3.11 on that this machine has
 	@$(PYTHON) .ci/pythons.py | while read -r venv python; do \

@@ -31,6 +31,7 @@ LOOK = 0.0005
 """Seconds between two looks at what is waited for, at first."""
 
 _LOOK_MOST = 0.008
+_LONG = 600.0  # seconds, which stay a number that a poll can take where they are wrongly taken for milliseconds
 IN_TIME = 0.5
 """Seconds after its context's end, beside the machine's noise, at which a call is still in time."""
 _LOUDEST = 1.0  # seconds of noise beyond which nothing is said of a late call
@@ -95,7 +96,7 @@ class BaseCase:
 
     def long_context(self) -> Context:
         """A context with more time than anything takes."""
-        return self._kept(Context.with_timeout(3600))
+        return self._kept(Context.with_timeout(_LONG))
 
     def short_context(self, seconds: float = SHORT) -> Context:
         """A context whose deadline is meant to pass."""

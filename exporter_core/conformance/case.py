@@ -9,7 +9,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
-from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Capabilities, Harness, failed_in, watched
+from exporter_core.conformance.observe.harness import (
+    HARNESS_ERRORS,
+    Capabilities,
+    Harness,
+    UnreadableError,
+    failed_in,
+    watched,
+)
 from exporter_core.conformance.observe.journal import Exchange, ObservedCall, UnknownAnswer, outcome_of, words_of
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
 from exporter_core.conformance.places import own_files, raised_in
@@ -73,6 +80,7 @@ class Case(BaseCase):
         self.failed: Mapping[str, Verdict] = failed or {}
         """The clauses that did not pass before."""
         self._is_shut = False
+        self._has_read = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
 
@@ -353,23 +361,35 @@ class Case(BaseCase):
         """Everything that has arrived; KIT_ERROR if the harness fails."""
         return self._all_of("read_back")
 
+    def arrived(self) -> list[str]:
+        """The identity of every point that has arrived; KIT_ERROR if the harness fails."""
+        if getattr(self.subject.harness, "read_identities", None) is Harness.read_identities:
+            return [point.token for point in self.read_back()]  # whose failure is named then
+        return self._all_of("read_identities")
+
     def exchanges_so_far(self) -> list[Exchange]:
         """The requests that the backend got until now, with their answers."""
         return self._all_of("wire_log")
 
     def _all_of(self, method: str) -> list[Any]:  # Any: points or exchanges
         try:
-            return list(getattr(self.harness, method)())
+            found = list(getattr(self.harness, method)())
         except VerdictError:
             raise
+        except UnreadableError as error:
+            # What was read before, by the same harness, says whose fault that is; what is on its way may be half there.
+            if self._has_read and all(call.over for call in self._calls):
+                raise Failed("what arrives can be read", f"decoding it raised {error}") from error
+            raise failed_in(method, error) from error
         except HARNESS_ERRORS as error:  # of a generator, which the harness has returned
             raise failed_in(method, error) from error
+        self._has_read |= bool(found)
+        return found
 
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
-        sent, arrived = [point for batch in batches for point in self._expected(batch)], self.read_back()
-        if not whole:
-            arrived = [Point(point.token, {}) for point in arrived]
+        sent = [point for batch in batches for point in self._expected(batch)]
+        arrived = self.read_back() if whole else [Point(token, {}) for token in self.arrived()]
         found = compare(sent, arrived, ignore=self.capabilities.not_carried)
         wrong = bool(found.lost) or (whole and bool(found.corrupted)) or (once and bool(found.duplicated))
         if wrong:
@@ -378,7 +398,7 @@ class Case(BaseCase):
 
     def has_arrived(self, batch: TokenBatch) -> bool:
         """True if every point of the batch has arrived."""
-        return set(batch.tokens) <= {point.token for point in self.read_back()}
+        return set(batch.tokens) <= set(self.arrived())
 
     def rich(self) -> TokenBatch:
         """A batch of every kind of point that the exporter's format has a form for."""

@@ -116,12 +116,25 @@ def every_kind(identified: Callable[..., dict[str, Any]]) -> MetricsData:
         ScopeMetrics(InstrumentationScope("conformance.ünïcode"), distributions, ""),
     ]
     resource = Resource({"service.name": "conformance ⚙", "resource.number": 3, "resource.texts": ("a", "b")}, _SCHEMA)
-    other = Resource({"service.name": "conformance.other"})
-    last = Metric("conformance.gauge", "", "Cel", Gauge(numbers(1.5)))
+    # Each differs from the one before in one part of its identity.
+    named: dict[str, Any] = {"service.name": "conformance.other"}  # Any: as above
+    others = [Resource(named), Resource({**named, "service.instance.id": "2"})]
+    alike = [
+        InstrumentationScope("conformance"),
+        InstrumentationScope("conformance", "2.0"),
+        InstrumentationScope("conformance", "2.0", "", {"scope.number": 3}),
+    ]
+
+    def gauge(value: float) -> Metric:
+        return Metric("conformance.gauge", "", "Cel", Gauge(numbers(value)))
+
     return MetricsData(
         [
             ResourceMetrics(resource, scopes, _SCHEMA),
-            ResourceMetrics(other, [ScopeMetrics(InstrumentationScope("conformance"), [last], "")], ""),
+            *(
+                ResourceMetrics(other, [ScopeMetrics(scope, [gauge(1.5)], "") for scope in alike], "")
+                for other in others
+            ),
         ]
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,6 +56,17 @@ class Resources:
             *(f"descriptor {number} ({what})" for number, what in sorted(now.descriptors - self.descriptors)),
             *(f"child process {number}" for number in sorted(now.children - self.children)),
         ]
+
+
+@contextmanager
+def without_room() -> Iterator[None]:
+    """Let every write to a file fail inside the block, in the whole process, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def _kept_by_multiprocessing() -> Iterator[tuple[str, str]]:

@@ -108,6 +108,7 @@ def _on_real_threads(case: Case, scenario: Scenario) -> int:
 def _round(case: Case, scenario: Scenario, one: Round) -> None:
     case.forget()
     case.journal.events.clear()
+    one.begin()
     try:
         scenario(one)
     finally:

@@ -68,7 +68,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _runs(name: str, *patterns: str, **options):
-    settings = Settings(patience=0.5, canaries=False)
+    settings = Settings(patience=0.5, canaries=False, points=2_021)
     report = check(f"checked_exporters:{name}", patterns=patterns, modes=["raw"], settings=settings, **options)
     return {clause: run for (clause, _), run in report.runs.items()}
 
@@ -100,6 +100,7 @@ def test_a_worker_that_is_killed_leaves_its_clause_inconclusive() -> None:
 
 def test_a_process_that_hangs_leaves_its_stacks_and_the_next_clauses_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_SPARE", 0.0)
+    monkeypatch.setattr(pool, "_BUSIEST", 1.0)
     runs = _runs("HoldsTheInterpreter", "FLU-02", "SHD-07")
     assert runs["FLU-02"].verdict is Verdict.FAIL
     assert "hung and was killed" in runs["FLU-02"].seen

@@ -367,8 +367,11 @@ def test_a_check_that_is_stopped_reports_what_there_is(number: signal.Signals, t
         os.kill(int(stuck.read_text()), 0)
 
 
-def test_the_other_clauses_are_run_beside_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "_SLOW", 0.2)
+@pytest.mark.parametrize("told", [True, False], ids=["whose process sleeps", "for all that anybody knows"])
+def test_the_other_clauses_are_run_beside_one_that_waits(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not told:
+        monkeypatch.setattr(pool.WorkerProcess, "is_asleep", None)
+        monkeypatch.setattr(pool, "_SLOW", 0.2)
     settings = Settings(patience=60, canaries=False)
     report = check("given:WaitsForAnother", patterns=["FLU-02", "SHD-06"], modes=["raw"], settings=settings)
     assert {run.verdict for run in report.runs.values()} == {Verdict.PASS}  # one cannot end before the other begins

@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 _TIMES_LONGER = 4
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
+_SLOW = 0.7  # seconds until a slow answer comes: a whole deadline after it is noticeably late
+_AFTER_SLOW = 1.4, 2.5  # seconds of a deadline that leaves time for another attempt after a slow answer; see above
 _MORE = 0.35  # seconds of a deadline that leaves time for several attempts, and for several bytes
 _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
+_RETRY_AFTER = 3600, 4
+"""Seconds that a backend asks to wait; an exporter with a time-out of its own gives up at once over the longer ones."""
+_CLOCK_IN_C = frozenset({"grpc"})
+"""Packages that hand the clock's time to code in C, which reads the system's own clock, that nobody has stepped."""
 _HONOURS = (
     "Honours the deadline and the cancellation of the context, retries included: raises its error when it is done."
 )
@@ -130,12 +136,17 @@ def connecting(case: Case) -> None:
     needs=("deadline",),
 )
 def retry_after(case: Case) -> None:
-    """Export with a short deadline to a backend that answers 503 with Retry-After: 3600."""
-    case.harness.fault("retry-after:3600")
-    _ends_at_its_deadline(case, case.with_request_in_flight()[1], "with Retry-After: 3600")
+    """Export with a short deadline to a backend that answers 503 with Retry-After: 3600, then with Retry-After: 4; to
+    one that hangs at a further attempt; and to one that takes long to answer the first one.
+    """
+    for seconds in _RETRY_AFTER:
+        case.harness.fault(f"retry-after:{seconds}")
+        _ends_at_its_deadline(case, case.with_request_in_flight()[1], f"with Retry-After: {seconds}")
     if "status" in case.harness.faults and case.canary is None:
         for step in {"hang", "blackhole"} & case.harness.faults:
             _on_a_further_attempt(case, step)
+        if "hang" in case.harness.faults and case.harness.gated:
+            _after_a_slow_answer(case)
 
 
 def _on_a_further_attempt(case: Case, step: str) -> None:
@@ -154,6 +165,26 @@ def _on_a_further_attempt(case: Case, step: str) -> None:
         case.ends_with_context(call, f"export ends at its deadline while a further attempt met {step}", _again(case))
         case.observe(f"a further attempt met {step}: {describe_call(call)}{call.late}")
         if not call.overrun or case.harness.requests() > before + 1 or step == "blackhole":
+            return
+
+
+def _after_a_slow_answer(case: Case) -> None:
+    """Export to a backend that takes long to answer 503, and hangs at the next attempt: that has what time is left."""
+
+    def export(context: Context) -> ObservedCall:
+        case.harness.fault("status:503", "hang")
+        case.shut()
+        call = case.send(case.exporter(), case.batch(), context)
+        call.wait(_SLOW)
+        case.open()
+        return call
+
+    for seconds in _AFTER_SLOW:
+        before = case.harness.requests()
+        call = export(case.short_context(seconds))
+        case.ends_with_context(call, "export ends at its deadline while an attempt after a slow answer hung", export)
+        case.observe(f"an attempt after a slow answer hung: {describe_call(call)}{call.late}")
+        if not call.overrun or case.harness.requests() > before + 1:
             return
 
 
@@ -178,11 +209,33 @@ def _again(case: Case) -> Callable[[Context], ObservedCall]:
     needs=("gate", "cancellation"),
 )
 def cancelled_in_flight(case: Case) -> None:
-    """Cancel an export that waits at the shut gate: it ends before the gate opens."""
+    """Cancel an export that waits at the shut gate: it ends before the gate opens; likewise one whose first attempt was
+    answered 503, and whose second one hangs.
+    """
     call = case.send_to_gate(case.exporter(), context=case.background_context())
     call.cancel()
     case.ends_with_context(call, "export ends when it is cancelled", _again(case))
     case.raised(call, when="when it was cancelled, while the gate was shut")
+    if {"status", "hang"} <= case.harness.faults and case.canary is None:
+        case.open()
+        _in_a_further_attempt(case)
+
+
+def _in_a_further_attempt(case: Case) -> None:
+    def attempt_again(context: Context) -> ObservedCall:
+        before = case.harness.requests()
+        case.harness.fault("status:503", "hang")
+        call = case.send(case.exporter(), case.batch(), context)
+        case.until(lambda: call.over or case.harness.requests() > before + 1)
+        return call
+
+    call = attempt_again(case.background_context())
+    if call.over:
+        case.journal.stamp("note", f"no further attempt: {describe_call(call)}")
+        return
+    call.cancel()
+    case.ends_with_context(call, "export ends when it is cancelled in a further attempt", attempt_again)
+    case.observe(f"cancelled in a further attempt: {describe_call(call)}{call.late}")
 
 
 @clause(
@@ -197,12 +250,16 @@ def cancelled_in_flight(case: Case) -> None:
     needs=("cancellation",),
 )
 def cancelled_in_backoff(case: Case) -> None:
-    """Cancel an export that was answered 503 with Retry-After: 3600."""
-    exporter = case.exporter()
-    case.harness.fault("retry-after:3600")
-    call = case.send(exporter, case.batch(), case.background_context())
-    case.await_requests(1, call)
-    case.until(lambda: call.over, seconds=_ANSWERED)
+    """Cancel an export that was answered 503 with Retry-After: 3600; with Retry-After: 4 where that is too long for it
+    to wait.
+    """
+    for seconds in _RETRY_AFTER:
+        before = case.harness.requests()
+        case.harness.fault(f"retry-after:{seconds}")
+        call = case.send(case.exporter(), case.batch(), case.background_context())
+        case.await_requests(before + 1, call)
+        if not case.until(lambda: call.over, seconds=_ANSWERED):  # noqa: B023 - awaited here
+            break
     call.cancel()
     case.ends_with_context(call, "export ends when it is cancelled in its back-off", _again(case))
     case.raised(call, when="when it was cancelled in its back-off")
@@ -294,8 +351,13 @@ def _stepped_clock() -> Iterator[Callable[[float], None]]:
         nonlocal offset
         offset += seconds
 
+    def steps() -> float:
+        """The steps so far, for whoever asks the clock."""
+        module = str(sys._getframe(2).f_globals.get("__name__"))
+        return 0.0 if module.partition(".")[0] in _CLOCK_IN_C else offset
+
     true = {"time": time.time, "time_ns": time.time_ns}
-    stepped = {"time": lambda: true["time"]() + offset, "time_ns": lambda: true["time_ns"]() + int(offset * 1e9)}
+    stepped = {"time": lambda: true["time"]() + steps(), "time_ns": lambda: true["time_ns"]() + int(steps() * 1e9)}
     known = [getattr(module, "__dict__", None) for module in list(sys.modules.values())]
     places = [(names, one) for names in known if isinstance(names, dict) for one in true if names.get(one) is true[one]]
     for names, one in places:

@@ -63,7 +63,7 @@ def readable(case: Case) -> None:
             if not flush.succeeded:
                 raise
         tokens = {token for batch in batches for token in batch.tokens}
-        if flush.ends_unasked() and not (flush.succeeded and tokens <= {point.token for point in case.read_back()}):
+        if flush.ends_unasked() and not (flush.succeeded and tokens.issubset(case.arrived())):
             raise Failed(
                 "force_flush returns when its data is delivered", f"{describe_call(flush)} while the gate was shut"
             )
@@ -185,7 +185,7 @@ def _one_of_three(case: Case) -> None:
     errors = sum(call.error is not None for call in calls)
     if not errors:
         raise Failed("an export or a flush raises, as the first of three batches was refused", "all of them returned")
-    arrived = {point.token for point in case.read_back()}
+    arrived = set(case.arrived())
     lost = sum(token not in arrived for batch in batches for token in batch.tokens)
     refused = sum(one.points for one in case.harness.wire_log() if one.stored is None)
     if refused and lost > refused:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Swallows
-from exporter_core.conformance.observe.harness import FILE_FAULTS
+from exporter_core.conformance.observe.harness import FILE_FAULTS, Harness
 from exporter_core.conformance.observe.journal import outcome_of
 from exporter_core.conformance.observe.logs import recorded_logs
+from exporter_core.conformance.resources import without_room
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import ExporterBusyError, ExporterError, PartialSuccessError
 
@@ -285,10 +286,13 @@ def usable(case: Case) -> None:
     if "status" in case.harness.faults:
         case.harness.fault("status:400", "ok")
         case.raised(case.sent(exporter, case.batch()), when="with status 400")
-    elif "full" in case.harness.faults:
+    elif {"full", "ok"} <= case.harness.faults:
         case.harness.fault("full")
         case.sent(exporter, case.batch())
         case.harness.fault("ok")
+    else:  # a harness that cannot mend what it breaks; a file is hit all the same
+        with without_room():
+            case.sent(exporter, case.batch(), case.short_context(_TRYING))
     batch = case.batch()
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))
@@ -303,17 +307,23 @@ def usable(case: Case) -> None:
 def _others_go_on(case: Case) -> None:
     """Cancel the context of an export that has succeeded, while the next one waits at the gate: that goes on."""
     exporter, past, batch = case.exporter(), case.background_context(), case.batch()
+    counts = getattr(case.subject.harness, "requests", None) is not Harness.requests
+    before = case.harness.requests() if counts else 0
     case.succeeded(case.sent(exporter, case.batch(), past))
+    between = case.harness.requests() if counts else 0
     parked = case.attempted(lambda: case.send_to_gate(exporter, batch))
     past.cancel("by the clause")
     case.open()
     if parked is None:
         return
+    expected = "the context of an export that is over ends no other"
     case.ends(parked, "export ends once the gate is open")
     if parked.error is not None:
-        raise Failed("the context of an export that is over ends no other", describe_call(parked)) from parked.error
+        raise Failed(expected, describe_call(parked)) from parked.error
     case.until(lambda: case.has_arrived(batch), seconds=_TRYING)  # when it has to is another clause's business
-    case.delivered(batch, expected="the context of an export that is over ends no other")
+    case.delivered(batch, expected=expected)
+    if counts and case.harness.requests() - between > between - before:
+        raise Failed(expected, "its attempt ended, and another one took its place")
 
 
 def _cancelled(case: Case) -> tuple[Driven, ObservedCall]:
@@ -325,16 +335,27 @@ def _cancelled(case: Case) -> tuple[Driven, ObservedCall]:
 
 
 def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, ObservedCall]]) -> None:
-    """Export again once an export that stood before the shut gate has been given up, and the gate is open."""
+    """Export again once an export that stood before the shut gate has been given up, and the gate is open: what is
+    refused then raises, whatever the answer to the other one was, and what is not is delivered.
+    """
     case.shut()
     attempted = case.attempted(given_up)
     if attempted is None:
         return
     exporter, call = attempted
     ended = case.until(lambda: call.over, seconds=_TRYING)
+    refuses = "status" in case.harness.faults and case.canary is None
+    if refuses:
+        case.harness.fault(_FINAL_REFUSAL)  # for what comes next: the answer to what stands there is a success
     case.open()
     # Raw, an async def export may still be cleaning up; behind the guard, one that ignores its context still runs.
-    if not ended or call.error is None or not case.until(lambda: case.journal.is_idle):
+    usual = ended and call.error is not None and case.until(lambda: case.journal.is_idle)
+    if refuses:
+        if usual:
+            refused = case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
+            case.raised(refused, when=f"with status 400 after one that ended {when}")
+        case.harness.fault("ok")
+    if not usual:
         case.journal.stamp("note", f"it did not end {when}, which is another clause's business")
         return
     batch, calls = case.batch(), []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, HoldsUntilFlush, Leaks, Serialised, Swallows
-from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.resources import Resources, without_room
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
 from exporter_core.conformance.sdk import WITHOUT_CHANNEL
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
 
 _FAILURES = ("status:400", "reset", "garbage", "refuse")
+_NO_ROOM = "a full disk"  # where the harness cannot mend what it breaks
 _FAILING = 0.2  # seconds in which an export fails
 _LOOK = 0.002  # seconds between two looks of a canary
 _OWN_TIMEOUT = 1.15  # seconds in which a shutdown that waits for a second, whatever time it has, has given up
@@ -130,6 +131,10 @@ def _nothing_remains_after(case: Case, step: str) -> bool:
 
 def _has_failed(case: Case, exporter: Driven, step: str) -> bool:
     """Export to a backend that fails in this way, which is over then; False if the export does not end."""
+    if step == _NO_ROOM:
+        with without_room():
+            call = case.send(exporter, case.batch(), case.short_context(_FAILING))
+            return case.until(lambda: call.over, seconds=_ENDED)
     case.harness.fault(step)
     call = case.send(exporter, case.batch(), case.short_context(_FAILING))
     ended = case.until(lambda: call.over, seconds=_ENDED)
@@ -144,7 +149,7 @@ def _faults(case: Case) -> frozenset[str]:
 def _touches_its_own(case: Case) -> None:
     """Shut down, open other files, and shut down again: those files stay open; likewise after a failed export."""
     can = [one for one in ("status:400", "reset", "refuse") if {"ok", one.partition(":")[0]} <= _faults(case)]
-    for step in ("", *can):
+    for step in ("", *(can or [_NO_ROOM])):
         exporter = case.exporter()
         if step and not _has_failed(case, exporter, step):
             return  # another clause's business
@@ -310,7 +315,7 @@ def nothing_sent(case: Case) -> None:
     case.flush(exporter)
     if not case.until(lambda: not before.added() and not case.harness.connections(), seconds=_QUIET):
         case.journal.stamp("note", f"not quiet: {', '.join(before.added()) or 'a connection is open'}")
-    arrived = {point.token for point in case.read_back()}.intersection(batch.tokens)
+    arrived = set(batch.tokens).intersection(case.arrived())
     if arrived:
         seen = f"{len(arrived)} of its {len(batch.points)} points arrived"
         raise Failed("nothing of an export after shutdown arrives", seen)

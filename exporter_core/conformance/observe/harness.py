@@ -117,6 +117,13 @@ class Harness(ABC):
     def read_back(self) -> Iterable[Point]:
         """Every point that has arrived at the backend, in order, duplicates included; see ``tokens.flatten``."""
 
+    def read_identities(self) -> Iterable[str]:
+        """The identity of every point that has arrived, duplicates included, for clauses that look at nothing else."""
+        return (point.token for point in self.read_back())
+
+    def forget_arrivals(self) -> None:  # noqa: B027 - a hook
+        """Forget what has arrived so far, where that makes later looks quicker; nothing is on its way."""
+
     def expected(self, point: Point) -> Point | None:
         """The point as it arrives, None if the format has no form for it. Asked only if it ``translates``.
 
@@ -168,6 +175,10 @@ HARNESS_ERRORS: Final = (Exception, SystemExit)
 """Errors that are the harness's own failure, and not the end of the process."""
 
 
+class UnreadableError(Exception):
+    """What has arrived cannot be decoded: malformed, or in a form that the harness does not know."""
+
+
 def failed_in(method: str, error: BaseException) -> VerdictError:
     """The verdict on a harness's own failure."""
     return VerdictError(Verdict.KIT_ERROR, f"the harness failed in {method}: {words_of(error)}")
@@ -186,6 +197,8 @@ class _Watched:
         def call(*arguments: object) -> object:
             try:
                 return value(*arguments)
+            except UnreadableError:
+                raise
             except HARNESS_ERRORS as error:
                 raise failed_in(name, error) from error
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVa
 
 from exporter_core.conformance import sinks
 from exporter_core.conformance.observe.descriptors import FileIdentity, is_blocked_writing, lead_to, writing_to
-from exporter_core.conformance.observe.harness import FAULTS, FILE_FAULTS, Harness
-from exporter_core.conformance.observe.journal import Exchange
-from exporter_core.conformance.observe.sink_points import as_points
+from exporter_core.conformance.observe.harness import FAULTS, FILE_FAULTS, Harness, UnreadableError
+from exporter_core.conformance.observe.journal import Exchange, words_of
+from exporter_core.conformance.observe.sink_points import IDENTITIES, as_points
 from exporter_core.conformance.sinks.records import kept_beside
 
 if TYPE_CHECKING:
@@ -111,10 +111,26 @@ class _OnSink(Harness, Generic[_Sink]):
     def read_back(self) -> Iterable[Point]:
         """The points that the sink has."""
         if type(self).decode is not _OnSink.decode:
-            return [point for content in self._contents() for point in self.decode(content)]
+            return [point for content in self._contents() for point in self._decoded(content)]
         if isinstance(self.sink, sinks.HttpSink | sinks.TcpSink):
             return self.decode(b"")  # which says that it has to be defined
         return as_points(self.sink.points())
+
+    def _decoded(self, content: bytes) -> list[Point]:
+        try:
+            return list(self.decode(content))
+        except Exception as error:
+            raise UnreadableError(words_of(error)) from error
+
+    def read_identities(self) -> Iterable[str]:
+        """The identities of the points that the sink has."""
+        if type(self).read_back is not _OnSink.read_back or type(self).decode is not _OnSink.decode:
+            return super().read_identities()
+        return self.sink.identities(*IDENTITIES)
+
+    def forget_arrivals(self) -> None:
+        """Let the sink forget what it has."""
+        self.sink.clear()
 
     def open(self) -> None:
         """Open the gate."""
@@ -206,13 +222,13 @@ class SinkHarness(_OnSink[_NetworkSink]):
 
     def wire_log(self) -> Iterable[Exchange]:
         """The requests that the sink got."""
-        for one in self.sink.requests()[:_LOGGED]:
+        for one, points in self.sink.outlines(_LOGGED):
             yield Exchange(
                 seconds=one.received.ns / 1e9,
                 request=f"{one.method} {one.path}".strip(),
                 headers=one.headers,
                 size=one.body_size,
-                points=len(one.points),
+                points=points,
                 connection=one.connection,
                 fault=one.fault,
                 stored=None if one.stored is None else one.stored.ns / 1e9,
@@ -235,10 +251,10 @@ class SinkHarness(_OnSink[_NetworkSink]):
             about = f"connection {connection.number}"
             closed_by = "this end" if connection.closed_by == "sink" else "the exporter"
             told += [(connection.opened, f"{about} opened"), (connection.closed, f"{about} closed by {closed_by}")]
-        for one in self.sink.requests()[:_LOGGED]:
+        for one, points in self.sink.outlines(_LOGGED):
             about = f"request {one.number}"
-            points = f", {len(one.points)} points" if one.points else ""
-            arrived = f"{about}: {one.method} {one.path}, {one.body_size} bytes{points}, {one.fault}"
+            of_points = f", {points} points" if points else ""
+            arrived = f"{about}: {one.method} {one.path}, {one.body_size} bytes{of_points}, {one.fault}"
             told += [(one.received, arrived), (one.stored, f"{about}: stored")]
             told.append((one.answered, f"{about}: answered {one.status}"))
         for at, text in told:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, cast
 
 from exporter_core.conformance.observe.harness import Capabilities
 from exporter_core.conformance.observe.sink_harness import FileSinkHarness, SinkHarness, StdoutSinkHarness
+from exporter_core.conformance.observe.sink_points import IDENTITIES
 from exporter_core.conformance.observe.tokens import FIELDS, Point
 from exporter_core.errors import SetupError
 
@@ -104,7 +105,16 @@ class _Pointed:
         found = [] if self.kind in ("http", "tcp") else list(harness.read_back())
         if found or self.kind not in ("http", "tcp", *_WRITTEN):
             return found
-        return [Point(token.decode(), {}) for content in harness._contents() for token in _TOKEN.findall(content)]
+        return [Point(token, {}) for token in _tokens(harness._contents())]
+
+    def read_identities(self) -> Iterable[str]:
+        harness: Any = self  # as above
+        found = [] if self.kind in ("http", "tcp") else harness.sink.identities(*IDENTITIES)
+        return found if found or self.kind not in ("http", "tcp", *_WRITTEN) else _tokens(harness._contents())
+
+
+def _tokens(contents: Iterable[bytes]) -> list[str]:
+    return [token.decode() for content in contents for token in _TOKEN.findall(content)]
 
 
 def _read(sink: str) -> SinkChoice:

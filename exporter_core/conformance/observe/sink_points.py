@@ -20,6 +20,8 @@ _TYPES: Final = {
     "exponential_histogram": "ExponentialHistogram",
 }
 _LABEL: Final = TOKEN.replace(".", "_")
+IDENTITIES: Final = (TOKEN, _LABEL)
+"""The attributes in which sinks look for the identity of a point."""
 
 
 def as_points(arrived: Iterable[Arrived]) -> list[Point]:

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 
 _SPARE = 10.0  # seconds beyond what the waits of a clause can add up to
 _WAITS: Final = 8  # bounded waits that a clause can make one after the other
+_BUSIEST: Final = 4.0  # times as long that a clause may take on a machine that is as busy
+_AMOUNTS: Final = 90.0  # seconds more for the clause that exports large amounts, whose waits are longer
 _START = 90.0  # seconds in which a worker has to say that it is there; it builds the exporter meanwhile
-_SLOW = 1.0  # seconds after which a clause is taken to wait, so that another worker can go on beside it
+_ASLEEP: Final = 0.25  # seconds for which a worker has to sleep until another one goes on beside it
+_SLOW: Final = 1.0  # seconds after which a clause is taken to wait, where nothing tells that its worker sleeps
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
 MOST: Final = 4
 """Workers at a time."""
@@ -87,6 +90,7 @@ class WorkerProcess:
         self.ready = False
         self.since = monotonic()
         """The time at which it was started, or given its clause."""
+        self._awake = self.since
         self.send(setup)
 
     def send(self, message: Message) -> None:
@@ -109,6 +113,17 @@ class WorkerProcess:
             data = b""
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [decode(line) for line in lines] if data else None
+
+    @property
+    def is_asleep(self) -> bool | None:
+        """True if its threads have waited for a while, rather than computed; None where nothing tells."""
+        now = monotonic()
+        try:
+            if any(_state(task) != "S" for task in Path(f"/proc/{self._process.pid}/task").iterdir()):
+                self._awake = now
+        except OSError:
+            return None
+        return now - max(self._awake, self.since) > _ASLEEP
 
     @property
     def idle(self) -> bool:
@@ -151,6 +166,14 @@ class WorkerProcess:
         self._kill()
         self.channel.close()
         self._folder.cleanup()
+
+
+def _state(task: Path) -> str:
+    """The state of a thread, as the system has it: R for one that could run, S for one that waits."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return "S"
 
 
 class Pool:
@@ -225,10 +248,12 @@ class Pool:
             self._started += 1
 
     def _waits(self, worker: WorkerProcess) -> bool:
-        """True if its clause takes so long that it must be waiting, rather than computing."""
-        if worker.clause is None or self._left[worker.clause].technique in _COMPUTING:
+        """True if it waits in a clause, rather than computes."""
+        if worker.clause is None:
             return False
-        return monotonic() - worker.since > _SLOW
+        if (is_asleep := worker.is_asleep) is not None:
+            return is_asleep
+        return self._left[worker.clause].technique not in _COMPUTING and monotonic() - worker.since > _SLOW
 
     def _next(self) -> str | None:
         """The first clause that no worker runs and that needs no result which is still to come."""
@@ -294,11 +319,16 @@ class Pool:
         if not worker.ready and age > _START:
             silent = f"its process said nothing for {_START:g} s and was killed"
             self._refused(f"{self._setup.target!r} cannot be built: {silent}")
-        elif worker.clause is not None and age > self._limit:
+        elif worker.clause is not None and age > self._longest(worker.clause):
             run = Run(worker.clause, self._setup.mode, Verdict.FAIL, expected="the clause ends", dump=worker.stacks())
             run.seen = "the process hung and was killed; the stacks of its threads are in the report"
             self._drop(worker)
             self._add(run)
+
+    def _longest(self, clause: str) -> float:
+        """Seconds that a clause may take, on a machine with so many others that wait for its cores."""
+        busy = min(_BUSIEST, os.getloadavg()[0] / (os.cpu_count() or 1))
+        return max(1.0, busy) * (self._limit + _AMOUNTS * (clause == DELIVERS))
 
     def _over(self, worker: WorkerProcess) -> None:
         code, said = worker.ended(Masker(self._secrets))

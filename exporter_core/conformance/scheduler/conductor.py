@@ -7,6 +7,7 @@ uninterrupted, and while it waits it watches that the others get on.
 
 from __future__ import annotations
 
+import sys
 import threading
 from _thread import get_ident
 from typing import TYPE_CHECKING, Final
@@ -67,6 +68,12 @@ class Conductor:
     def member_of(self, thread: threading.Thread) -> ScheduledThread | None:
         """The scheduled thread behind a thread object, as long as the schedule lasts."""
         return self._by_thread.get(thread) if self._by_ident else None
+
+    def _watch_instructions(self) -> None:
+        """Have instructions reported, in what the threads have begun as well."""
+        stacks = sys._current_frames()
+        members = [member for member in self._members[1:] if member.ident in stacks]
+        self._instructions.watch([stacks[member.ident] for member in members if member.ident is not None])
 
     def note_unseen(self, text: str) -> None:
         """Remember something that the scheduler has no part in."""

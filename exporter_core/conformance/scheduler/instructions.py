@@ -5,10 +5,10 @@ from __future__ import annotations
 import dis
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import CodeType, FrameType
 
     from exporter_core.conformance.scheduler.subjects import Interruptible
@@ -46,6 +46,12 @@ class Instructions:
     def stop(self) -> None:
         """End, and leave nothing behind."""
 
+    def watch(self, frames: Iterable[FrameType]) -> None:
+        """Report what is executed from here on, also in these frames, whose threads wait, and in those below them."""
+
+    def rest(self) -> None:
+        """Report no more until :meth:`watch`, where that saves time."""
+
     def enter(self) -> None:
         """Begin, for the calling thread."""
 
@@ -64,7 +70,9 @@ class _Tracing(Instructions):
     """``sys.settrace`` with opcode events: per thread, so other threads see nothing of it."""
 
     def __init__(self, interruptible: Interruptible, callback: Callable[[Site | None], None]) -> None:
-        tracers: dict[CodeType, object] = {}
+        self._interruptible = interruptible
+        self._watching = False
+        tracers: dict[int, Any] = {}  # by the code's id: hashing one for each call is too slow
 
         def tracer_of(code: CodeType) -> object:
             sites = _sites_of(code)
@@ -76,21 +84,33 @@ class _Tracing(Instructions):
 
             return on_event
 
-        def on_call(frame: FrameType, event: str, argument: object) -> object:  # noqa: ARG001 - the hook's signature
+        def on_call(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - the hook's signature
             code = frame.f_code
-            if not interruptible(code):
+            if not self._watching or not interruptible(code):
                 return None
             frame.f_trace_lines = False
             frame.f_trace_opcodes = True
-            tracer = tracers.get(code)
+            tracer = tracers.get(id(code))
             if tracer is None:
-                tracer = tracers[code] = tracer_of(code)
+                tracer = tracers[id(code)] = tracer_of(code)
             return tracer
 
         self._on_call = on_call
 
+    def watch(self, frames: Iterable[FrameType]) -> None:
+        self._watching = True
+        for top in frames:
+            frame: FrameType | None = top
+            while frame is not None:
+                if frame.f_trace is None:  # it began while nobody watched
+                    frame.f_trace = self._on_call(frame, "call", None)
+                frame = frame.f_back
+
+    def rest(self) -> None:
+        self._watching = False
+
     def enter(self) -> None:
-        sys.settrace(self._on_call)  # type: ignore[arg-type]  # a trace function that may return None is typed otherwise
+        sys.settrace(self._on_call)
 
     def leave(self) -> None:
         sys.settrace(None)

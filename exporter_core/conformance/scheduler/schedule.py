@@ -132,6 +132,8 @@ class Schedule(Conductor):
             thread.start()
             members.append(self._by_thread[thread])
         self._interrupting, self._changed = interrupted, True
+        if interrupted:
+            self._watch_instructions()
         everyone = Everyone(members)
         try:
             self.wait(self._owner, everyone, None, everyone.ended)
@@ -139,6 +141,7 @@ class Schedule(Conductor):
             self._end_all()  # self._problem() says why
         finally:
             self._interrupting = False
+            self._instructions.rest()
         if sockets() - open_before:
             self.note_unseen(UNSEEN_SOCKETS)  # made by C code; those that Python makes are noted when they are made
         if interrupted and not self._steps:
@@ -181,6 +184,7 @@ class Schedule(Conductor):
     def _end_all(self) -> None:
         """End the threads that have not ended, one by one. Called by the owner."""
         self._ending = True
+        self._watch_instructions()
         for member in self._members[1:]:
             stuck = self._stalled is not None and member is self._running
             if member.state is not State.ENDED and not stuck:

@@ -38,16 +38,16 @@ class Interruptible:
         self._folders: list[str] = []
         self._codes: set[CodeType] = set()
         self._predicates: list[CodePredicate] = []
-        self._answers: dict[CodeType, bool] = {}
+        self._answers: dict[int, tuple[CodeType, bool]] = {}  # by id, with the code: hashing one is slow
         for subject in subjects:
             self._add(subject)
 
     def __call__(self, code: CodeType) -> bool:
         """True if it does."""
-        answer = self._answers.get(code)
-        if answer is None:
-            answer = self._answers[code] = self._find(code)
-        return answer
+        known = self._answers.get(id(code))
+        if known is None:
+            known = self._answers[id(code)] = code, self._find(code)
+        return known[1]
 
     def _find(self, code: CodeType) -> bool:
         filename = code.co_filename

@@ -66,6 +66,13 @@ class Sink:
         """
         return self._ask(list, "points")
 
+    def identities(self, *names: str) -> list[str]:
+        """Of each point that the backend has, the first of these attributes that it has, which is a text; else "".
+
+        Takes far less time than :meth:`points`, in another order.
+        """
+        return self._ask(list, "identities", names)
+
     def clear(self) -> None:
         """Forget everything recorded so far; script, gate and open connections stay."""
         self._call("clear")
@@ -173,6 +180,10 @@ class _NetworkSink(_Gated):
     def requests(self) -> list[Request]:
         """Every request, in the order of arrival, stored or not."""
         return self._ask(list, "requests")
+
+    def outlines(self, most: int) -> list[tuple[Request, int]]:
+        """The first requests, without their bodies and points, each with the number of its points."""
+        return self._ask(list, "outlines", most)
 
     def connections(self) -> list[Connection]:
         """Every connection, in the order of arrival."""

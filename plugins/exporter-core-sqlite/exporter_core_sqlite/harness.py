@@ -6,8 +6,10 @@ it, as its connection would cross every fork.
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -15,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from exporter_core import Context
 from exporter_core.conformance import Capabilities, Harness, flatten
 from exporter_core_sqlite.config import SqliteConfig
+from exporter_core_sqlite.database import connect_to_read
 from exporter_core_sqlite.exporter import SqliteExporter
 from exporter_core_sqlite.reading import read
 
@@ -30,6 +33,13 @@ connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
 print("held", flush=True)
 sys.stdin.readline()
+"""
+
+
+_IDENTITIES = """
+SELECT json_extract(s.attributes, '$."conformance.token"')
+FROM batches b JOIN points p ON p.id BETWEEN b.first_point_id AND b.last_point_id
+JOIN series s ON s.id = p.series_id
 """
 
 
@@ -56,6 +66,16 @@ class SqliteHarness(Harness):
         """Read the database, as another process would."""
         for metrics in read(self._path):
             yield from flatten(metrics)
+
+    def read_identities(self) -> Iterable[str]:
+        """Read no more of the database than the identities."""
+        with closing(connect_to_read(self._path)) as connection:
+            yield from (identity or "" for (identity,) in connection.execute(_IDENTITIES))
+
+    def forget_arrivals(self) -> None:
+        """Forget the batches, whose points nobody finds then."""
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute("DELETE FROM batches")
 
     def fault(self, *steps: str) -> None:
         """Replace the database by a file that is none, for the fault ``refuse``."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-
-SDK = ("--sink", "otlp_http", "--config", '{"endpoint": "{endpoint}"}')
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An exporter: its harness is the attribute ``conformance_harness`` of its class, or ``arguments`` name a sink."""
+    """An exporter: its harness is the attribute ``conformance_harness`` of its class; one of the SDK has a sink."""
 
     module: str
     name: str
@@ -18,10 +17,15 @@ class Entry:
     """The clauses that it breaks; the first one is the right one to name. A right exporter breaks none."""
     right: str = ""
     """The right exporter that it was made from."""
-    arguments: tuple[str, ...] = ()
-    """Further arguments of ``exporter-core check``."""
+    sink: str = ""
+    """The sink that observes it, in the place of a harness."""
     clauses: tuple[str, ...] = ()
     """Those that choose the clauses of a full check."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options where there is no harness, which point it at the sink."""
+        return {"endpoint": "{endpoint}"} if self.sink else {}
 
     @property
     def target(self) -> str:
@@ -38,7 +42,7 @@ class Entry:
         return (self.load().__doc__ or "").strip()
 
 
-SOCKETS = ("--clause", "!P")  # the scheduler does not see threads that wait for a socket
+SOCKETS = ("!P",)  # the scheduler does not see threads that wait for a socket
 
 RIGHT = (
     Entry("right", "PlainExporter", clauses=SOCKETS),
@@ -51,15 +55,15 @@ RIGHT = (
     Entry("right", "JournalExporter"),
     Entry("right", "LinesExporter", clauses=SOCKETS),
     Entry("right", "GrpcExporter", clauses=SOCKETS),
-    Entry("right", "SdkExporter", arguments=SDK, clauses=SOCKETS),
+    Entry("right", "SdkExporter", sink="otlp_http", clauses=SOCKETS),
 )
 
 
 def made_from(
-    module: str, right: str, table: dict[str, str], arguments: tuple[str, ...] = (), clauses: tuple[str, ...] = ()
+    module: str, right: str, table: dict[str, str], sink: str = "", clauses: tuple[str, ...] = ()
 ) -> list[Entry]:
     """Return the entries of a table of names and the clauses that each breaks."""
-    return [Entry(module, name, tuple(breaks.split()), right, arguments, clauses) for name, breaks in table.items()]
+    return [Entry(module, name, tuple(breaks.split()), right, sink, clauses) for name, breaks in table.items()]
 
 
 WRONG = (
@@ -179,7 +183,6 @@ WRONG = (
             "ForgetsBatchAtDeadline": "FLU-03 FLU-01",
             "FlushWithoutTurn": "FLU-05",
         },
-        (),
     ),
     *made_from(
         "wrong_holding",
@@ -254,7 +257,7 @@ WRONG = (
             "SdkFlips": "KND-02",
             "SdkRestsAfterFailure": "EXP-17",
         },
-        SDK,
+        "otlp_http",
         SOCKETS,
     ),
 )

@@ -20,7 +20,7 @@ from exporter_core.conformance.sinks.server.listener import Listener, Wire
 from exporter_core.masking import MASK, Masker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
@@ -122,16 +122,29 @@ class Entry:
         values = ((point, request.stored if index < kept else None) for index, point in enumerate(self.points))
         return [replace(point, request=request.number, stored=stored) for point, stored in values]
 
+    def stored_points(self) -> list[Point]:
+        """The points that the backend has, as they were decoded."""
+        return self.points[: len(self.points) - self.rejected] if self.request.stored else []
+
     def record(self, masker: Masker) -> Request:
         """The record for the parent, secrets masked."""
+        return replace(self.outline(masker), body=self.request.body, points=tuple(self.stamped_points()))
+
+    def outline(self, masker: Masker) -> Request:
+        """The record without body and points."""
         headers = self.request.headers
         return replace(
             self.request,
             path=masker(self.request.path),
             headers=tuple((name, _masked(name, value, masker)) for name, value in headers),
-            points=tuple(self.stamped_points()),
             digests=tuple((name.lower(), digest(value)) for name, value in headers),
+            body=b"",
         )
+
+
+def identity_in(attributes: Mapping[str, object], names: Sequence[str]) -> str:
+    """The first of the attributes with these names that is there, as text; empty if there is none."""
+    return str(next((attributes[name] for name in names if name in attributes), ""))
 
 
 def _masked(name: str, value: str, masker: Masker) -> str:
@@ -246,6 +259,14 @@ class NetworkServer(SinkServer):
     def requests(self) -> list[Request]:
         self._check()
         return [entry.record(self.masker) for entry in self.entries]
+
+    def outlines(self, most: int) -> list[tuple[Request, int]]:
+        self._check()
+        return [(entry.outline(self.masker), len(entry.points)) for entry in self.entries[:most]]
+
+    def identities(self, names: Sequence[str]) -> list[str]:
+        self._check()
+        return [identity_in(point.attributes, names) for entry in self.entries for point in entry.stored_points()]
 
     def points(self) -> list[Point]:
         self._check()

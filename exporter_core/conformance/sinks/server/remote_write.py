@@ -17,10 +17,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from exporter_core.conformance.sinks.records import Point
+from exporter_core.conformance.sinks.server.core import identity_in
 from exporter_core.conformance.sinks.server.http import Answer, HttpServer, RefusedError, media_type, misdirected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from exporter_core.conformance.sinks.server.core import Entry
 
@@ -136,6 +137,14 @@ class RemoteWriteServer(HttpServer):
             problems = _problems(list(map(_labels_2(message), message.timeseries)) if is_v2 else _labels(message))
         if problems:
             raise RefusedError(*problems)
+
+    def identities(self, names: Sequence[str]) -> list[str]:
+        """Those of each request once: Prometheus has several samples for one point of a histogram."""
+        self._check()
+        found: list[str] = []
+        for entry in self.entries:
+            found += dict.fromkeys(identity_in(point.attributes, names) for point in entry.stored_points())
+        return found
 
     def success(self, entry: Entry, rejected: int | None = None) -> Answer:  # noqa: ARG002 - it knows no partial success
         """No content, as Prometheus answers; for 2.0 with the numbers of what was stored."""

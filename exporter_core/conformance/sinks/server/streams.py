@@ -7,15 +7,16 @@ import bisect
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.sinks.records import Line, Point, Stamp, kept_beside
-from exporter_core.conformance.sinks.server.core import SinkServer
+from exporter_core.conformance.sinks.server.core import SinkServer, identity_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _PIPE_SIZE: Final = 4096  # bytes: as small as Linux makes a pipe, so that a writer soon feels a shut gate
 _READ: Final = 65536  # bytes read at a time
@@ -49,22 +50,30 @@ class StreamServer(SinkServer):
 
     def points(self) -> list[Point]:
         """The points of every JSON object in the text that is OTLP's or the OpenTelemetry SDK's."""
+        return [
+            replace(point, stored=self._seen(end))
+            for begin, end, _ in self._objects()
+            for point in _points_of(json.loads(self._content[begin:end]))
+        ]
+
+    def identities(self, names: Sequence[str]) -> list[str]:
+        return [identity_in(one, names) for _, _, value in self._objects() for one in _attributes_in(value)]
+
+    def _objects(self) -> Iterator[tuple[int, int, Any]]:  # Any: JSON
+        """Every JSON object in the text, with beginning and end; what is not ASCII in it is not right."""
         self.sync()
         text = self._content.decode("latin-1")  # one character a byte, so that positions are the stream's
         decoder = json.JSONDecoder()
-        found: list[Point] = []
         position = text.find("{")
         while position >= 0:
             try:
-                _, end = decoder.raw_decode(text, position)
+                value, end = decoder.raw_decode(text, position)
             except ValueError:
                 after = text.find("\n", position)
                 position = text.find("{", after) if after >= 0 else -1
                 continue
-            points = _points_of(json.loads(self._content[position:end]))
-            found += [replace(point, stored=self._seen(end)) for point in points]
+            yield position, end, value
             position = text.find("{", end)
-        return found
 
     def clear(self) -> None:
         self.sync()
@@ -237,6 +246,22 @@ def _fill(pipe: int, path: Path) -> int:
         return filled
     finally:
         os.close(writer)
+
+
+def _attributes_in(value: Any) -> Iterator[Mapping[str, object]]:  # Any: JSON
+    """The attributes of each point in an object; those of OTLP's JSON that are texts."""
+    with suppress(AttributeError, KeyError, TypeError):  # it is something else
+        for of_resource in value.get("resourceMetrics") or value.get("resource_metrics") or ():
+            for of_scope in of_resource.get("scopeMetrics") or of_resource.get("scope_metrics") or ():
+                for metric in of_scope["metrics"]:
+                    for data in metric.values():
+                        if isinstance(data, dict):
+                            yield from map(_attributes_of, data.get("dataPoints") or data.get("data_points") or ())
+
+
+def _attributes_of(point: Any) -> Mapping[str, object]:  # Any: JSON
+    found = point["attributes"] or {}
+    return found if isinstance(found, dict) else {one["key"]: one["value"].get("stringValue", "") for one in found}
 
 
 def _points_of(value: Any) -> list[Point]:  # Any: JSON

@@ -13,6 +13,7 @@ from exporter_core.errors import (
     ExporterShutdownError,
     PartialSuccessError,
 )
+from kit.memory import Response
 from kit.mutant import Parametrised, killed_by
 from kit.reference import ReferenceExporter
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.context import Context
-    from kit.memory import Response, Wait
+    from kit.memory import Wait
 
 
 @killed_by("EXP-13", "it raised ExporterError")
@@ -173,6 +174,23 @@ class KeepsTurn(ReferenceExporter):
             context.wait(math.inf)
             context.raise_if_done()
         super()._deliver(context, metrics)
+
+
+@killed_by("EXP-17", "it returned")
+class ReadsTheLastAnswer(ReferenceExporter):
+    """Takes the answer to a request that it has given up for the answer to the next one."""
+
+    _is_behind = False
+
+    def _exchange(self, points: Sequence[Point]) -> Generator[Wait, None, Response]:
+        was_behind, self._is_behind = self._is_behind, True
+        try:
+            response = yield from super()._exchange(points)
+        except ConnectionError:
+            self._is_behind = False
+            raise
+        self._is_behind = False
+        return Response(200, "accepted") if was_behind else response
 
 
 @killed_by("EXP-17", "nothing to deliver")

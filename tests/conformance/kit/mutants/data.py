@@ -46,6 +46,26 @@ class DropsScopeAttributes(ReferenceExporter):
         super()._deliver(context, without_scope_attributes(metrics))
 
 
+class _Merges(Parametrised):
+    """Takes things whose names are equal for one, and gives the later ones what it knows of the first."""
+
+    name: str
+    fields: tuple[str, ...]
+
+    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        first: dict[object, Point] = {}
+        merged = []
+        for point in points:
+            like = first.setdefault((point.fields["resource"], point.fields[self.name]), point)
+            merged.append(replace(point, fields={**point.fields, **{name: like.fields[name] for name in self.fields}}))
+        return super()._delivery(merged)
+
+
+@killed_by("EXP-02", "scope_version is")
+class MergesScopes(_Merges, name="scope", fields=("scope_version", "scope_attributes")):
+    """Tells scopes from each other by their names alone."""
+
+
 class _ChangesPoints(Parametrised):
     """Changes a field of each point."""
 
@@ -156,6 +176,17 @@ class HoldsReference(BufferingExporter):
 
     def _accept(self, metrics: MetricsData) -> None:
         self._buffer.append(metrics)
+
+
+@killed_by("DAT-01", "lost")
+class HoldsReferenceBehindAnother(BufferingExporter):
+    """Holds the caller's own batch where it holds one already."""
+
+    def _accept(self, metrics: MetricsData) -> None:
+        if self._buffer:
+            self._buffer.append(metrics)
+        else:
+            super()._accept(metrics)
 
 
 @killed_by("DAT-01", "lost")

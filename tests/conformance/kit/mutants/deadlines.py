@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,38 @@ class NoConnectTimeout(_OtherContext, kind="connect", other=lambda _context: Con
 @killed_by("EXP-09", "export had not ended")
 class SleepsRetryAfter(_OtherContext, kind="pause", other=cancellation_only):
     """Waits as long as the backend asks; a cancellation ends it."""
+
+
+@killed_by("EXP-09", "ms later the next time")
+class WholeDeadlineEachAttempt(ReferenceExporter):
+    """Gives each attempt the time that there was for all of them; a cancellation ends it."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        remaining = context.remaining()
+        self._seconds = math.inf if remaining is None else remaining
+        self._attempt = cancellation_only(context, self._seconds)
+        super()._deliver(context, metrics)
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "pause":
+            super()._wait(context, wait)
+            self._attempt = cancellation_only(context, self._seconds)
+        else:
+            wait.block(self._attempt)
+
+
+@killed_by("EXP-10", "export had not ended")
+class CancelsFirstAttemptOnly(ReferenceExporter):
+    """Waits for a response to the deadline, cancelled or not, once an attempt has failed."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        self._is_further = False
+        super()._deliver(context, metrics)
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        self._is_further |= wait.kind == "pause"
+        is_deaf = self._is_further and wait.kind == "response"
+        super()._wait(deadline_only(context) if is_deaf else context, wait)
 
 
 @killed_by("EXP-10", "while the gate was shut")

@@ -111,6 +111,25 @@ class BudgetOfALifetime(ReferenceExporter):
             self._budget = max(0, self._budget - max(0, self._sink.received - before - 1))
 
 
+@killed_by("EXP-17", "another one took its place")
+class KeepsCallbacks(ReferenceExporter):
+    """Begins an attempt anew when the context of an earlier export is cancelled."""
+
+    _stale = False
+
+    def _stale_now(self) -> None:
+        self._stale = True
+
+    def _exchange(self, points: Sequence[Point]) -> Generator[Wait, None, Response]:
+        self._stale = False
+        response = yield from super()._exchange(points)
+        return (yield from super()._exchange(points)) if self._stale else response
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(context, metrics)
+        context.on_done(self._stale_now)
+
+
 @killed_by("EXP-17", "lost")
 class TruncatesAfterFailure(ReferenceExporter):
     """Begins anew after a failure: what was delivered before is gone."""
