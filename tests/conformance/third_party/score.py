@@ -1,9 +1,9 @@
 """Check every exporter of the catalogue, and say how truthful the checker is.
 
 ``make strangers``, or ``python -m third_party.score`` in ``tests/conformance``, prints a line for each and writes the
-score as JSON, by name: ``caught`` (a clause failed that does not fail on the right counterpart), ``named`` (one of those
-that the exporter breaks did), ``first`` (the first clause that failed) and ``clauses`` (all that failed). Of a right
-one: ``must`` (the MUST clauses that failed) and ``clauses``.
+score as JSON, by name: ``caught`` (a clause failed that does not fail on the right counterpart), ``named`` (one of
+those that the exporter breaks did), ``first`` (the first clause that failed) and ``clauses`` (all that failed). Of a
+right one: ``must`` (the MUST clauses that failed) and ``clauses``.
 """
 
 from __future__ import annotations
