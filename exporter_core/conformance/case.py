@@ -383,7 +383,7 @@ class Case(BaseCase):
             raise failed_in(method, error) from error
         except HARNESS_ERRORS as error:  # of a generator, which the harness has returned
             raise failed_in(method, error) from error
-        self._has_read |= bool(found)
+        self._has_read |= bool(found) and method != "wire_log"
         return found
 
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:

@@ -17,6 +17,8 @@ HELPERS = {"EditingExporter", "ForgivesStatuses", "AppendingExporter"}
 # "unsteady": a race decides, or the number of interleavings that a busy machine has time for.
 LAST = json.loads((FOLDER / "last_score.json").read_text(encoding="utf-8"))
 CAUGHT = [name for name, score in LAST.items() if score.get("named") and not score.get("unsteady")]
+SAMPLE = ("FullDiskIsFine", "ReadsTheBodyOnce")
+FEW = 521  # points, so that a sample is cheap
 
 
 def test_every_exporter_loads_and_says_its_fault():
@@ -50,6 +52,22 @@ def test_every_clause_exists_and_every_counterpart_is_right():
 
 def test_the_score_is_of_these_exporters():
     assert set(LAST) == set(ENTRIES)
+
+
+def test_at_most_one_wrong_exporter_in_fourteen_slips():
+    slips = [entry.name for entry in WRONG if not LAST[entry.name]["caught"]]
+    assert len(slips) * 14 <= len(WRONG), slips
+
+
+def test_no_right_exporter_was_accused():
+    assert {entry.name: LAST[entry.name]["must"] for entry in RIGHT if LAST[entry.name]["must"]} == {}
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_sample_of_the_wrong_exporters_is_caught(name):
+    entry = ENTRIES[name]
+    found = check(entry, entry.breaks[:1], points=FEW)
+    assert found.get("failed") == [entry.breaks[0]], found
 
 
 @pytest.mark.nightly

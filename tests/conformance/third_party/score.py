@@ -1,9 +1,9 @@
 """Check every exporter of the catalogue, and say how truthful the checker is.
 
-``python -m third_party.score``, with ``tests/conformance`` on PYTHONPATH, prints a line for each and writes the score
-as JSON, by name: ``caught`` (a clause failed that does not fail on the right counterpart), ``named`` (one of those that
-the exporter breaks did), ``first`` (the first clause that failed) and ``clauses`` (all that failed). Of a right one:
-``must`` (the MUST clauses that failed) and ``clauses``.
+``make strangers``, or ``python -m third_party.score`` in ``tests/conformance``, prints a line for each and writes the
+score as JSON, by name: ``caught`` (a clause failed that does not fail on the right counterpart), ``named`` (one of
+those that the exporter breaks did), ``first`` (the first clause that failed) and ``clauses`` (all that failed). Of a
+right one: ``must`` (the MUST clauses that failed) and ``clauses``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ FEWER = 5_021
 """Points of the largest batch where other clauses are checked, which build on the first of those."""
 
 
-def check(entry: Entry, clauses: Sequence[str] = ()) -> dict[str, Any]:
-    """Check one exporter by itself, on some clauses or all; ``error`` says why there is no result."""
+def check(entry: Entry, clauses: Sequence[str] = (), points: int = FEWER) -> dict[str, Any]:
+    """Check one exporter by itself, on some clauses or all; ``error`` says why there is no result.
+
+    ``points`` is the size of the largest batch where none of the clauses is about amounts.
+    """
     fewer = clauses and not AMOUNTS.intersection(clauses)
     stop = threading.Event()
     limit = threading.Timer(LONGEST, stop.set)
@@ -44,7 +47,7 @@ def check(entry: Entry, clauses: Sequence[str] = ()) -> dict[str, Any]:
             entry.target,
             patterns=clauses or entry.clauses,
             modes=["raw"],
-            settings=Settings(points=FEWER) if fewer else Settings(),
+            settings=Settings(points=points) if fewer else Settings(),
             sink=entry.sink or None,
             options=entry.options or None,
             stop=stop,
