@@ -92,6 +92,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.timeout(600)  # processes, one after the other
 @pytest.mark.parametrize("document", OTHERS, ids=lambda document: document.name)
 def test_commands_do_what_they_say(document: Path, tmp_path: Path) -> None:
     save_files(document, tmp_path)
@@ -118,7 +119,7 @@ def test_commands_do_what_they_say(document: Path, tmp_path: Path) -> None:
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
-                    timeout=100,
+                    timeout=400,
                     check=False,
                 )
                 assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
