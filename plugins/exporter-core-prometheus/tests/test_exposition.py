@@ -462,7 +462,7 @@ def test_an_encoder_keeps_the_labels_of_a_series(encode):
     assert series.protobuf is kept[1]
 
 
-# --- names that would clash in a scrape -------------------------------------------------------------------------------
+# --- what would break a scrape -------------------------------------------------------------------------------------
 
 ODD = {"le": "x", "exported_le": "y"}
 
@@ -475,11 +475,12 @@ ODD = {"le": "x", "exported_le": "y"}
         ([histogram([1, 0, 0, 0], 1.0), counter(number(1), name="latency.seconds.count")], 0),
         ([exponential([1], 1.0), gauge(number(1), name="sizes_bytes_count", unit="")], 1),
         ([counter(number(1), name="target")], 0),
+        ([gauge(number(10**400)), counter(number(10**400))], 0),
         ([gauge(number(1, a="\ud800"), name="a\ud800b", unit="\ud800", text="\ud800")], 0),
     ],
-    ids=["le", "le of a native histogram", "a counter", "a native histogram", "target", "lone surrogates"],
+    ids=["le", "le of a native histogram", "a counter", "a native histogram", "target", "huge", "lone surrogates"],
 )
-def test_what_would_clash_in_a_scrape_is_read_by_prometheus_own_parser(metrics, problems):
+def test_what_would_break_a_scrape_is_read_by_prometheus_own_parser(metrics, problems):
     translator = Translator(TranslationOptions())
     translation = translator.translate(data_of(*metrics))
     assert len(translation.problems) == problems

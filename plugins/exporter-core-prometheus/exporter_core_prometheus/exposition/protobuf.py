@@ -16,6 +16,7 @@ from exporter_core_prometheus.translation import (
     TranslationError,
     cumulative_counts,
     exemplars_by_place,
+    float_of,
     native_histogram,
 )
 
@@ -113,10 +114,7 @@ def _labels(labels: Labels) -> bytes:
 
 
 def _packed(value: float) -> bytes:
-    try:
-        return _double(value)
-    except OverflowError:
-        return _double(inf if value > 0 else -inf)
+    return _double(float_of(value))
 
 
 def _counter(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a NumberDataPoint

@@ -14,7 +14,7 @@ from decimal import Decimal
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, exemplars_by_place
+from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, exemplars_by_place, float_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -218,10 +218,7 @@ _NUMBERS: Final = frozenset({int, float})
 
 def _number(value: float) -> str:
     """Return a number as text: `NaN`, `+Inf` and `-Inf` as Prometheus spells them."""
-    try:
-        number = float(value)
-    except OverflowError:
-        number = float("inf") if value > 0 else float("-inf")
+    number = float_of(value)
     if isfinite(number):
         return repr(value if type(value) is int else number)
     return "NaN" if isnan(number) else "+Inf" if number > 0 else "-Inf"

@@ -34,6 +34,7 @@ from exporter_core_prometheus.translation.model import (
     SeriesSet,
     Translation,
     TranslationError,
+    float_of,
 )
 from exporter_core_prometheus.translation.names import Namer, Strategy
 from exporter_core_prometheus.translation.translator import TranslationOptions, Translator
@@ -60,6 +61,7 @@ __all__ = [
     "bucket_bounds",
     "cumulative_counts",
     "exemplars_by_place",
+    "float_of",
     "le_text",
     "native_histogram",
 ]
