@@ -498,8 +498,9 @@ def test_labels_that_are_taken_get_prefixes_until_they_are_free():
     assert 'latency_seconds_bucket{exported_exported_le="x",exported_le="y",le="0.0"} 1' in text
 
 
-def test_the_largest_exemplar_of_a_bucket_is_the_one_that_is_scraped():
+def test_the_largest_exemplar_of_a_bucket_and_the_newest_of_a_counter_are_scraped():
     exemplars = [Exemplar({}, value, 5 - int(value), 1, 2) for value in (3.0, 4.0, 2.5)]
-    families = list(parse_openmetrics(encoded(data_of(histogram([0, 0, 0, 3], 9.5, exemplars)), openmetrics=True)))
-    found = [one.exemplar.value for one in families[0].samples if one.exemplar]
-    assert found == [4.0]
+    metrics = data_of(histogram([0, 0, 0, 3], 9.5, exemplars), counter(number(9.5, exemplars)))
+    families = parse_openmetrics(encoded(metrics, openmetrics=True))
+    found = {one.name: one.exemplar.value for family in families for one in family.samples if one.exemplar}
+    assert found == {"latency_seconds_bucket": 4.0, "orders_total": 2.5}

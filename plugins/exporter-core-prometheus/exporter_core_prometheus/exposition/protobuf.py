@@ -15,9 +15,9 @@ from exporter_core_prometheus.translation import (
     Kind,
     TranslationError,
     cumulative_counts,
-    exemplars_by_place,
     float_of,
     native_histogram,
+    scraped_exemplars,
 )
 
 if TYPE_CHECKING:
@@ -118,13 +118,13 @@ def _packed(value: float) -> bytes:
 
 
 def _counter(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a NumberDataPoint
-    exemplar = exemplars_by_place(point, ())[0]
+    exemplar = scraped_exemplars(Kind.COUNTER, point)[0]
     return b"\x09" + _packed(point.value) + field(2, _exemplar(exemplar, label_maker))
 
 
 def _classic(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a HistogramDataPoint
     bounds: Sequence[float] = point.explicit_bounds
-    marks = exemplars_by_place(point, bounds)
+    marks = scraped_exemplars(Kind.HISTOGRAM, point)
     parts = _start(point)
     shown = [*bounds, inf] if not bounds or isfinite(bounds[-1]) else bounds
     for place, (bound, count) in enumerate(zip(shown, cumulative_counts(point), strict=True)):

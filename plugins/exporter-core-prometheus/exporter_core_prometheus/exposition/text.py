@@ -14,7 +14,7 @@ from decimal import Decimal
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, exemplars_by_place, float_of
+from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, float_of, scraped_exemplars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -160,7 +160,7 @@ def _with_exemplars(family: Family, group: Group, label_maker: LabelMaker) -> st
     texts: list[str] = []
     for series, point in zip(group.series, group.points, strict=True):
         numbers = list(_numbers(_values(family, point)))
-        for place, exemplar in exemplars_by_place(point, _bounds(family, point)).items():
+        for place, exemplar in scraped_exemplars(family.kind, point).items():
             numbers[place] += _exemplar(exemplar, label_maker)
         texts.append(_joined(_prefixes(family, series, point), numbers))
     return "".join(texts)
