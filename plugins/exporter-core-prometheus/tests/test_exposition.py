@@ -77,7 +77,7 @@ def exponential(counts, total, *, scale=3, zero=0, exemplars=(), **attributes):
 
 def encoded(metrics, *, openmetrics=False, translator=None, **options):
     translator = translator or Translator(TranslationOptions(**options))
-    return encode_text(translator.translate(metrics), translator.label_maker, openmetrics=openmetrics).decode()
+    return encode_text(translator.translate(metrics), translator.label_maker, openmetrics=openmetrics)[0].decode()
 
 
 def samples_of(families):
@@ -205,7 +205,7 @@ def test_whatever_names_and_labels_say_parsers_read_the_translation(name, text, 
         for series, point in zip(group.series, group.points, strict=True)
     }
     for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
-        text_form = encode_text(translation, translator.label_maker, openmetrics=openmetrics).decode()
+        text_form = encode_text(translation, translator.label_maker, openmetrics=openmetrics)[0].decode()
         families = list(parse(text_form))
         # prometheus_client gives every counter in the older format its suffix.
         suffixed = any(family.type == "counter" for family in families) and not openmetrics
@@ -231,7 +231,7 @@ def test_names_of_any_characters_are_quoted_where_nothing_is_escaped(name, each)
         for group in family.groups
         for series in group.series
     }
-    found = samples_of(parse_text(encode_text(translation, translator.label_maker, openmetrics=False).decode()))
+    found = samples_of(parse_text(encode_text(translation, translator.label_maker, openmetrics=False)[0].decode()))
     assert set(found) == expected
 
 
@@ -485,7 +485,7 @@ def test_what_would_break_a_scrape_is_read_by_prometheus_own_parser(metrics, pro
     translation = translator.translate(data_of(*metrics))
     assert len(translation.problems) == problems
     for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
-        text = encode_text(translation, translator.label_maker, openmetrics=openmetrics).decode()
+        text = encode_text(translation, translator.label_maker, openmetrics=openmetrics)[0].decode()
         assert list(parse(text))
         for labels in re.findall("(?m)^[^#].*[{](.*)[}]", text):
             names = re.findall('([a-z_]+)="', labels)
@@ -504,3 +504,14 @@ def test_the_largest_exemplar_of_a_bucket_and_the_newest_of_a_counter_are_scrape
     families = parse_openmetrics(encoded(metrics, openmetrics=True))
     found = {one.name: one.exemplar.value for family in families for one in family.samples if one.exemplar}
     assert found == {"latency_seconds_bucket": 4.0, "orders_total": 2.5}
+
+
+@pytest.mark.parametrize("encode", [partial(encode_text, openmetrics=True), encode_protobuf])
+@pytest.mark.parametrize("value", ["x", None])
+def test_a_value_that_is_no_number_is_left_out_and_the_rest_is_there(encode, value):
+    translator = Translator(TranslationOptions())
+    body, problems = encode(
+        translator.translate(data_of(gauge(number(value)), counter(number(3)))), translator.label_maker
+    )
+    assert [problem.partition(":")[0] for problem in problems] == ["temperature_celsius"]
+    assert b"orders" in body

@@ -13,7 +13,6 @@ from exporter_core.otlp import VARINTS, field
 from exporter_core_prometheus.translation import (
     HISTOGRAMS,
     Kind,
-    TranslationError,
     cumulative_counts,
     float_of,
     native_histogram,
@@ -54,7 +53,7 @@ def encode_protobuf(translation: Translation, label_maker: LabelMaker) -> tuple[
         for group in family.groups:
             try:
                 body.append(_metrics(family, group, label_maker))
-            except TranslationError as error:
+            except (TypeError, ValueError) as error:  # of a value that is no number, or a TranslationError
                 problems.append(f"{family.name}: {error}")
         message = b"".join(body)
         parts += [VARINTS[len(message)], message]

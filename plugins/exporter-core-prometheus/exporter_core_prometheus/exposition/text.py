@@ -36,8 +36,8 @@ _SAMPLES: Final = ("_bucket", "_count", "_sum")
 _SHORT_EXPONENTS: Final = range(-4, 6)  # of numbers that Go writes without an exponent
 
 
-def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetrics: bool) -> bytes:
-    """Return a translation as text.
+def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetrics: bool) -> tuple[bytes, list[str]]:
+    """Return a translation as text, and what has no form in it.
 
     Args:
         translation: the families.
@@ -45,18 +45,21 @@ def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetric
         openmetrics: write OpenMetrics 1.0 instead of text 0.0.4.
     """
     body = io.BytesIO()  # no copy of it all as a string
+    problems: list[str] = []
     names = {family.name for family in translation.families}
     names.update(f"{one.name}{end}" for one in translation.families if one.kind in HISTOGRAMS for end in _SAMPLES)
     for family in translation.families:
         body.write((_openmetrics_head(family, names) if openmetrics else _head(family)).encode())
         for group in family.groups:
-            if openmetrics and (family.kind is Kind.COUNTER or family.kind in HISTOGRAMS):
-                body.write(_with_exemplars(family, group, label_maker).encode())
-            else:
-                body.write(_lines(family, group).encode())
+            has_exemplars = openmetrics and (family.kind is Kind.COUNTER or family.kind in HISTOGRAMS)
+            try:
+                lines = _with_exemplars(family, group, label_maker) if has_exemplars else _lines(family, group)
+                body.write(lines.encode())
+            except (TypeError, ValueError) as error:  # of a value that is no number
+                problems.append(f"{family.name}: {error}")
     if openmetrics:
         body.write(b"# EOF\n")
-    return body.getvalue()
+    return body.getvalue(), problems
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
