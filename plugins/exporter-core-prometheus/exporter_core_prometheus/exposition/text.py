@@ -99,7 +99,7 @@ def _openmetrics_head(family: Family, names: set[str]) -> str:
 
 @dataclass(slots=True)
 class _HistogramPrefixes:
-    """What stands before the numbers of one histogram, of these bounds, with or without a sum."""
+    """The prefixes of one histogram's lines, of these bounds, with or without a sum."""
 
     bounds: Sequence[float]
     has_sum: bool
@@ -126,20 +126,25 @@ def _joined(prefixes: list[str], numbers: Iterable[str]) -> str:
 
 def _prefixes(family: Family, series: Series, point: Any) -> list[str]:  # Any: a data point, here and below
     """Return what stands before the numbers of a series, as the last scrape left it if it was there."""
-    kept, name = series.text, family.name
-    if family.kind not in HISTOGRAMS:
-        if kept is None:
-            series.text = kept = _prefix(name, series.labels)
-        return [kept]
-    bounds, has_sum = _bounds(family, point), point.sum is not None
-    same = kept is not None and kept.has_sum is has_sum
-    if not same or (kept.bounds is not bounds and tuple(kept.bounds) != tuple(bounds)):
-        texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
-        prefixes = [_prefix(f"{name}_bucket", (*series.labels, ("le", text))) for text in texts]
-        suffixes = ("_sum", "_count") if has_sum else ("_count",)
-        prefixes += [_prefix(name + suffix, series.labels) for suffix in suffixes]
-        series.text = kept = _HistogramPrefixes(bounds, has_sum, prefixes)
-    return list(kept.prefixes)
+    if family.kind in HISTOGRAMS:
+        return _histogram_prefixes(family, series, point)
+    kept: str | None = series.text
+    if kept is None:
+        kept = series.text = _prefix(family.name, series.labels)
+    return [kept]
+
+
+def _histogram_prefixes(family: Family, series: Series, point: Any) -> list[str]:
+    kept: _HistogramPrefixes | None = series.text
+    bounds, has_sum, name = _bounds(family, point), point.sum is not None, family.name
+    if kept is not None and kept.has_sum is has_sum and (kept.bounds is bounds or tuple(kept.bounds) == tuple(bounds)):
+        return kept.prefixes
+    texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
+    prefixes = [_prefix(f"{name}_bucket", (*series.labels, ("le", text))) for text in texts]
+    suffixes = ("_sum", "_count") if has_sum else ("_count",)
+    prefixes += [_prefix(name + suffix, series.labels) for suffix in suffixes]
+    series.text = _HistogramPrefixes(bounds, has_sum, prefixes)
+    return prefixes
 
 
 def _bounds(family: Family, point: Any) -> Sequence[float]:
