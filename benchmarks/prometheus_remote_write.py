@@ -51,7 +51,7 @@ def main() -> int:
         ("counters, 10,000 series", counters, 10.0),
         ("16-bucket histograms, 500 series", histograms, 50.0),
         ("500 metrics x 3 series", many_metrics, 8.0),
-        ("half of 10,000 series new", churn, 1.0),
+        ("half of 10,000 series new", churn, 2.0),
     ):
         rows += compared(what, make(), options.rounds, floor)
     rows += compared("exponential histograms, 500 series", exponential_histograms(), options.rounds, None)

@@ -77,7 +77,7 @@ def exponential(counts, total, *, scale=3, zero=0, exemplars=(), **attributes):
 
 def encoded(metrics, *, openmetrics=False, translator=None, **options):
     translator = translator or Translator(TranslationOptions(**options))
-    return encode_text(translator.translate(metrics), translator.label_maker, openmetrics=openmetrics).decode()
+    return encode_text(translator.translate(metrics), translator.label_maker, openmetrics=openmetrics)[0].decode()
 
 
 def samples_of(families):
@@ -205,7 +205,7 @@ def test_whatever_names_and_labels_say_parsers_read_the_translation(name, text, 
         for series, point in zip(group.series, group.points, strict=True)
     }
     for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
-        text_form = encode_text(translation, translator.label_maker, openmetrics=openmetrics).decode()
+        text_form = encode_text(translation, translator.label_maker, openmetrics=openmetrics)[0].decode()
         families = list(parse(text_form))
         # prometheus_client gives every counter in the older format its suffix.
         suffixed = any(family.type == "counter" for family in families) and not openmetrics
@@ -231,7 +231,7 @@ def test_names_of_any_characters_are_quoted_where_nothing_is_escaped(name, each)
         for group in family.groups
         for series in group.series
     }
-    found = samples_of(parse_text(encode_text(translation, translator.label_maker, openmetrics=False).decode()))
+    found = samples_of(parse_text(encode_text(translation, translator.label_maker, openmetrics=False)[0].decode()))
     assert set(found) == expected
 
 
@@ -462,7 +462,7 @@ def test_an_encoder_keeps_the_labels_of_a_series(encode):
     assert series.protobuf is kept[1]
 
 
-# --- names that would clash in a scrape -------------------------------------------------------------------------------
+# --- what would break a scrape -------------------------------------------------------------------------------------
 
 ODD = {"le": "x", "exported_le": "y"}
 
@@ -475,16 +475,17 @@ ODD = {"le": "x", "exported_le": "y"}
         ([histogram([1, 0, 0, 0], 1.0), counter(number(1), name="latency.seconds.count")], 0),
         ([exponential([1], 1.0), gauge(number(1), name="sizes_bytes_count", unit="")], 1),
         ([counter(number(1), name="target")], 0),
+        ([gauge(number(10**400)), counter(number(10**400))], 0),
         ([gauge(number(1, a="\ud800"), name="a\ud800b", unit="\ud800", text="\ud800")], 0),
     ],
-    ids=["le", "le of a native histogram", "a counter", "a native histogram", "target", "lone surrogates"],
+    ids=["le", "le of a native histogram", "a counter", "a native histogram", "target", "huge", "lone surrogates"],
 )
-def test_what_would_clash_in_a_scrape_is_read_by_prometheus_own_parser(metrics, problems):
+def test_what_would_break_a_scrape_is_read_by_prometheus_own_parser(metrics, problems):
     translator = Translator(TranslationOptions())
     translation = translator.translate(data_of(*metrics))
     assert len(translation.problems) == problems
     for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
-        text = encode_text(translation, translator.label_maker, openmetrics=openmetrics).decode()
+        text = encode_text(translation, translator.label_maker, openmetrics=openmetrics)[0].decode()
         assert list(parse(text))
         for labels in re.findall("(?m)^[^#].*[{](.*)[}]", text):
             names = re.findall('([a-z_]+)="', labels)
@@ -497,8 +498,20 @@ def test_labels_that_are_taken_get_prefixes_until_they_are_free():
     assert 'latency_seconds_bucket{exported_exported_le="x",exported_le="y",le="0.0"} 1' in text
 
 
-def test_the_largest_exemplar_of_a_bucket_is_the_one_that_is_scraped():
+def test_the_largest_exemplar_of_a_bucket_and_the_newest_of_a_counter_are_scraped():
     exemplars = [Exemplar({}, value, 5 - int(value), 1, 2) for value in (3.0, 4.0, 2.5)]
-    families = list(parse_openmetrics(encoded(data_of(histogram([0, 0, 0, 3], 9.5, exemplars)), openmetrics=True)))
-    found = [one.exemplar.value for one in families[0].samples if one.exemplar]
-    assert found == [4.0]
+    metrics = data_of(histogram([0, 0, 0, 3], 9.5, exemplars), counter(number(9.5, exemplars)))
+    families = parse_openmetrics(encoded(metrics, openmetrics=True))
+    found = {one.name: one.exemplar.value for family in families for one in family.samples if one.exemplar}
+    assert found == {"latency_seconds_bucket": 4.0, "orders_total": 2.5}
+
+
+@pytest.mark.parametrize("encode", [partial(encode_text, openmetrics=True), encode_protobuf])
+@pytest.mark.parametrize("value", ["x", None])
+def test_a_value_that_is_no_number_is_left_out_and_the_rest_is_there(encode, value):
+    translator = Translator(TranslationOptions())
+    body, problems = encode(
+        translator.translate(data_of(gauge(number(value)), counter(number(3)))), translator.label_maker
+    )
+    assert [problem.partition(":")[0] for problem in problems] == ["temperature_celsius"]
+    assert b"orders" in body

@@ -541,6 +541,14 @@ def test_what_2_0_says_was_stored_is_believed(context, data, receiver, status):
     assert caught.value.rejected_points == 1
 
 
+def test_a_metric_all_of_whose_series_another_one_has_is_an_error_and_the_rest_goes(exporter, sink, context, data):
+    metrics = data.gauge("room.level", 1, 0), data.gauge("room_level", 2, 0), data.gauge("other", 3, 0)
+    with pytest.raises(PartialSuccessError, match=r"'room_level': another series has the same labels") as caught:
+        exporter.export(context, data.of(*metrics))
+    assert caught.value.rejected_points == 1
+    assert sorted(point.value for point in sink.points()) == [1, 3]
+
+
 def test_a_point_of_which_a_sample_may_be_missing_is_not_taken(context, data, receiver):
     receiver.answer = 400, {"X-Prometheus-Remote-Write-Samples-Written": "1"}  # of a counter's and target_info's
     exporter = receiver.exporter("2.0")

@@ -13,10 +13,10 @@ from exporter_core.otlp import VARINTS, field
 from exporter_core_prometheus.translation import (
     HISTOGRAMS,
     Kind,
-    TranslationError,
     cumulative_counts,
-    exemplars_by_place,
+    float_of,
     native_histogram,
+    scraped_exemplars,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def encode_protobuf(translation: Translation, label_maker: LabelMaker) -> tuple[
         for group in family.groups:
             try:
                 body.append(_metrics(family, group, label_maker))
-            except TranslationError as error:
+            except (TypeError, ValueError) as error:  # of a value that is no number, or a TranslationError
                 problems.append(f"{family.name}: {error}")
         message = b"".join(body)
         parts += [VARINTS[len(message)], message]
@@ -113,20 +113,17 @@ def _labels(labels: Labels) -> bytes:
 
 
 def _packed(value: float) -> bytes:
-    try:
-        return _double(value)
-    except OverflowError:
-        return _double(inf if value > 0 else -inf)
+    return _double(float_of(value))
 
 
 def _counter(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a NumberDataPoint
-    exemplar = exemplars_by_place(point, ())[0]
+    exemplar = scraped_exemplars(Kind.COUNTER, point)[0]
     return b"\x09" + _packed(point.value) + field(2, _exemplar(exemplar, label_maker))
 
 
 def _classic(point: Any, label_maker: LabelMaker) -> bytes:  # Any: a HistogramDataPoint
     bounds: Sequence[float] = point.explicit_bounds
-    marks = exemplars_by_place(point, bounds)
+    marks = scraped_exemplars(Kind.HISTOGRAM, point)
     parts = _start(point)
     shown = [*bounds, inf] if not bounds or isfinite(bounds[-1]) else bounds
     for place, (bound, count) in enumerate(zip(shown, cumulative_counts(point), strict=True)):

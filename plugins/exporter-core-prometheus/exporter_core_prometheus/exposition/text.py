@@ -14,7 +14,7 @@ from decimal import Decimal
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, exemplars_by_place
+from exporter_core_prometheus.translation import HISTOGRAMS, Kind, cumulative_counts, float_of, scraped_exemplars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +36,8 @@ _SAMPLES: Final = ("_bucket", "_count", "_sum")
 _SHORT_EXPONENTS: Final = range(-4, 6)  # of numbers that Go writes without an exponent
 
 
-def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetrics: bool) -> bytes:
-    """Return a translation as text.
+def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetrics: bool) -> tuple[bytes, list[str]]:
+    """Return a translation as text, and what has no form in it.
 
     Args:
         translation: the families.
@@ -45,18 +45,21 @@ def encode_text(translation: Translation, label_maker: LabelMaker, *, openmetric
         openmetrics: write OpenMetrics 1.0 instead of text 0.0.4.
     """
     body = io.BytesIO()  # no copy of it all as a string
+    problems: list[str] = []
     names = {family.name for family in translation.families}
     names.update(f"{one.name}{end}" for one in translation.families if one.kind in HISTOGRAMS for end in _SAMPLES)
     for family in translation.families:
         body.write((_openmetrics_head(family, names) if openmetrics else _head(family)).encode())
         for group in family.groups:
-            if openmetrics and (family.kind is Kind.COUNTER or family.kind in HISTOGRAMS):
-                body.write(_with_exemplars(family, group, label_maker).encode())
-            else:
-                body.write(_lines(family, group).encode())
+            has_exemplars = openmetrics and (family.kind is Kind.COUNTER or family.kind in HISTOGRAMS)
+            try:
+                lines = _with_exemplars(family, group, label_maker) if has_exemplars else _lines(family, group)
+                body.write(lines.encode())
+            except (TypeError, ValueError) as error:  # of a value that is no number
+                problems.append(f"{family.name}: {error}")
     if openmetrics:
         body.write(b"# EOF\n")
-    return body.getvalue()
+    return body.getvalue(), problems
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -96,7 +99,7 @@ def _openmetrics_head(family: Family, names: set[str]) -> str:
 
 @dataclass(slots=True)
 class _HistogramPrefixes:
-    """What stands before the numbers of one histogram, of these bounds, with or without a sum."""
+    """The prefixes of one histogram's lines, of these bounds, with or without a sum."""
 
     bounds: Sequence[float]
     has_sum: bool
@@ -123,20 +126,25 @@ def _joined(prefixes: list[str], numbers: Iterable[str]) -> str:
 
 def _prefixes(family: Family, series: Series, point: Any) -> list[str]:  # Any: a data point, here and below
     """Return what stands before the numbers of a series, as the last scrape left it if it was there."""
-    kept, name = series.text, family.name
-    if family.kind not in HISTOGRAMS:
-        if kept is None:
-            series.text = kept = _prefix(name, series.labels)
-        return [kept]
-    bounds, has_sum = _bounds(family, point), point.sum is not None
-    same = kept is not None and kept.has_sum is has_sum
-    if not same or (kept.bounds is not bounds and tuple(kept.bounds) != tuple(bounds)):
-        texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
-        prefixes = [_prefix(f"{name}_bucket", (*series.labels, ("le", text))) for text in texts]
-        suffixes = ("_sum", "_count") if has_sum else ("_count",)
-        prefixes += [_prefix(name + suffix, series.labels) for suffix in suffixes]
-        series.text = kept = _HistogramPrefixes(bounds, has_sum, prefixes)
-    return list(kept.prefixes)
+    if family.kind in HISTOGRAMS:
+        return _histogram_prefixes(family, series, point)
+    kept: str | None = series.text
+    if kept is None:
+        kept = series.text = _prefix(family.name, series.labels)
+    return [kept]
+
+
+def _histogram_prefixes(family: Family, series: Series, point: Any) -> list[str]:
+    kept: _HistogramPrefixes | None = series.text
+    bounds, has_sum, name = _bounds(family, point), point.sum is not None, family.name
+    if kept is not None and kept.has_sum is has_sum and (kept.bounds is bounds or tuple(kept.bounds) == tuple(bounds)):
+        return kept.prefixes
+    texts = [*map(_canonical, bounds), *(["+Inf"] if not bounds or isfinite(bounds[-1]) else [])]
+    prefixes = [_prefix(f"{name}_bucket", (*series.labels, ("le", text))) for text in texts]
+    suffixes = ("_sum", "_count") if has_sum else ("_count",)
+    prefixes += [_prefix(name + suffix, series.labels) for suffix in suffixes]
+    series.text = _HistogramPrefixes(bounds, has_sum, prefixes)
+    return prefixes
 
 
 def _bounds(family: Family, point: Any) -> Sequence[float]:
@@ -160,7 +168,7 @@ def _with_exemplars(family: Family, group: Group, label_maker: LabelMaker) -> st
     texts: list[str] = []
     for series, point in zip(group.series, group.points, strict=True):
         numbers = list(_numbers(_values(family, point)))
-        for place, exemplar in exemplars_by_place(point, _bounds(family, point)).items():
+        for place, exemplar in scraped_exemplars(family.kind, point).items():
             numbers[place] += _exemplar(exemplar, label_maker)
         texts.append(_joined(_prefixes(family, series, point), numbers))
     return "".join(texts)
@@ -218,10 +226,7 @@ _NUMBERS: Final = frozenset({int, float})
 
 def _number(value: float) -> str:
     """Return a number as text: `NaN`, `+Inf` and `-Inf` as Prometheus spells them."""
-    try:
-        number = float(value)
-    except OverflowError:
-        number = float("inf") if value > 0 else float("-inf")
+    number = float_of(value)
     if isfinite(number):
         return repr(value if type(value) is int else number)
     return "NaN" if isnan(number) else "+Inf" if number > 0 else "-Inf"

@@ -155,11 +155,10 @@ class Application:
         problems = [f"{one.metric} ({_points(one.points)}): {one.reason}" for one in translation.problems]
         if accepted.format is Format.PROTOBUF:
             body, further = encode_protobuf(translation, translator.label_maker)
-            problems += further
         else:
             openmetrics = accepted.format is Format.OPENMETRICS
-            body = encode_text(translation, translator.label_maker, openmetrics=openmetrics)
-        self._report(tuple(problems))
+            body, further = encode_text(translation, translator.label_maker, openmetrics=openmetrics)
+        self._report((*problems, *further))
         return body
 
     def _report(self, problems: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.otlp import VARINTS, field
-from exporter_core_prometheus.translation import Kind, native_histogram
+from exporter_core_prometheus.translation import Kind, float_of, native_histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,14 +46,7 @@ def doubles(values: list[Any]) -> bytes:  # what struct takes
     try:
         return struct.pack(f"<{len(values)}d", *values)
     except (struct.error, OverflowError):
-        return b"".join(map(_one_double, values))
-
-
-def _one_double(value: float) -> bytes:
-    try:
-        return _double(float(value))
-    except OverflowError:
-        return _double(float("inf") if value > 0 else float("-inf"))
+        return b"".join([_double(float_of(value)) for value in values])
 
 
 def label_fields(labels: Labels) -> bytes:

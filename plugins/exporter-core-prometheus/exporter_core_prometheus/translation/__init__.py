@@ -17,9 +17,9 @@ from exporter_core_prometheus.translation.histograms import (
     NativeHistogram,
     bucket_bounds,
     cumulative_counts,
-    exemplars_by_place,
     le_text,
     native_histogram,
+    scraped_exemplars,
 )
 from exporter_core_prometheus.translation.labels import EXEMPLAR_CHARACTERS, LabelMaker
 from exporter_core_prometheus.translation.model import (
@@ -34,6 +34,7 @@ from exporter_core_prometheus.translation.model import (
     SeriesSet,
     Translation,
     TranslationError,
+    float_of,
 )
 from exporter_core_prometheus.translation.names import Namer, Strategy
 from exporter_core_prometheus.translation.translator import TranslationOptions, Translator
@@ -59,7 +60,8 @@ __all__ = [
     "Translator",
     "bucket_bounds",
     "cumulative_counts",
-    "exemplars_by_place",
+    "float_of",
     "le_text",
     "native_histogram",
+    "scraped_exemplars",
 ]

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core_prometheus.translation.labels import plain_decimal
-from exporter_core_prometheus.translation.model import TranslationError
+from exporter_core_prometheus.translation.model import Kind, TranslationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,13 +47,19 @@ def cumulative_counts(point: HistogramDataPoint) -> list[int]:
     return counts
 
 
-def exemplars_by_place(point: Any, bounds: Sequence[float]) -> dict[int, Exemplar]:  # Any: any data point
-    """Return the exemplars for scrapes, one for each bucket of these bounds, by the bucket's place: the largest."""
-    return {bisect_left(bounds, one.value): one for one in sorted(point.exemplars or (), key=_value_and_time)}
+def scraped_exemplars(kind: Kind, point: Any) -> dict[int, Exemplar]:  # Any: a data point of the kind
+    """Return the exemplars that a scrape can hold, by their bucket's place: the largest of each; a counter's newest."""
+    key = _time if kind is Kind.COUNTER else _value
+    bounds = point.explicit_bounds if kind is Kind.HISTOGRAM else ()
+    return {bisect_left(bounds, one.value): one for one in sorted(point.exemplars or (), key=key)}
 
 
-def _value_and_time(exemplar: Exemplar) -> tuple[float, int]:
-    return exemplar.value, exemplar.time_unix_nano
+def _time(exemplar: Exemplar) -> float:
+    return exemplar.time_unix_nano
+
+
+def _value(exemplar: Exemplar) -> float:
+    return exemplar.value
 
 
 @dataclass(slots=True)

@@ -336,6 +336,7 @@ class _Run:
                 lost = len(labels) - len(kept)
                 self.translation.problems.append(Problem(family.name, lost, _DUPLICATE))
             seen.update(labels)
+        family.groups = [group for group in family.groups if group.points]
 
 
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
