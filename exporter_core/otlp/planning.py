@@ -227,6 +227,8 @@ class Plan:
         current = self._current
         if len(current.pieces) > room:
             return current.within(room)
-        return replace(
-            current, surroundings=self._surroundings, layout=None if self._varied or self._absent else self.layout
-        )
+        if current is self._old:  # other threads may be reading it
+            current = replace(current)
+        current.surroundings = self._surroundings
+        current.layout = None if self._varied or self._absent else self.layout
+        return current
