@@ -23,7 +23,7 @@ _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 _EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
 _TEXT = frozenset({str})
 _REMEMBERED = frozenset({str, int, bool})
-_KEPT_PAIRS = 8192
+_KEPT_PAIRS = 2048
 _KEPT_BYTES = 512
 _FEW = 4  # fewer mappings are not worth looking at key by key
 _SAMPLE = 32  # of so many values of a key most have to be different to be encoded one by one
@@ -84,23 +84,19 @@ class AttributeWriter:
 
     def write(self, contents: Contents) -> Written:
         """The encoded attributes of many mappings."""
-        count = len(contents.lengths)
+        names = contents.names
+        count = len(names)
         if count < _FEW:
             return self._one_by_one(contents)
-        length = contents.lengths[0]
-        if contents.lengths.count(length) == count:
-            keys = contents.keys[:length]
-            if contents.keys == keys * count:
-                return self._alike(keys, contents)
+        if names.count(names[0]) == count:
+            return self._alike(names[0], contents)
         places: dict[tuple[Any, ...], list[int]] = {}
-        at = 0
-        for place, length in enumerate(contents.lengths):
-            places.setdefault(tuple(contents.keys[at : at + length]), []).append(place)
-            at += length
+        for place, keys in enumerate(names):
+            places.setdefault(keys, []).append(place)
         out = Written([b""] * count)
         volatile: list[int] = []
-        for names, group in places.items():
-            part = self._alike(list(names), contents.of_places(group))
+        for keys, group in places.items():
+            part = self._alike(keys, contents.of_places(group))
             for place, body in zip(group, part.bodies, strict=True):
                 out.bodies[place] = body
             volatile += [group[at] for at in part.volatile]
@@ -108,10 +104,10 @@ class AttributeWriter:
         out.volatile = sorted(volatile)
         return out
 
-    def _alike(self, keys: list[Any], contents: Contents) -> Written:
+    def _alike(self, keys: tuple[Any, ...], contents: Contents) -> Written:
         """The encoded attributes of mappings with these keys in this order, key by key."""
         if not keys:
-            return Written([self._empty] * len(contents.lengths))
+            return Written([self._empty] * len(contents.names))
         if list(map(type, keys)).count(str) < len(keys):
             return self._one_by_one(contents)
         immutable = True
@@ -194,23 +190,31 @@ class Contents:
     """The keys and values of many mappings.
 
     Attributes:
-        lengths: the number of items of each mapping.
-        keys: the keys of all, one after the other.
+        names: the keys of each mapping; one tuple for all that have the same.
         values: the values of all, one after the other.
     """
 
-    lengths: list[int] = field(default_factory=list)
-    keys: list[Any] = field(default_factory=list)
+    names: list[tuple[Any, ...]] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
 
     @classmethod
     def of(cls, mappings: Sequence[dict[Any, Any]]) -> Contents:
-        """The contents of mappings."""
-        return cls(
-            list(map(len, mappings)),
-            list(chain.from_iterable(mappings)),
-            list(chain.from_iterable(map(dict.values, mappings))),
-        )
+        """The contents of mappings, which nobody changes meanwhile."""
+        count = len(mappings)
+        keys = tuple(mappings[0]) if mappings else ()
+        if list(map(len, mappings)).count(len(keys)) == count and (
+            list(chain.from_iterable(mappings)) == list(keys) * count
+        ):
+            names = [keys] * count
+        else:
+            known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+            names = [known.setdefault(keys, keys) for keys in map(tuple, mappings)]
+        return cls(names, list(chain.from_iterable(map(dict.values, mappings))))
+
+    @property
+    def items(self) -> list[int]:
+        """Where the values of each mapping begin, and where the last ones end."""
+        return list(accumulate(map(len, self.names), initial=0))
 
     @classmethod
     def joined(cls, parts: Sequence[Contents]) -> Contents:
@@ -219,31 +223,26 @@ class Contents:
             return parts[0]
         out = cls()
         for part in parts:
-            out.lengths += part.lengths
-            out.keys += part.keys
+            out.names += part.names
             out.values += part.values
         return out
 
     def between(self, start: int, stop: int, first: int, last: int) -> Contents:
         """The contents of successive mappings, whose items begin and end there."""
-        return Contents(self.lengths[start:stop], self.keys[first:last], self.values[first:last])
+        return Contents(self.names[start:stop], self.values[first:last])
 
     def of_places(self, places: Sequence[int]) -> Contents:
         """The contents of some of the mappings."""
-        if places == range(len(self.lengths)):
+        if places == range(len(self.names)):
             return self
-        starts = list(accumulate(self.lengths, initial=0))
-        items = list(chain.from_iterable([range(starts[place], starts[place + 1]) for place in places]))
-        return Contents(
-            [self.lengths[place] for place in places],
-            [self.keys[item] for item in items],
-            [self.values[item] for item in items],
-        )
+        starts = self.items
+        items = chain.from_iterable([range(starts[place], starts[place + 1]) for place in places])
+        return Contents([self.names[place] for place in places], [self.values[item] for item in items])
 
     def mappings(self) -> Iterator[dict[Any, Any]]:
         """The mappings, made anew."""
-        items = zip(self.keys, self.values, strict=True)
-        return (dict(islice(items, length)) for length in self.lengths)
+        values = iter(self.values)
+        return (dict(zip(keys, islice(values, len(keys)), strict=True)) for keys in self.names)
 
     def volatile(self) -> list[int]:
         """The places of mappings in which something can change unseen."""
@@ -252,15 +251,17 @@ class Contents:
     def are_in(self, mappings: Sequence[Any]) -> bool:  # mappings, or what stands in their place
         """True if as many mappings have these items in this order; a change in place within a value is not seen."""
         start = 0
-        for at in range(0, len(self.lengths), _BLOCK):
-            part = mappings[at : at + _BLOCK]
-            lengths = list(map(len, part))
+        for at in range(0, len(self.names), _BLOCK):
+            part, names = mappings[at : at + _BLOCK], self.names[at : at + _BLOCK]
             # Another class than dict may hand out its items as it likes.
-            if list(map(type, part)).count(dict) != len(part) or lengths != self.lengths[at : at + _BLOCK]:
+            if list(map(type, part)).count(dict) != len(part):
+                return False
+            lengths = list(map(len, part))
+            if lengths != list(map(len, names)):
                 return False
             stop = start + sum(lengths)
             try:
-                if list(chain.from_iterable(part)) != self.keys[start:stop] or not same_values(
+                if list(chain.from_iterable(part)) != list(chain.from_iterable(names)) or not same_values(
                     list(chain.from_iterable(map(dict.values, part))), self.values[start:stop]
                 ):
                     return False

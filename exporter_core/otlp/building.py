@@ -185,7 +185,7 @@ class _Draft:
                 for (place, old_place, count), contents in comparison.unchanged(run):
                     rest.difference_update(range(place, place + count))
                     self._take(old, place, comparison.old_starts[old_place], old_place, count)
-                    if contents.lengths:
+                    if contents.names:
                         self._contents[self._starts[place]] = contents
         return sorted(rest)
 
@@ -318,7 +318,7 @@ class _Comparison:
         self._new, self._old, self._again, self._trusted = new, old, again, trusted
         self._starts = list(accumulate(new.counts, initial=0))
         self.old_starts = list(accumulate(old.counts, initial=0))
-        self._old_items = list(accumulate(old.contents.lengths, initial=0))
+        self._old_items = old.contents.items
 
     def unchanged(self, run: _Run) -> Iterator[tuple[_Run, Contents]]:
         """The metrics of a run that are as they were: looked at together, and in ever smaller groups where not."""

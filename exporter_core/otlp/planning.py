@@ -78,6 +78,7 @@ class Plan:
             self._build()
         self.numbers = self._numbered(found, said)
         self._write_singles()
+        self._all_points = []  # a long list, which nothing needs while the request is written
         if self._current is kept and self._surroundings is old and kept.layout is not None and not self._varied:
             self.layout, self.kept = kept.layout, kept
         else:
