@@ -290,7 +290,7 @@ class _Draft:
             at += stop - start
 
     def _spans(self, members: Sequence[int]) -> list[tuple[int, int]]:
-        """Where the points of metrics begin and end; those that follow each other together."""
+        """The first and last points of metrics; those of metrics that follow each other as one span."""
         spans: list[tuple[int, int]] = []
         for place in members:
             start, stop = self._starts[place], self._starts[place + 1]
@@ -332,7 +332,7 @@ class _Comparison:
                 yield from self.unchanged((place + at, old_place + at, min(width, count - at)))
 
     def _same(self, place: int, old_place: int, count: int) -> Contents | None:
-        """What the attributes of metrics still say; None if some do not say the same."""
+        """The contents of attributes that are as they were; None if some have changed."""
         new, old = self._new, self._old
         places, old_places = range(place, place + count), range(old_place, old_place + count)
         if not (self._again.isdisjoint(places) and old.faulty.isdisjoint(old_places)):

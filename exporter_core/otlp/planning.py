@@ -224,7 +224,7 @@ class Plan:
                 self._absent.add(place)
 
     def _keep(self, room: int) -> Kept:
-        """What is left for the next encoding."""
+        """The memory of this encoding for the next."""
         current = self._current
         if len(current.pieces) > room:
             return current.within(room)
