@@ -280,7 +280,7 @@ SHAPES: dict[str, tuple[Callable[[], Program], Bounds]] = {
     "exponential histograms, counts below 128": (lambda: exponential(often=False), Bounds(4, 0.3)),
     "exponential histograms, counts above": (lambda: exponential(often=True), Bounds(2, 0.3)),
     "histogram with exemplars": (sampled, Bounds(4, 0.5)),
-    "sum with exemplars": (lambda: sampled(sums=True), Bounds(3, 0.5)),
+    "sum with exemplars": (lambda: sampled(sums=True), Bounds(4, 0.5)),
     "all series new": (lambda: counters(new=1.0), Bounds(2, 1)),
     "half of the series new": (lambda: counters(new=0.5), Bounds(2.5, 1)),
     "integers and floats mixed": (lambda: many(50, 20, 5, floats=True), Bounds(6, 0.3)),
@@ -289,5 +289,5 @@ SHAPES: dict[str, tuple[Callable[[], Program], Bounds]] = {
     "lists in attributes": (listed_attributes, Bounds(2, 1)),
     "metrics added one by one": (growing, Bounds(3, 0.5)),
     "other scripts": (unicode_texts, Bounds(8, 0.3)),
-    "one metric of one point": (lambda: many(1, 1, 1), Bounds(0.7, 2, 0.5, 1)),
+    "one metric of one point": (lambda: many(1, 1, 1), Bounds(0.7, 2, 1.0, 1)),
 }

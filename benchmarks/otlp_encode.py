@@ -55,20 +55,24 @@ MEMORY = 0.25
 def main() -> int:
     parser = arguments(__doc__, rounds=7)
     parser.add_argument("--plot", type=Path, default=PLOT, help="where the plot goes (default: docs/otlp-encode.svg)")
+    parser.add_argument("--shape", action="append", choices=SHAPES, help="measure only this shape (repeatable)")
     parser.add_argument("--peak", nargs=2, metavar=("MODE", "SERIES"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
         print(peak(options.peak[0], int(options.peak[1])))
         return 0
-    shapes = {name: by_shape(name, options.rounds) for name in SHAPES}
+    shapes = {name: by_shape(name, options.rounds) for name in options.shape or SHAPES}
     order = sorted(shapes, key=lambda name: shapes[name][0].figure or 0)
+    if options.shape:
+        rows = [row for name in order for row in shapes[name]]
+        return 0 if report("otlp_encode", rows, as_json=options.json) else 1
     bars(
         SHAPES_PLOT,
         "Encoding in the default mode, by shape",
         "times as fast as the official encoder",
         {name: shapes[name][0].figure or 0 for name in order},
     )
-    rows: list[Row] = [row for name in order for row in shapes[name]]
+    rows = [row for name in order for row in shapes[name]]
     for title, source in (("from the SDK", from_sdk), ("of one metric", one_metric)):
         for points, histograms, floors in (("number points", False, NUMBERS), ("histograms", True, HISTOGRAMS)):
             collect = source(SERIES, histograms=histograms)

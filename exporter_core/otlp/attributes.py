@@ -6,14 +6,14 @@ Knows neither encoding: how attributes are written is handed in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.otlp.wire import UnencodableError, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 # Arrays nested in arrays: each level costs up to three levels of the 100 that protobuf parsers accept.
 MAX_NESTING = 30
@@ -21,10 +21,13 @@ MAX_NESTING = 30
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 # Equal values of one of these types are encoded alike. Not so 0.0 and -0.0.
 _EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
+_TEXT = frozenset({str})
 _REMEMBERED = frozenset({str, int, bool})
-_KEPT_PAIRS = 8192
+_KEPT_PAIRS = 2048
 _KEPT_BYTES = 512
-_BLOCK = 512  # mappings that are compared at once: they stay in the processor's cache
+_FEW = 4  # fewer mappings are not worth looking at key by key
+_SAMPLE = 32  # of so many values of a key most have to be different to be encoded one by one
+_BLOCK = 256  # mappings that are compared at once: they stay in the processor's cache
 
 
 @dataclass(slots=True)
@@ -76,23 +79,24 @@ class AttributeWriter:
         """
         if not attributes:
             return self._empty
-        return self._before + self._separator.join(self._pair(*item) for item in attributes.items()) + self._after
+        pairs = [self._pair(key, value) for key, value in attributes.items()]
+        return self._before + self._separator.join(pairs) + self._after
 
-    def write(self, mappings: Sequence[dict[Any, Any]]) -> Written:
-        """The encoded attributes of many mappings, which nobody changes meanwhile."""
-        keys = tuple(mappings[0])
-        lengths = list(map(len, mappings))
-        if lengths.count(len(keys)) == len(mappings):
-            names = list(chain.from_iterable(mappings))
-            if names == list(keys) * len(mappings):
-                return self._alike(keys, mappings)
+    def write(self, contents: Contents) -> Written:
+        """The encoded attributes of many mappings."""
+        names = contents.names
+        count = len(names)
+        if count < _FEW:
+            return self._one_by_one(contents)
+        if names.count(names[0]) == count:
+            return self._alike(names[0], contents)
         places: dict[tuple[Any, ...], list[int]] = {}
-        for place, mapping in enumerate(mappings):
-            places.setdefault(tuple(mapping), []).append(place)
-        out = Written([b""] * len(mappings))
+        for place, keys in enumerate(names):
+            places.setdefault(keys, []).append(place)
+        out = Written([b""] * count)
         volatile: list[int] = []
         for keys, group in places.items():
-            part = self._alike(keys, [mappings[place] for place in group])
+            part = self._alike(keys, contents.of_places(group))
             for place, body in zip(group, part.bodies, strict=True):
                 out.bodies[place] = body
             volatile += [group[at] for at in part.volatile]
@@ -100,43 +104,52 @@ class AttributeWriter:
         out.volatile = sorted(volatile)
         return out
 
-    def _alike(self, keys: tuple[Any, ...], mappings: Sequence[dict[Any, Any]]) -> Written:
+    def _alike(self, keys: tuple[Any, ...], contents: Contents) -> Written:
         """The encoded attributes of mappings with these keys in this order, key by key."""
         if not keys:
-            return Written([self._empty] * len(mappings))
-        if not all(type(key) is str for key in keys):
-            return self._one_by_one(mappings)
-        values = list(chain.from_iterable(map(dict.values, mappings)))
+            return Written([self._empty] * len(contents.names))
+        if list(map(type, keys)).count(str) < len(keys):
+            return self._one_by_one(contents)
+        immutable = True
+        columns = []
         try:
-            columns = [self._column(key, values[at :: len(keys)]) for at, key in enumerate(keys)]
+            for at, key in enumerate(keys):
+                values = contents.values[at :: len(keys)]
+                column = self._column(key, values)
+                if column is None:
+                    column = [self._pair(key, value) for value in values]
+                    immutable = immutable and all(map(_is_immutable, values))
+                columns.append(column)
         except ValueError:
-            return self._one_by_one(mappings)
+            return self._one_by_one(contents)
         bodies = columns[0] if len(keys) == 1 else list(map(self._separator.join, zip(*columns, strict=True)))
         if self._before or self._after:
             before, after = self._before, self._after
             bodies = [before + body + after for body in bodies]
-        if _IMMUTABLE.issuperset(map(type, values)):
-            return Written(bodies)
-        return Written(bodies, [place for place, mapping in enumerate(mappings) if can_change(mapping)])
+        return Written(bodies) if immutable else Written(bodies, contents.volatile())
 
-    def _one_by_one(self, mappings: Sequence[dict[Any, Any]]) -> Written:
-        out = Written([], [place for place, mapping in enumerate(mappings) if can_change(mapping)])
-        for place, mapping in enumerate(mappings):
+    def _one_by_one(self, contents: Contents) -> Written:
+        out = Written([])
+        volatile = []
+        for place, mapping in enumerate(contents.mappings()):
+            if can_change(mapping):
+                volatile.append(place)
             try:
                 out.bodies.append(self.of(mapping))
             except UnencodableError as error:
                 out.bodies.append(b"")
                 out.errors[place] = str(error)
+        out.volatile = volatile
         return out
 
-    def _column(self, key: str, values: list[Any]) -> list[bytes]:
-        """Attributes of one key."""
+    def _column(self, key: str, values: list[Any]) -> list[bytes] | None:
+        """Attributes of one key with values of one type; None for other types than those that are remembered."""
         kind = type(values[0])
         if kind not in _REMEMBERED or list(map(type, values)).count(kind) != len(values):
-            return [self._pair(key, value) for value in values]
+            return None
+        if kind is str and len(set(values[:_SAMPLE])) > _SAMPLE // 2:
+            return self._render_texts(key, values)  # most are different
         distinct = set(values)
-        if kind is str and len(distinct) > len(values) // 2 > 1:
-            return self._render_texts(key, values)
         known = self._known.get((kind, key), {})
         missing = distinct.difference(known)
         if missing:
@@ -165,7 +178,7 @@ class AttributeWriter:
 
 def can_change(items: Mapping[Any, Any]) -> bool:
     """True if something in a mapping can change unseen."""
-    return not all(type(key) is str and _is_immutable(value) for key, value in items.items())
+    return not (_TEXT.issuperset(map(type, items)) and all(map(_is_immutable, items.values())))
 
 
 def _is_immutable(value: Any) -> bool:  # of any type
@@ -177,46 +190,78 @@ class Contents:
     """The keys and values of many mappings.
 
     Attributes:
-        lengths: the number of items of each mapping.
-        keys: the keys of all, one after the other.
+        names: the keys of each mapping; one tuple for all that have the same.
         values: the values of all, one after the other.
     """
 
-    lengths: list[int] = field(default_factory=list)
-    keys: list[Any] = field(default_factory=list)
+    names: list[tuple[Any, ...]] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
 
     @classmethod
     def of(cls, mappings: Sequence[dict[Any, Any]]) -> Contents:
-        """The contents of mappings."""
-        return cls(
-            list(map(len, mappings)),
-            list(chain.from_iterable(mappings)),
-            list(chain.from_iterable(map(dict.values, mappings))),
-        )
+        """The contents of mappings, which nobody changes meanwhile."""
+        count = len(mappings)
+        keys = tuple(mappings[0]) if mappings else ()
+        if list(map(len, mappings)).count(len(keys)) == count and (
+            list(chain.from_iterable(mappings)) == list(keys) * count
+        ):
+            names = [keys] * count
+        else:
+            known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+            names = [known.setdefault(keys, keys) for keys in map(tuple, mappings)]
+        return cls(names, list(chain.from_iterable(map(dict.values, mappings))))
+
+    @property
+    def items(self) -> list[int]:
+        """Where the values of each mapping begin, and where the last ones end."""
+        return list(accumulate(map(len, self.names), initial=0))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Contents]) -> Contents:
+        """The contents of mappings in several parts."""
+        if len(parts) == 1:
+            return parts[0]
+        out = cls()
+        for part in parts:
+            out.names += part.names
+            out.values += part.values
+        return out
+
+    def between(self, start: int, stop: int, first: int, last: int) -> Contents:
+        """The contents of successive mappings, whose items begin and end there."""
+        return Contents(self.names[start:stop], self.values[first:last])
 
     def of_places(self, places: Sequence[int]) -> Contents:
         """The contents of some of the mappings."""
-        starts = list(accumulate(self.lengths, initial=0))
-        items = list(chain.from_iterable([range(starts[place], starts[place + 1]) for place in places]))
-        return Contents(
-            [self.lengths[place] for place in places],
-            [self.keys[item] for item in items],
-            [self.values[item] for item in items],
-        )
+        if places == range(len(self.names)):
+            return self
+        starts = self.items
+        items = chain.from_iterable([range(starts[place], starts[place + 1]) for place in places])
+        return Contents([self.names[place] for place in places], [self.values[item] for item in items])
+
+    def mappings(self) -> Iterator[dict[Any, Any]]:
+        """The mappings, made anew."""
+        values = iter(self.values)
+        return (dict(zip(keys, islice(values, len(keys)), strict=True)) for keys in self.names)
+
+    def volatile(self) -> list[int]:
+        """The places of mappings in which something can change unseen."""
+        return [place for place, mapping in enumerate(self.mappings()) if can_change(mapping)]
 
     def are_in(self, mappings: Sequence[Any]) -> bool:  # mappings, or what stands in their place
         """True if as many mappings have these items in this order; a change in place within a value is not seen."""
         start = 0
-        for at in range(0, len(self.lengths), _BLOCK):
-            part = mappings[at : at + _BLOCK]
-            lengths = list(map(len, part))
+        for at in range(0, len(self.names), _BLOCK):
+            part, names = mappings[at : at + _BLOCK], self.names[at : at + _BLOCK]
             # Another class than dict may hand out its items as it likes.
-            if list(map(type, part)).count(dict) != len(part) or lengths != self.lengths[at : at + _BLOCK]:
+            if list(map(type, part)).count(dict) != len(part):
+                return False
+            lengths = list(map(len, part))
+            if lengths != list(map(len, names)):
                 return False
             stop = start + sum(lengths)
             try:
-                if list(chain.from_iterable(part)) != self.keys[start:stop] or not same_values(
+                if list(chain.from_iterable(part)) != list(chain.from_iterable(names)) or not same_values(
                     list(chain.from_iterable(map(dict.values, part))), self.values[start:stop]
                 ):
                     return False

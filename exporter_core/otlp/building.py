@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
 
-from exporter_core.otlp.attributes import Contents, same_values
+from exporter_core.otlp.attributes import Contents
 from exporter_core.otlp.kept import NOT_ALIKE, UNREADABLE, Group, Kept
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ class Builder:
             for place, (metric, frame) in enumerate(zip(metrics, self._frames, strict=True))
         ]
         self._sources: list[Any] = [point.attributes for point in chain.from_iterable(self.points)]
-        self._mappings: list[dict[Any, Any]] = []
-        self._read()
 
     def build(self, *, again: AbstractSet[int] = frozenset(), single: AbstractSet[int] = frozenset()) -> Kept:
         """The constant parts.
@@ -65,12 +63,14 @@ class Builder:
             single: the places of metrics whose points have no shape in common.
         """
         while True:
-            draft = _Draft(self._said, self._form, self._frames, self.points, self._sources, self._mappings)
+            draft = _Draft(self._said, self._form, self._frames, self.points, self._sources)
             rest = draft.take(self._old, self._runs, again, trusted=self._trusted)
-            draft.write([place for place in rest if place not in self.absent], single)
+            rest = [place for place in rest if place not in self.absent]
+            draft.read(rest, trusted=self._trusted)
+            if not draft.errors:
+                draft.write(rest, single)
             if not draft.errors:
                 return draft.finish({place for place, _ in self.dropped})
-            self._mappings = [mapping for at, mapping in enumerate(self._mappings) if at not in draft.errors]
             self._leave_out(draft.errors)
 
     def _matching(self) -> Iterator[_Run]:
@@ -116,20 +116,6 @@ class Builder:
             return ()
         return points
 
-    def _read(self) -> None:
-        """Read the attributes once: what is encoded is what is remembered, whatever other threads do."""
-        if list(map(type, self._sources)).count(dict) == len(self._sources):
-            self._mappings = self._sources if self._trusted else list(map(dict.copy, self._sources))
-            return
-        errors = {}
-        for at, source in enumerate(self._sources):
-            try:
-                self._mappings.append(_items(source))
-            except UNREADABLE as error:
-                errors[at] = f"attributes are not a readable mapping: {error}"
-        if errors:
-            self._leave_out(errors)
-
     def _leave_out(self, errors: Mapping[int, str]) -> None:
         """Leave out points by their places among all."""
         self._sources = [source for at, source in enumerate(self._sources) if at not in errors]
@@ -152,22 +138,20 @@ class _Draft:
         frames: the frames of the metrics.
         points: the points of each metric.
         sources: the attribute mappings of all points.
-        mappings: what they say.
 
     Attributes:
         errors: what is wrong with points that the format has no place for, by their places.
     """
 
-    def __init__(  # noqa: PLR0917 - made in one place
+    def __init__(
         self,
         said: Said,
         form: Format,
         frames: list[Any],
         points: list[Sequence[Any]],
         sources: list[Any],
-        mappings: list[dict[Any, Any]],
     ) -> None:
-        self._form, self._points, self._mappings = form, points, mappings
+        self._form, self._points = form, points
         self._kept = Kept(
             said,
             frames,
@@ -175,10 +159,11 @@ class _Draft:
             [()] * len(points),
             list(map(len, points)),
             sources,
-            Contents.of(mappings),
-            [b""] * len(mappings),
+            Contents(),
+            [b""] * len(sources),
         )
         self._starts = list(accumulate(self._kept.counts, initial=0))
+        self._contents: dict[int, Contents] = {}  # of points that follow each other, by the place of the first
         self.errors: dict[int, str] = {}
 
     def take(self, old: Kept, runs: Sequence[_Run], again: AbstractSet[int], *, trusted: bool) -> list[int]:
@@ -197,10 +182,34 @@ class _Draft:
         if runs:
             comparison = _Comparison(self._kept, old, again, trusted=trusted)
             for run in runs:
-                for place, old_place, count in comparison.unchanged(run):
+                for (place, old_place, count), contents in comparison.unchanged(run):
                     rest.difference_update(range(place, place + count))
                     self._take(old, place, comparison.old_starts[old_place], old_place, count)
+                    if contents.names:
+                        self._contents[self._starts[place]] = contents
         return sorted(rest)
+
+    def read(self, places: Sequence[int], *, trusted: bool) -> None:
+        """Read the attributes of metrics, each mapping once: what is encoded is what is kept, whatever threads do.
+
+        Args:
+            places: of the metrics that were not taken.
+            trusted: believe that no mapping changes meanwhile.
+        """
+        sources = self._kept.sources
+        for start, stop in self._spans(places):
+            part = sources[start:stop]
+            if list(map(type, part)).count(dict) == len(part):
+                self._contents[start] = Contents.of(part if trusted else list(map(dict.copy, part)))
+                continue
+            mappings = []
+            for at, source in enumerate(part, start):
+                try:
+                    mappings.append(_items(source))
+                except UNREADABLE as error:
+                    self.errors[at] = f"attributes are not a readable mapping: {error}"
+            self._contents[start] = Contents.of(mappings)
+        self._kept.contents = Contents.joined([self._contents[start] for start in sorted(self._contents)])
 
     def write(self, places: Sequence[int], single: AbstractSet[int]) -> None:
         """Encode the attributes of metrics, all those together whose points are alike."""
@@ -259,18 +268,13 @@ class _Draft:
     def _write(self, writer: AttributeWriter, shape: Shape | None, members: list[int]) -> None:
         """Encode the attributes of metrics whose points are alike."""
         kept = self._kept
-        spans: list[tuple[int, int]] = []
-        for place in members:
-            start, stop = self._starts[place], self._starts[place + 1]
-            if spans and spans[-1][1] == start:
-                spans[-1] = spans[-1][0], stop
-            else:
-                spans.append((start, stop))
-        written = writer.write(list(chain.from_iterable([self._mappings[start:stop] for start, stop in spans])))
-        if written.errors or written.volatile:
+        spans = self._spans(members)
+        places: Sequence[int] = range(*spans[0])
+        if len(spans) > 1:
             places = list(chain.from_iterable([range(start, stop) for start, stop in spans]))
-            self.errors.update({places[at]: error for at, error in written.errors.items()})
-            kept.volatile.update({places[at]: (writer, written.bodies[at]) for at in written.volatile})
+        written = writer.write(kept.contents.of_places(places))
+        self.errors.update({places[at]: error for at, error in written.errors.items()})
+        kept.volatile.update({places[at]: (writer, written.bodies[at]) for at in written.volatile})
         pieces = written.bodies
         if shape is not None:
             constants = list(chain.from_iterable([kept.constants[place] for place in members]))
@@ -284,6 +288,17 @@ class _Draft:
         for start, stop in spans:
             kept.pieces[start:stop] = pieces[at : at + stop - start]
             at += stop - start
+
+    def _spans(self, members: Sequence[int]) -> list[tuple[int, int]]:
+        """The first and last points of metrics; those of metrics that follow each other as one span."""
+        spans: list[tuple[int, int]] = []
+        for place in members:
+            start, stop = self._starts[place], self._starts[place + 1]
+            if spans and spans[-1][1] == start:
+                spans[-1] = spans[-1][0], stop
+            elif start < stop:
+                spans.append((start, stop))
+        return spans
 
 
 class _Comparison:
@@ -302,43 +317,36 @@ class _Comparison:
     def __init__(self, new: Kept, old: Kept, again: AbstractSet[int], *, trusted: bool) -> None:
         self._new, self._old, self._again, self._trusted = new, old, again, trusted
         self._starts = list(accumulate(new.counts, initial=0))
-        self._items = list(accumulate(new.contents.lengths, initial=0))
         self.old_starts = list(accumulate(old.counts, initial=0))
-        self._old_items = list(accumulate(old.contents.lengths, initial=0))
+        self._old_items = old.contents.items
 
-    def unchanged(self, run: _Run) -> Iterator[_Run]:
+    def unchanged(self, run: _Run) -> Iterator[tuple[_Run, Contents]]:
         """The metrics of a run that are as they were: looked at together, and in ever smaller groups where not."""
         place, old_place, count = run
-        if self._same(*run):
-            yield run
+        contents = self._same(*run)
+        if contents is not None:
+            yield run, contents
         elif count > 1:
             width = isqrt(count - 1)
             for at in range(0, count, width):
                 yield from self.unchanged((place + at, old_place + at, min(width, count - at)))
 
-    def _same(self, place: int, old_place: int, count: int) -> bool:
+    def _same(self, place: int, old_place: int, count: int) -> Contents | None:
+        """The contents of attributes that are as they were; None if some have changed."""
         new, old = self._new, self._old
-        places = range(place, place + count)
-        if not (self._again.isdisjoint(places) and old.faulty.isdisjoint(range(old_place, old_place + count))):
-            return False
+        places, old_places = range(place, place + count), range(old_place, old_place + count)
+        if not (self._again.isdisjoint(places) and old.faulty.isdisjoint(old_places)):
+            return None
         if new.counts[place : place + count] != old.counts[old_place : old_place + count]:
-            return False
+            return None
         start, stop = self._starts[place], self._starts[place + count]
         old_start, old_stop = self.old_starts[old_place], self.old_starts[old_place + count]
-        if self._trusted and all(map(is_, new.sources[start:stop], old.sources[old_start:old_stop])):
-            return True
-        if new.contents.lengths[start:stop] != old.contents.lengths[old_start:old_stop]:
-            return False
-        items = slice(self._items[start], self._items[stop])
-        old_items = slice(self._old_items[old_start], self._old_items[old_stop])
-        try:
-            return (
-                new.contents.keys[items] == old.contents.keys[old_items]
-                and same_values(new.contents.values[items], old.contents.values[old_items])
-                and old.volatile_hold(new.sources, range(old_start, old_stop), start)
-            )
-        except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when it is compared
-            return False
+        sources = new.sources[start:stop]
+        contents = old.contents.between(old_start, old_stop, self._old_items[old_start], self._old_items[old_stop])
+        if self._trusted and all(map(is_, sources, old.sources[old_start:old_stop])):
+            return contents
+        same = contents.are_in(sources) and old.volatile_hold(sources, range(old_start, old_stop))
+        return contents if same else None
 
 
 def _items(source: Any) -> dict[Any, Any]:  # a mapping, or what stands in its place

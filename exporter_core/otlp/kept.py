@@ -82,19 +82,18 @@ class Kept:
             return False
         if trusted and all(map(is_, mappings, self.sources)):
             return True
-        return self.contents.are_in(mappings) and self.volatile_hold(mappings, range(len(mappings)), 0)
+        return self.contents.are_in(mappings) and self.volatile_hold(mappings, range(len(mappings)))
 
-    def volatile_hold(self, mappings: Sequence[Any], places: range, start: int) -> bool:
+    def volatile_hold(self, mappings: Sequence[Any], places: range) -> bool:
         """True if those attributes that can change unseen are encoded as they were.
 
         Args:
-            mappings: the attribute mappings of points.
+            mappings: the attribute mappings of these points.
             places: the points here that are looked at.
-            start: where the first of them stands in the mappings.
         """
         try:
             return all(
-                writer.of(mappings[place - places.start + start]) == body
+                writer.of(mappings[place - places.start]) == body
                 for place, (writer, body) in self.volatile.items()
                 if place in places
             )

@@ -78,6 +78,7 @@ class Plan:
             self._build()
         self.numbers = self._numbered(found, said)
         self._write_singles()
+        self._all_points = []  # a long list, which nothing needs while the request is written
         if self._current is kept and self._surroundings is old and kept.layout is not None and not self._varied:
             self.layout, self.kept = kept.layout, kept
         else:
@@ -223,10 +224,12 @@ class Plan:
                 self._absent.add(place)
 
     def _keep(self, room: int) -> Kept:
-        """What is left for the next encoding."""
+        """The memory of this encoding for the next."""
         current = self._current
         if len(current.pieces) > room:
             return current.within(room)
-        return replace(
-            current, surroundings=self._surroundings, layout=None if self._varied or self._absent else self.layout
-        )
+        if current is self._old:  # other threads may be reading it
+            current = replace(current)
+        current.surroundings = self._surroundings
+        current.layout = None if self._varied or self._absent else self.layout
+        return current

@@ -164,7 +164,10 @@ class ProtobufNumberShape(NumberShape):
 
     def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
         """The constant pieces of points with the encoded exemplars of each."""
-        return [longer(piece, more) if more else piece for piece, more in zip(pieces, exemplars, strict=True)]
+        return [
+            HEADS[piece[1] + len(more)] + piece[2:] + more if piece[1] < 128 else longer(piece, more)  # noqa: PLR2004
+            for piece, more in zip(pieces, exemplars, strict=True)
+        ]
 
     def numbers(self, points: Sequence[NumberDataPoint]) -> Columns:
         """Times and values."""
@@ -196,7 +199,10 @@ class ProtobufHistogramShape(HistogramShape):
 
     def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
         """The constant pieces of points with the encoded exemplars of each."""
-        return [longer(piece, more) if more else piece for piece, more in zip(pieces, exemplars, strict=True)]
+        return [
+            HEADS[piece[1] + len(more)] + piece[2:] + more if piece[1] < 128 else longer(piece, more)  # noqa: PLR2004
+            for piece, more in zip(pieces, exemplars, strict=True)
+        ]
 
     def numbers(self, points: Sequence[HistogramDataPoint]) -> Columns:
         """Times, count, sum, min, max and bucket counts."""
@@ -308,7 +314,9 @@ def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeW
     numbers += b"\x30" + sint32_varint(point.scale)
     if positive.bucket_counts:
         numbers += _buckets(b"\x42", positive.offset, positive.bucket_counts)
-    if negative.bucket_counts:
+    if negative.bucket_counts == [0]:  # as the SDK has it where no value is negative
+        numbers += b"\x4a" + _one_empty_bucket(negative.offset)
+    elif negative.bucket_counts:
         numbers += _buckets(b"\x4a", negative.offset, negative.bucket_counts)
     if point.flags:
         if not 0 <= point.flags < 1 << 32:
@@ -332,6 +340,11 @@ def _buckets(tag: bytes, offset: int, counts: Sequence[int]) -> bytes:
     return tag + VARINTS[len(buckets)] + buckets
 
 
+@lru_cache(maxsize=64)
+def _one_empty_bucket(offset: int) -> bytes:
+    return _buckets(b"", offset, [0])
+
+
 def _packed_field(tag: int, kind: str, numbers: Sequence[float]) -> bytes:
     if not numbers:
         return b""
@@ -350,6 +363,8 @@ def _exemplars(tag: bytes) -> Callable[[Sequence[Sequence[Exemplar]], AttributeW
             for exemplar in exemplars:
                 payload = _exemplar_numbers(exemplar) + writer.of(exemplar.filtered_attributes)
                 written.append(tag + VARINTS[len(payload)] + payload)
+        if all(map((1).__eq__, map(len, rows))):
+            return written
         left = iter(written)
         return [b"".join(islice(left, len(row))) for row in rows]
 

@@ -186,7 +186,7 @@ def _spans(request: Request) -> list[tuple[int | None, int, int]]:
 
 
 def _enclosed(levels: list[Level], ends: list[int], gap: int) -> tuple[list[bytes], list[int]]:
-    """What stands before the content of each level, and where each ends, of where those below end.
+    """The openings of levels, and the bytes up to the end of each with its separator.
 
     Args:
         levels: the levels, each around some of those below.

@@ -3,7 +3,7 @@
 Knows neither encoding: each has its own subclasses, which write.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from operator import is_
 from typing import Any
@@ -33,7 +33,7 @@ class Shape:
         del points
         return ()
 
-    def unchanged(self, points: Sequence[Any], constants: Iterable[Any]) -> bool:
+    def unchanged(self, points: Sequence[Any], constants: Sequence[Any]) -> bool:
         """True if these are the constants of the points."""
         del points, constants
         return True
@@ -93,27 +93,30 @@ class HistogramShape(Shape):
             TypeError: when they are not.
         """
         bounds = [point.explicit_bounds for point in points]
-        different = {id(one): one for one in bounds}.values()
+        # From a list of boundaries the SDK makes an equal tuple for each series: one of them stands for all.
+        different: dict[Any, Any] = {one: one for one in bounds}
         if set(map(type, different)) != {tuple} or not _NUMBERS.issuperset(map(type, chain(*different))):
             raise TypeError("bounds can change in place")
         if set(map(len, different)) != {self.bounds}:
             raise TypeError("points differ in shape")
-        return bounds
+        return bounds if any(map(_has_zero, different)) else [different[one] for one in bounds]
 
-    def unchanged(self, points: Sequence[HistogramDataPoint], constants: Iterable[Any]) -> bool:
-        """True if the bounds are these, or tuples of the same numbers.
-
-        From a list of boundaries the SDK makes a tuple for each series, with delta temporality at every collection.
-        """
-        bounds, kept = [point.explicit_bounds for point in points], list(constants)
-        if all(map(is_, bounds, kept)):
+    def unchanged(self, points: Sequence[HistogramDataPoint], constants: Sequence[Any]) -> bool:
+        """True if the bounds are these, or tuples of the same numbers."""
+        bounds = [point.explicit_bounds for point in points]
+        if all(map(is_, bounds, constants)):
             return True
         if list(map(type, bounds)).count(tuple) != len(bounds):
             return False
-        different = {id(one): one for one in kept}.values()
-        # All numbers that are equal are written alike, but for 0.0 and -0.0.
-        if any(0 in one for one in different):
-            return list(map(len, bounds)) == list(map(len, kept)) and all(
-                map(is_, chain.from_iterable(bounds), chain.from_iterable(kept))
+        first = constants[0]
+        different: Sequence[Any] = constants[:1] if constants.count(first) == len(constants) else constants
+        if any(map(_has_zero, different)):
+            return list(map(len, bounds)) == list(map(len, constants)) and all(
+                map(is_, chain.from_iterable(bounds), chain.from_iterable(constants))
             )
-        return bounds == kept
+        return bounds == constants
+
+
+def _has_zero(bounds: tuple[float, ...]) -> bool:
+    """True if bounds have a zero: equal numbers are written alike, but for 0.0 and -0.0."""
+    return 0 in bounds

@@ -360,6 +360,38 @@ def test_a_point_whose_attributes_have_no_place_in_the_format_is_dropped_and_nam
         assert encoded.data == make_encoder().encode(build.sums(good, good)).data
 
 
+@pytest.mark.parametrize("bad", ["cut \ud800", 2**63, object, {1, 2}])
+@both
+def test_a_bad_value_among_many_good_ones_costs_its_own_point_alone(build, make_encoder, bad):
+    good = [{"n": f"text {n}" if n % 3 else n, "same": True} for n in range(60)]
+    mixed = [*good[:40], {"n": bad, "same": True}, {"odd": [1]}, *good[40:]]
+    encoder = make_encoder()
+    for _ in range(2):
+        encoded = encoder.encode(build.sums(*mixed))
+        assert [point.reason.split(":")[0] for point in encoded.dropped] == ["attribute 'n'"]
+        assert encoded.data == make_encoder().encode(build.sums(*good[:40], {"odd": [1]}, *good[40:])).data
+    mixed[41]["odd"].append(2)
+    assert encoder.encode(build.sums(*mixed)).data == make_encoder().encode(build.sums(*mixed)).data
+
+
+@both
+def test_metrics_and_points_that_cannot_be_sent_leave_the_requests_of_the_others_whole(build, make_encoder):
+    metrics = build.data(
+        build.counter(build.point({}), name="\ud800"),
+        build.counter(build.point({"a": 2**64}), name="all bad"),
+        build.counter(*(build.point({"n": n}, n) for n in range(5)), name="good"),
+        Metric("odd", "", "", "data"),
+    )
+    good = build.data(build.counter(*(build.point({"n": n}, n) for n in range(5)), name="good"))
+    encoder = make_encoder()
+    for _ in range(2):
+        requests = encoder.split(metrics, max_points=2)
+        assert [request.data for request in requests] == [
+            request.data for request in make_encoder().split(good, max_points=2)
+        ]
+        assert sorted(point.metric for point in requests.dropped) == ["all bad", "odd", "\ud800"]
+
+
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400, "text", None])
 @both
 def test_a_point_whose_value_does_not_fit_is_dropped_and_named(build, make_encoder, value):
