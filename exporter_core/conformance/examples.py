@@ -111,9 +111,11 @@ def every_kind(identified: Callable[..., dict[str, Any]]) -> MetricsData:
         "scope.number": 2,
         "scope.flags": (True, False),
     }  # Any: as above
+    namesake = Metric("conformance.namesake", "", "1", Gauge(numbers(1)))
     scopes = [
         ScopeMetrics(InstrumentationScope("conformance", "1.0", _SCHEMA, attributes), [*gauges, *sums], _SCHEMA),
         ScopeMetrics(InstrumentationScope("conformance.ünïcode"), distributions, ""),
+        ScopeMetrics(InstrumentationScope("conformance", "1.1"), [namesake], ""),  # another scope of the same name
     ]
     resource = Resource({"service.name": "conformance ⚙", "resource.number": 3, "resource.texts": ("a", "b")}, _SCHEMA)
     other = Resource({"service.name": "conformance.other"})

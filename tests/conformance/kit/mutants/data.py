@@ -46,6 +46,20 @@ class DropsScopeAttributes(ReferenceExporter):
         super()._deliver(context, without_scope_attributes(metrics))
 
 
+@killed_by("EXP-02", "scope_version")
+class MergesNamesakes(ReferenceExporter):
+    """Takes scopes of one name for one scope."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        changed = copy.deepcopy(metrics)
+        for of_resource in changed.resource_metrics:
+            first: dict[str, Any] = {}  # Any: scopes
+            for of_scope in of_resource.scope_metrics:
+                scope = first.setdefault(of_scope.scope.name, of_scope.scope)
+                object.__setattr__(of_scope, "scope", scope)
+        super()._deliver(context, changed)
+
+
 class _ChangesPoints(Parametrised):
     """Changes a field of each point."""
 
