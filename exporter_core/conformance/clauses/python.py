@@ -13,7 +13,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter_core.conformance.base_case import describe_call
+from exporter_core.conformance.base_case import BaseCase, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, Leaks, Serialised
 from exporter_core.conformance.observe.journal import words_of
@@ -105,7 +105,7 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
 
     # Where the gate is outside this process, a child cannot open its own copy; the parent's opens for both.
     shared = inherited and case.harness.entered() is None
-    seen = _in_child(case, child, case.open if shared else None)
+    seen = in_child(case, child, case.open if shared else None)
     if seen:
         raise Failed(f"a child that was forked {when} exports", seen)
     case.observe(f"a child that was forked {when} exported")
@@ -154,7 +154,7 @@ def records_and_exits(case: Case) -> None:
         lost = set(batch.tokens).difference(case.arrived())
         return f"{len(lost)} points lost" if lost else ""
 
-    seen = _in_child(case, child)
+    seen = in_child(case, child)
     if seen:
         raise Failed("what a child exports has arrived when its shutdown returns", seen)
     case.observe("what a child exported had arrived when its shutdown returned")
@@ -191,7 +191,7 @@ def exits(case: Case) -> None:
         return ""
 
     case.harness.config()
-    seen = _in_child(case, child)
+    seen = in_child(case, child)
     if seen:
         raise Failed("the interpreter exits although an export is in flight", seen)
     case.observe("the interpreter exited although an export was in flight")
@@ -233,7 +233,7 @@ def growth(case: Case) -> None:
     case.observe(f"nothing grew over {_CYCLES} exporters")
 
 
-def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
+def in_child(case: BaseCase, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
     """Call in a forked child, and return its answer, or how it failed. A child that does not end is killed.
 
     ``forked`` is called in the parent once the child is there.
@@ -265,7 +265,7 @@ def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], obje
     return str(answer["seen"])
 
 
-def _answer(case: Case, function: Callable[[], str], writing: int) -> NoReturn:
+def _answer(case: BaseCase, function: Callable[[], str], writing: int) -> NoReturn:
     """Call in this forked child, and end it with the answer, without cleaning up what is the parent's."""
     answers = threading.Lock()
 
