@@ -270,7 +270,8 @@ def _mutants(found: dict[str, Any] | None) -> str:
     return (
         f"<p>The checker is checked too: of {found['mutants']} exporters with one fault each it fails "
         f"{found['killed']} ({100 * found['killed'] / found['mutants']:.1f} %). "
-        f"Those that survive:</p><ul>{survivors}</ul>"
+        f"Clauses without a mutant that they alone kill: {', '.join(found['without']) or 'none'}. "
+        f"Mutants that survive:</p><ul>{survivors}</ul>"
     )
 
 

@@ -380,7 +380,7 @@ class Case(BaseCase):
             # What was read before, by the same harness, says whose fault that is; what is on its way may be half there.
             if self._has_read and all(call.over for call in self._calls):
                 raise Failed("what arrives can be read", f"decoding it raised {error}") from error
-            raise failed_in(method, error) from error
+            raise failed_in(method, error.__cause__ or error) from error
         except HARNESS_ERRORS as error:  # of a generator, which the harness has returned
             raise failed_in(method, error) from error
         self._has_read |= bool(found) and method != "wire_log"

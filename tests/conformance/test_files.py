@@ -30,14 +30,17 @@ class OpensByName(Exporter[PathConfig]):
     """Opens the file for each export."""
 
     _is_shut_down = False
+    _after_half_a_line = ""
 
     def export(self, context, metrics) -> None:
         if self._is_shut_down:
             raise ExporterShutdownError("shut down")
         context.raise_if_done()
         try:
-            self._write(f"{metrics.to_json(indent=None)}\n".encode())
+            self._write(f"{self._after_half_a_line}{metrics.to_json(indent=None)}\n".encode())
+            self._after_half_a_line = ""
         except OSError as error:
+            self._after_half_a_line = "\n"
             raise ExporterError("the file cannot be written") from error
 
     def _write(self, line: bytes) -> None:
@@ -81,6 +84,18 @@ class Replaces(OpensByName):
         path.with_name("mine").replace(path)
 
 
+class GoesOnAfterHalfALine(KeepsOpen):
+    """Writes on where a failed write has stopped."""
+
+    @property
+    def _after_half_a_line(self) -> str:
+        return ""
+
+    @_after_half_a_line.setter
+    def _after_half_a_line(self, value: str) -> None:
+        """Forget it."""
+
+
 class IgnoresShortWrites(OpensByName):
     """Does not look how much of a line was written."""
 
@@ -118,6 +133,10 @@ def test_an_exporter_that_a_fault_does_not_hit_is_not_failed() -> None:
 @pytest.mark.parametrize("exporter", [IgnoresShortWrites, Swallows])
 def test_one_that_takes_a_full_disk_or_a_short_write_for_a_success_fails(exporter: type) -> None:
     assert _verdicts(exporter, "EXP-14") == {"EXP-14": "FAIL"}
+
+
+def test_one_that_goes_on_after_half_a_line_loses_the_next_batch() -> None:
+    assert _verdicts(GoesOnAfterHalfALine, "EXP-14", "EXP-17") == {"EXP-14": "PASS", "EXP-17": "FAIL"}
 
 
 class WrittenFile(FileSinkHarness):

@@ -63,6 +63,12 @@ def test_no_right_exporter_was_accused():
     assert {entry.name: LAST[entry.name]["must"] for entry in RIGHT if LAST[entry.name]["must"]} == {}
 
 
+def test_the_documentation_has_this_score():
+    text = " ".join((FOLDER.parents[2] / "docs/conformance.md").read_text(encoding="utf-8").split())
+    caught = sum(LAST[entry.name]["caught"] for entry in WRONG)
+    assert f"{len(WRONG)} wrong ones, of which it catches {caught}, and {len(RIGHT)} right ones" in text
+
+
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_sample_of_the_wrong_exporters_is_caught(name):
     entry = ENTRIES[name]

@@ -144,20 +144,21 @@ def retry_after(case: Case) -> None:
         _ends_at_its_deadline(case, case.with_request_in_flight()[1], f"with Retry-After: {seconds}")
     if "status" in case.harness.faults and case.canary is None:
         for step in {"hang", "blackhole"} & case.harness.faults:
+            if not _ends_at_the_first_attempt(case, step):
+                continue  # another clause's business
             _on_a_further_attempt(case, step)
-        if "hang" in case.harness.faults and case.harness.gated:
-            _after_a_slow_answer(case)
+            if step == "hang" and case.harness.gated:
+                _after_a_slow_answer(case)
+
+
+def _ends_at_the_first_attempt(case: Case, step: str) -> bool:
+    case.harness.fault(step)
+    call = case.send(case.exporter(), case.batch(), case.short_context())
+    return case.until(lambda: call.over, seconds=_HUNG) and call.lateness <= _HUNG / 4
 
 
 def _on_a_further_attempt(case: Case, step: str) -> None:
-    """Export to a backend that answers 503, and hangs at the next attempt; where none comes in time, with more time.
-
-    Whoever hangs at the first attempt already is another clause's business.
-    """
-    case.harness.fault(step)
-    control = case.send(case.exporter(), case.batch(), case.short_context())
-    if not case.until(lambda: control.over, seconds=_HUNG) or control.lateness > _HUNG / 4:
-        return
+    """Export to a backend that answers 503, and hangs at the next attempt; where none comes in time, with more time."""
     for seconds in _FURTHER:
         exporter, before = case.exporter(), case.harness.requests()
         case.harness.fault("status:503", step)

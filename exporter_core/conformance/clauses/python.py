@@ -10,9 +10,10 @@ import select
 import signal
 import threading
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter_core.conformance.base_case import describe_call
+from exporter_core.conformance.base_case import BaseCase, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, Leaks, Serialised
 from exporter_core.conformance.observe.journal import words_of
@@ -20,14 +21,17 @@ from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
+_TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up what it holds
 _CYCLES = 8
 _BOUNDS = 3  # how many times a child's own patience its parent has
 
@@ -61,8 +65,8 @@ def forks(case: Case) -> None:
 
 
 def _mid_export(case: Case, exporter: Driven) -> None:
-    first, second = case.batch(), case.batch()
-    parked = case.send_to_gate(exporter, first)
+    *firsts, second = (case.batch() for _ in range(2 + case.capabilities.holds))
+    parked = _parked(case, exporter, firsts)
     try:
         _child_exports(case, exporter, "in mid-export", inherited=True)
     finally:
@@ -70,7 +74,20 @@ def _mid_export(case: Case, exporter: Driven) -> None:
     case.ends(parked, "the parent's export ends once the gate is open")
     case.succeeded(parked)
     case.succeeded(case.sent(exporter, second))
-    case.delivered(first, second, expected="the parent's exports go on, and the child sends none of them", once=True)
+    case.delivered(*firsts, second, expected="the parent's exports go on, and the child sends none of them", once=True)
+
+
+def _parked(case: Case, exporter: Driven, batches: Sequence[TokenBatch]) -> ObservedCall:
+    """Let a delivery stand before the shut gate; of an exporter that holds data, with a batch behind it."""
+    if not case.capabilities.holds:
+        return case.send_to_gate(exporter, batches[0])
+    case.shut()
+    for batch in batches:
+        case.accepted(exporter, batch)
+        case.until(lambda: bool(case.harness.entered()), seconds=_TAKEN)
+    flush = case.start("force_flush", partial(exporter.force_flush, case.long_context()))
+    case.await_entry(flush)
+    return flush
 
 
 def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool = False) -> None:
@@ -88,7 +105,7 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
 
     # Where the gate is outside this process, a child cannot open its own copy; the parent's opens for both.
     shared = inherited and case.harness.entered() is None
-    seen = _in_child(case, child, case.open if shared else None)
+    seen = in_child(case, child, case.open if shared else None)
     if seen:
         raise Failed(f"a child that was forked {when} exports", seen)
     case.observe(f"a child that was forked {when} exported")
@@ -137,7 +154,7 @@ def records_and_exits(case: Case) -> None:
         lost = set(batch.tokens).difference(case.arrived())
         return f"{len(lost)} points lost" if lost else ""
 
-    seen = _in_child(case, child)
+    seen = in_child(case, child)
     if seen:
         raise Failed("what a child exports has arrived when its shutdown returns", seen)
     case.observe("what a child exported had arrived when its shutdown returned")
@@ -174,7 +191,7 @@ def exits(case: Case) -> None:
         return ""
 
     case.harness.config()
-    seen = _in_child(case, child)
+    seen = in_child(case, child)
     if seen:
         raise Failed("the interpreter exits although an export is in flight", seen)
     case.observe("the interpreter exited although an export was in flight")
@@ -216,7 +233,7 @@ def growth(case: Case) -> None:
     case.observe(f"nothing grew over {_CYCLES} exporters")
 
 
-def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
+def in_child(case: BaseCase, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:
     """Call in a forked child, and return its answer, or how it failed. A child that does not end is killed.
 
     ``forked`` is called in the parent once the child is there.
@@ -248,7 +265,7 @@ def _in_child(case: Case, function: Callable[[], str], forked: Callable[[], obje
     return str(answer["seen"])
 
 
-def _answer(case: Case, function: Callable[[], str], writing: int) -> NoReturn:
+def _answer(case: BaseCase, function: Callable[[], str], writing: int) -> NoReturn:
     """Call in this forked child, and end it with the answer, without cleaning up what is the parent's."""
     answers = threading.Lock()
 

@@ -286,13 +286,15 @@ def usable(case: Case) -> None:
     if "status" in case.harness.faults:
         case.harness.fault("status:400", "ok")
         case.raised(case.sent(exporter, case.batch()), when="with status 400")
-    elif {"full", "ok"} <= case.harness.faults:
-        case.harness.fault("full")
-        case.sent(exporter, case.batch())
-        case.harness.fault("ok")
-    else:  # a harness that cannot mend what it breaks; a file is hit all the same
-        with without_room():
-            case.sent(exporter, case.batch(), case.short_context(_TRYING))
+    else:
+        can = [one for one in ("full", "quota") if {"ok", one} <= case.harness.faults]
+        for step in can:  # after half a line
+            case.harness.fault(step)
+            case.sent(exporter, case.batch())
+            case.harness.fault("ok")
+        if not can:  # a harness that cannot mend what it breaks; a file is hit all the same
+            with without_room():
+                case.sent(exporter, case.batch(), case.short_context(_TRYING))
     batch = case.batch()
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))

@@ -9,7 +9,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from exporter_core.conformance.base_case import LEAVE, BaseCase, describe_call
 from exporter_core.conformance.clauses.canary import Fault
-from exporter_core.conformance.readers.rig import DrivenReader, ReaderName, Script, make
+from exporter_core.conformance.readers.rig import (
+    DrivenReader,
+    ReaderName,
+    Script,
+    ScriptedExporter,
+    make,
+    make_exporter,
+)
 from exporter_core.conformance.run.run_clause import run_with_canary
 from exporter_core.conformance.run.verdicts import Failed, Run, Settings, Verdict, VerdictError
 
@@ -54,21 +61,49 @@ class ReaderCase(BaseCase):
     def __init__(self, clause: Clause, name: ReaderName, settings: Settings, directory: Path, *, canary: bool) -> None:
         super().__init__(clause, settings, directory, canary=canary)
         self.name: ReaderName = name
-        self.script = Script(self.journal)
+        self._scripts: list[Script] = []
+        self.script = self.another_script()
         self._drivers: list[DrivenReader] = []
         self._gauge: Any = None  # the SDK's instrument
 
     def reader(self, interval: float = LONG) -> DrivenReader:
         """A reader of a provider that has one gauge."""
-        driven = make(self.name, self.script, interval)
+        return self.readers(self.exporter(self.script), interval=interval)[0]
+
+    def another_script(self) -> Script:
+        """A script for the exporter of another reader."""
+        self._scripts.append(Script(self.journal))
+        return self._scripts[-1]
+
+    def exporter(self, script: Script) -> ScriptedExporter:
+        """An exporter that follows the script."""
+        return make_exporter(self.name, script)
+
+    def readers(self, *exporters: ScriptedExporter, interval: float = LONG) -> list[DrivenReader]:
+        """Readers of one provider that has one gauge, each over its exporter, which may be another one's as well."""
+        found = [make(exporter, interval) for exporter in exporters]
         if self.canary is not None:
-            driven = self.canary(self, driven)
-            self._faults.append(driven)
-        self._drivers.append(driven)
-        provider = MeterProvider([driven.reader], shutdown_on_exit=False)
+            found = [self.canary(self, driven) for driven in found]
+            self._faults += found  # type: ignore[arg-type]  # canaries are faults
+        self._drivers += found
+        provider = MeterProvider([driven.reader for driven in found], shutdown_on_exit=False)
         self._gauge = provider.get_meter("conformance").create_gauge("conformance.gauge")
         self.record(1)
-        return driven
+        return found
+
+    def forget(self) -> None:
+        """Let go of the readers and calls so far, and of what they recorded with."""
+        for driven in self._drivers:
+            driven.close()
+        self._drivers.clear()
+        self._calls.clear()
+        self._gauge = None
+
+    def in_time(self, call: ObservedCall, expected: str) -> None:
+        """Fail unless the call ends within half a second, and the noise beside it, of the end of its time."""
+        self.ends(call, expected)
+        if self.canary is None and self.is_late(call):
+            raise Failed(expected, f"it ended {call.lateness * 1000:.0f} ms later{self._while_shut}")
 
     def record(self, value: int) -> None:
         """Let the gauge have this value."""
@@ -94,11 +129,12 @@ class ReaderCase(BaseCase):
 
     @property
     def _while_shut(self) -> str:
-        return "" if self.script.gate.is_set() else " while the exporter was held up"
+        return "" if all(script.gate.is_set() for script in self._scripts) else " while the exporter was held up"
 
     def close(self) -> None:
-        self.script.gate.set()
-        self.script.failing = lambda _number: False
+        for script in self._scripts:
+            script.gate.set()
+            script.failing = lambda _number: False
         for fault in self._faults:
             fault.release()
         for driven in self._drivers:

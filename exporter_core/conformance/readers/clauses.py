@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import threading
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import READERS, Clause, clause, registered, select
+from exporter_core.conformance.clauses.python import in_child
+from exporter_core.conformance.observe.noise import NoiseMeter
 from exporter_core.conformance.readers.case import BRIEF, LONG, ReaderCanary, ReaderCase
 from exporter_core.conformance.readers.rig import FAILURES, DrivenReader
-from exporter_core.conformance.run.verdicts import Failed
+from exporter_core.conformance.resources import Resources
+from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +24,10 @@ if TYPE_CHECKING:
 
 _OFTEN: Final = 0.01  # seconds between two exports of a reader whose schedule is tried
 _SETTLE: Final = 0.02  # seconds in which a flush that does not wait is caught; it decides nothing else
+_SEVERAL: Final = 4  # flushes, or readers
+_INTERVAL: Final = 0.25  # seconds between two exports of a reader that is busy with them
+_BUSY, _SHORT = 0.8, 0.8  # parts of it: what an export takes, and what a pause is shorter than
+_TICKS: Final = 8  # exports until a schedule without a short pause is taken to drift
 
 
 def reader_clauses() -> tuple[Clause, ...]:
@@ -196,8 +207,8 @@ def flush_on_time(case: ReaderCase) -> None:
     """Flush with a short time-out while the exporter is held up."""
     driven = case.reader()
     case.script.gate.clear()
-    call = case.start("force_flush", lambda: driven.flush(BRIEF))
-    case.ends(call, f"force_flush ends when its {BRIEF:g} s are up")
+    call = case.start("force_flush", lambda: driven.flush(BRIEF), case.short_context(BRIEF))
+    case.in_time(call, f"force_flush ends when its {BRIEF:g} s are up")
     case.reported(call, "force_flush raises or returns False when its time was up")
 
 
@@ -252,8 +263,8 @@ def shutdown_on_time(case: ReaderCase) -> None:
     case.script.gate.clear()
     driven = case.reader(_OFTEN)
     case.entered()
-    call = case.start("shutdown", lambda: driven.shutdown(BRIEF))
-    case.ends(call, f"shutdown ends when its {BRIEF:g} s are up")
+    call = case.start("shutdown", lambda: driven.shutdown(BRIEF), case.short_context(BRIEF))
+    case.in_time(call, f"shutdown ends when its {BRIEF:g} s are up")
     case.observe("shutdown ended while the exporter was held up")
 
 
@@ -372,3 +383,228 @@ def after_shutdown(case: ReaderCase) -> None:
     if case.script.begun != before:
         raise Failed("force_flush after shutdown exports nothing", f"it exported; {describe_call(call)}")
     case.observe("a flush after the shutdown exported nothing")
+
+
+# --- several readers, and many ---------------------------------------------------------------------------------------
+
+
+@clause(
+    "RDR-12",
+    "MUST",
+    "every failed export is told: what was recorded is delivered or reported",
+    words="Every failure is raised or reported, once.",
+    technique="F",
+    check="each failed export reaches the caller, or the error handler, of a flush as well as of a shutdown",
+    canary=SaysTrue,
+)
+def accounted(case: ReaderCase) -> None:
+    """Let every other export fail, flush some times and shut down: each export delivered, or its failure was told."""
+    case.script.way, case.script.failing = FAILURES[case.name][0], lambda number: number % 2 == 1
+    driven = case.reader()
+    calls = [case.do("force_flush", lambda: driven.flush(LONG)) for _ in range(_SEVERAL)]
+    calls.append(case.do("shutdown", lambda: driven.shutdown(LONG)))
+    failed = case.script.begun - len(case.script.delivered)
+    told = len(driven.reports) + sum(call.error is not None or call.result is False for call in calls)
+    if told != failed:
+        raise Failed("each failed export is told once", f"{failed} exports failed, and {told} failures were told")
+    case.observe(f"of {case.script.begun} exports {failed} failed, and each failure was told")
+
+
+class FlushesFirstAlone(ReaderCanary):
+    """Delivers nothing in a flush once an exporter was called."""
+
+    def flush(self, seconds: float) -> object:
+        return True if self.case.script.begun else self.inner.flush(seconds)
+
+
+@clause(
+    "RDR-13",
+    "MUST",
+    "two readers of one provider each deliver what was recorded, and wait for themselves alone",
+    words="Each reader collects for itself; a hung exporter holds up its own reader only.",
+    technique="G",
+    check="collecting takes nothing from another reader, and no lock is held while an exporter works",
+    canary=FlushesFirstAlone,
+)
+def beside_another(case: ReaderCase) -> None:
+    """Flush one of two readers whose other exporter is held up, then the other one: both deliver."""
+    scripts = [case.script, case.another_script()]
+    first, second = case.readers(*map(case.exporter, scripts))
+    case.record(7)
+    case.script.gate.clear()
+    parked = case.start("force_flush", lambda: first.flush(LONG))
+    case.entered()
+    case.succeeded(case.do("force_flush of the other reader", lambda: second.flush(LONG)))
+    case.script.gate.set()
+    case.ends(parked, "force_flush ends once the exporter is let go")
+    for script in scripts:
+        if 7 not in script.delivered:  # noqa: PLR2004 - what was recorded above
+            raise Failed("what was recorded is delivered by each of two readers", "one has not delivered it")
+    case.observe("both readers delivered, one of them while the exporter of the other was held up")
+
+
+class ExportsBeside(ReaderCanary):
+    """Exports in a flush without a look at who else does."""
+
+    def flush(self, seconds: float) -> object:
+        self.case.start("detached flush", lambda: self.inner.flush(seconds))
+        self.case.script.begun += 1
+        return True
+
+
+@clause(
+    "RDR-14",
+    "MUST",
+    "an exporter that two readers share is called by one of them at a time",
+    words="Called by one caller at a time.",
+    technique="G",
+    check="whoever exports waits for the turn of the exporter, not of the reader",
+    canary=ExportsBeside,
+)
+def shared(case: ReaderCase) -> None:
+    """Flush two readers over one exporter that is held up: the second export begins after the first."""
+    exporter = case.exporter(case.script)
+    first, second = case.readers(exporter, exporter)
+    case.script.gate.clear()
+    calls = [case.start("force_flush", lambda: first.flush(LONG))]
+    case.entered()
+    calls.append(case.start("force_flush", lambda: second.flush(LONG)))
+    if case.until(lambda: case.script.begun > 1, seconds=_SETTLE, fault=None):
+        raise Failed("one export at a time of a shared exporter", "a second one began while the first was held up")
+    case.script.gate.set()
+    for call in calls:
+        case.ends(call, "force_flush ends once the exporter is let go")
+        case.succeeded(call)
+    case.observe("the second reader exported after the first")
+
+
+class Drifts(ReaderCanary):
+    """Rests for an interval after each export."""
+
+    def __init__(self, case: ReaderCase, inner: DrivenReader) -> None:
+        super().__init__(case, inner)
+        case.script.rest = _INTERVAL
+
+
+@clause(
+    "RDR-15",
+    "SHOULD",
+    "the time that an export takes does not shift the schedule",
+    words="Exports at the interval, counted from the beginning of one to that of the next.",
+    technique="S",
+    check="the next wait ends at a time of the schedule, not an interval after the export",
+    canary=Drifts,
+    derived=True,
+)
+def keeps_schedule(case: ReaderCase) -> None:
+    """Let each export take most of an interval: the pause to the next one is shorter than the interval.
+
+    One short pause shows it, since a pause of a whole interval is never short; slow machines only make them longer.
+    """
+    case.script.seconds = _BUSY * _INTERVAL
+    case.reader(_INTERVAL)
+    ticks = _TICKS if case.canary is None else 2
+    noise = NoiseMeter(lambda: case.script.begun >= ticks)
+    case.until(lambda: case.script.begun >= ticks or _shortest(case) < _SHORT * _INTERVAL, fault=None)
+    if _shortest(case) < _SHORT * _INTERVAL:
+        case.observe(f"an export began {1000 * _shortest(case):.0f} ms after the end of the one before it")
+        return
+    if case.canary is None and noise.seconds > _BUSY * _INTERVAL / 2:
+        raise VerdictError(Verdict.INCONCLUSIVE, f"a machine that was {noise.seconds * 1000:.0f} ms late itself")
+    seen = f"{1000 * _shortest(case):.0f} ms is the shortest of {case.script.begun - 1} pauses"
+    raise Failed(f"pauses between exports shorter than the interval of {1000 * _INTERVAL:.0f} ms", seen)
+
+
+def _shortest(case: ReaderCase) -> float:
+    """Seconds of the shortest pause between two exports so far."""
+    events = [event for event in case.journal.events if event.text.startswith("export ")]
+    pairs = [(one, other) for one, other in pairwise(events) if (one.kind, other.kind) == ("leave", "enter")]
+    return min((other.seconds - one.seconds for one, other in pairs), default=float("inf"))
+
+
+class LeaksThread(ReaderCanary):
+    """Starts a thread for each reader, and keeps it."""
+
+    def __init__(self, case: ReaderCase, inner: DrivenReader) -> None:
+        super().__init__(case, inner)
+        threading.Thread(target=self.released.wait, name="leaked", daemon=True).start()
+
+    @property
+    def is_leaking(self) -> bool:
+        return not self.released.is_set()
+
+
+@clause(
+    "RDR-16",
+    "SHOULD",
+    "nothing remains of readers that were shut down",
+    words="Python hygiene: what is made again and again must not pile up.",
+    technique="Q",
+    check="shutdown ends the thread that exports, and waits for its end",
+    canary=LeaksThread,
+    hygiene=True,
+)
+def leaves_nothing(case: ReaderCase) -> None:
+    """Make, use and shut down readers: no thread or descriptor of theirs remains."""
+
+    def cycle() -> None:
+        driven = case.reader()
+        case.do("force_flush", lambda: driven.flush(LONG))
+        case.do("shutdown", lambda: driven.shutdown(LONG))
+
+    cycle()
+    gc.collect()
+    before = Resources.now()
+    for _ in range(_SEVERAL):
+        cycle()
+    case.forget()
+    gc.collect()
+    if not case.until(lambda: not before.added(), fault="is_leaking"):
+        raise Failed(f"nothing remains of {_SEVERAL} readers", ", ".join(before.added()))
+    case.observe(f"nothing remained of {_SEVERAL} readers")
+
+
+class DeafInChild(ReaderCanary):
+    """Delivers nothing in a forked child."""
+
+    def __init__(self, case: ReaderCase, inner: DrivenReader) -> None:
+        super().__init__(case, inner)
+        self._parent = os.getpid()
+
+    def flush(self, seconds: float) -> object:
+        return self.inner.flush(seconds) if os.getpid() == self._parent else True
+
+
+@clause(
+    "RDR-17",
+    "SHOULD",
+    "a forked child delivers what it records, and its parent goes on",
+    words="Python hygiene: os.fork copies locks in the state in which they are, and no thread.",
+    technique="C",
+    check="os.register_at_fork(after_in_child=...) renews locks and the thread that exports",
+    canary=DeafInChild,
+    hygiene=True,
+)
+def forked(case: ReaderCase) -> None:
+    """Fork while an export is held up: the child records and flushes; then the parent's export ends, and a new one."""
+    driven = case.reader()
+    case.script.gate.clear()
+    parked = case.start("force_flush", lambda: driven.flush(LONG))
+    case.entered()
+
+    def child() -> str:
+        case.script.gate.set()
+        case.record(7)
+        call = case.do("force_flush", lambda: driven.flush(LONG))
+        return "" if 7 in case.script.delivered else f"not delivered: {describe_call(call)}"  # noqa: PLR2004 - as above
+
+    seen = in_child(case, child)
+    if seen:
+        raise Failed("a child delivers what it records", seen)
+    case.script.gate.set()
+    case.ends(parked, "the parent's export ends once the exporter is let go")
+    case.record(9)
+    case.do("force_flush", lambda: driven.flush(LONG))
+    if 9 not in case.script.delivered:  # noqa: PLR2004 - what was recorded above
+        raise Failed("the parent goes on", "what it recorded after the fork is not delivered")
+    case.observe("the child delivered what it recorded, and the parent went on")

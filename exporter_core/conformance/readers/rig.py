@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Final, Literal
+from time import sleep
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -64,6 +65,10 @@ class Script:
         self.begun = 0
         self.delivered: list[int | float] = []
         """The values of all points that arrived."""
+        self.seconds = 0.0
+        """The time that an export takes to deliver."""
+        self.rest = 0.0
+        """The time that it takes after that."""
         self.shutdowns: list[float | None] = []
         """The seconds that each shutdown was given."""
 
@@ -79,8 +84,10 @@ class Script:
             if self.way == "raises":
                 raise Refused(f"export {number} is refused")
             return False
+        sleep(self.seconds)
         self.delivered += _values(metrics)
         self._journal.stamp("leave", f"export {number}")
+        sleep(self.rest)
         return True
 
     def shutdown(self, seconds: float | None) -> None:
@@ -110,9 +117,22 @@ class DrivenReader:
         """Undo what it took to watch the reader."""
 
 
-def make(name: ReaderName, script: Script, interval: float) -> DrivenReader:
-    """A reader, scheduled every ``interval`` seconds, over an exporter that follows the script."""
-    return _Ours(script, interval) if name == "exporter_core" else _Sdks(script, interval)
+ScriptedExporter: TypeAlias = "GuardedExporter | _Metric"
+"""An exporter of the reader's own kind that follows a script."""
+
+
+def make_exporter(name: ReaderName, script: Script) -> ScriptedExporter:
+    """An exporter of the reader's own kind that follows the script."""
+    return (
+        GuardedExporter(factory=lambda: _Contract(script), name="scripted")
+        if name == "exporter_core"
+        else _Metric(script)
+    )
+
+
+def make(exporter: ScriptedExporter, interval: float) -> DrivenReader:
+    """A reader, scheduled every ``interval`` seconds, over the exporter."""
+    return _Ours(exporter, interval) if isinstance(exporter, GuardedExporter) else _Sdks(exporter, interval)
 
 
 class _Contract(Exporter[ExporterConfig]):
@@ -129,10 +149,10 @@ class _Contract(Exporter[ExporterConfig]):
 
 
 class _Ours(DrivenReader):
-    def __init__(self, script: Script, interval: float) -> None:
+    def __init__(self, exporter: GuardedExporter, interval: float) -> None:
         self.reports: list[str] = []
         self.reader = PeriodicReader(
-            GuardedExporter(_Contract(script), name="scripted"),
+            exporter,
             interval=interval,
             timeout=None,
             error_handler=lambda error: self.reports.append(str(error)),
@@ -155,13 +175,13 @@ class _Metric(MetricExporter):
 
 
 class _Sdks(DrivenReader):
-    def __init__(self, script: Script, interval: float) -> None:
+    def __init__(self, exporter: MetricExporter, interval: float) -> None:
         self._handler = _Handler(logging.WARNING)
         self.reports = self._handler.reports
         self._logger = logging.getLogger(_LOGGER)
         self._propagated, self._logger.propagate = self._logger.propagate, False
         self._logger.addHandler(self._handler)
-        self.reader = PeriodicExportingMetricReader(_Metric(script), export_interval_millis=interval * 1000)
+        self.reader = PeriodicExportingMetricReader(exporter, export_interval_millis=interval * 1000)
 
     def close(self) -> None:
         self._logger.removeHandler(self._handler)

@@ -168,6 +168,9 @@ class MemoryHarness(Harness):
     def read_back(self) -> Iterable[Point]:
         return list(self.arrived)
 
+    def forget_arrivals(self) -> None:
+        self.arrived.clear()
+
     def fault(self, *steps: str) -> None:
         self.script = list(steps)
 

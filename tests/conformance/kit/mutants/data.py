@@ -46,24 +46,18 @@ class DropsScopeAttributes(ReferenceExporter):
         super()._deliver(context, without_scope_attributes(metrics))
 
 
-class _Merges(Parametrised):
-    """Takes things whose names are equal for one, and gives the later ones what it knows of the first."""
+@killed_by("EXP-02", "scope_version")
+class MergesNamesakes(ReferenceExporter):
+    """Takes scopes of one name for one scope."""
 
-    name: str
-    fields: tuple[str, ...]
-
-    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
-        first: dict[object, Point] = {}
-        merged = []
-        for point in points:
-            like = first.setdefault((point.fields["resource"], point.fields[self.name]), point)
-            merged.append(replace(point, fields={**point.fields, **{name: like.fields[name] for name in self.fields}}))
-        return super()._delivery(merged)
-
-
-@killed_by("EXP-02", "scope_version is")
-class MergesScopes(_Merges, name="scope", fields=("scope_version", "scope_attributes")):
-    """Tells scopes from each other by their names alone."""
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        changed = copy.deepcopy(metrics)
+        for of_resource in changed.resource_metrics:
+            first: dict[str, Any] = {}  # Any: scopes
+            for of_scope in of_resource.scope_metrics:
+                scope = first.setdefault(of_scope.scope.name, of_scope.scope)
+                object.__setattr__(of_scope, "scope", scope)
+        super()._deliver(context, changed)
 
 
 class _ChangesPoints(Parametrised):
