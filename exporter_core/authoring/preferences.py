@@ -25,7 +25,7 @@ _DELTA: Final = {
 }
 
 
-class PreferenceOptions(ExporterConfig, use_attribute_docstrings=False):
+class PreferenceOptions(ExporterConfig):
     """The options that let users choose temporality and histogram aggregation. ``null`` means the default.
 
     Options of the first of several base classes are listed last.

@@ -365,8 +365,11 @@ class PeriodicReader(Collection):
         job.counted.set()
 
     def _refuse(self, job: Job[PeriodicReader]) -> None:
-        """Fail a job that came too late for the thread."""
-        job.settle([self._failures.error(ExporterShutdownError, job.operation, ": it has been shut down")])
+        """Fail a job that came too late for the thread, or count what is lost by one whose caller has left."""
+        if job.over:
+            self._count_uncollected(job)
+        else:
+            job.settle([self._failures.error(ExporterShutdownError, job.operation, ": it has been shut down")])
 
     def _deliver(self, job: Job[PeriodicReader]) -> None:
         """Collect and export for a job, once the exporter is free."""

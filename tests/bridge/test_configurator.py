@@ -22,6 +22,7 @@ import sys
 
 from flask import Flask
 from opentelemetry import metrics, trace
+from opentelemetry._logs import LogRecord, get_logger
 from opentelemetry.propagate import extract
 from opentelemetry.sdk.metrics import MeterProvider
 
@@ -33,6 +34,7 @@ orders = metrics.get_meter("shop").create_counter("orders")
 def index():
     with trace.get_tracer("shop").start_as_current_span("order"):
         orders.add(1)
+        get_logger("shop").emit(LogRecord(body="ordered"))
     return "ok"
 
 
@@ -88,6 +90,7 @@ class Ran:
     provider_is_set: bool | None
     points: list[dict[str, Any]]
     spans: list[dict[str, Any]]
+    logs: list[dict[str, Any]]
     errors: list[str]
 
 
@@ -137,6 +140,7 @@ def instrumented(tmp_path: Path) -> Callable[..., Ran]:
             next((value["set"] for value in found if "set" in value), None),
             [value for value in found if "metric" in value],
             [value for value in found if "trace_id" in value.get("context", {})],
+            [value for value in found if "body" in value],
             ran.stderr.splitlines(),
         )
 
@@ -228,7 +232,8 @@ def test_without_a_file_variables_configure_metrics_and_traces_are_the_sdks(inst
         "configure",
     )
     assert (ran.status, ran.errors, ran.provider_is_set) == (0, [], True)
-    (point,), (span,) = ran.points, ran.spans
+    (point,), (span,), (log,) = ran.points, ran.spans, ran.logs
+    assert (log["body"], log["resource"]["attributes"]["service.name"]) == ("ordered", "checkout")
     for resource in (point["resource"], span["resource"]):
         attributes = resource["attributes"]
         assert (attributes["service.name"], attributes["a"]) == ("checkout", "b")

@@ -142,6 +142,29 @@ def test_the_exporter_is_shut_down_on_time_though_an_abandoned_export_hangs(
     gate.set()
 
 
+def test_points_recorded_during_a_hung_tick_are_counted_though_its_thread_is_closed_meanwhile(rig: Callable) -> None:
+    entered, closed = threading.Event(), threading.Event()
+
+    def export(context: Context, metrics: MetricsData) -> None:
+        entered.set()
+        assert context.wait(LONG)
+        raise ExporterError("cancelled")
+
+    one = rig(interval=0.01, delta=True, on_export=export)
+    thread, close = one.reader._thread, one.reader._thread.close
+    thread.close = lambda: (close(), closed.set())
+    one.reader._failures._handler = lambda error: closed.wait(LONG)  # the thread goes on once it is closed
+    counter = one.meter.create_counter("c")
+    counter.add(1, {"number": 1})
+    assert entered.wait(LONG)
+    for number in (2, 3):
+        counter.add(1, {"number": number})
+    shutdown = one.reader.begin_shutdown(Context.with_timeout(LONG))
+    shutdown.delivery_context.cancel("no time is left to deliver")
+    finish([shutdown])
+    assert shutdown.points_lost == 2
+
+
 def test_a_shutdown_without_time_still_shuts_the_exporter_down(rig: Callable, until: Callable) -> None:
     one = rig()
     one.meter.create_counter("c").add(1)

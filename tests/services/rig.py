@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 REQUESTS = 81
 SHUTDOWN = 5.0
 """Seconds that the pipeline's shutdown may take."""
+GRACE = 20.0
+"""Seconds that a server gives its workers to end."""
 PATIENCE = 60.0
 """Seconds after which a server that does not start or end has failed."""
 _IDLE = 0.5  # seconds: uWSGI runs no exit handler of a worker that is busy when SIGTERM comes
@@ -53,7 +55,17 @@ def free_port() -> int:
 
 def http_servers(port: int, folder: Path) -> dict[str, list[str]]:
     """Return the command of each server by its name."""
-    gunicorn = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-w", "2", "--graceful-timeout", "20"]
+    gunicorn = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-b",
+        f"127.0.0.1:{port}",
+        "-w",
+        "2",
+        "--graceful-timeout",
+        f"{GRACE:g}",
+    ]
     gunicorn += ["--worker-tmp-dir", str(folder), "--no-control-socket"]
     found = {}
     for kind in ("sync", "gthread", "gevent"):
@@ -64,11 +76,21 @@ def http_servers(port: int, folder: Path) -> dict[str, list[str]]:
             found[name] = [*gunicorn, *config, "-k", kind, *preload, "service_app:application"]
     found["gunicorn sync -w 3"] = [*gunicorn, "-w", "3", "service_app:application"]
     found["gunicorn numbered"] = [*gunicorn, "-w", "3", "-c", "python:numbered", "service_app:application"]
-    found["gunicorn sync --preload --max-requests"] = [
-        *gunicorn, "--preload", "--max-requests", "10", "service_app:application",
-    ]  # fmt: skip
+    for kind in ("sync", "gthread", "gevent"):
+        config = ["-c", "python:gevent_first"] if kind == "gevent" else []
+        found[f"gunicorn {kind} --preload --max-requests"] = [
+            *gunicorn, *config, "-k", kind, "--preload", "--max-requests", "10", "service_app:application",
+        ]  # fmt: skip
     uwsgi = [str(Path(sys.executable).with_name("uwsgi")), "--http-socket", f"127.0.0.1:{port}", "--master", "-p", "2"]
-    uwsgi += ["--module", "service_app:application", "--die-on-term", "--worker-reload-mercy", "20", "-H", sys.prefix]
+    uwsgi += [
+        "--module",
+        "service_app:application",
+        "--die-on-term",
+        "--worker-reload-mercy",
+        f"{GRACE:g}",
+        "-H",
+        sys.prefix,
+    ]
     found["uwsgi"] = uwsgi
     found["uwsgi --enable-threads"] = [*uwsgi, "--enable-threads"]
     found["uwsgi --lazy-apps"] = [*uwsgi, "--enable-threads", "--lazy-apps"]

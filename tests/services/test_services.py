@@ -23,6 +23,8 @@ ONE_OF_EACH_KIND = (
 OTHERS = (
     "gunicorn sync",
     "gunicorn sync --preload --max-requests",
+    "gunicorn gthread --preload --max-requests",
+    "gunicorn gevent --preload --max-requests",
     "gunicorn gthread --preload",
     "gunicorn gevent",
     "process-forkserver",
@@ -55,6 +57,21 @@ def test_what_a_backend_does_not_take_is_reported_with_its_count(service, fault,
         outcome = rig.run(service, setup)
         outcome.delivered = [point.attributes["number"] for point in sink.points()]
     assert outcome.holds, outcome.log
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("service", ["gunicorn sync", "gunicorn gthread --preload", "gunicorn gevent", "uwsgi"])
+def test_a_hung_backend_slows_no_request_and_no_end_of_a_worker(service, tmp_path):
+    with OtlpHttpSink() as sink:
+        sink.script(then="hang")
+        options = {"endpoint": sink.endpoint, "temporality_preference": "delta", "timeout": 0}
+        # A request that waits for the backend waits for the time-out of an export, which is longer than all of the run.
+        setup = rig.Setup(tmp_path, "otlp_http", options, interval=200, timeout=600_000)
+        outcome = rig.run(service, setup)
+    assert outcome.holds, outcome.log
+    assert len(outcome.recorded) == rig.REQUESTS
+    assert outcome.slowest_request < rig.PATIENCE
+    assert outcome.exit_seconds < rig.GRACE  # the pipeline's shutdown time-out is a quarter of it
 
 
 @pytest.mark.nightly
