@@ -201,7 +201,7 @@ def test_a_flush_waits_for_an_exporter_that_is_busy(rig: Callable, gated: Callab
         one.reader.force_flush(SOON)
     assert entered.is_set()
     counter.add(2)
-    with pytest.raises(DeadlineExceededError, match="an earlier (collection or )?export is still running"):
+    with pytest.raises(DeadlineExceededError, match=r"an earlier (collection or )?export is still running"):
         one.reader.force_flush(SOON)
     waiting = one.reader.begin_flush(Context.with_timeout(LONG))
     gate.set()
