@@ -213,7 +213,7 @@ class Contents:
 
     @property
     def items(self) -> list[int]:
-        """Where the values of each mapping begin, and where the last ones end."""
+        """The place at which the values of each mapping begin, and the one at which the last end."""
         return list(accumulate(map(len, self.names), initial=0))
 
     @classmethod

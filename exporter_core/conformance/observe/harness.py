@@ -176,7 +176,7 @@ HARNESS_ERRORS: Final = (Exception, SystemExit)
 
 
 class UnreadableError(Exception):
-    """What has arrived cannot be decoded: malformed, or in a form that the harness does not know."""
+    """The error of arrivals that cannot be decoded: malformed, or in a form that the harness does not know."""
 
 
 def failed_in(method: str, error: BaseException) -> VerdictError:
