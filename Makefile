@@ -98,6 +98,7 @@ test: $(STAMP) browser servers ## run every test but those that take long
 .PHONY: nightly
 nightly: $(STAMP) browser servers ## run the tests that take long
 	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope -m nightly
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope -m hypothesis --hypothesis-profile thorough
 
 # The lowest versions that the pyproject.toml files allow, on the oldest Python here. Property tests vary the data, not
 # the versions, and take longer than all the others: make test runs them.

@@ -24,7 +24,10 @@ ExporterT = TypeVar("ExporterT")
 
 
 # How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
-settings.register_profile("exporter-core", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# make nightly takes more examples of each property.
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+settings.register_profile("exporter-core", COMMON)
+settings.register_profile("thorough", COMMON, max_examples=300)
 settings.load_profile("exporter-core")
 
 # Not the user's own: the tests look for plugins along many paths, each with an index of its own.

@@ -65,6 +65,7 @@ def test_its_code_is_formatted_and_free_of_faults(cli, path, kind):
         assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.nightly  # mypy without a cache
 def test_their_exporters_are_completely_typed(cli):
     cli("new", "my_backend")
     cli("new", "my_service", "--http")

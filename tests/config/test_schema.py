@@ -125,7 +125,7 @@ def test_the_whole_config_is_sound(registry) -> None:
     assert len(parse_config(WHOLE, registry=registry).readers) == 3
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(changes, min_size=1, max_size=2))
 def test_what_the_official_schema_refuses_is_refused(registry, changes: list[Any]) -> None:
     config = changed(changes)
@@ -134,7 +134,6 @@ def test_what_the_official_schema_refuses_is_refused(registry, changes: list[Any
             parse_config(config, registry=registry)
 
 
-@settings(max_examples=200)
 @given(st.lists(changes, min_size=1, max_size=2))
 def test_the_models_accept_what_the_official_schema_accepts(changes: list[Any]) -> None:
     config = changed(changes)
@@ -148,7 +147,7 @@ def test_the_models_accept_what_the_official_schema_accepts(changes: list[Any]) 
             assert one["loc"][-1] in {"value", "interval"}, one
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(changes, min_size=1, max_size=2))
 def test_our_schema_accepts_what_loads(registry, ours: jsonschema.Draft202012Validator, changes: list[Any]) -> None:
     config = changed(changes)

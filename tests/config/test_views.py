@@ -3,7 +3,7 @@ from typing import Any, get_args
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
@@ -194,7 +194,6 @@ def test_a_view_selects_by_every_instrument_kind(read, kind: InstrumentKind) -> 
 names = st.none() | st.text("ab*?.", min_size=1, max_size=3)
 
 
-@settings(max_examples=200)
 @given(
     selector=st.fixed_dictionaries(
         {},

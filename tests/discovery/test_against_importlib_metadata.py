@@ -108,7 +108,7 @@ def apply(folders, change):
                 file.write_text(rest[2])
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(steps=st.lists(step, max_size=12))
 def test_the_index_equals_importlib_metadata_after_every_step(clock_tick, steps):
     # Not through fixtures, which would be shared by all examples.

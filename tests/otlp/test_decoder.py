@@ -26,7 +26,6 @@ def test_what_the_official_encoder_sends_decodes_too(data, metrics_data, content
     assert content(decode(official(metrics).SerializeToString())) == content(metrics)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=60))
 def test_any_bytes_decode_or_raise_one_error(data):
     for number in range(3):
