@@ -31,6 +31,7 @@ def test_a_terminal_gets_a_bar_that_counts_and_goes_away_and_then_the_report_in_
     assert "0:00:0" not in report
 
 
+@pytest.mark.nightly
 def test_nothing_of_it_is_left_where_nobody_watches(program):
     done = program("check", REFERENCE, "--raw", "--clause", "SHD-07")
     assert (done.code, done.err) == (3, "")

@@ -190,6 +190,7 @@ def test_checking_imports_each_and_says_which_fail(cli, plugins):
     assert f'File "{plugins.folder / "made_made_exiting_exiting.py"}", line 1, in <module>' in err
 
 
+@pytest.mark.nightly
 def test_checking_is_well_when_all_can_be_used(cli):
     code, out, err = cli("list", "--check")
     assert (code, err) == (0, "")

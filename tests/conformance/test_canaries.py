@@ -1,5 +1,7 @@
 """No PASS without a canary that died: a fault that does nothing makes the verdict UNOBSERVABLE."""
 
+import pytest
+
 from exporter_core.conformance.clause import clauses
 
 REFERENCE = "kit.reference:ReferenceExporter"
@@ -7,6 +9,7 @@ BUFFERING = "kit.reference:BufferingExporter"
 NEEDS_HELD_DATA = {"FLU-04"}
 
 
+@pytest.mark.nightly
 def test_a_canary_whose_fault_has_no_body_makes_its_clause_unobservable(in_children) -> None:
     found = in_children("harmless", REFERENCE, BUFFERING)
     for clause in clauses():

@@ -113,6 +113,7 @@ def test_the_guard_ends_a_call_that_would_end_by_itself(checked) -> None:
     assert verdicts(checked("Own", mode="guarded")) == dict.fromkeys(CLAUSES, Verdict.PASS)
 
 
+@pytest.mark.nightly
 def test_a_call_that_is_merely_late_is_held_up_without_its_context_and_passes(checked) -> None:
     report = checked("Slow")
     assert verdicts(report) == dict.fromkeys(CLAUSES, Verdict.PASS)
@@ -131,10 +132,12 @@ def test_a_call_that_gives_up_at_once_passes_however_late_a_busy_machine_makes_i
     assert any(map(late.fullmatch, run.observations))
 
 
+@pytest.mark.nightly
 def test_an_async_call_may_clean_up_when_its_task_is_cancelled(checked) -> None:
     assert verdicts(checked("CleansUp")) == dict.fromkeys(CLAUSES, Verdict.PASS)
 
 
+@pytest.mark.nightly
 def test_an_async_call_is_over_when_its_task_is(checked) -> None:
     clauses = (*DEADLINES, *CANCELLATIONS)
     for name in ("Swallows", "BlocksLoop"):

@@ -112,6 +112,7 @@ def test_an_exporter_beside_its_test_is_imported_from_wherever_pytest_was_starte
     assert "1 passed" in said
 
 
+@pytest.mark.nightly
 def test_processes_of_xdist_share_one_check(run_suite, tmp_path: Path) -> None:
     code, said = run_suite("-p", "xdist", "-n", "2", "--dist", "each")  # every process runs every item
     assert code == 1

@@ -345,7 +345,7 @@ def test_a_subject_that_can_be_had_but_once_is_an_error_of_the_kit_for_the_rest(
     assert run.seen.startswith("not run: exporter 'once:Stuck' cannot be imported")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGINT])
 def test_a_check_that_is_stopped_reports_what_there_is(number: signal.Signals, tmp_path: Path) -> None:
     stuck, file = tmp_path / "stuck", tmp_path / "report.json"
     command = [sys.executable, "-m", "exporter_core", "check", "given:Stuck", "--raw", "--clause", "INT-*"]

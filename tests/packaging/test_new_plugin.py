@@ -10,8 +10,9 @@ import pytest
 from exporter_core.cli import main
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", [pytest.param([], marks=pytest.mark.nightly), ["--http"]], ids=["file", "http"])
+@pytest.mark.parametrize("kind", [[], ["--http"]], ids=["file", "http"])
 def test_a_new_plugin_installs_and_passes_its_own_tests(build, environment, root, tmp_path, kind):
     core = build(root)
     made = tmp_path / "made" / "my plugin"

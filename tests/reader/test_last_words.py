@@ -35,6 +35,7 @@ def test_a_flush_that_times_out_tells_the_last_failed_attempt(rig) -> None:
         "the last attempt failed: 503 Service Unavailable: quota of tenant 7 used up"
     )
     context.cancel()
+    gate.set()
     finish([job])
     with pytest.raises(Exception, match="the last attempt failed: 503 Service Unavailable: quota of tenant 7 used up"):
         raise job.error

@@ -17,10 +17,10 @@ ONE_OF_EACH_KIND = (
     "gunicorn gevent --preload",
     "uvicorn --workers",
     "uwsgi",
-    "celery",
     "process-fork",
 )
 OTHERS = (
+    "celery",
     "gunicorn sync",
     "gunicorn sync --preload --max-requests",
     "gunicorn gthread --preload --max-requests",

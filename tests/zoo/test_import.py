@@ -98,6 +98,7 @@ def test_a_check_says_of_each_what_selecting_it_says(site, expect):
     )
 
 
+@pytest.mark.nightly
 def test_a_check_finds_the_merely_rude_ones_usable(site):
     site.specimens({name: source + GOOD for name, source in LOADING.items()})
     assert site.checked() == dict.fromkeys(LOADING, "ok")

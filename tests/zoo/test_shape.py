@@ -145,6 +145,7 @@ def misfits(site):
     return [*MISFITS, *UNREADABLE]
 
 
+@pytest.mark.nightly
 def test_a_check_says_what_is_wrong(site, expect):
     names = ["a_function", "empty", "of_the_sdk", "other_parameters", "options_are_a_dict", *UNREADABLE]
     site.specimens({name: {**MISFITS, **UNREADABLE}[name][0] for name in names})

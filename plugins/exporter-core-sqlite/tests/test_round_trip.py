@@ -221,6 +221,7 @@ def test_absent_attributes_read_back_as_empty_ones(path, make_exporter, context,
     assert batch.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points[0].attributes == {}
 
 
+@pytest.mark.nightly
 def test_a_batch_of_many_thousand_points_is_stored_whole_and_in_order(path, make_exporter, context, data_of, point):
     points = [point(number, {"k": number % 7}, at=number) for number in range(45_000)]
     make_exporter().export(context, data_of(points))
