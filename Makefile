@@ -95,6 +95,13 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 test: $(STAMP) browser servers ## run every test but those that take long
 	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope
 
+# Documents in which commands check exporters, or look into every plugin.
+LONG_SESSIONS := tests/docs tests/cli/test_documentation.py
+
+.PHONY: test-docs
+test-docs: $(STAMP) ## run the long sessions of the documents, which make nightly runs too
+	@$(BIN)/pytest -q -n $(WORKERS) -m nightly $(LONG_SESSIONS)
+
 .PHONY: nightly
 nightly: $(STAMP) browser servers ## run the tests that take long
 	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope -m nightly
