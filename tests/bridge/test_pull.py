@@ -272,6 +272,7 @@ def program(*arguments):
     return done
 
 
+@pytest.mark.nightly  # a dozen processes
 def test_commands_know_pull_exporters_and_metric_readers_among_the_exporters(installed, tmp_path):
     installed.add("file-cabinet", "invoices", PULL, group=PULL_EXPORTER_GROUP)
     installed.add("glass-case", "bills", READER)

@@ -162,6 +162,7 @@ def test_what_cannot_be_read_is_said(cli, plugins):
     assert "UTF-8" in problem["reason"]
 
 
+@pytest.mark.nightly  # it looks into every installed exporter
 def test_checking_imports_each_and_says_which_fail(cli, plugins):
     plugins.add("good", "import sys\nprint('noise')\nsys.stderr.write('noise')\n" + GOOD)
     plugins.add("exiting", EXITING)
