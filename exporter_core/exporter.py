@@ -69,8 +69,9 @@ class ExporterConfig(BaseModel):
 
         It is off for the models that most programs import: pydantic reads their source as often.
         """
-        from exporter_core.field_docs import field_docs  # noqa: PLC0415 - reads source code; keeps this module light
+        from exporter_core.field_docs import build_defaults, field_docs  # noqa: PLC0415 - keeps this module light
 
+        build_defaults(cls)
         described = handler(schema)
         properties = handler.resolve_ref_schema(described).get("properties", {})
         for name, text in field_docs(cls).items():

@@ -1,7 +1,7 @@
-"""The docstrings below the fields of a pydantic model, read from its source: the options' descriptions.
+"""The fields of a pydantic model, for its JSON Schema: the docstrings below them, and defaults that can be written.
 
-They are read when somebody asks. pydantic's ``use_attribute_docstrings`` reads them whenever a class is made, which was
-a tenth of the time from a program's start to its first export.
+The docstrings are read from the source when somebody asks. pydantic's ``use_attribute_docstrings`` reads them whenever
+a class is made, which was a tenth of the time from a program's start to its first export.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ import ast
 import inspect
 import textwrap
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def field_docs(model: type) -> dict[str, str]:
@@ -19,6 +23,14 @@ def field_docs(model: type) -> dict[str, str]:
         if getattr(cls, "model_fields", None):
             found |= _docs_within(cls)
     return {name: text for name, text in found.items() if text}
+
+
+def build_defaults(model: type[BaseModel]) -> None:
+    """Build the models whose values are defaults here: pydantic 2.11 writes none of a model with ``defer_build``."""
+    for field in model.model_fields.values():
+        default = type(field.default)
+        if hasattr(default, "model_rebuild"):
+            default.model_rebuild()
 
 
 def _docs_within(cls: type) -> dict[str, str]:

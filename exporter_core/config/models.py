@@ -6,7 +6,7 @@ cannot do, stand in the modules of the sections: ``loader``, ``readers``, ``view
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,12 @@ from pydantic import (
 )
 
 from exporter_core.config.patterns import NameFilter
+from exporter_core.field_docs import build_defaults
 from exporter_core.validation import kind_of, stated, whole_milliseconds
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 AttributeType = Literal["string", "bool", "int", "double", "string_array", "bool_array", "int_array", "double_array"]
 InstrumentName = Literal[
@@ -73,6 +78,13 @@ class _Model(BaseModel):
         protected_namespaces=(),
         defer_build=True,  # a part is validated within the whole, whose schema has its own
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:  # Any: JSON
+        build_defaults(cls)
+        return handler(schema)
 
 
 def _default(model: type[_ModelT]) -> _ModelT:
