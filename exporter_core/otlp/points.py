@@ -149,7 +149,18 @@ def _packed(kinds: str, values: Sequence[Any]) -> bytes:
     return struct.Struct(_ORDER + kinds).pack(*values)  # struct.pack keeps the formats that it has met
 
 
-class ProtobufNumberShape(NumberShape):
+class _WithExemplars:
+    """The constant pieces of points that have exemplars, of any shape in protobuf."""
+
+    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
+        """The constant pieces of points with the encoded exemplars of each."""
+        return [
+            HEADS[piece[1] + len(more)] + piece[2:] + more if piece[1] < 128 else longer(piece, more)  # noqa: PLR2004
+            for piece, more in zip(pieces, exemplars, strict=True)
+        ]
+
+
+class ProtobufNumberShape(_WithExemplars, NumberShape):
     """Number points in protobuf."""
 
     def __init__(self, *present: bool) -> None:
@@ -162,13 +173,6 @@ class ProtobufNumberShape(NumberShape):
         length = self.length
         return [HEADS[len(body) + length] + body for body in bodies]
 
-    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
-        """The constant pieces of points with the encoded exemplars of each."""
-        return [
-            HEADS[piece[1] + len(more)] + piece[2:] + more if piece[1] < 128 else longer(piece, more)  # noqa: PLR2004
-            for piece, more in zip(pieces, exemplars, strict=True)
-        ]
-
     def numbers(self, points: Sequence[NumberDataPoint]) -> Columns:
         """Times and values."""
         columns = Columns(len(points))
@@ -178,7 +182,7 @@ class ProtobufNumberShape(NumberShape):
         return columns
 
 
-class ProtobufHistogramShape(HistogramShape):
+class ProtobufHistogramShape(_WithExemplars, HistogramShape):
     """Histogram points in protobuf."""
 
     def __init__(self, buckets: int, bounds: int, *present: bool) -> None:
@@ -196,13 +200,6 @@ class ProtobufHistogramShape(HistogramShape):
         ends = [packed[id(bounds)] for bounds in constants]
         length = self.length
         return [HEADS[len(body) + len(end) + length] + body + end for body, end in zip(bodies, ends, strict=True)]
-
-    def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
-        """The constant pieces of points with the encoded exemplars of each."""
-        return [
-            HEADS[piece[1] + len(more)] + piece[2:] + more if piece[1] < 128 else longer(piece, more)  # noqa: PLR2004
-            for piece, more in zip(pieces, exemplars, strict=True)
-        ]
 
     def numbers(self, points: Sequence[HistogramDataPoint]) -> Columns:
         """Times, count, sum, min, max and bucket counts."""
