@@ -24,7 +24,7 @@ ExporterT = TypeVar("ExporterT")
 
 
 # How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
-# make nightly takes more examples of each property.
+# make nightly takes more examples of each property that does not say how many.
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
 settings.register_profile("exporter-core", COMMON)
 settings.register_profile("thorough", COMMON, max_examples=300)

@@ -220,7 +220,7 @@ def test_errors_and_tables_are_coloured_on_a_terminal_only(on_terminal, program)
     assert "\x1b[1;31merror:\x1b[0m" in on_terminal("describe", "nothing").out
     assert "\x1b[32mok" in on_terminal("list").out
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        for arguments in (["list"], ["describe", "nothing"]):
+        for arguments in (["list"], ["describe", "console"], ["describe", "nothing"], ["--help"]):
             assert "\x1b" not in on_terminal(*arguments, **environment).out
     assert "\x1b" not in program("list", FORCE_COLOR="1", TERM="xterm-256color").out
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import importlib_metadata
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from exporter_core.discovery import index, installed, installed_observers, normalize
 from exporter_core.discovery.entries import SDK_GROUP
@@ -108,7 +108,6 @@ def apply(folders, change):
                 file.write_text(rest[2])
 
 
-@settings(max_examples=60)
 @given(steps=st.lists(step, max_size=12))
 def test_the_index_equals_importlib_metadata_after_every_step(clock_tick, steps):
     # Not through fixtures, which would be shared by all examples.
