@@ -7,9 +7,7 @@ from math import isqrt
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
-
-from exporter_core.otlp.attributes import Contents
+from exporter_core.otlp.attributes import Contents, items_of
 from exporter_core.otlp.kept import NOT_ALIKE, UNREADABLE, Group, Kept
 
 if TYPE_CHECKING:
@@ -205,7 +203,7 @@ class _Draft:
             mappings = []
             for at, source in enumerate(part, start):
                 try:
-                    mappings.append(_items(source))
+                    mappings.append(items_of(source))
                 except UNREADABLE as error:
                     self.errors[at] = f"attributes are not a readable mapping: {error}"
             self._contents[start] = Contents.of(mappings)
@@ -347,13 +345,6 @@ class _Comparison:
             return contents
         same = contents.are_in(sources) and old.volatile_hold(sources, range(old_start, old_stop))
         return contents if same else None
-
-
-def _items(source: Any) -> dict[Any, Any]:  # a mapping, or what stands in its place
-    # The SDK's own mappings are copied at once, but read one item at a time.
-    if type(source) in {dict, BoundedAttributes}:
-        return dict(source.copy())
-    return dict(source.items()) if source else {}
 
 
 def _key(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence, Set as AbstractSet
 
     from exporter_core.otlp.attributes import AttributeWriter
-    from exporter_core.otlp.request import Layout
+    from exporter_core.otlp.request import Frame, Layout
     from exporter_core.otlp.shapes import Shape
     from exporter_core.otlp.surroundings import Surroundings
 
@@ -35,6 +35,19 @@ class Group:
 
 
 @dataclass(slots=True)
+class FewKept:
+    """The constant parts of an encoding of few points.
+
+    Attributes:
+        frames: of the metrics, by all that is said of each.
+        bodies: the attributes of the points and how they were encoded, by what wrote them and the mapping's identity.
+    """
+
+    frames: dict[tuple[Any, ...], Frame] = field(default_factory=dict)
+    bodies: dict[tuple[AttributeWriter, int], tuple[dict[Any, Any], bytes]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Kept:
     """The constant parts of an encoding. Replaced as a whole, never changed once an encoder has it.
 
@@ -51,6 +64,7 @@ class Kept:
         faulty: the places of metrics that lost points, which are looked at anew each time.
         groups: the metrics by shape.
         singles: the places of the metrics that have points, but no shape.
+        few: the same of an encoding of few points.
         surroundings: the resources and scopes.
         layout: the request but for the numbers; None if something else can change in it, too.
     """
@@ -67,6 +81,7 @@ class Kept:
     faulty: AbstractSet[int] = frozenset()
     groups: list[Group] = field(default_factory=list)
     singles: list[int] = field(default_factory=list)
+    few: FewKept = field(default_factory=FewKept)
     surroundings: Surroundings | None = None
     layout: Layout | None = None
 

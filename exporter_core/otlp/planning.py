@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from exporter_core.otlp.building import Builder
 from exporter_core.otlp.kept import NOT_ALIKE, UNREADABLE, Group, Kept
 from exporter_core.otlp.request import Layout, Level, Request
-from exporter_core.otlp.surroundings import Surroundings
+from exporter_core.otlp.surroundings import surroundings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +51,7 @@ class Plan:
 
     def __init__(self, metrics: MetricsData, form: Format, kept: Kept, *, trusted: bool, room: int) -> None:
         self._form, self._old, self._trusted = form, kept, trusted
-        old = kept.surroundings
-        self._surroundings = (
-            old if old and old.still_hold(metrics, trusted=trusted) else Surroundings(metrics, form, old)
-        )
+        self._surroundings = surroundings_of(metrics, form, kept.surroundings, trusted=trusted)
         self.omitted = self._surroundings.omitted
         self.dropped: list[DroppedPoint] = []
         self._absent: set[int] = set()  # the metrics without a form, or all of whose points were dropped
@@ -79,7 +76,8 @@ class Plan:
         self.numbers = self._numbered(found, said)
         self._write_singles()
         self._all_points = []  # a long list, which nothing needs while the request is written
-        if self._current is kept and self._surroundings is old and kept.layout is not None and not self._varied:
+        same = self._current is kept and self._surroundings is kept.surroundings
+        if same and kept.layout is not None and not self._varied:
             self.layout, self.kept = kept.layout, kept
         else:
             self.layout = Layout(form.request, self.request(), form.separator)

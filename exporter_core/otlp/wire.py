@@ -95,10 +95,10 @@ def utf8(text: str) -> bytes:
     Raises:
         UnencodableError: when the text is not a string or holds lone surrogates.
     """
-    if not isinstance(text, str):
-        raise UnencodableError(f"expected a text, not {type(text).__name__}")
     try:
-        return text.encode()
+        return str.encode(text)
+    except TypeError as error:
+        raise UnencodableError(f"expected a text, not {type(text).__name__}") from error
     except UnicodeEncodeError as error:
         raise UnencodableError("a text with a lone surrogate has no UTF-8 form") from error
 
