@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from math import isqrt
 from operator import is_
 from typing import TYPE_CHECKING, Any
@@ -156,6 +156,7 @@ class _Draft:
             [None] * len(points),
             [()] * len(points),
             list(map(len, points)),
+            [0] * len(points),
             sources,
             Contents(),
             [b""] * len(sources),
@@ -258,6 +259,7 @@ class _Draft:
         old_stop = old_start + stop - start
         kept.shapes[place : place + count] = old.shapes[old_place : old_place + count]
         kept.constants[place : place + count] = old.constants[old_place : old_place + count]
+        kept.sizes[place : place + count] = old.sizes[old_place : old_place + count]
         kept.pieces[start:stop] = old.pieces[old_start:old_stop]
         for at, what in old.volatile.items():
             if old_start <= at < old_stop:
@@ -280,12 +282,14 @@ class _Draft:
                 pieces = shape.beginnings(pieces, constants)
             except NOT_ALIKE:
                 shape = None
-        for place in members:
-            kept.shapes[place] = shape
         at = 0
         for start, stop in spans:
             kept.pieces[start:stop] = pieces[at : at + stop - start]
             at += stop - start
+        lengths = map(len, pieces)
+        for place in members:
+            kept.shapes[place], count = shape, kept.counts[place]
+            kept.sizes[place] = sum(islice(lengths, count)) + (shape.length * count if shape else 0)
 
     def _spans(self, members: Sequence[int]) -> list[tuple[int, int]]:
         """The first and last points of metrics; those of metrics that follow each other as one span."""

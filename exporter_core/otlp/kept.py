@@ -57,6 +57,7 @@ class Kept:
         shapes: what the points of each metric have in common; None to have their numbers written one by one.
         constants: of the points of each metric, besides their attributes: one object a point, or nothing.
         counts: the number of points of each metric.
+        sizes: the bytes of the points of each metric, but for numbers whose length no frame has to know.
         sources: the attribute mappings of the points. All lists of points hold those of all metrics, in order.
         contents: the keys and values of these mappings as they were encoded.
         pieces: the constant piece of each point; without a shape, its attributes.
@@ -74,6 +75,7 @@ class Kept:
     shapes: list[Shape | None] = field(default_factory=list)
     constants: list[Sequence[Any]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     sources: list[Any] = field(default_factory=list)
     contents: Contents = field(default_factory=Contents)
     pieces: list[bytes] = field(default_factory=list)
@@ -134,6 +136,7 @@ class Kept:
             shapes=[self.shapes[place] for place in places],
             constants=[self.constants[place] for place in places],
             counts=[self.counts[place] for place in places],
+            sizes=[self.sizes[place] for place in places],
             sources=[self.sources[point] for point in points],
             contents=self.contents.of_places(points),
             pieces=[self.pieces[point] for point in points],

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from exporter_core.otlp.kept import Said
     from exporter_core.otlp.request import Numbers
 
-_NO_NUMBERS: tuple[int | None, int] = None, 0
-
 
 @dataclass(frozen=True, slots=True)
 class DroppedPoint:
@@ -91,42 +89,37 @@ class Plan:
     def request(self) -> Request:
         """The request as levels around the points."""
         current = self._current
-        numbers = [_NO_NUMBERS] * len(current.counts)
-        lengths = [0] * len(current.counts)
+        counts, sizes, pieces = current.counts, current.sizes, current.pieces
+        groups: list[int | None] = [None] * len(counts)
+        firsts = [0] * len(counts)
         for number, group in enumerate(current.groups):
-            at = 0
-            for place in group.places:
-                numbers[place] = number, at
-                at += current.counts[place]
-                lengths[place] = group.shape.length
-        counts, pieces = current.counts, current.pieces
+            ahead = accumulate([counts[place] for place in group.places], initial=0)
+            for place, first in zip(group.places, ahead, strict=False):
+                groups[place], firsts[place] = number, first
         if self._varied:
             starts = list(accumulate(counts, initial=0))
-            pieces = pieces.copy()
+            counts, sizes, pieces = counts.copy(), sizes.copy(), pieces.copy()
             # From behind, so that those before stay where they are.
             for place in sorted(self._varied, reverse=True):
-                pieces[starts[place] : starts[place + 1]] = self._varied[place]
-            counts = [len(self._varied.get(place, range(count))) for place, count in enumerate(counts)]
-        starts = list(accumulate(counts, initial=0))
-        ends = list(accumulate(map(len, pieces), initial=0))
-        sizes = [
-            ends[stop] - ends[start] + length * (stop - start)
-            for start, stop, length in zip(starts, starts[1:], lengths, strict=False)
-        ]
+                varied, points = self._varied[place], slice(starts[place], starts[place + 1])
+                sizes[place] += sum(map(len, varied)) - sum(map(len, pieces[points]))
+                counts[place] = len(varied)
+                pieces[points] = varied
         resources, scopes = self._surroundings.resources, self._surroundings.scopes
         frames = current.frames
         if self._absent:
             present = [place for place in range(len(counts)) if place not in self._absent]
-            first = list(accumulate([scope.count for scope in scopes], initial=0))
+            starts = list(accumulate([scope.count for scope in scopes], initial=0))
             scopes = [
                 Level(scope.frame, sum(place not in self._absent for place in range(start, start + scope.count)))
-                for scope, start in zip(scopes, first, strict=False)
+                for scope, start in zip(scopes, starts, strict=False)
             ]
             frames = [frames[place] for place in present]
             counts = [counts[place] for place in present]
             sizes = [sizes[place] for place in present]
-            numbers = [numbers[place] for place in present]
-        return Request(resources, scopes, frames, counts, sizes, numbers, pieces)
+            groups = [groups[place] for place in present]
+            firsts = [firsts[place] for place in present]
+        return Request(resources, scopes, frames, counts, sizes, groups, firsts, pieces)
 
     def _holds(self, said: Said, data: list[Any]) -> bool:
         """True if the last encoding holds but for the numbers."""
