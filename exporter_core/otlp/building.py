@@ -157,6 +157,7 @@ class _Draft:
             [()] * len(points),
             list(map(len, points)),
             [0] * len(points),
+            [b""] * len(points),
             sources,
             Contents(),
             [b""] * len(sources),
@@ -229,6 +230,8 @@ class _Draft:
             alike.setdefault((kind, shape), []).append(place)
         for (kind, shape), members in alike.items():
             self._write(kinds[kind].attributes, shape, members)
+        for place in places:
+            kept.openings[place] = kept.frames[place].opening(kept.sizes[place])
 
     def finish(self, faulty: set[int]) -> Kept:
         """The constant parts.
@@ -260,6 +263,7 @@ class _Draft:
         kept.shapes[place : place + count] = old.shapes[old_place : old_place + count]
         kept.constants[place : place + count] = old.constants[old_place : old_place + count]
         kept.sizes[place : place + count] = old.sizes[old_place : old_place + count]
+        kept.openings[place : place + count] = old.openings[old_place : old_place + count]
         kept.pieces[start:stop] = old.pieces[old_start:old_stop]
         for at, what in old.volatile.items():
             if old_start <= at < old_stop:

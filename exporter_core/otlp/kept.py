@@ -58,6 +58,7 @@ class Kept:
         constants: of the points of each metric, besides their attributes: one object a point, or nothing.
         counts: the number of points of each metric.
         sizes: the bytes of the points of each metric, but for numbers whose length no frame has to know.
+        openings: the bytes before the points of each metric.
         sources: the attribute mappings of the points. All lists of points hold those of all metrics, in order.
         contents: the keys and values of these mappings as they were encoded.
         pieces: the constant piece of each point; without a shape, its attributes.
@@ -76,6 +77,7 @@ class Kept:
     constants: list[Sequence[Any]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    openings: list[bytes] = field(default_factory=list)
     sources: list[Any] = field(default_factory=list)
     contents: Contents = field(default_factory=Contents)
     pieces: list[bytes] = field(default_factory=list)
@@ -137,6 +139,7 @@ class Kept:
             constants=[self.constants[place] for place in places],
             counts=[self.counts[place] for place in places],
             sizes=[self.sizes[place] for place in places],
+            openings=[self.openings[place] for place in places],
             sources=[self.sources[point] for point in points],
             contents=self.contents.of_places(points),
             pieces=[self.pieces[point] for point in points],

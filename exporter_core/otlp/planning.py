@@ -89,7 +89,7 @@ class Plan:
     def request(self) -> Request:
         """The request as levels around the points."""
         current = self._current
-        counts, sizes, pieces = current.counts, current.sizes, current.pieces
+        counts, sizes, openings, pieces = current.counts, current.sizes, current.openings, current.pieces
         groups: list[int | None] = [None] * len(counts)
         firsts = [0] * len(counts)
         for number, group in enumerate(current.groups):
@@ -98,11 +98,12 @@ class Plan:
                 groups[place], firsts[place] = number, first
         if self._varied:
             starts = list(accumulate(counts, initial=0))
-            counts, sizes, pieces = counts.copy(), sizes.copy(), pieces.copy()
+            counts, sizes, openings, pieces = counts.copy(), sizes.copy(), openings.copy(), pieces.copy()
             # From behind, so that those before stay where they are.
             for place in sorted(self._varied, reverse=True):
                 varied, points = self._varied[place], slice(starts[place], starts[place + 1])
                 sizes[place] += sum(map(len, varied)) - sum(map(len, pieces[points]))
+                openings[place] = current.frames[place].opening(sizes[place])
                 counts[place] = len(varied)
                 pieces[points] = varied
         resources, scopes = self._surroundings.resources, self._surroundings.scopes
@@ -117,9 +118,10 @@ class Plan:
             frames = [frames[place] for place in present]
             counts = [counts[place] for place in present]
             sizes = [sizes[place] for place in present]
+            openings = [openings[place] for place in present]
             groups = [groups[place] for place in present]
             firsts = [firsts[place] for place in present]
-        return Request(resources, scopes, frames, counts, sizes, groups, firsts, pieces)
+        return Request(resources, scopes, frames, counts, sizes, openings, groups, firsts, pieces)
 
     def _holds(self, said: Said, data: list[Any]) -> bool:
         """True if the last encoding holds but for the numbers."""

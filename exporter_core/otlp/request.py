@@ -61,6 +61,7 @@ class Request:
         frames: the metric's frame of each run.
         counts: the points of each run.
         sizes: the bytes of each run's points, but for numbers whose length no frame has to know.
+        openings: the bytes before each run's points.
         groups: which group of numbers has the second pieces of each run; None if none has.
         firsts: where they begin in it.
         pieces: the first piece of each point of all runs.
@@ -71,6 +72,7 @@ class Request:
     frames: list[Frame] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
+    openings: list[bytes] = field(default_factory=list)
     groups: list[int | None] = field(default_factory=list)
     firsts: list[int] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
@@ -141,7 +143,7 @@ class Layout:
     def _lay(self, frame: Frame, request: Request, separator: bytes) -> tuple[int, bytes]:
         """Put all frames before the points that follow them; the bytes in all, and those behind the last point."""
         gap, pieces = len(separator), self._pieces
-        openings = [each.opening(size) for each, size in zip(request.frames, request.sizes, strict=True)]
+        openings = request.openings
         closings = [each.closing for each in request.frames]
         runs = zip(openings, request.sizes, closings, strict=True)
         lengths = [len(opening) + size + len(closing) + gap for opening, size, closing in runs]
@@ -330,6 +332,7 @@ class Cutter:
         request.frames.append(frame)
         request.counts.append(len(pieces))
         request.sizes.append(sum(map(len, pieces)) + counted // count * len(pieces))
+        request.openings.append(frame.opening(request.sizes[-1]))
         request.groups.append(whole.groups[run])
         request.firsts.append(whole.firsts[run] + start)
         request.pieces += pieces
