@@ -103,13 +103,10 @@ class ForkServer:
         return f"the checker's fork server {how}{(said and ': ' + said[-1]) or ''}"
 
     def close(self) -> None:
-        """End it, and the workers that are left."""
+        """End it at once: no worker is left, or this process ends and its workers are told so by their channels."""
         self._channel.close()
-        try:
-            self._process.wait(_END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
         self._folder.cleanup()
 
     @classmethod

@@ -40,13 +40,13 @@ _WAITS: Final = 8  # bounded waits that a clause can make one after the other
 _BUSIEST: Final = 4.0  # times as long that a clause may take on a machine that is as busy
 _AMOUNTS: Final = 90.0  # seconds more for the clause that exports large amounts, whose waits are longer
 _START = 90.0  # seconds in which a worker has to say that it is there; it builds the exporter meanwhile
-_ASLEEP: Final = 0.25  # seconds for which a worker has to sleep until another one goes on beside it
+_ASLEEP: Final = 0.05  # seconds for which a worker has to sleep until another one goes on beside it
 _SLOW: Final = 1.0  # seconds after which a clause is taken to wait, where nothing tells that its worker sleeps
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
 MOST: Final = 4
 """Workers at a time."""
 _STILLBORN: Final = 3  # workers in a row that end before they have run anything
-_LOOK: Final = 0.1  # seconds until a stop is noticed
+_LOOK: Final = 0.02  # seconds between two looks at what the workers do, and at a stop
 _END: Final = 5.0  # seconds in which a worker that says no more has to end
 _QUOTED: Final = 16384  # bytes of a worker's output that are looked at
 _DUMPED: Final = 2.0  # seconds in which a hung worker writes its stacks
