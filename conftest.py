@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -34,7 +35,20 @@ settings.load_profile("exporter-core")
 os.environ.setdefault("EXPORTER_CORE_CACHE", str(Path(__file__).parent / ".pytest_cache" / "exporter-core"))
 
 
+# No plugin of pydantic's is installed; each process that looks for one reads the metadata of all distributions.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+
 GENEROUS_SECONDS = 30.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for garbage neither while tests are collected nor, in each test, among all that they have imported."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-"""What the tests share: one Hypothesis profile, a small heap, and running Python in an interpreter of its own."""
+"""What tests share: sites of made-up distributions, interrupts anywhere, Python in an interpreter of its own."""
 
 from __future__ import annotations
 
 import dis
-import gc
 import os
 import shutil
 import signal
@@ -35,12 +34,6 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CHILD_TIMEOUT = 60.0
 UNTIL_SECONDS = 30.0  # ends a failing test, never decides a passing one
-
-
-def pytest_collection_finish() -> None:
-    """What all tests together have imported is not to be looked through by each that collects garbage."""
-    gc.collect()
-    gc.freeze()
 
 
 GROUP = "exporter_core.exporters.v1"
