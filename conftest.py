@@ -25,8 +25,9 @@ ExporterT = TypeVar("ExporterT")
 
 
 # How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
-# make nightly takes more examples of each property that does not say how many.
-COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+# make nightly takes more examples of each property: a property that needs fewer or more than others says so as a
+# fraction or a multiple of the profile's.
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
 settings.register_profile("exporter-core", COMMON)
 settings.register_profile("thorough", COMMON, max_examples=300)
 settings.load_profile("exporter-core")
