@@ -27,7 +27,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core.otlp import Encoder, JsonEncoder, encode, few, is_trusted, mark_trusted
 
-relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=15)
+FEW = settings.default.max_examples // 2  # each is several batches
+relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=FEW)
 both = pytest.mark.parametrize("make_encoder", [Encoder, JsonEncoder])
 
 TRAPS = st.sampled_from([0, 1, True, False, 0.0, -0.0, 1.0, "", "1", "x", b"1", None, (1,), (True,), 200, 70_000])
