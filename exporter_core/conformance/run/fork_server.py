@@ -73,13 +73,23 @@ class ForkServer:
         return self._process.pid
 
     @classmethod
-    def fork(cls, environment: Mapping[str, str], channel: socket.socket, output: int, dump: Path) -> ForkedWorker:
-        """Fork a worker, which gets a copy of the channel and of the descriptor for its output.
+    def fork(
+        cls, environment: Mapping[str, str], channel: socket.socket, output: int, dump: Path, *, generates: bool
+    ) -> ForkedWorker:
+        """Fork a worker.
 
-        Raises SetupError if a fork server has ended, and another one too.
+        Args:
+            environment: its environment.
+            channel: its end of the connection that its messages go over.
+            output: the descriptor of the file for its output.
+            dump: the file for its stacks.
+            generates: True if it may have to make data with Hypothesis.
+
+        Raises:
+            SetupError: a fork server has ended, and another one too.
         """
-        order = {"directory": os.getcwd(), "environment": dict(environment), "dump": str(dump)}  # noqa: PTH109 - a text
-        line = json.dumps(order).encode() + b"\n"
+        order = {"directory": str(Path.cwd()), "environment": dict(environment), "dump": str(dump)}
+        line = json.dumps({**order, "generates": generates}).encode() + b"\n"
         for _ in range(_TRIES):
             server = cls.get()
             control, theirs = socket.socketpair()

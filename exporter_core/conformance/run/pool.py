@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
-from exporter_core.conformance.clause import DELIVERS, with_foundations
+from exporter_core.conformance.clause import DELIVERS, FIDELITY, with_foundations
 from exporter_core.conformance.run.blame import blame
 from exporter_core.conformance.run.fork_server import ForkServer
 from exporter_core.conformance.run.messages import (
@@ -66,7 +66,7 @@ class Watcher:
 class WorkerProcess:
     """A process that runs clauses, and the clause that it runs."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, *, generates: bool) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-worker-")
         self._dump, self._output = Path(self._folder.name, "stacks"), Path(self._folder.name, "output")
         environment = {
@@ -76,7 +76,7 @@ class WorkerProcess:
         }
         self.channel, theirs = socket.socketpair()
         with theirs, self._output.open("wb") as text:
-            self._process = ForkServer.fork(environment, theirs, text.fileno(), self._dump)
+            self._process = ForkServer.fork(environment, theirs, text.fileno(), self._dump, generates=generates)
         self._rest = b""
         self.clause: str | None = None
         self.ready = False
@@ -229,7 +229,8 @@ class Pool:
             if asked:
                 self._watcher.begun(clause, self._setup.mode)
         elif len(self._workers) < self._most:
-            self._workers.append(WorkerProcess(replace(self._setup, first=self._started == 0)))
+            setup, generates = replace(self._setup, first=self._started == 0), FIDELITY in self._left
+            self._workers.append(WorkerProcess(setup, generates=generates))
             self._started += 1
 
     def _waits(self, worker: WorkerProcess) -> bool:

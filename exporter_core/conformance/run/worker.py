@@ -22,11 +22,11 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.generated import for_each_batch
 from exporter_core.conformance.observe.tokens import Tokens
 from exporter_core.conformance.run.serving import serve
 
@@ -81,6 +81,8 @@ class ForkServer:
         control, channel = (socket.socket(fileno=one) for one in descriptors[:2])
         with control.makefile("rb") as lines:
             order = json.loads(lines.readline())
+        if order.pop("generates"):
+            _prepare_generation()
         pid = os.fork()
         if not pid:
             self._let_go()
@@ -118,6 +120,16 @@ class ForkServer:
             _send(control, os.waitstatus_to_exitcode(status))
         self._ended.discard(pid)
         control.close()
+
+
+@cache
+def _prepare_generation() -> None:
+    """Do what Hypothesis does once in a process, which takes half as long as all other imports."""
+    from exporter_core.conformance.generated import for_each_batch  # noqa: PLC0415 - the import is half of it
+
+    for_each_batch(Tokens("first"), 0, lambda _batch: None, examples=1)
+    gc.collect()
+    gc.freeze()
 
 
 def _send(control: socket.socket, number: int) -> None:
@@ -161,7 +173,6 @@ def main() -> None:
     channel, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     channel.set_inheritable(False)
     clauses()
-    for_each_batch(Tokens("first"), 0, lambda _batch: None, examples=1)  # what Hypothesis does once
     gc.collect()
     gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
     ForkServer(channel).run(parent)
