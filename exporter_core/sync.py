@@ -76,6 +76,12 @@ def _in_greenlet() -> bool:
     return not _here.ours and (_patched() or sys.modules["gevent"].getcurrent().parent is not None)
 
 
+def await_release(lock: Lock, seconds: float) -> None:
+    """Wait until the lock is released, at most ``seconds``; where greenlets would be held up, not at all."""
+    if "gevent" not in sys.modules and seconds > 0:
+        lock.acquire(True, seconds)
+
+
 class Signal:
     """A one-shot event: a tenth of the cost of ``threading.Event``, and safe to set from a signal handler.
 

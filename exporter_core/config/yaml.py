@@ -235,6 +235,8 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> tuple[str, _Positio
             parts[-1] += f" that starts in line {error.context_mark.line + 1}"
     if "${" in line:
         parts.append("a reference needs quotes inside of [...] and {...}")
+    elif "unexpected ':'" in problem:
+        parts.append("inside of [...] and {...}, put a space after a key's colon")
     elif "token" in problem or "mapping values" in problem:
         parts.append("a value with special characters needs quotes")
     return "; ".join(parts), (number + 1, column + 1)

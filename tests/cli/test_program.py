@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import io
 import os
@@ -84,6 +85,9 @@ def test_a_misspelt_option_is_answered_with_the_nearest(cli):
         (["describe"], "missing argument 'NAME' (see exporter-core describe --help)"),
         (["list", "sqlite"], "got unexpected extra argument(s) (sqlite) (see exporter-core list --help)"),
         (["schema", "-o"], "option '-o' requires an argument"),
+        (["run", "--duration", "soon"], "invalid value for '--duration': expected a number (see exporter-core run"),
+        (["probe", "f.yaml", "--timeout", "0"], "invalid value for '--timeout': expected at least 0.01 (see exporter"),
+        (["run", "--duration", "-1"], "invalid value for '--duration': expected at least 0 (see exporter-core run"),
     ],
 )
 def test_wrong_usage_is_one_line(cli, arguments, message):
@@ -124,6 +128,18 @@ def test_an_error_that_nobody_expects_keeps_its_traceback(cli, monkeypatch):
     monkeypatch.setattr("exporter_core.cli.list_exporters.show_rows", raises)
     with pytest.raises(ZeroDivisionError):
         cli("list")
+
+
+def test_a_distribution_over_which_the_standard_library_fails_is_named(cli, monkeypatch, site):
+    """Pydantic and OpenTelemetry ask it for entry points, which it then has of no distribution."""
+    location = site.install("half-written", b"\xff\xfe[exporter_core")
+    monkeypatch.setattr(sys, "path", [*sys.path, *site.path])
+    monkeypatch.setattr("exporter_core.cli.list_exporters.show_rows", lambda found: importlib.metadata.entry_points())
+    code, out, err = cli("list")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {location}: ")
+    assert line.endswith("; nothing that looks for entry points works: remove the directory")
 
 
 @pytest.mark.parametrize("arguments", [["list", "--json"], ["list"], ["schema"], ["--help"]])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from exporter_core.guard.call import Outcome, Result
 from exporter_core.log import log
-from exporter_core.sync import Lock, Signal
+from exporter_core.sync import Lock, Signal, await_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+SOON_SECONDS: Final = 0.005
+"""Seconds for which a call is waited for before its caller looks for a cancellation, too. A kernel's timer that is due
+before its next tick costs as much as the call."""
 GRACE_SECONDS: Final = 0.005
 """Seconds for which a call that has begun is waited for after its context is done."""
 HEEDED_SECONDS: Final = 0.05
@@ -39,28 +42,32 @@ class HandedOverCall:
     (by its caller or a shutdown); the runner ends it, or its caller abandons it.
     """
 
-    __slots__ = ("_begun", "_decided", "call", "result", "wake")
+    __slots__ = ("_begun", "_decided", "_ended", "call", "result", "wake")
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.wake = Signal()
-        """Set when the caller has a reason to look."""
+        self.wake: Signal | None = None
+        """Set when the caller has a reason to look; None while that waits for the end alone."""
         self.result: Result | None = None
         """The result for the caller; None until it is decided."""
         self._begun = Lock()
         self._decided = Lock()
+        self._ended = Lock()
+        self._ended.acquire()
 
     # --- the runner's side ---------------------------------------------------------------------------------------
 
     def begin(self) -> bool:
         """Take the call for running; return False if it was withdrawn."""
-        return self._begun.acquire(blocking=False)
+        return self._begun.acquire(False)
 
     def end(self, result: Result) -> None:
         """Hand the result to the caller; if that has left, tell of the late end."""
-        if self._decided.acquire(blocking=False):
+        if self._decided.acquire(False):
             self.result = result
-            self.wake.set()
+            self._ended.release()
+            if self.wake is not None:
+                self.wake.set()
         elif self.call.on_late is not None:
             try:
                 self.call.on_late(self.call, result)
@@ -76,7 +83,15 @@ class HandedOverCall:
             cancel: does what can be done to end a call that has begun.
         """
         context = self.call.context
-        stop_watching = context._watch(self.wake.set)
+        limit = SOON_SECONDS
+        if context._deadline is not None and context._deadline - self.call.started < limit:
+            limit = context._deadline - self.call.started
+        await_release(self._ended, limit)
+        if (result := self.result) is not None:
+            return result  # as nearly always: there was no need to look for a cancellation
+        # This is set first and looks second, end() has its result first and looks second: one sees the other.
+        self.wake = wake = Signal()
+        stop_watching = context._watch(wake.set)
         try:
             while self.result is None:
                 context._clock.wait(self.wake, context.remaining())
@@ -100,13 +115,13 @@ class HandedOverCall:
 
     def give_up(self) -> None:
         """Withdraw the call, or abandon it if it has begun; do nothing if it has ended."""
-        if not self.withdraw() and self._decided.acquire(blocking=False):
+        if not self.withdraw() and self._decided.acquire(False):
             self.call.abandoned = True
             self.result = _ABANDONED
 
     def withdraw(self) -> bool:
         """Keep the call from beginning; return False if it has begun, or must run."""
-        if self.call.must_run or not self._begun.acquire(blocking=False):
+        if self.call.must_run or not self._begun.acquire(False):
             return False
         self.call.arguments = {}  # the batch is not kept for a call that is not made
         self.end(_WITHDRAWN)
@@ -165,7 +180,3 @@ class HandoverRunner:
             self.running = None
             return None
         return handed_over
-
-    def _end(self, handed_over: HandedOverCall, result: Result) -> None:
-        self.running = None
-        handed_over.end(result)

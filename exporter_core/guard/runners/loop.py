@@ -73,7 +73,8 @@ class LoopRunner(HandoverRunner):
                 result = call.ended(error=ContextCancelledError("cancelled before it began"))
             else:
                 result = task.result()
-            self._end(handed_over, result)
+            self.running = None
+            handed_over.end(result)
             self._start_next()
 
         self._cancelled = False

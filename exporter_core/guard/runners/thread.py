@@ -34,7 +34,10 @@ def _work(queue: SimpleQueue[ThreadRunner | None], guard: object) -> None:
     while (runner := queue.get()) is not None:
         while runner._waiting:  # more than one, if a caller was interrupted before it could say that its call waits
             if (handed_over := runner._begin_next()) is not None:
-                runner._end(handed_over, handed_over.call.run())
+                result = handed_over.call.run()
+                runner.running = None
+                handed_over.end(result)
+                del result
             del handed_over  # nothing may be kept alive by a thread that waits
             if forking.process is not process:
                 return  # the call forked and has returned in the child, too, where the queue is the parent's to work on

@@ -13,6 +13,7 @@ from exporter_core.context import Context
 from exporter_core.errors import ExporterCoreError, ExporterShutdownError
 from exporter_core.guard import GuardedExporter
 from exporter_core.guard.call import SUCCESS, Call, Outcome
+from exporter_core.guard.runners import handover
 from exporter_core.guard.runners.handover import HandedOverCall
 from exporter_core.guard.runners.inline import SerialInlineRunner
 from exporter_core.guard.runners.thread import ThreadRunner
@@ -35,6 +36,18 @@ class CarelessCall(HandedOverCall):
 
     def begin(self):
         return self.result is None
+
+
+@pytest.fixture(params=[0.0, handover.SOON_SECONDS], ids=["at once", "soon"])
+def looked_for(request, monkeypatch):
+    """When a caller begins to look for a cancellation: at once, where every race is met, or as it does."""
+    monkeypatch.setattr(handover, "SOON_SECONDS", request.param)
+
+
+@pytest.fixture
+def looked_for_at_once(monkeypatch):
+    """Callers that look for a cancellation from the beginning."""
+    monkeypatch.setattr(handover, "SOON_SECONDS", 0.0)
 
 
 def make(handed_over):
@@ -60,16 +73,19 @@ def one_outcome(call_class):
     return scenario
 
 
+@pytest.mark.usefixtures("looked_for")
 def test_a_call_has_one_outcome_when_it_ends_as_its_context_is_cancelled():
     never_fails(one_outcome(HandedOverCall), seeds=range(150))
 
 
+@pytest.mark.usefixtures("looked_for_at_once")
 def test_a_call_that_does_not_take_its_lock_is_caught():
     found = explore(one_outcome(CarelessCall), subject=(*SUBJECT, CarelessCall))
     assert found.failure is not None
     assert found.failure.seed is not None
 
 
+@pytest.mark.usefixtures("looked_for_at_once")
 def test_all_outcomes_of_a_call_are_reached():
     reached = set()
 
