@@ -232,22 +232,24 @@ def test_ctrl_c_ends_it_at_once_and_leaves_no_process(command, plugins, tmp_path
         os.kill(child, 0)
 
 
-def test_errors_and_tables_are_coloured_on_a_terminal_only(on_terminal, program):
-    assert "\x1b[1;31merror:\x1b[0m" in on_terminal("describe", "nothing").out
-    assert "\x1b[32mok" in on_terminal("list").out
+def test_errors_and_tables_are_coloured_on_a_terminal_only(on_terminal_in_turn, program):
+    error, table = on_terminal_in_turn(["describe", "nothing"], ["list"])
+    assert "\x1b[1;31merror:\x1b[0m" in error
+    assert "\x1b[32mok" in table
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        for arguments in (["list"], ["describe", "console"], ["describe", "nothing"], ["--help"]):
-            assert "\x1b" not in on_terminal(*arguments, **environment).out
+        for shown in on_terminal_in_turn(
+            ["list"], ["describe", "console"], ["describe", "nothing"], ["--help"], **environment
+        ):
+            assert shown
+            assert "\x1b" not in shown
     assert "\x1b" not in program("list", FORCE_COLOR="1", TERM="xterm-256color").out
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["describe", "sqlite"], ["describe", "console"], ["init", "--help"]]
-)
-def test_nothing_is_wider_than_the_terminal(on_terminal, columns, arguments):
-    shown = SGR.sub("", on_terminal(*arguments, columns=columns).out)
-    assert max(map(len, shown.splitlines())) <= columns
+def test_nothing_is_wider_than_the_terminal(on_terminal_in_turn, columns):
+    commands = [["--help"], ["list"], ["describe", "sqlite"], ["describe", "console"], ["init", "--help"]]
+    for shown in on_terminal_in_turn(*commands, columns=columns):
+        assert max(map(len, SGR.sub("", shown).splitlines())) <= columns
 
 
 def test_the_shell_gets_completions_of_commands_options_and_exporters(cli, monkeypatch, plugins):
