@@ -248,6 +248,12 @@ def test_leaving_the_block_ends_within_the_shutdown_timeout(
     hung.gate.set()
 
 
+@pytest.mark.parametrize("shutdown_timeout", [-1, float("nan")])
+def test_a_negative_shutdown_timeout_is_refused(registry: Callable, config: Callable, shutdown_timeout: float) -> None:
+    with pytest.raises(ValueError, match="shutdown_timeout: expected at least 0 seconds"):
+        Pipeline.from_config(config("a"), registry=registry(a=FakeExporter), shutdown_timeout=shutdown_timeout)
+
+
 def test_failures_of_the_schedule_go_to_the_error_handler(pipeline: Callable) -> None:
     told = threading.Event()
     errors: list[Exception] = []
