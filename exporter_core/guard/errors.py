@@ -110,7 +110,8 @@ class Errors:
         text = self._without_place(operation, self.describe(raised))
         if is_a(error, PartialSuccessError):  # it stays what it is
             rejected = _rejected(raised, call.points)
-            text = f" was accepted in part: {text} (rejected data points: {rejected})"
+            points = "data point was" if rejected == 1 else "data points were"
+            text = f" was accepted in part: {text} ({rejected} {points} rejected)"
             return self.new(PartialSuccessError, operation, text, rejected_points=rejected)
         return self.new(ExporterError, operation, f" failed: {text}")
 

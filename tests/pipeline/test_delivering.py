@@ -40,7 +40,7 @@ def test_a_flush_reports_for_each_reader_what_was_handed_over_and_accepted(pipel
     good, partly, bad = report.readers
     assert (good.name, good.points_handed_over, good.points_accepted, good.error) == ("0:good", 3, 3, None)
     assert (partly.name, partly.points_handed_over, partly.points_accepted) == ("1:partly", 3, 2)
-    assert "rejected data points: 1" in partly.error
+    assert "1 data point was rejected" in partly.error
     assert (bad.name, bad.points_handed_over, bad.points_accepted) == ("2:bad", 3, 0)
     assert "https://***@host is full" in bad.error
     assert not report.ok
