@@ -10,9 +10,6 @@ import json
 import os
 import selectors
 import signal
-import socket
-import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exporter_core.cli.output import write_traceback
 from exporter_core.discovery import origin_of, select
 from exporter_core.discovery.scan import absolute
 from exporter_core.errors import ExporterNotFoundError, PluginLoadError, SetupError
+from exporter_core.fork_server import ForkedProcess, ForkServer
 from exporter_core.masking import Masker
 
 if TYPE_CHECKING:
@@ -47,11 +45,9 @@ _PIPE_BYTES = 1 << 20  # at least what a pipe holds, so that one read empties it
 _PROGRAM = """\
 import json, sys
 sys.path[:] = json.load(sys.stdin)
-from exporter_core.cli.inspection_child import serve
-serve(int(sys.argv[1]))
+from exporter_core.cli.inspection_child import main
+main(sys.argv[1:])
 """
-
-_MESSAGE = struct.Struct("i")  # the child's process id, and later its exit status
 
 
 class CheckResult(NamedTuple):
@@ -144,61 +140,17 @@ def _selected(name: str) -> PluginEntry:
     return entry
 
 
-class ForkServer:
-    """A process that has imported what every inspection needs, and forks a child process for each plugin.
-
-    These imports take longer than most plugins' own. The server itself imports no plugin.
+def inspection_server(path: Sequence[str] | None = None) -> ForkServer:
+    """Start the fork server of inspections, which itself imports no plugin.
 
     Args:
         path: directories that imports search before ``sys.path``.
     """
-
-    def __init__(self, path: Sequence[str] | None = None) -> None:
-        self._control, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as stdin:
-            # A file, not a pipe: writing to a process that never reads would block. Its end is the plugins' input.
-            stdin.write(json.dumps(list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)]))).encode())
-            stdin.seek(0)
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module's own program
-                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())],
-                stdin=stdin,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the server. Its children have ended, unless the kernel holds one."""
-        self._control.close()
-        if self.exit_status(_REAP_TIMEOUT) is None:
-            self._process.kill()
-            self.exit_status(_REAP_TIMEOUT)
-
-    def exit_status(self, timeout: float) -> int | None:
-        """Return the server's own exit status; None if it does not end in time."""
-        try:
-            return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def fork(self, request: bytes, answer_fd: int, output_fd: int) -> socket.socket:
-        """Fork a child that answers the request.
-
-        Returns:
-            A socket that tells the child's process id, which is its group's too, and then its exit status; closed early
-            if the child cannot be forked or watched. The child is reaped when the caller closes the socket.
-        """
-        status, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as file:
-            file.write(request)
-            file.seek(0)
-            with suppress(OSError):  # a server that has ended closes the socket
-                socket.send_fds(self._control, [b"+"], [file.fileno(), theirs.fileno(), answer_fd, output_fd])
-        return status
+    with tempfile.TemporaryFile() as stdin:
+        # A file, not a pipe: writing to a process that never reads would block. Its end is the plugins' input.
+        stdin.write(json.dumps(list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)]))).encode())
+        stdin.seek(0)
+        return ForkServer([sys.executable, "-P", "-c", _PROGRAM], stdin=stdin)
 
 
 def check_all(
@@ -209,7 +161,7 @@ def check_all(
     if not wanted:
         return []
     given_up = Event()
-    with ForkServer(path) as server, ThreadPoolExecutor(min(len(wanted), os.cpu_count() or 1)) as pool:
+    with inspection_server(path) as server, ThreadPoolExecutor(min(len(wanted), os.cpu_count() or 1)) as pool:
         one = partial(check, path=path, timeout=timeout, build=build, given_up=given_up, server=server)
         try:
             return list(pool.map(one, wanted))
@@ -245,8 +197,8 @@ def check(
         "build": build,
         "path": None if path is None else absolute(path),
     }
-    with ForkServer(path) if server is None else nullcontext(server) as forking:
-        run = _run(forking, json.dumps(request).encode(), begun + timeout, given_up or Event())
+    with inspection_server(path) if server is None else nullcontext(server) as forking:
+        run = _run(forking, request, begun + timeout, given_up or Event())
     status, answer, output = run
     return CheckResult(
         entry,
@@ -257,88 +209,60 @@ def check(
 
 
 def _run(
-    server: ForkServer, request: bytes, deadline: float, given_up: Event
+    server: ForkServer,
+    request: dict[str, Any],
+    deadline: float,
+    given_up: Event,  # Any: JSON
 ) -> tuple[int | None, dict[str, Any] | None, bytes]:
-    """Return the child's exit status (None: the time was up), its answer if it gave one, and its output."""
-    answer, output, told = bytearray(), bytearray(), bytearray()
+    """Return the child's exit code (None: the time was up), its answer if it gave one, and its output."""
+    answer, output = bytearray(), bytearray()
     # The answer comes through a pipe of its own: standard output is the plugin's.
     answers, answering = os.pipe()
     outputs, writing = os.pipe()
     with open(answers, "rb", buffering=0), open(outputs, "rb", buffering=0):  # noqa: PTH123 - file descriptors
         with open(answering, "wb", buffering=0), open(writing, "wb", buffering=0):  # noqa: PTH123 - as above
-            status = server.fork(request, answering, writing)
-        with status:
-            try:
-                pipes = {answers: answer, outputs: output}
-                in_time = _listen(pipes | {status.fileno(): told}, deadline, given_up)
-            finally:
-                exit_status = _kill(status, told)
-    if exit_status is None and in_time:
-        exit_status = server.exit_status(_LOOK_INTERVAL) or -signal.SIGKILL  # with the process that watched the child
-    return exit_status if in_time else None, _understood(bytes(answer)), bytes(output)
+            child = server.fork(request, answering, writing)
+        try:
+            in_time = _listen(child, {answers: answer, outputs: output}, deadline, given_up)
+        finally:
+            code = child.end(_REAP_TIMEOUT)
+    if code is None and in_time:
+        code = server.exit_code(_LOOK_INTERVAL) or -signal.SIGKILL  # with the process that watched the child
+    return code if in_time else None, _understood(bytes(answer)), bytes(output)
 
 
-def _listen(kept: dict[int, bytearray], deadline: float, given_up: Event) -> bool:
-    """Collect the bytes of the answer, of the output and of the status, until the child has answered or is gone.
+def _listen(child: ForkedProcess, kept: dict[int, bytearray], deadline: float, given_up: Event) -> bool:
+    """Collect the bytes of the answer and of the output until the child has answered or is gone.
 
     Returns False if the deadline came first, or it was given up.
     """
-    answer_fd, output_fd, status_fd = kept
-    limits = {answer_fd: _ANSWER_LIMIT, output_fd: OUTPUT_LIMIT, status_fd: 2 * _MESSAGE.size}
+    answer_fd, output_fd = kept
+    limits = {answer_fd: _ANSWER_LIMIT, output_fd: OUTPUT_LIMIT}
     with selectors.DefaultSelector() as selector:
+        selector.register(child, selectors.EVENT_READ)
         for fd in kept:
             os.set_blocking(fd, False)
             selector.register(fd, selectors.EVENT_READ)
         while (remaining := deadline - time.monotonic()) > 0 and not given_up.is_set():
             for key, _ in selector.select(min(remaining, _LOOK_INTERVAL)):
-                if not _take(key.fd, kept[key.fd], limits[key.fd]):
+                if key.fileobj is not child and not _take(key.fd, kept[key.fd], limits[key.fd]):
                     selector.unregister(key.fd)
-            # A process that the child has started can hold the pipes open after its end, so the status counts too.
-            gone = status_fd not in selector.get_map() or len(kept[status_fd]) == limits[status_fd]
-            if gone or kept[answer_fd].endswith(b"\n"):
-                for fd in (answer_fd, output_fd):
-                    _take(fd, kept[fd], limits[fd])
+            # A process that the child has started can hold the pipes open after its end, so that counts, too.
+            if child.ended or kept[answer_fd].endswith(b"\n"):
+                for fd, data in kept.items():
+                    _take(fd, data, limits[fd])
                 return True
     return False
 
 
 def _take(fd: int, kept: bytearray, limit: int) -> bool:
-    """Read the pipe or socket, keep its bytes up to the limit; return False at the end of the stream."""
+    """Read the pipe, keep its bytes up to the limit; return False at the end of the stream."""
     try:
         data = os.read(fd, _PIPE_BYTES)
     except BlockingIOError:
         return True
-    except ConnectionResetError:
-        return False
     kept += data[: limit - len(kept)]
     return bool(data)
-
-
-def _kill(status: socket.socket, told: bytearray) -> int | None:
-    """Kill the child with everything it has started, and return its exit status.
-
-    None if it is unknown: the child was not forked in time, the process that watched it is gone, or the kernel holds
-    it, such as on a network file system that does not answer.
-    """
-    status.settimeout(_REAP_TIMEOUT)
-    try:
-        _receive(status, told, _MESSAGE.size)
-        with suppress(OSError):  # nothing is left of it
-            # Not reaped before the socket is closed, its number is still its own.
-            os.killpg(_MESSAGE.unpack_from(told)[0], signal.SIGKILL)
-        _receive(status, told, 2 * _MESSAGE.size)
-    except OSError:
-        return None
-    exit_status: int = _MESSAGE.unpack_from(told, _MESSAGE.size)[0]
-    return exit_status
-
-
-def _receive(status: socket.socket, told: bytearray, size: int) -> None:
-    while len(told) < size:
-        data = status.recv(size - len(told))
-        if not data:
-            raise ConnectionResetError
-        told += data
 
 
 def _understood(answer: bytes) -> dict[str, Any] | None:  # Any: JSON

@@ -32,7 +32,7 @@ _PLAIN: Final = {
     "Input should be less than or equal to ": "expected at most ",
     "Value error, ": "",
 }
-"""What Typer quotes of pydantic, as patterns, and what to write instead."""
+"""Plain words for the messages of pydantic that Typer quotes, by pattern."""
 
 _UNLIMITED = 10_000  # columns; a file or a pipe has no width
 

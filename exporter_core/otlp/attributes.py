@@ -314,11 +314,21 @@ def same_values(values: list[Any], others: list[Any]) -> bool:
     Raises:
         Exception: whatever a value raises when it is compared.
     """
-    # Identity holds for every difference of immutable values, also that of 1, True and 1.0.
-    if len(values) == len(others) and all(map(is_, values, others)):
-        return True
     if values != others:
         return False
+    # Nothing immutable but a text equals a text. Identity holds for every difference, also that of 1, True and 1.0.
+    if _are_texts(values) or all(map(is_, values, others)):
+        return True
     types = list(map(type, values))
-    # Nothing immutable but a text equals a text.
-    return types.count(str) == len(types) or (_EQUAL_IS_SAME.issuperset(types) and types == list(map(type, others)))
+    return _EQUAL_IS_SAME.issuperset(types) and types == list(map(type, others))
+
+
+def _are_texts(values: list[Any]) -> bool:
+    """True if all are texts: to join them is the fastest way to see it."""
+    if not values or type(values[-1]) is not str:
+        return False
+    try:
+        "".join(values)
+    except TypeError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from exporter_core.cli.inspection import OUTPUT_LIMIT, ForkServer, check, check_all
+from exporter_core.cli.inspection import OUTPUT_LIMIT, check, check_all, inspection_server
 from exporter_core.discovery import installed
 
 GOOD = '''
@@ -37,7 +37,7 @@ def modules(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def server(modules):
     """The process that forks the children of most tests here."""
-    with ForkServer([str(modules)]) as server:
+    with inspection_server([str(modules)]) as server:
         yield server
 
 

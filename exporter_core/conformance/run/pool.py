@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from exporter_core.conformance.clause import DELIVERS, FIDELITY, with_foundations
 from exporter_core.conformance.run.blame import blame
-from exporter_core.conformance.run.fork_server import ForkServer
+from exporter_core.conformance.run.fork_server import WorkerServer
 from exporter_core.conformance.run.messages import (
     Message,
     Ready,
@@ -77,7 +77,9 @@ class WorkerProcess:
         self.channel, theirs = socket.socketpair()
         with theirs, self._output.open("wb") as text:
             try:
-                self._process = ForkServer.fork(environment, theirs, text.fileno(), self._dump, generates=generates)
+                self._process = WorkerServer.fork_worker(
+                    environment, theirs, text.fileno(), self._dump, generates=generates
+                )
             except BaseException:
                 self.channel.close()
                 self._folder.cleanup()
@@ -130,10 +132,11 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """True while it runs."""
-        return self._process.alive
+        return not self._process.ended
 
     def stacks(self) -> str:
         """The stacks of its threads, even if it hangs."""
+        assert self._process.pid is not None  # noqa: S101 - it has started
         os.kill(self._process.pid, signal.SIGUSR1)
         limit = monotonic() + _DUMPED
         while not self._dump.stat().st_size and monotonic() < limit:
@@ -146,6 +149,7 @@ class WorkerProcess:
         while self.alive and monotonic() < limit:
             polling.select([], [], [], 0.001)
         code = self._process.end()
+        code = -signal.SIGKILL if code is None else code  # with what watched it
         with self._output.open("rb") as output:
             output.seek(max(0, self._output.stat().st_size - _QUOTED))
             lines = masker(output.read().decode(errors="replace")).strip().splitlines()

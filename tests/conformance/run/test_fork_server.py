@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter_core.conformance.run.engine import check
-from exporter_core.conformance.run.fork_server import ForkServer
+from exporter_core.conformance.run.fork_server import WorkerServer
 from exporter_core.conformance.run.verdicts import Settings
 from exporter_core.errors import SetupError
 
@@ -45,17 +45,17 @@ def test_a_worker_has_the_folder_and_the_environment_of_its_check_and_nothing_of
     ended = f"the worker process ended with exit code 7: in {tmp_path} with"
     monkeypatch.setenv("MARK", "one")
     assert _seen("FLU-02", "FLU-03") == [f"{ended} one after None"] * 2
-    server = ForkServer.get()
+    server = WorkerServer.get()
     monkeypatch.setenv("MARK", "two")
     assert _seen("FLU-02") == [f"{ended} two after None"]
-    assert ForkServer.get() is server
+    assert WorkerServer.get() is server
 
 
 def test_a_fork_server_that_was_killed_is_replaced() -> None:
-    server = ForkServer.get()
+    server = WorkerServer.get()
     os.kill(server.pid, signal.SIGKILL)
     assert _seen("FLU-02")[0].startswith("the worker process ended with exit code 7")
-    assert ForkServer.get() is not server
+    assert WorkerServer.get() is not server
 
 
 def test_a_current_folder_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,11 +68,11 @@ def test_a_current_folder_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: 
 
 
 def test_a_forked_child_has_a_fork_server_of_its_own() -> None:
-    server = ForkServer.get()
+    server = WorkerServer.get()
     if not (child := os.fork()):
-        os._exit(ForkServer._running is not None)
+        os._exit(WorkerServer._running is not None)
     assert os.waitpid(child, 0)[1] == 0
-    assert ForkServer.get() is server
+    assert WorkerServer.get() is server
 
 
 def test_an_exporter_that_kills_its_parent_kills_no_check() -> None:
