@@ -68,9 +68,13 @@ class WorkerServer(ForkServer):
             generates: True if it may have to make data with Hypothesis.
 
         Raises:
-            SetupError: a fork server has ended, and another one too.
+            SetupError: a fork server has ended, and another one too; or the current folder is gone.
         """
-        order = {"directory": str(Path.cwd()), "environment": dict(environment), "dump": str(dump)}
+        try:
+            directory = str(Path.cwd())
+        except FileNotFoundError:
+            raise SetupError("the current folder does not exist any more; run the check from another one") from None
+        order = {"directory": directory, "environment": dict(environment), "dump": str(dump)}
         for _ in range(_TRIES):
             server = cls.get()
             worker = server.fork({**order, "generates": generates}, channel.fileno(), output)

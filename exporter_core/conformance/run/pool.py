@@ -76,9 +76,14 @@ class WorkerProcess:
         }
         self.channel, theirs = socket.socketpair()
         with theirs, self._output.open("wb") as text:
-            self._process = WorkerServer.fork_worker(
-                environment, theirs, text.fileno(), self._dump, generates=generates
-            )
+            try:
+                self._process = WorkerServer.fork_worker(
+                    environment, theirs, text.fileno(), self._dump, generates=generates
+                )
+            except BaseException:
+                self.channel.close()
+                self._folder.cleanup()
+                raise
         self._rest = b""
         self.clause: str | None = None
         self.ready = False

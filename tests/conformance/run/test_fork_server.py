@@ -9,6 +9,7 @@ import pytest
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.fork_server import WorkerServer
 from exporter_core.conformance.run.verdicts import Settings
+from exporter_core.errors import SetupError
 
 EXPORTER = """
     import os, sys
@@ -55,6 +56,15 @@ def test_a_fork_server_that_was_killed_is_replaced() -> None:
     os.kill(server.pid, signal.SIGKILL)
     assert _seen("FLU-02")[0].startswith("the worker process ended with exit code 7")
     assert WorkerServer.get() is not server
+
+
+def test_a_current_folder_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SetupError, match="the current folder does not exist any more"):
+        _seen("FLU-02")
 
 
 def test_a_forked_child_has_a_fork_server_of_its_own() -> None:
