@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -24,8 +25,9 @@ ExporterT = TypeVar("ExporterT")
 
 
 # How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
-# make nightly takes more examples of each property that does not say how many.
-COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+# make nightly takes more examples of each property: a property that needs fewer or more than others says so as a
+# fraction or a multiple of the profile's.
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
 settings.register_profile("exporter-core", COMMON)
 settings.register_profile("thorough", COMMON, max_examples=300)
 settings.load_profile("exporter-core")
@@ -34,7 +36,20 @@ settings.load_profile("exporter-core")
 os.environ.setdefault("EXPORTER_CORE_CACHE", str(Path(__file__).parent / ".pytest_cache" / "exporter-core"))
 
 
+# No plugin of pydantic's is installed; each process that looks for one reads the metadata of all distributions.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+
 GENEROUS_SECONDS = 30.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for garbage neither while tests are collected nor, in each test, among all that they have imported."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -289,5 +289,9 @@ SHAPES: dict[str, tuple[Callable[[], Program], Bounds]] = {
     "lists in attributes": (listed_attributes, Bounds(2, 1)),
     "metrics added one by one": (growing, Bounds(3, 0.5)),
     "other scripts": (unicode_texts, Bounds(8, 0.3)),
-    "one metric of one point": (lambda: many(1, 1, 1), Bounds(0.7, 2, 1.0, 1)),
+    "one metric of one point": (lambda: many(1, 1, 1), Bounds(1, 2, 1.0, 1)),
+    "one metric of 5 points": (lambda: many(1, 5, 1), Bounds(1.5, 1, 1.0, 0.5)),
+    "5 metrics of one point": (lambda: many(5, 1, 1), Bounds(1.5, 1, 1.0, 0.5)),
+    "10 metrics of one point": (lambda: many(10, 1, 1), Bounds(1.5, 1, 1.0, 0.5)),
+    "20 metrics of 2 points": (lambda: many(20, 2, 5), Bounds(4, 0.5, 1.0)),
 }

@@ -2,7 +2,8 @@
 
 By shape: each round makes three collections of a real provider and encodes them with every encoder in turn, in an order
 that rotates; a fresh encoder gets the three as its first. A row gives the official encoder's time as a multiple of
-ours, the slowest shape first, and what part of the SDK's own collection of the same data encoding takes.
+ours, the slowest shape first, and what part of the SDK's own collection of the same data encoding takes. Where all
+series are new, a further row has their attributes alone, which no encoder can have kept.
 
 By size: each round encodes one collection of 10,000 points with every encoder. Ratios are the median of the rounds'
 own ratios; times are the processor's. Peak memory is what exporting takes above the data itself: in a fresh process
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from _common import Row, arguments, report
 from _metrics import from_sdk, one_metric
@@ -30,6 +31,8 @@ from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metri
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 from exporter_core.otlp import Encoder, JsonEncoder
+from exporter_core.otlp.attributes import Contents, Written
+from exporter_core.otlp.protobuf_values import attribute_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +47,8 @@ SHAPES_PLOT = PLOT.with_name("otlp-encode-shapes.svg")
 SERIES = 10_000
 MANY = 100_000
 SIZES = (1_000, 10_000, 100_000)
+NEW = "all series new"
+WRITER = attribute_writer(7)
 OFFICIAL, OFFICIAL_AGAIN = "official", "official again"
 # What each mode is to reach beside the official encoder, as a ratio of points a second.
 NUMBERS = {"first export": 2.0, "default": 13.0, "trusted": 35.0}
@@ -108,6 +113,15 @@ def json_text() -> dict[str, Work]:
     return {"default": JsonEncoder().encode}
 
 
+def attributes(data: MetricsData) -> Written:
+    """The encoded attributes of all points."""
+    scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+    points: list[Any] = [
+        point for scope in scopes for metric in scope.metrics for point in metric.data.data_points
+    ]  # of any kind
+    return WRITER.write(Contents.of([point.attributes for point in points]))
+
+
 def seconds(work: Work, data: MetricsData) -> float:
     begun = time.thread_time()
     work(data)
@@ -127,7 +141,7 @@ def by_shape(name: str, rounds: int) -> list[Row]:
                     taken.setdefault(what, []).append(value)
     figures = {what: statistics.median(values) for what, values in taken.items()}
 
-    def row(what: str, key: str, bound: float, *, at_least: bool) -> Row:
+    def row(what: str, key: str, bound: float | None, *, at_least: bool) -> Row:
         figure = figures[key]
         unit = "x" if at_least else "of it"
         beside = "the official encoder" if at_least else "the SDK's collection"
@@ -135,13 +149,14 @@ def by_shape(name: str, rounds: int) -> list[Row]:
         mine = peer / figure if at_least else peer * figure
         return Row(f"{name}, {what}", mine, "µs/point", beside, peer, figure, bound, unit, at_least=at_least)
 
-    return [
+    rows = [
         row("default", "default", bounds.ratio, at_least=True),
         row("default", "default part", bounds.part, at_least=False),
         row("trusted", "trusted part", bounds.trusted, at_least=False),
         row("first export", "first", bounds.first, at_least=True),
         row("first three exports", "three", bounds.first, at_least=True),
     ]
+    return [*rows, row("attributes alone", "attributes part", None, at_least=False)] if name == NEW else rows
 
 
 def three_collections(program: Program, default: Encoder, trusted: Encoder, turn: int) -> Iterator[dict[str, float]]:
@@ -172,6 +187,7 @@ def three_collections(program: Program, default: Encoder, trusted: Encoder, turn
             "default": peer / spent["default"],
             "default part": spent["default"] / collection,
             "trusted part": spent["trusted"] / collection,
+            "attributes part": seconds(attributes, data) / collection,
         }
         if not number:
             row["first"] = peer / spent["fresh"]

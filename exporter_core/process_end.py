@@ -36,6 +36,7 @@ class ProcessEnd:
         atexit.register(self)  # a forked child inherits this registration
         if _multiprocessing("process", "parent_process", lambda: None)() is not None:
             self._join_multiprocessing(self)  # a child that was forked, or spawned, before this was made
+        self._join_multiprocessing_after_fork()  # a child that imports the main module before it clears its finalizers
         self._join_celery()
         forking.renew_after_fork(self)
 
@@ -53,9 +54,12 @@ class ProcessEnd:
             self._function()
 
     def _renew_after_fork(self) -> None:
-        # Runs before multiprocessing clears its finalizers in the child, and registers one after that.
-        _multiprocessing("util", "register_after_fork", _nothing)(self, self._join_multiprocessing)
+        self._join_multiprocessing_after_fork()
         self._join_celery()
+
+    def _join_multiprocessing_after_fork(self) -> None:
+        """Register a finalizer when multiprocessing has cleared those that a child begins with."""
+        _multiprocessing("util", "register_after_fork", _nothing)(self, self._join_multiprocessing)
 
     @staticmethod
     def _join_multiprocessing(end: ProcessEnd) -> None:

@@ -1,9 +1,8 @@
-"""What the tests share: one Hypothesis profile, a small heap, and running Python in an interpreter of its own."""
+"""What tests share: sites of made-up distributions, interrupts anywhere, Python in an interpreter of its own."""
 
 from __future__ import annotations
 
 import dis
-import gc
 import os
 import shutil
 import signal
@@ -22,7 +21,7 @@ from exporter_core import instruments
 from exporter_core.cli import inspection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import FrameType
 
     from exporter_core.cli.inspection import CheckResult
@@ -35,12 +34,6 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CHILD_TIMEOUT = 60.0
 UNTIL_SECONDS = 30.0  # ends a failing test, never decides a passing one
-
-
-def pytest_collection_finish() -> None:
-    """What all tests together have imported is not to be looked through by each that collects garbage."""
-    gc.collect()
-    gc.freeze()
 
 
 GROUP = "exporter_core.exporters.v1"
@@ -131,19 +124,22 @@ _INSPECTED: dict[tuple[PluginEntry, bool], CheckResult] = {}
 @pytest.fixture
 def inspected_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands look into an installed exporter once in all: each look is a process, and what is installed stays."""
-    look = inspection.check
+    look = inspection.check_all
 
-    def check(
-        entry: PluginEntry, *, path: Sequence[str] | None = None, build: bool = False, **options: Any
-    ) -> CheckResult:
-        found = _INSPECTED.get((entry, build)) if path is None else None
-        if found is None:
-            found = look(entry, path=path, build=build, **options)
-            if path is None and found.ok and Path(sys.prefix) in Path(entry.location).parents:
-                _INSPECTED[entry, build] = found
-        return found
+    def check_all(
+        entries: Iterable[PluginEntry], *, path: Sequence[str] | None = None, build: bool = False, **options: Any
+    ) -> list[CheckResult]:
+        wanted = list(entries)
+        if path is not None:
+            return look(wanted, path=path, build=build, **options)
+        unknown = [entry for entry in wanted if (entry, build) not in _INSPECTED]
+        found = dict(zip(unknown, look(unknown, build=build, **options), strict=True))
+        for entry, result in found.items():
+            if result.ok and Path(sys.prefix) in Path(entry.location).parents:
+                _INSPECTED[entry, build] = result
+        return [found[entry] if entry in found else _INSPECTED[entry, build] for entry in wanted]
 
-    monkeypatch.setattr(inspection, "check", check)
+    monkeypatch.setattr(inspection, "check_all", check_all)
 
 
 class RunPython(Protocol):

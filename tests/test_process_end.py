@@ -60,6 +60,26 @@ if __name__ == "__main__":
     assert set(out.splitlines()) == {"child ends"}
 
 
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_child_of_multiprocessing_calls_what_its_main_module_registered(method, run_python, tmp_path):
+    """A child imports the main module before multiprocessing clears the finalizers that it has by then."""
+    main = tmp_path / "main.py"
+    main.write_text(f"""
+import multiprocessing, os
+from exporter_core.process_end import ProcessEnd
+
+end = ProcessEnd(lambda: os.write(1, b"child ends\\n"))
+
+if __name__ == "__main__":
+    end.undo()
+    child = multiprocessing.get_context({method!r}).Process(target=abs, args=(1,))
+    child.start()
+    child.join()
+""")
+    out = run_python(f"import runpy; runpy.run_path({str(main)!r}, run_name='__main__')", options=OPTIONS)
+    assert set(out.splitlines()) == {"child ends"}
+
+
 def test_a_pool_that_was_imported_later_calls_it_in_each_worker(run):
     out = run("""
 import multiprocessing

@@ -313,9 +313,9 @@ def _lines(page: Mapping[str, Any]) -> Iterator[str]:  # Any: JSON
     yield from (() if page["files"] else ("  none found",))
     yield from ("", "Backends")
     for backend in page["backends"]:
-        state = {True: f"connected in {backend['milliseconds']} ms", None: "not connected to; probe tries it"}
+        state = {True: f"connected in {backend['milliseconds']} ms", None: "no server to connect to; probe tries it"}
         outcome = state.get(backend["connected"], f"NOT REACHED: {backend['error']}")
-        yield f"  {backend['reader']}: {backend['place'] or 'unknown place'}: {outcome}"
+        yield f"  {backend['reader']}: {backend['place'] or 'no known address'}: {outcome}"
     yield from (() if page["backends"] else ("  none looked at",))
     count = len(page["problems"])
     yield from ("", f"{count} problem{'s' * (count != 1)} found" if count else "No problem found")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -94,7 +94,7 @@ def _config_text(exporters: Sequence[tuple[str, CheckResult]]) -> str:
     for number, (name, result) in enumerate(exporters):
         reader = _PULL_READER if result.entry.pull else _READER
         text += ["\n" * bool(number), reader, *(f"{line}\n" for line in _indented(_exporter(name, result), " " * 10))]
-    names = dict.fromkeys(_scalar(name) for name, _ in exporters)
+    names = dict.fromkeys(as_yaml(name) for name, _ in exporters)
     text.append(_TAIL.format(exporters="\n".join(f"#     {name}: {{runner: thread}}" for name in names)))
     return "".join(text)
 
@@ -102,7 +102,7 @@ def _config_text(exporters: Sequence[tuple[str, CheckResult]]) -> str:
 def _exporter(name: str, result: CheckResult) -> list[str]:
     """The lines under ``exporter:``."""
     lines = _options(options(result.config_schema or {}), name, "", 12)
-    return [*_comment(result.docstring.partition("\n\n")[0], 10), f"{_scalar(name)}:", *_indented(lines, "  ")]
+    return [*_comment(result.docstring.partition("\n\n")[0], 10), f"{as_yaml(name)}:", *_indented(lines, "  ")]
 
 
 def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -> list[str]:
@@ -117,7 +117,7 @@ def _options(found: Sequence[Option], exporter: str, prefix: str, indent: int) -
         option, *rest = rest
         inner = [one for one in rest if one.name.startswith(f"{option.name}.")]
         del rest[: len(inner)]
-        key = _scalar(option.name.removeprefix(prefix))
+        key = as_yaml(option.name.removeprefix(prefix))
         if inner:
             nested = _options(inner, exporter, f"{option.name}.", indent + 2)
             empty = all(line.startswith("#") or not line for line in nested)
@@ -154,12 +154,7 @@ def _value(option: Option, exporter: str) -> str:
     if option.default is None:
         empty = {"mapping": "{}", "list": "[]"}
         return "" if option.required else empty.get(option.type.partition(" ")[0], "")
-    return _scalar(option.default)
-
-
-def _scalar(value: Any) -> str:  # Any: JSON
-    """Return a value as YAML, without a reference to an environment variable."""
-    return as_yaml(value).replace("$", "$$")
+    return as_yaml(option.default).replace("$", "$$")  # no reference to an environment variable
 
 
 def _comment(text: str, indent: int) -> list[str]:

@@ -10,20 +10,20 @@ import json
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from threading import Event
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exporter_core.cli.output import write_traceback
 from exporter_core.discovery import origin_of, select
 from exporter_core.discovery.scan import absolute
 from exporter_core.errors import ExporterNotFoundError, PluginLoadError, SetupError
+from exporter_core.fork_server import ForkedProcess, ForkServer
 from exporter_core.masking import Masker
 
 if TYPE_CHECKING:
@@ -42,13 +42,11 @@ _LOOK_INTERVAL = 0.1  # seconds
 _REAP_TIMEOUT = 5.0  # seconds
 _PIPE_BYTES = 1 << 20  # at least what a pipe holds, so that one read empties it
 
-# The answer comes through a pipe of its own, whose number is the argument: standard output is the plugin's.
 _PROGRAM = """\
 import json, sys
-request = json.load(sys.stdin)
-sys.path[:] = request.pop("sys_path")
+sys.path[:] = json.load(sys.stdin)
 from exporter_core.cli.inspection_child import main
-main(request, int(sys.argv[1]))
+main(sys.argv[1:])
 """
 
 
@@ -142,14 +140,29 @@ def _selected(name: str) -> PluginEntry:
     return entry
 
 
+def inspection_server(path: Sequence[str] | None = None) -> ForkServer:
+    """Start the fork server of inspections, which itself imports no plugin.
+
+    Args:
+        path: directories that imports search before ``sys.path``.
+    """
+    with tempfile.TemporaryFile() as stdin:
+        # A file, not a pipe: writing to a process that never reads would block. Its end is the plugins' input.
+        stdin.write(json.dumps(list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)]))).encode())
+        stdin.seek(0)
+        return ForkServer([sys.executable, "-P", "-c", _PROGRAM], stdin=stdin)
+
+
 def check_all(
     entries: Iterable[PluginEntry], *, path: Sequence[str] | None = None, timeout: float = TIMEOUT, build: bool = False
 ) -> list[CheckResult]:
     """Check each entry, as many side by side as there are processors; the results are in the order given."""
     wanted = list(entries)
+    if not wanted:
+        return []
     given_up = Event()
-    one = partial(check, path=path, timeout=timeout, build=build, given_up=given_up)
-    with ThreadPoolExecutor(max_workers=max(1, min(len(wanted), os.cpu_count() or 1))) as pool:
+    with inspection_server(path) as server, ThreadPoolExecutor(min(len(wanted), os.cpu_count() or 1)) as pool:
+        one = partial(check, path=path, timeout=timeout, build=build, given_up=given_up, server=server)
         try:
             return list(pool.map(one, wanted))
         except BaseException:
@@ -164,6 +177,7 @@ def check(
     timeout: float = TIMEOUT,
     build: bool = False,
     given_up: Event | None = None,
+    server: ForkServer | None = None,
 ) -> CheckResult:
     """Import and verify one exporter in a child process. Never raises for anything that the plugin does.
 
@@ -174,6 +188,7 @@ def check(
         timeout: seconds after which the child, with every process it has started, is killed.
         build: also build one with its options' defaults, if it can be, and ask it for its temporality.
         given_up: kills the child when it is set.
+        server: forks the child; made for the same path. One of its own by default.
     """
     begun = time.monotonic()
     request = {
@@ -181,9 +196,10 @@ def check(
         "pull": entry.pull,
         "build": build,
         "path": None if path is None else absolute(path),
-        "sys_path": list(dict.fromkeys([*absolute(path or ()), *absolute(sys.path)])),
     }
-    status, answer, output = _run(json.dumps(request).encode(), begun + timeout, given_up or Event())
+    with inspection_server(path) if server is None else nullcontext(server) as forking:
+        run = _run(forking, request, begun + timeout, given_up or Event())
+    status, answer, output = run
     return CheckResult(
         entry,
         **answer or {"failure": _failure(status, timeout)},
@@ -192,63 +208,49 @@ def check(
     )
 
 
-def _run(request: bytes, deadline: float, given_up: Event) -> tuple[int | None, dict[str, Any] | None, bytes]:
-    """Return the child's exit status (None: the time was up), its answer if it gave one, and its output."""
+def _run(
+    server: ForkServer,
+    request: dict[str, Any],
+    deadline: float,
+    given_up: Event,  # Any: JSON
+) -> tuple[int | None, dict[str, Any] | None, bytes]:
+    """Return the child's exit code (None: the time was up), its answer if it gave one, and its output."""
     answer, output = bytearray(), bytearray()
-    reading, writing = os.pipe()
-    with (
-        tempfile.TemporaryFile() as stdin,
-        open(reading, "rb", buffering=0),  # noqa: PTH123 - a file descriptor
-        open(writing, "wb", buffering=0) as childs,  # noqa: PTH123 - as above
-    ):
-        # The request is in a file, not a pipe: writing to a child that never reads would block.
-        stdin.write(request)
-        stdin.seek(0)
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, this module's own program
-            [sys.executable, "-P", "-c", _PROGRAM, str(writing)],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[writing],
-            start_new_session=True,
-        )
-        with cast("IO[bytes]", process.stdout) as outputs:
-            try:
-                childs.close()
-                in_time = _listen(process.pid, {reading: answer, outputs.fileno(): output}, deadline, given_up)
-            finally:
-                # The group is the child's and whatever it has started. Not reaped yet, its number is still its own.
-                os.killpg(process.pid, signal.SIGKILL)
-                status = _reap(process)
-    return status if in_time else None, _understood(bytes(answer)), bytes(output)
+    # The answer comes through a pipe of its own: standard output is the plugin's.
+    answers, answering = os.pipe()
+    outputs, writing = os.pipe()
+    with open(answers, "rb", buffering=0), open(outputs, "rb", buffering=0):  # noqa: PTH123 - file descriptors
+        with open(answering, "wb", buffering=0), open(writing, "wb", buffering=0):  # noqa: PTH123 - as above
+            child = server.fork(request, answering, writing)
+        try:
+            in_time = _listen(child, {answers: answer, outputs: output}, deadline, given_up)
+        finally:
+            code = child.end(_REAP_TIMEOUT)
+    if code is None and in_time:
+        code = server.exit_code(_LOOK_INTERVAL) or -signal.SIGKILL  # with the process that watched the child
+    return code if in_time else None, _understood(bytes(answer)), bytes(output)
 
 
-def _reap(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return process.wait(_REAP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        return None  # killed, but stuck in the kernel, such as on a network file system that does not answer
-
-
-def _listen(pid: int, kept: dict[int, bytearray], deadline: float, given_up: Event) -> bool:
-    """Collect the bytes of the two pipes, the answer's first, until the child has answered or is gone.
+def _listen(child: ForkedProcess, kept: dict[int, bytearray], deadline: float, given_up: Event) -> bool:
+    """Collect the bytes of the answer and of the output until the child has answered or is gone.
 
     Returns False if the deadline came first, or it was given up.
     """
     answer_fd, output_fd = kept
     limits = {answer_fd: _ANSWER_LIMIT, output_fd: OUTPUT_LIMIT}
     with selectors.DefaultSelector() as selector:
+        selector.register(child, selectors.EVENT_READ)
         for fd in kept:
             os.set_blocking(fd, False)
             selector.register(fd, selectors.EVENT_READ)
         while (remaining := deadline - time.monotonic()) > 0 and not given_up.is_set():
-            # A process that the child has started can hold the pipes open after its end, so that is looked at too.
-            gone = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-            for key, _ in selector.select(0 if gone else min(remaining, _LOOK_INTERVAL)):
-                if not _take(key.fd, kept[key.fd], limits[key.fd]):
+            for key, _ in selector.select(min(remaining, _LOOK_INTERVAL)):
+                if key.fileobj is not child and not _take(key.fd, kept[key.fd], limits[key.fd]):
                     selector.unregister(key.fd)
-            if gone or kept[answer_fd].endswith(b"\n"):
-                _take(output_fd, kept[output_fd], OUTPUT_LIMIT)
+            # A process that the child has started can hold the pipes open after its end, so that counts, too.
+            if child.ended or kept[answer_fd].endswith(b"\n"):
+                for fd, data in kept.items():
+                    _take(fd, data, limits[fd])
                 return True
     return False
 

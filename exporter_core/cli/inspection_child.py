@@ -1,4 +1,4 @@
-"""The child's side of :mod:`exporter_core.cli.inspection`: import one plugin, answer in a line of JSON."""
+"""The children's side of :mod:`exporter_core.cli.inspection`: each imports one plugin and answers in a line of JSON."""
 
 from __future__ import annotations
 
@@ -6,46 +6,66 @@ import inspect
 import json
 import os
 import sys
+from functools import partial
+from itertools import count
 from traceback import format_exception
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import SetupError
+from exporter_core.fork_server import serve
 from exporter_core.masking import Masker, cause_of, describe
 from exporter_core.option_schema import options_schema
 from exporter_core.pull import IsReaderError
 from exporter_core.registry import ExporterRegistry
 from exporter_core.untrusted import place_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MANY = 3  # plugins for which importing the SDK beforehand takes less time than it saves
 _LONGEST = 2000  # characters of a failure
 _LONGEST_DOCSTRING = 20_000  # characters
 _LONGEST_TRACEBACK = 20_000  # characters
 _LONGEST_ANSWER = 4 * 1024 * 1024  # bytes; the parent takes twice as many
 
 
-def main(request: dict[str, Any], answer_fd: int) -> NoReturn:
-    """Answer the request through the pipe, and end the process whatever the plugin has left running in it.
+def main(arguments: list[str]) -> NoReturn:
+    """Fork a child for each request."""
+    serve(arguments, _answer_request, partial(_prepare, count(1)))
+
+
+def _prepare(requests: Iterator[int], _request: object) -> None:
+    """Import the SDK once for all plugins that follow: the modules of most do."""
+    if next(requests) != _MANY:
+        return
+    try:
+        import opentelemetry.sdk.metrics.export  # noqa: F401, PLC0415 - only where it pays
+    except Exception:  # noqa: BLE001, S110 - the plugins that need it say so
+        pass
+
+
+def _answer_request(request: dict[str, Any], descriptors: list[int]) -> None:
+    """Answer the request through a pipe.
 
     Args:
         request: ``name``, ``pull``, ``build``, and ``path`` or None (Any: JSON).
-        answer_fd: the pipe's writing end.
+        descriptors: the writing ends of the answer's pipe and of the plugin's output.
     """
-    os.set_inheritable(answer_fd, False)
-    status = 1
-    try:
-        answer = json.dumps(_answer(**request)).encode() + b"\n"
-        if len(answer) > _LONGEST_ANSWER:
-            answer = json.dumps(_failed("the JSON Schema of its options is too long")).encode() + b"\n"
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except Exception:  # noqa: BLE001, S110 - the plugin may have put anything in its place; the answer counts
-                pass
-        while answer:
-            answer = answer[os.write(answer_fd, answer) :]
-        status = 0
-    finally:
-        os._exit(status)
+    answer_fd, output_fd = descriptors
+    for standard in (1, 2):
+        os.dup2(output_fd, standard)
+    os.close(output_fd)
+    answer = json.dumps(_answer(**request)).encode() + b"\n"
+    if len(answer) > _LONGEST_ANSWER:
+        answer = json.dumps(_failed("the JSON Schema of its options is too long")).encode() + b"\n"
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: BLE001, S110 - the plugin may have put anything in its place; the answer counts
+            pass
+    while answer:
+        answer = answer[os.write(answer_fd, answer) :]
 
 
 def _answer(name: str, path: list[str] | None, build: bool, pull: bool) -> dict[str, Any]:  # Any: JSON

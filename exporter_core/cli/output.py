@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
 STANDARD_OUTPUT: Final = "-"
 """The file name that stands for standard output."""
+
+_PLAIN: Final = {
+    "Input should be a valid number.*": "expected a number",
+    "Input should be a valid integer.*": "expected a whole number",
+    "Input should be greater than or equal to ": "expected at least ",
+    "Input should be less than or equal to ": "expected at most ",
+    "Value error, ": "",
+}
+"""Plain words for the messages of pydantic that Typer quotes, by pattern."""
 
 _UNLIMITED = 10_000  # columns; a file or a pipe has no width
 
@@ -253,6 +263,8 @@ def with_place(error: Exception) -> str:
 def report_usage(error: Any) -> int:  # Any: Typer's usage errors have no public type
     """Write Typer's usage error on one line, and return the exit code."""
     message = " ".join(error.format_message().split()).rstrip(".").replace(". Did you", "; did you")
+    for pydantics, plain in _PLAIN.items():
+        message = re.sub(pydantics, plain, message)
     possible = getattr(error, "possibilities", None)
     if possible:
         message = f"{error.message.rstrip('.')}; did you mean {min(possible)}?"

@@ -37,6 +37,7 @@ def probe(
     timeout: Annotated[
         float, typer.Option(min=0.01, metavar="SECONDS", help="Time-out of each step, per exporter.")
     ] = 10.0,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the tracebacks of plugins' errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
 ) -> int:
     """Send one metric through each exporter of a config file, and print the outcome of each step.
@@ -48,13 +49,14 @@ def probe(
     """
     from exporter_core.config import load_config  # noqa: PLC0415 - imports pydantic
 
-    config = load_config(file)
+    with output.tracebacks(verbose):
+        config = load_config(file)
     for problem in config.warnings:
         output.warn_of(problem)
     steps = []
     with output.stdout_kept(json):
         for settings in config.readers:
-            for step in _steps(config, settings, timeout):
+            for step in _steps(config, settings, timeout, verbose=verbose):
                 steps.append(step)
                 if not json:
                     _show(step)
@@ -65,7 +67,7 @@ def probe(
     return 1 if any(step.error for step in steps) else 0
 
 
-def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> Iterator[_Step]:
+def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float, *, verbose: bool) -> Iterator[_Step]:
     """Take the steps; after the first that fails only the shutdown follows."""
     from exporter_core.context import Context  # noqa: PLC0415 - see above
     from exporter_core.errors import ExporterCoreError  # noqa: PLC0415 - see above
@@ -75,7 +77,8 @@ def _steps(config: PipelineConfig, settings: ReaderSettings, timeout: float) -> 
         began = MONOTONIC.monotonic()
         error = None
         try:
-            take()
+            with output.tracebacks(verbose):
+                take()
         except ExporterCoreError as raised:
             error = output.with_place(raised)
         return _Step(settings.label, name, MONOTONIC.monotonic() - began, error)

@@ -144,7 +144,7 @@ class AttributeNameValue(_Model):
         if not all(isinstance(item, types) and (bool in types or not isinstance(item, bool)) for item in items):
             if isinstance(value, list):
                 raise stated(f"expected a list in which every item is {element}, for the type {name}")
-            hint = "" if given else "; put quotes around it or say its type"
+            hint = "" if given else "; put quotes around it, or give its `type`"
             raise stated(f"expected {element} for the type {name}, not {kind_of(value)}{hint}")
         if name.startswith("int") and not all(-(2**63) <= item < 2**63 for item in items):
             raise stated("expected an integer of 64 bits")
@@ -234,7 +234,7 @@ class PeriodicReader(_Model):
     @field_validator("interval")
     @classmethod
     def _pause(cls, value: int | None) -> int | None:
-        """Refuse 0, which the schema allows without a meaning: an export would follow the other without an end."""
+        """Refuse 0, which the schema allows without a meaning: one export would follow another without an end."""
         if value == 0:
             raise stated("0 would export without a pause; expected at least 1 (milliseconds)")
         return value

@@ -98,7 +98,8 @@ def _check_detector(
         findings.error("options of resource detectors are not supported; remove them", (*path, name))
     if any(entry not in installed for entry in _ENTRY_POINTS.get(name, (name,))):
         message = unknown(name, {"host", "process", "service"} | installed.keys(), what="resource detector")
-        findings.error(f"{message}; install the distribution that has it, or remove it", (*path, name), of_key=True)
+        way_out = "" if message.endswith("?") else "; install the distribution that has it, or remove it"
+        findings.error(message + way_out, (*path, name), of_key=True)
 
 
 def _installed_detectors() -> dict[str, Any]:  # Any: an entry point, whose class differs between Python versions

@@ -38,6 +38,8 @@ READERS = "RDR"
 
 DELIVERS = "EXP-01"
 """The clause that shows that an exporter delivers anything at all."""
+FIDELITY = "EXP-02"
+"""The clause that exports what Hypothesis makes."""
 
 TECHNIQUES: dict[Technique, str] = {
     "S": "sequential calls, each data point with an identity of its own",

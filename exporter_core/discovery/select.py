@@ -109,8 +109,11 @@ def select(
         ExporterConflictError: more than one permitted entry has the name.
     """
     kind = _PULL if pull else _PUSH
-    if pull and not _matching(_PULL, listing(path), name) and _matching(_SDK_READER, listing(path), name):
-        kind = _SDK_READER
+    if pull:
+        installed = listing(path)
+        of_sdk = set(_matching(_SDK_READER, installed, name)) - outbound(installed.entries)
+        if of_sdk and not _matching(_PULL, installed, name):
+            kind = _SDK_READER
     return _select(kind, name, policy, path)
 
 

@@ -110,7 +110,7 @@ class Errors:
         text = self._without_place(operation, self.describe(raised))
         if is_a(error, PartialSuccessError):  # it stays what it is
             rejected = _rejected(raised, call.points)
-            text = f" was accepted in part: {text} ({rejected} data points were rejected)"
+            text = f" was accepted in part: {text} (rejected data points: {rejected})"
             return self.new(PartialSuccessError, operation, text, rejected_points=rejected)
         return self.new(ExporterError, operation, f" failed: {text}")
 

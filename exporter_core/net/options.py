@@ -71,7 +71,7 @@ class TlsOptions(NullIsDefault):
         return self
 
 
-class HeaderEntry(ExporterConfig, use_attribute_docstrings=False):
+class HeaderEntry(ExporterConfig):
     """One header."""
 
     name: Annotated[str, Field(examples=["api-key"])]
@@ -189,7 +189,7 @@ class CompressionOptions(NullIsDefault):
     """Compression of requests."""
 
 
-class BasicAuth(ExporterConfig, use_attribute_docstrings=False):
+class BasicAuth(ExporterConfig):
     """A user and a password."""
 
     username: str

@@ -10,6 +10,8 @@ from itertools import accumulate, chain, islice
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.attributes import BoundedAttributes
+
 from exporter_core.otlp.wire import UnencodableError, short
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ MAX_NESTING = 30
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 # Equal values of one of these types are encoded alike. Not so 0.0 and -0.0.
 _EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
+_COPIED_AT_ONCE = frozenset({dict, BoundedAttributes})
 _TEXT = frozenset({str})
 _REMEMBERED = frozenset({str, int, bool})
 _KEPT_PAIRS = 2048
@@ -176,13 +179,43 @@ class AttributeWriter:
             raise UnencodableError(f"attribute {short(key)}: {error}") from error
 
 
+def items_of(source: Any) -> dict[Any, Any]:  # a mapping, or what stands in its place
+    """A copy of attributes.
+
+    Raises:
+        AttributeError, TypeError, ValueError: when they are not a readable mapping.
+    """
+    # The SDK's own mappings are copied at once, but read one item at a time.
+    if type(source) in _COPIED_AT_ONCE:
+        copy: dict[Any, Any] = source.copy()
+        return copy
+    return dict(source.items()) if source else {}
+
+
 def can_change(items: Mapping[Any, Any]) -> bool:
     """True if something in a mapping can change unseen."""
-    return not (_TEXT.issuperset(map(type, items)) and all(map(_is_immutable, items.values())))
+    values = items.values()
+    immutable = _IMMUTABLE.issuperset(map(type, values)) or all(map(_is_immutable, values))
+    return not (immutable and _TEXT.issuperset(map(type, items)))
 
 
 def _is_immutable(value: Any) -> bool:  # of any type
     return type(value) in _IMMUTABLE or (type(value) is tuple and _IMMUTABLE.issuperset(map(type, value)))
+
+
+def are_same(source: Any, copy: dict[Any, Any]) -> bool:  # a mapping, or what stands in its place
+    """True if a mapping has the items of a copy in their order, and none that can change unseen."""
+    if type(source) is not dict:
+        return False
+    values = list(source.values())
+    try:
+        return (
+            _IMMUTABLE.issuperset(map(type, values))
+            and list(source) == list(copy)
+            and same_values(values, list(copy.values()))
+        )
+    except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when compared
+        return False
 
 
 @dataclass(slots=True)
@@ -250,19 +283,23 @@ class Contents:
 
     def are_in(self, mappings: Sequence[Any]) -> bool:  # mappings, or what stands in their place
         """True if as many mappings have these items in this order; a change in place within a value is not seen."""
+        if len(mappings) != len(self.names):
+            return False
         start = 0
         for at in range(0, len(self.names), _BLOCK):
             part, names = mappings[at : at + _BLOCK], self.names[at : at + _BLOCK]
             # Another class than dict may hand out its items as it likes.
             if list(map(type, part)).count(dict) != len(part):
                 return False
-            lengths = list(map(len, part))
-            if lengths != list(map(len, names)):
-                return False
-            stop = start + sum(lengths)
+            # No mapping has a key twice: where all should have the same, as many in all are as many in each.
+            alike = names.count(names[0]) == len(names)
+            keys = list(names[0]) * len(names) if alike else list(chain.from_iterable(names))
+            stop = start + len(keys)
             try:
-                if list(chain.from_iterable(part)) != list(chain.from_iterable(names)) or not same_values(
-                    list(chain.from_iterable(map(dict.values, part))), self.values[start:stop]
+                if (
+                    list(chain.from_iterable(part)) != keys
+                    or not (alike or list(map(len, part)) == list(map(len, names)))
+                    or not same_values(list(chain.from_iterable(map(dict.values, part))), self.values[start:stop])
                 ):
                     return False
             except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when compared
@@ -277,11 +314,21 @@ def same_values(values: list[Any], others: list[Any]) -> bool:
     Raises:
         Exception: whatever a value raises when it is compared.
     """
-    # Identity holds for every difference of immutable values, also that of 1, True and 1.0.
-    if len(values) == len(others) and all(map(is_, values, others)):
-        return True
     if values != others:
         return False
+    # Nothing immutable but a text equals a text. Identity holds for every difference, also that of 1, True and 1.0.
+    if _are_texts(values) or all(map(is_, values, others)):
+        return True
     types = list(map(type, values))
-    # Nothing immutable but a text equals a text.
-    return types.count(str) == len(types) or (_EQUAL_IS_SAME.issuperset(types) and types == list(map(type, others)))
+    return _EQUAL_IS_SAME.issuperset(types) and types == list(map(type, others))
+
+
+def _are_texts(values: list[Any]) -> bool:
+    """True if all are texts: to join them is the fastest way to see it."""
+    if not values or type(values[-1]) is not str:
+        return False
+    try:
+        "".join(values)
+    except TypeError:
+        return False
+    return True

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from math import isqrt
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
-
-from exporter_core.otlp.attributes import Contents
+from exporter_core.otlp.attributes import Contents, items_of
 from exporter_core.otlp.kept import NOT_ALIKE, UNREADABLE, Group, Kept
 
 if TYPE_CHECKING:
@@ -158,6 +156,8 @@ class _Draft:
             [None] * len(points),
             [()] * len(points),
             list(map(len, points)),
+            [0] * len(points),
+            [b""] * len(points),
             sources,
             Contents(),
             [b""] * len(sources),
@@ -205,7 +205,7 @@ class _Draft:
             mappings = []
             for at, source in enumerate(part, start):
                 try:
-                    mappings.append(_items(source))
+                    mappings.append(items_of(source))
                 except UNREADABLE as error:
                     self.errors[at] = f"attributes are not a readable mapping: {error}"
             self._contents[start] = Contents.of(mappings)
@@ -230,6 +230,8 @@ class _Draft:
             alike.setdefault((kind, shape), []).append(place)
         for (kind, shape), members in alike.items():
             self._write(kinds[kind].attributes, shape, members)
+        for place in places:
+            kept.openings[place] = kept.frames[place].opening(kept.sizes[place])
 
     def finish(self, faulty: set[int]) -> Kept:
         """The constant parts.
@@ -260,6 +262,8 @@ class _Draft:
         old_stop = old_start + stop - start
         kept.shapes[place : place + count] = old.shapes[old_place : old_place + count]
         kept.constants[place : place + count] = old.constants[old_place : old_place + count]
+        kept.sizes[place : place + count] = old.sizes[old_place : old_place + count]
+        kept.openings[place : place + count] = old.openings[old_place : old_place + count]
         kept.pieces[start:stop] = old.pieces[old_start:old_stop]
         for at, what in old.volatile.items():
             if old_start <= at < old_stop:
@@ -282,12 +286,14 @@ class _Draft:
                 pieces = shape.beginnings(pieces, constants)
             except NOT_ALIKE:
                 shape = None
-        for place in members:
-            kept.shapes[place] = shape
         at = 0
         for start, stop in spans:
             kept.pieces[start:stop] = pieces[at : at + stop - start]
             at += stop - start
+        lengths = map(len, pieces)
+        for place in members:
+            kept.shapes[place], count = shape, kept.counts[place]
+            kept.sizes[place] = sum(islice(lengths, count)) + (shape.length * count if shape else 0)
 
     def _spans(self, members: Sequence[int]) -> list[tuple[int, int]]:
         """The first and last points of metrics; those of metrics that follow each other as one span."""
@@ -345,15 +351,11 @@ class _Comparison:
         contents = old.contents.between(old_start, old_stop, self._old_items[old_start], self._old_items[old_stop])
         if self._trusted and all(map(is_, sources, old.sources[old_start:old_stop])):
             return contents
-        same = contents.are_in(sources) and old.volatile_hold(sources, range(old_start, old_stop))
-        return contents if same else None
-
-
-def _items(source: Any) -> dict[Any, Any]:  # a mapping, or what stands in its place
-    # The SDK's own mappings are copied at once, but read one item at a time.
-    if type(source) in {dict, BoundedAttributes}:
-        return dict(source.copy())
-    return dict(source.items()) if source else {}
+        # Where series are new, the first mostly is, and no other is looked at.
+        first = contents.between(0, 1, 0, len(contents.names[0])) if sources else contents
+        if not (first.are_in(sources[:1]) and contents.are_in(sources)):
+            return None
+        return contents if old.volatile_hold(sources, range(old_start, old_stop)) else None
 
 
 def _key(row: tuple[Any, ...]) -> tuple[Any, ...]:

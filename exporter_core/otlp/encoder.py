@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter_core.otlp.kept import Kept
+from exporter_core.otlp.few import FewPoints, has_few_points
+from exporter_core.otlp.kept import NOT_ALIKE, Kept
 from exporter_core.otlp.planning import DroppedPoint, Plan
 from exporter_core.otlp.protobuf import Protobuf
 from exporter_core.otlp.request import Cutter, Layout
@@ -48,7 +49,7 @@ class Requests:
 
     def __init__(
         self,
-        layouts: list[Layout],
+        layouts: Sequence[Layout | FewPoints],
         numbers: Sequence[Numbers],
         dropped: Sequence[DroppedPoint],
         omitted: Sequence[str],
@@ -124,6 +125,9 @@ class Encoder:
         size = whole.size(numbers)
         if whole.points <= (max_points or whole.points) and size <= (max_bytes or size):
             return Requests([whole], numbers, plan.dropped, plan.omitted)
+        if isinstance(plan, FewPoints):
+            plan = self._plan_in_full(metrics)
+            numbers = plan.numbers
         frame, separator = self._form.request, self._form.separator
         cutter = Cutter(frame, plan.request(), plan.names, separator, numbers, max_points, max_bytes)
         for name, size in cutter.dropped:
@@ -132,7 +136,18 @@ class Encoder:
         layouts = [Layout(frame, request, separator) for request in cutter.requests]
         return Requests(layouts, numbers, plan.dropped, plan.omitted)
 
-    def _plan(self, metrics: MetricsData) -> Plan:
+    def _plan(self, metrics: MetricsData) -> Plan | FewPoints:
+        if has_few_points(metrics, self._max_series):
+            try:
+                few = FewPoints(metrics, self._form, self._kept, trusted=self._trusted or is_trusted(metrics))
+            except NOT_ALIKE:
+                pass  # a plan leaves out what has no place in the format
+            else:
+                self._kept = few.kept
+                return few
+        return self._plan_in_full(metrics)
+
+    def _plan_in_full(self, metrics: MetricsData) -> Plan:
         trusted = self._trusted or is_trusted(metrics)
         plan = Plan(metrics, self._form, self._kept, trusted=trusted, room=self._max_series)
         self._kept = plan.kept
@@ -154,7 +169,7 @@ def encode(metrics: MetricsData) -> bytes:
 
     Use an `Encoder` to encode more than once, and to learn what was left out.
     """
-    return Encoder(max_series=0).encode(metrics).data
+    return Encoder().encode(metrics).data
 
 
 def encode_json(metrics: MetricsData) -> bytes:
@@ -162,4 +177,4 @@ def encode_json(metrics: MetricsData) -> bytes:
 
     Use a `JsonEncoder` to encode more than once, and to learn what was left out.
     """
-    return JsonEncoder(max_series=0).encode(metrics).data
+    return JsonEncoder().encode(metrics).data

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
+from operator import add
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -149,9 +150,8 @@ class JsonHistogramShape(HistogramShape):
         """The attributes and bounds of each point."""
         if not self.bounds:
             return bodies
-        different = {id(bounds): bounds for bounds in constants}.values()
-        written = {id(bounds): _many("explicitBounds", double, bounds).encode() + SEPARATOR for bounds in different}
-        return [body + written[id(bounds)] for body, bounds in zip(bodies, constants, strict=True)]
+        ends = self.written(constants, lambda bounds: _many("explicitBounds", double, bounds).encode() + SEPARATOR)
+        return list(map(add, bodies, ends))
 
     def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
         """The constant pieces of points with the encoded exemplars of each."""

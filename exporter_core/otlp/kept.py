@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence, Set as AbstractSet
 
     from exporter_core.otlp.attributes import AttributeWriter
-    from exporter_core.otlp.request import Layout
+    from exporter_core.otlp.request import Frame, Layout
     from exporter_core.otlp.shapes import Shape
     from exporter_core.otlp.surroundings import Surroundings
 
@@ -35,6 +35,19 @@ class Group:
 
 
 @dataclass(slots=True)
+class FewKept:
+    """The constant parts of an encoding of few points.
+
+    Attributes:
+        frames: of the metrics, by all that is said of each.
+        bodies: the attributes of the points and how they were encoded, by what wrote them and the mapping's identity.
+    """
+
+    frames: dict[tuple[Any, ...], Frame] = field(default_factory=dict)
+    bodies: dict[tuple[AttributeWriter, int], tuple[dict[Any, Any], bytes]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Kept:
     """The constant parts of an encoding. Replaced as a whole, never changed once an encoder has it.
 
@@ -44,6 +57,8 @@ class Kept:
         shapes: what the points of each metric have in common; None to have their numbers written one by one.
         constants: of the points of each metric, besides their attributes: one object a point, or nothing.
         counts: the number of points of each metric.
+        sizes: the bytes of the points of each metric, but for numbers whose length no frame has to know.
+        openings: the bytes before the points of each metric.
         sources: the attribute mappings of the points. All lists of points hold those of all metrics, in order.
         contents: the keys and values of these mappings as they were encoded.
         pieces: the constant piece of each point; without a shape, its attributes.
@@ -51,6 +66,7 @@ class Kept:
         faulty: the places of metrics that lost points, which are looked at anew each time.
         groups: the metrics by shape.
         singles: the places of the metrics that have points, but no shape.
+        few: the same of an encoding of few points.
         surroundings: the resources and scopes.
         layout: the request but for the numbers; None if something else can change in it, too.
     """
@@ -60,6 +76,8 @@ class Kept:
     shapes: list[Shape | None] = field(default_factory=list)
     constants: list[Sequence[Any]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    openings: list[bytes] = field(default_factory=list)
     sources: list[Any] = field(default_factory=list)
     contents: Contents = field(default_factory=Contents)
     pieces: list[bytes] = field(default_factory=list)
@@ -67,6 +85,7 @@ class Kept:
     faulty: AbstractSet[int] = frozenset()
     groups: list[Group] = field(default_factory=list)
     singles: list[int] = field(default_factory=list)
+    few: FewKept = field(default_factory=FewKept)
     surroundings: Surroundings | None = None
     layout: Layout | None = None
 
@@ -119,6 +138,8 @@ class Kept:
             shapes=[self.shapes[place] for place in places],
             constants=[self.constants[place] for place in places],
             counts=[self.counts[place] for place in places],
+            sizes=[self.sizes[place] for place in places],
+            openings=[self.openings[place] for place in places],
             sources=[self.sources[point] for point in points],
             contents=self.contents.of_places(points),
             pieces=[self.pieces[point] for point in points],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from exporter_core.otlp.building import Builder
 from exporter_core.otlp.kept import NOT_ALIKE, UNREADABLE, Group, Kept
 from exporter_core.otlp.request import Layout, Level, Request
-from exporter_core.otlp.surroundings import Surroundings
+from exporter_core.otlp.surroundings import surroundings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from exporter_core.otlp.formats import Format
     from exporter_core.otlp.kept import Said
     from exporter_core.otlp.request import Numbers
-
-_NO_NUMBERS: tuple[int | None, int] = None, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +49,7 @@ class Plan:
 
     def __init__(self, metrics: MetricsData, form: Format, kept: Kept, *, trusted: bool, room: int) -> None:
         self._form, self._old, self._trusted = form, kept, trusted
-        old = kept.surroundings
-        self._surroundings = (
-            old if old and old.still_hold(metrics, trusted=trusted) else Surroundings(metrics, form, old)
-        )
+        self._surroundings = surroundings_of(metrics, form, kept.surroundings, trusted=trusted)
         self.omitted = self._surroundings.omitted
         self.dropped: list[DroppedPoint] = []
         self._absent: set[int] = set()  # the metrics without a form, or all of whose points were dropped
@@ -79,7 +74,8 @@ class Plan:
         self.numbers = self._numbered(found, said)
         self._write_singles()
         self._all_points = []  # a long list, which nothing needs while the request is written
-        if self._current is kept and self._surroundings is old and kept.layout is not None and not self._varied:
+        same = self._current is kept and self._surroundings is kept.surroundings
+        if same and kept.layout is not None and not self._varied:
             self.layout, self.kept = kept.layout, kept
         else:
             self.layout = Layout(form.request, self.request(), form.separator)
@@ -93,42 +89,39 @@ class Plan:
     def request(self) -> Request:
         """The request as levels around the points."""
         current = self._current
-        numbers = [_NO_NUMBERS] * len(current.counts)
-        lengths = [0] * len(current.counts)
+        counts, sizes, openings, pieces = current.counts, current.sizes, current.openings, current.pieces
+        groups: list[int | None] = [None] * len(counts)
+        firsts = [0] * len(counts)
         for number, group in enumerate(current.groups):
-            at = 0
-            for place in group.places:
-                numbers[place] = number, at
-                at += current.counts[place]
-                lengths[place] = group.shape.length
-        counts, pieces = current.counts, current.pieces
+            ahead = accumulate([counts[place] for place in group.places], initial=0)
+            for place, first in zip(group.places, ahead, strict=False):
+                groups[place], firsts[place] = number, first
         if self._varied:
             starts = list(accumulate(counts, initial=0))
-            pieces = pieces.copy()
+            counts, sizes, openings, pieces = counts.copy(), sizes.copy(), openings.copy(), pieces.copy()
             # From behind, so that those before stay where they are.
             for place in sorted(self._varied, reverse=True):
-                pieces[starts[place] : starts[place + 1]] = self._varied[place]
-            counts = [len(self._varied.get(place, range(count))) for place, count in enumerate(counts)]
-        starts = list(accumulate(counts, initial=0))
-        ends = list(accumulate(map(len, pieces), initial=0))
-        sizes = [
-            ends[stop] - ends[start] + length * (stop - start)
-            for start, stop, length in zip(starts, starts[1:], lengths, strict=False)
-        ]
+                varied, points = self._varied[place], slice(starts[place], starts[place + 1])
+                sizes[place] += sum(map(len, varied)) - sum(map(len, pieces[points]))
+                openings[place] = current.frames[place].opening(sizes[place])
+                counts[place] = len(varied)
+                pieces[points] = varied
         resources, scopes = self._surroundings.resources, self._surroundings.scopes
         frames = current.frames
         if self._absent:
             present = [place for place in range(len(counts)) if place not in self._absent]
-            first = list(accumulate([scope.count for scope in scopes], initial=0))
+            starts = list(accumulate([scope.count for scope in scopes], initial=0))
             scopes = [
                 Level(scope.frame, sum(place not in self._absent for place in range(start, start + scope.count)))
-                for scope, start in zip(scopes, first, strict=False)
+                for scope, start in zip(scopes, starts, strict=False)
             ]
             frames = [frames[place] for place in present]
             counts = [counts[place] for place in present]
             sizes = [sizes[place] for place in present]
-            numbers = [numbers[place] for place in present]
-        return Request(resources, scopes, frames, counts, sizes, numbers, pieces)
+            openings = [openings[place] for place in present]
+            groups = [groups[place] for place in present]
+            firsts = [firsts[place] for place in present]
+        return Request(resources, scopes, frames, counts, sizes, openings, groups, firsts, pieces)
 
     def _holds(self, said: Said, data: list[Any]) -> bool:
         """True if the last encoding holds but for the numbers."""

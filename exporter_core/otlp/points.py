@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.export import (
 
 from exporter_core.otlp.attributes import AttributeWriter
 from exporter_core.otlp.shapes import HistogramShape, NumberShape, Shape
-from exporter_core.otlp.wire import HEADS, VARINTS, UnencodableError, longer, short, sint32_varint
+from exporter_core.otlp.wire import HEADS, VARINTS, UnencodableError, short, sint32_varint
 
 # The tag of a fixed64 or double field N is the byte N << 3 | 1.
 _fixed64 = struct.Struct("<BQ").pack
@@ -30,8 +30,10 @@ _sfixed64 = struct.Struct("<Bq").pack
 _double = struct.Struct("<Bd").pack
 _START, _TIME, _AS_DOUBLE, _AS_INT = 0x11, 0x19, 0x21, 0x31
 _COUNT, _SUM, _MIN, _MAX, _BUCKET_COUNTS, _BOUNDS = 0x21, 0x29, 0x59, 0x61, 0x32, 0x3A
+_LAST = 127  # the highest last byte of a length; the bytes before it are higher
 _FIELD = 9  # bytes of a tag and a fixed64
 _NUMBERS = {int: (_AS_INT, "q"), float: (_AS_DOUBLE, "d")}
+_TIMED = {int: struct.Struct("<BQBQBq").pack, float: struct.Struct("<BQBQBd").pack}
 _ORDER = "" if sys.byteorder == "little" else "<"  # native numbers are packed in half the time
 _BLOCK = 512  # points that are written at once: their pieces stay in the processor's cache
 
@@ -152,12 +154,23 @@ def _packed(kinds: str, values: Sequence[Any]) -> bytes:
 class _WithExemplars:
     """The constant pieces of points that have exemplars, of any shape in protobuf."""
 
+    length = 0
+
     def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
         """The constant pieces of points with the encoded exemplars of each."""
+        length = self.length
+        bodies = [piece[2:] if piece[1] <= _LAST else _headless(piece) for piece in pieces]
         return [
-            HEADS[piece[1] + len(more)] + piece[2:] + more if piece[1] < 128 else longer(piece, more)  # noqa: PLR2004
-            for piece, more in zip(pieces, exemplars, strict=True)
+            HEADS[len(body) + len(more) + length] + body + more for body, more in zip(bodies, exemplars, strict=True)
         ]
+
+
+def _headless(point: bytes) -> bytes:
+    """The beginning of a data point without its tag and length."""
+    end = 2
+    while point[end - 1] > _LAST:
+        end += 1
+    return point[end:]
 
 
 class ProtobufNumberShape(_WithExemplars, NumberShape):
@@ -185,8 +198,8 @@ class ProtobufNumberShape(_WithExemplars, NumberShape):
 class ProtobufHistogramShape(_WithExemplars, HistogramShape):
     """Histogram points in protobuf."""
 
-    def __init__(self, buckets: int, bounds: int, *present: bool) -> None:
-        super().__init__(buckets, bounds, *present)
+    def __init__(self, buckets: int, bounds: int, zero: bool, *present: bool) -> None:
+        super().__init__(buckets, bounds, zero, *present)
         self._pack_bounds = struct.Struct(f"<{bounds}d").pack
         self._bounds_head = bytes((_BOUNDS,)) + VARINTS[bounds * 8] if bounds else b""
         counts = 1 + len(VARINTS[buckets * 8]) + buckets * 8 if buckets else 0
@@ -194,10 +207,7 @@ class ProtobufHistogramShape(_WithExemplars, HistogramShape):
 
     def beginnings(self, bodies: list[bytes], constants: Sequence[Any]) -> list[bytes]:
         """The head of each point, its attributes and bounds."""
-        # The SDK hands one tuple to many series, or an equal one to each.
-        different = {id(bounds): bounds for bounds in constants}
-        packed = {id(bounds): self._bounds_head + self._pack_bounds(*bounds) for bounds in different.values()}
-        ends = [packed[id(bounds)] for bounds in constants]
+        ends = self.written(constants, lambda bounds: self._bounds_head + self._pack_bounds(*bounds))
         length = self.length
         return [HEADS[len(body) + len(end) + length] + body + end for body, end in zip(bodies, ends, strict=True)]
 
@@ -241,14 +251,12 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
     Raises:
         UnencodableError: when a number does not fit its field.
     """
-    return b"".join(
-        (
-            *number_exemplars([point.exemplars], exemplars),
-            _when(_START, point.start_time_unix_nano),
-            _when(_TIME, point.time_unix_nano),
-            _number(_AS_INT, _AS_DOUBLE, point.value),
-        )
-    )
+    start, time, value = point.start_time_unix_nano, point.time_unix_nano, point.value
+    try:
+        numbers = _TIMED[type(value)](_START, start, _TIME, time, _NUMBERS[type(value)][0], value)
+    except (KeyError, struct.error, OverflowError):
+        numbers = _when(_START, start) + _when(_TIME, time) + _number(_AS_INT, _AS_DOUBLE, value)
+    return number_exemplars([point.exemplars], exemplars)[0] + numbers if point.exemplars else numbers
 
 
 def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:

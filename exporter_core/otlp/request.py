@@ -61,7 +61,9 @@ class Request:
         frames: the metric's frame of each run.
         counts: the points of each run.
         sizes: the bytes of each run's points, but for numbers whose length no frame has to know.
-        numbers: which group of numbers has the second pieces of each run, and where they begin; None if none has.
+        openings: the bytes before each run's points.
+        groups: which group of numbers has the second pieces of each run; None if none has.
+        firsts: where they begin in it.
         pieces: the first piece of each point of all runs.
     """
 
@@ -70,7 +72,9 @@ class Request:
     frames: list[Frame] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    numbers: list[tuple[int | None, int]] = field(default_factory=list)
+    openings: list[bytes] = field(default_factory=list)
+    groups: list[int | None] = field(default_factory=list)
+    firsts: list[int] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
 
 
@@ -139,16 +143,17 @@ class Layout:
     def _lay(self, frame: Frame, request: Request, separator: bytes) -> tuple[int, bytes]:
         """Put all frames before the points that follow them; the bytes in all, and those behind the last point."""
         gap, pieces = len(separator), self._pieces
-        openings = [each.opening(size) for each, size in zip(request.frames, request.sizes, strict=True)]
+        openings = request.openings
         closings = [each.closing for each in request.frames]
-        lengths = zip(map(len, openings), request.sizes, map(len, closings), repeat(gap))
-        run_ends = list(accumulate(map(sum, lengths), initial=0))
+        runs = zip(openings, request.sizes, closings, strict=True)
+        lengths = [len(opening) + size + len(closing) + gap for opening, size, closing in runs]
+        run_ends = list(accumulate(lengths, initial=0))
         scope_openings, scope_ends = _enclosed(request.scopes, run_ends, gap)
         resource_openings, resource_ends = _enclosed(request.resources, scope_ends, gap)
         size = max(0, resource_ends[-1] - gap)
         ahead = opening = frame.opening(size)
         scopes = zip(request.scopes, scope_openings, strict=True)
-        runs = zip(openings, closings, request.counts, strict=True)
+        framed = zip(openings, closings, request.counts, strict=True)
         at = 0
         between = b""
         for resource, resource_opening in zip(request.resources, resource_openings, strict=True):
@@ -157,7 +162,7 @@ class Layout:
             for scope, scope_opening in islice(scopes, resource.count):
                 ahead += between + scope_opening
                 between = b""
-                for run_opening, closing, count in islice(runs, scope.count):
+                for run_opening, closing, count in islice(framed, scope.count):
                     ahead += between + run_opening
                     between = separator
                     if count:
@@ -175,9 +180,12 @@ class Layout:
 
 def _spans(request: Request) -> list[tuple[int | None, int, int]]:
     """The numbers that follow the points: their group, and where they begin and end in it."""
+    stops = list(map(add, request.firsts, request.counts))
+    if stops and request.groups.count(request.groups[0]) == len(stops) and request.firsts[1:] == stops[:-1]:
+        return [(request.groups[0], request.firsts[0], stops[-1])]
     spans: list[tuple[int | None, int, int]] = []
     last, first, stop = None, 0, 0
-    for (group, start), count in zip(request.numbers, request.counts, strict=True):
+    for group, start, count in zip(request.groups, request.firsts, request.counts, strict=True):
         if count and (group != last or start != stop):
             spans.append((last, first, stop))
             last, first, stop = group, start, start
@@ -267,7 +275,7 @@ class Cutter:
         """Put the points of a run into requests."""
         count = self._whole.counts[run]
         sizes: Iterable[int] = map(len, self._whole.pieces[at : at + count])
-        group, first = self._whole.numbers[run]
+        group, first = self._whole.groups[run], self._whole.firsts[run]
         if group is not None:
             sizes = map(add, sizes, self._groups[group].sizes(first, first + count))
         ends = list(accumulate(sizes, initial=0))
@@ -321,11 +329,12 @@ class Cutter:
         pieces = whole.pieces[at + start : at + stop]
         # All points of a run have numbers of one length, as far as frames have to count them.
         counted = whole.sizes[run] - sum(map(len, whole.pieces[at : at + count]))
-        group, first = whole.numbers[run]
         request.frames.append(frame)
         request.counts.append(len(pieces))
         request.sizes.append(sum(map(len, pieces)) + counted // count * len(pieces))
-        request.numbers.append((group, first + start))
+        request.openings.append(frame.opening(request.sizes[-1]))
+        request.groups.append(whole.groups[run])
+        request.firsts.append(whole.firsts[run] + start)
         request.pieces += pieces
         if self._left is not None:
             self._left -= cost

@@ -3,7 +3,7 @@
 Knows neither encoding: each has its own subclasses, which write.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import is_
 from typing import Any
@@ -74,17 +74,18 @@ class NumberShape(Shape):
 
 
 class HistogramShape(Shape):
-    """Points of histograms of as many buckets, with or without times, sum, min and max."""
+    """Points of histograms of as many buckets, with or without a bound of zero, times, sum, min and max."""
 
-    def __init__(self, buckets: int, bounds: int, *present: bool) -> None:
-        self.buckets, self.bounds = buckets, bounds
+    def __init__(self, buckets: int, bounds: int, zero: bool, *present: bool) -> None:
+        self.buckets, self.bounds, self.zero = buckets, bounds, zero
         self.start, self.time, *self.doubles = present
 
     @staticmethod
     def of(point: HistogramDataPoint) -> tuple[int, ...]:
         """The arguments that make the shape of a point."""
         fields = (point.start_time_unix_nano, point.time_unix_nano, point.sum, point.min, point.max)
-        return len(point.bucket_counts), len(point.explicit_bounds), *[value is not None for value in fields]
+        bounds = point.explicit_bounds
+        return len(point.bucket_counts), len(bounds), 0 in bounds, *[value is not None for value in fields]
 
     def constants(self, points: Sequence[HistogramDataPoint]) -> Sequence[object]:
         """The bounds, if they are tuples of numbers.
@@ -92,14 +93,13 @@ class HistogramShape(Shape):
         Raises:
             TypeError: when they are not.
         """
-        bounds = [point.explicit_bounds for point in points]
-        # From a list of boundaries the SDK makes an equal tuple for each series: one of them stands for all.
-        different: dict[Any, Any] = {one: one for one in bounds}
-        if set(map(type, different)) != {tuple} or not _NUMBERS.issuperset(map(type, chain(*different))):
+        bounds: list[Any] = [point.explicit_bounds for point in points]
+        different = set(bounds)
+        if set(map(type, bounds)) != {tuple} or not _NUMBERS.issuperset(map(type, chain(*different))):
             raise TypeError("bounds can change in place")
-        if set(map(len, different)) != {self.bounds}:
+        if {(len(one), 0 in one) for one in different} != {(self.bounds, self.zero)}:
             raise TypeError("points differ in shape")
-        return bounds if any(map(_has_zero, different)) else [different[one] for one in bounds]
+        return bounds
 
     def unchanged(self, points: Sequence[HistogramDataPoint], constants: Sequence[Any]) -> bool:
         """True if the bounds are these, or tuples of the same numbers."""
@@ -108,15 +108,23 @@ class HistogramShape(Shape):
             return True
         if list(map(type, bounds)).count(tuple) != len(bounds):
             return False
-        first = constants[0]
-        different: Sequence[Any] = constants[:1] if constants.count(first) == len(constants) else constants
-        if any(map(_has_zero, different)):
-            return list(map(len, bounds)) == list(map(len, constants)) and all(
+        if self.zero:  # equal numbers are written alike, but for 0.0 and -0.0
+            return set(map(len, bounds)) == {self.bounds} and all(
                 map(is_, chain.from_iterable(bounds), chain.from_iterable(constants))
             )
         return bounds == constants
 
+    def written(self, constants: Sequence[Any], write: Callable[[Any], bytes]) -> list[bytes]:
+        """The encoded bounds of each point.
 
-def _has_zero(bounds: tuple[float, ...]) -> bool:
-    """True if bounds have a zero: equal numbers are written alike, but for 0.0 and -0.0."""
-    return 0 in bounds
+        Args:
+            constants: the bounds: the SDK hands one tuple to many series, or an equal one to each.
+            write: encodes bounds; called once for all that are written alike.
+        """
+        different = {id(bounds): bounds for bounds in constants}
+        if self.zero:
+            encoded = {number: write(bounds) for number, bounds in different.items()}
+        else:
+            known = {bounds: write(bounds) for bounds in set(different.values())}
+            encoded = {number: known[bounds] for number, bounds in different.items()}
+        return [encoded[id(bounds)] for bounds in constants]

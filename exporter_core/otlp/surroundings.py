@@ -6,11 +6,10 @@ from itertools import chain
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core.otlp.attributes import can_change
+from exporter_core.otlp.attributes import can_change, items_of
 from exporter_core.otlp.request import Level
 from exporter_core.otlp.wire import UnencodableError, short, utf8
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from exporter_core.otlp.request import Frame
 
 _UNREADABLE = (AttributeError, TypeError, ValueError)
+_SEALED = frozenset({Resource, InstrumentationScope})
 _Proof = tuple[object, ...]
 
 
@@ -47,18 +47,18 @@ class Surroundings:
         self._frames: dict[int, tuple[Any, _Proof, Frame]] = {}
         known = old._frames if old else {}
         levels = []
-        proofs: list[_Proof | None] = []
+        proofs: list[_Proof] = []
         parts = zip(self._holders, self._urls, self._counts, strict=True)
         for place, (holder, url, count) in enumerate(parts):
             is_resource = place < len(metrics.resource_metrics)
             proof, frame = self._framed(holder, url, known.get(id(holder)), is_resource=is_resource)
             levels.append(Level(frame, count))
-            proofs.append(proof)
             if proof is not None:
+                proofs.append(proof)
                 self._frames[id(holder)] = holder, proof, frame
-        self._proofs = proofs
+        self._proofs = proofs if len(proofs) == len(levels) else None
         # Nothing but the attributes' own values could change in these, and those were looked at.
-        self._sealed = None not in proofs and {Resource, InstrumentationScope}.issuperset(map(type, self._holders))
+        self._sealed = self._proofs is not None and _SEALED.issuperset(map(type, self._holders))
         self.resources = levels[: len(metrics.resource_metrics)]
         self.scopes = levels[len(metrics.resource_metrics) :]
 
@@ -71,9 +71,8 @@ class Surroundings:
             return False
         if trusted and self._sealed:
             return True
-        return all(
-            proof is not None and _unchanged(proof, _proof(holder, url, _items(holder)))
-            for holder, url, proof in zip(holders, urls, self._proofs, strict=True)
+        return self._proofs is not None and all(
+            map(_unchanged, self._proofs, map(_proof, holders, urls, map(_items, holders)))
         )
 
     def _framed(
@@ -94,18 +93,17 @@ class Surroundings:
         return (None if len(self.omitted) > omitted or can_change(items) else proof), frame
 
     def _resource(self, resource: Resource, url: str | None, items: dict[Any, Any]) -> Frame:
-        encoded = self._attributes("resource", items, self._form.resource_attributes)
-        return self._form.resource(encoded, self._text("resource: schema_url", resource.schema_url or url))
+        encoded = self._attributes(resource, items, self._form.resource_attributes)
+        return self._form.resource(encoded, self._text(resource, "schema_url", resource.schema_url or url))
 
     def _scope(self, scope: InstrumentationScope | None, url: str | None, items: dict[Any, Any]) -> Frame:
         if scope is None:  # in hand-made data
-            return self._form.scope(None, self._text("scope: schema_url", url))
-        what = f"scope {short(scope.name)}"
-        encoded = self._attributes(what, items, self._form.scope_attributes)
-        texts = self._text(f"{what}: name", scope.name), self._text(f"{what}: version", scope.version)
-        return self._form.scope((*texts, encoded), self._text("scope: schema_url", scope.schema_url or url))
+            return self._form.scope(None, self._text(scope, "schema_url", url))
+        encoded = self._attributes(scope, items, self._form.scope_attributes)
+        texts = self._text(scope, "name", scope.name), self._text(scope, "version", scope.version)
+        return self._form.scope((*texts, encoded), self._text(scope, "schema_url", scope.schema_url or url))
 
-    def _attributes(self, what: str, items: dict[Any, Any], writer: AttributeWriter) -> bytes:
+    def _attributes(self, holder: Any, items: dict[Any, Any], writer: AttributeWriter) -> bytes:
         try:
             return writer.of(items)
         except UnencodableError:
@@ -115,19 +113,25 @@ class Surroundings:
             try:
                 writer.of({key: value})
             except UnencodableError as error:
-                self.omitted.append(f"{what}: {error}")
+                self.omitted.append(f"{_named(holder)}: {error}")
             else:
                 good[key] = value
         return writer.of(good)
 
-    def _text(self, what: str, text: str | None) -> str:
-        try:
-            if text:
-                utf8(text)
-        except UnencodableError as error:
-            self.omitted.append(f"{what}: {error}")
+    def _text(self, holder: Any, what: str, text: str | None) -> str:
+        if not text:
             return ""
-        return text or ""
+        try:
+            utf8(text)
+        except UnencodableError as error:
+            self.omitted.append(f"{_named(holder)}: {what}: {error}")
+            return ""
+        return text
+
+
+def surroundings_of(metrics: MetricsData, form: Format, old: Surroundings | None, *, trusted: bool) -> Surroundings:
+    """The resources and scopes around metrics: those of the last encoding if they are still the same."""
+    return old if old and old.still_hold(metrics, trusted=trusted) else Surroundings(metrics, form, old)
 
 
 def _parts(metrics: MetricsData) -> tuple[list[Any], list[str], list[int]]:
@@ -141,15 +145,22 @@ def _parts(metrics: MetricsData) -> tuple[list[Any], list[str], list[int]]:
     )
 
 
+def _named(holder: Any) -> str:  # a resource, a scope or None
+    """The name of a resource or scope in messages."""
+    if holder is None:
+        return "scope"
+    return f"scope {short(holder.name)}" if hasattr(holder, "name") else "resource"
+
+
 def _items(holder: Any) -> dict[Any, Any]:  # a resource, a scope or None
-    attributes: Any = None if holder is None else holder.attributes
-    # The SDK's own mappings are copied at once, but read one item at a time.
-    return dict(attributes.copy() if type(attributes) is BoundedAttributes else attributes or {})
+    return {} if holder is None else items_of(holder.attributes)
 
 
 def _proof(holder: Any, url: object, items: dict[Any, Any]) -> _Proof:  # a resource, a scope or None
     if type(holder) is Resource:
         return holder.schema_url, url, *items, *items.values()
+    if type(holder) is InstrumentationScope:
+        return holder.name, holder.version, holder.schema_url, url, *items, *items.values()
     names = [getattr(holder, name, None) for name in ("name", "version", "schema_url")]
     return type(holder), *names, url, *items, *items.values()
 

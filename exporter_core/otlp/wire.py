@@ -95,10 +95,10 @@ def utf8(text: str) -> bytes:
     Raises:
         UnencodableError: when the text is not a string or holds lone surrogates.
     """
-    if not isinstance(text, str):
-        raise UnencodableError(f"expected a text, not {type(text).__name__}")
     try:
-        return text.encode()
+        return str.encode(text)
+    except TypeError as error:
+        raise UnencodableError(f"expected a text, not {type(text).__name__}") from error
     except UnicodeEncodeError as error:
         raise UnencodableError("a text with a lone surrogate has no UTF-8 form") from error
 
@@ -109,17 +109,3 @@ def short(value: object) -> str:
         return f"an integer of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - fits a line
-
-
-def longer(point: bytes, more: bytes) -> bytes:
-    """The beginning of a data point with more at its end, which its head has to count.
-
-    Args:
-        point: tag and length of the whole point, and what comes first inside.
-        more: what is put behind that.
-    """
-    end, length = 1, point[1] & 127
-    while point[end] > 127:  # noqa: PLR2004 - the last byte of a length has no continuation bit
-        length |= (point[end + 1] & 127) << 7 * end
-        end += 1
-    return HEADS[length + len(more)] + point[end + 1 :] + more

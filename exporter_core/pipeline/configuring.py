@@ -23,7 +23,7 @@ class _Configured:
     """The pipeline of this program, and what it was made from."""
 
     def __init__(self) -> None:
-        self.source = ""
+        self.file = ""
         self.pipeline: Pipeline | None = None
         self._renew_after_fork()
         renew_after_fork(self)
@@ -66,11 +66,12 @@ def configure_once(source: str, read: Callable[[], PipelineConfig]) -> Pipeline:
     """
     with _configured.mutex:
         pipeline = _configured.pipeline
+        file = os.path.realpath(source) if source else ""
         if pipeline is None or pipeline.is_shut_down:
             pipeline = _configured.pipeline = _installed(read())
-            _configured.source = source
-        elif source != _configured.source:
-            told = f"the file {_configured.source}" if _configured.source else "environment variables"
+            _configured.file = file
+        elif file != _configured.file:
+            told = f"the file {_configured.file}" if _configured.file else "environment variables"
             raise SetupError(f"metrics are configured already, by {told}; shut that pipeline down first")
         return pipeline
 

@@ -50,6 +50,7 @@ class Pipeline:
 
     Raises:
         SetupError: an exporter cannot be built. Nothing stays behind.
+        ValueError: the time-out is negative.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Pipeline:
         shutdown_timeout: float = _SHUTDOWN_SECONDS,
         error_handler: Callable[[Exception], object] | None = None,
     ) -> None:
+        if not shutdown_timeout >= 0:  # in this form it refuses NaN too
+            raise ValueError(f"shutdown_timeout: expected at least 0 seconds, not {shutdown_timeout!r}")
         for warning in config.warnings:
             _logger.warning("%s", warning)
         self._config = config

@@ -27,6 +27,7 @@ from exporter_core.errors import (
     ExporterShutdownError,
 )
 from exporter_core.forking import renew_after_fork
+from exporter_core.guard import GuardedExporter
 from exporter_core.guard.stats import GuardState, count_points
 from exporter_core.reader import forking
 from exporter_core.reader.batches import batches_of
@@ -37,6 +38,7 @@ from exporter_core.reader.schedule import Schedule
 from exporter_core.reader.stats import ReaderStats
 from exporter_core.reader.thread import ReaderThread
 from exporter_core.sync import Once, Signal
+from exporter_core.untrusted import name_of_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from exporter_core.contract import InstrumentKind
-    from exporter_core.guard import GuardedExporter
     from exporter_core.reader.shared import SharedCollection
 
 _logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class PeriodicReader(Collection):
         clock: the clock of the schedule and the deadlines.
 
     Raises:
+        TypeError: the exporter has no guard.
         ValueError: an argument is out of range, or limits are given that the SDK does not have.
     """
 
@@ -126,6 +128,8 @@ class PeriodicReader(Collection):
         collection: SharedCollection | None = None,
         clock: Clock = MONOTONIC,
     ) -> None:
+        if not isinstance(exporter, GuardedExporter):
+            raise TypeError(f"exporter: expected a GuardedExporter or load_exporter(...), not {name_of_type(exporter)}")
         if not interval >= _SHORTEST_INTERVAL:  # in this form it refuses NaN too
             raise ValueError(f"interval: expected at least {_SHORTEST_INTERVAL} seconds, not {interval!r}")
         if timeout is not None and not timeout > 0:

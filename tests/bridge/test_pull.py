@@ -121,6 +121,12 @@ def test_a_name_of_the_other_kind_says_where_it_belongs(installed):
         select("none", pull=True)
 
 
+def test_an_exporter_that_the_sdk_gets_too_is_not_taken_for_one_of_the_sdks_pull_exporters(installed):
+    installed.add("file-cabinet", "invoices", PULL, group=PULL_EXPORTER_GROUP)
+    with pytest.raises(ExporterNotFoundError, match=r"name it under 'periodic:' .* installed: .*invoices"):
+        select("sqlite", pull=True)
+
+
 def test_a_blocked_one_is_not_imported(installed):
     installed.add("file-cabinet", "invoices", PULL, group=PULL_EXPORTER_GROUP)
     registry = ExporterRegistry(policy=PluginPolicy(block=["file-cabinet"]))

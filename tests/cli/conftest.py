@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import subprocess
@@ -77,26 +78,53 @@ def program(command):
     return run
 
 
+def shown_on_terminal(command: list[str], columns: int, environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command on a terminal; its exit code, and what it showed, standard error included."""
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    child = {**os.environ, "TERM": "xterm-256color", **environment}
+    process = subprocess.Popen(command, env=child, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal whose other side is closed with an error
+        while more := os.read(ours, 65536):
+            shown += more
+    os.close(ours)
+    return process.wait(TIMEOUT), shown.decode().replace("\r\n", "\n")
+
+
 @pytest.fixture
 def on_terminal(command):
     """Run a command on a terminal of some columns; what it showed, standard error included."""
 
     def run(*arguments: str, columns: int = 80, **environment: str) -> Done:
-        import fcntl
-        import struct
-        import termios
+        return Done(*shown_on_terminal([*command, *arguments], columns, environment), "")
 
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        child = {**os.environ, "TERM": "xterm-256color", **environment}
-        process = subprocess.Popen([*command, *arguments], env=child, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # Linux ends a terminal whose other side is closed with an error
-            while more := os.read(ours, 65536):
-                shown += more
-        os.close(ours)
-        return Done(process.wait(TIMEOUT), shown.decode().replace("\r\n", "\n"), "")
+    return run
+
+
+IN_TURN = """
+import json, os, sys
+from exporter_core.cli import main
+for arguments in json.loads(sys.argv[1]):
+    main(arguments)
+    os.write(1, b"\\0")
+"""
+
+
+@pytest.fixture
+def on_terminal_in_turn():
+    """Run commands on a terminal of some columns, one after the other in one process; what each showed."""
+
+    def run(*commands: list[str], columns: int = 80, **environment: str) -> list[str]:
+        code, shown = shown_on_terminal([sys.executable, "-c", IN_TURN, json.dumps(commands)], columns, environment)
+        *each, rest = shown.split("\0")
+        assert (code, len(each), rest) == (0, len(commands), "")
+        return each
 
     return run
 

@@ -81,7 +81,7 @@ def test_the_page_says_what_is_installed_configured_and_reachable(cli, folder, l
         "  metrics.yaml: valid, readers 0:otlp_http, 1:otlp_http, 2:otlp_grpc, 3:none",
         "  wrong.yml: NOT VALID",
         f"  1:otlp_http: http://127.0.0.1:{refusing}/v1/metrics: NOT REACHED: cannot connect: Connection refused",
-        "  3:none: unknown place: not connected to; probe tries it",
+        "  3:none: no known address: no server to connect to; probe tries it",
         "3 problems found",
     ):
         assert f"\n{line}\n" in page, page

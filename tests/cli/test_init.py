@@ -217,9 +217,11 @@ def test_a_name_with_odd_characters_is_a_key_all_the_same(cli, plugins, tmp_path
     plugins.add("made_file/development")
     plugins.add("yes")
     plugins.add("grün #1")
+    plugins.add("$HOME")
     file = tmp_path / "metrics.yaml"
-    assert cli("init", "made_file/development", "yes", "grün #1", "-o", str(file)).code == 0
-    assert [reader.exporter for reader in load_config(file).readers] == ["made_file/development", "yes", "grün #1"]
+    assert cli("init", "made_file/development", "yes", "grün #1", "$HOME", "-o", str(file)).code == 0
+    names = [reader.exporter for reader in load_config(file).readers]
+    assert names == ["made_file/development", "yes", "grün #1", "$HOME"]
 
 
 def test_the_service_name_comes_from_the_environment_and_stays_text(cli, tmp_path):

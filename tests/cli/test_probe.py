@@ -106,7 +106,9 @@ class Made(Exporter):
 """
     plugins.add("unbuilt", code.replace("BUILD", "{}['key']"))
     plugins.add("failing", code.replace("BUILD", "pass"))
-    probed = probe("    - periodic: {exporter: {unbuilt: }}\n    - periodic: {exporter: {failing: }}\n")
+    probed = probe("    - periodic: {exporter: {unbuilt: }}\n    - periodic: {exporter: {failing: }}\n", "--verbose")
     unbuilt, _, failed, _ = probed.stdout.splitlines()
     assert re.search(r"cannot be built: KeyError: 'key' \(/.*\.py:6\)$", unbuilt)
     assert re.search(r"export failed: LookupError: no such thing \(/.*\.py:9\)$", failed)
+    assert "\nKeyError: 'key'\n" in probed.stderr
+    assert probed.stderr.endswith("\nLookupError: no such thing\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import io
 import os
@@ -84,6 +85,9 @@ def test_a_misspelt_option_is_answered_with_the_nearest(cli):
         (["describe"], "missing argument 'NAME' (see exporter-core describe --help)"),
         (["list", "sqlite"], "got unexpected extra argument(s) (sqlite) (see exporter-core list --help)"),
         (["schema", "-o"], "option '-o' requires an argument"),
+        (["run", "--duration", "soon"], "invalid value for '--duration': expected a number (see exporter-core run"),
+        (["probe", "f.yaml", "--timeout", "0"], "invalid value for '--timeout': expected at least 0.01 (see exporter"),
+        (["run", "--duration", "-1"], "invalid value for '--duration': expected at least 0 (see exporter-core run"),
     ],
 )
 def test_wrong_usage_is_one_line(cli, arguments, message):
@@ -124,6 +128,18 @@ def test_an_error_that_nobody_expects_keeps_its_traceback(cli, monkeypatch):
     monkeypatch.setattr("exporter_core.cli.list_exporters.show_rows", raises)
     with pytest.raises(ZeroDivisionError):
         cli("list")
+
+
+def test_a_distribution_over_which_the_standard_library_fails_is_named(cli, monkeypatch, site):
+    """Pydantic and OpenTelemetry ask it for entry points, which it then has of no distribution."""
+    location = site.install("half-written", b"\xff\xfe[exporter_core")
+    monkeypatch.setattr(sys, "path", [*sys.path, *site.path])
+    monkeypatch.setattr("exporter_core.cli.list_exporters.show_rows", lambda found: importlib.metadata.entry_points())
+    code, out, err = cli("list")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {location}: ")
+    assert line.endswith("; nothing that looks for entry points works: remove the directory")
 
 
 @pytest.mark.parametrize("arguments", [["list", "--json"], ["list"], ["schema"], ["--help"]])
@@ -216,22 +232,24 @@ def test_ctrl_c_ends_it_at_once_and_leaves_no_process(command, plugins, tmp_path
         os.kill(child, 0)
 
 
-def test_errors_and_tables_are_coloured_on_a_terminal_only(on_terminal, program):
-    assert "\x1b[1;31merror:\x1b[0m" in on_terminal("describe", "nothing").out
-    assert "\x1b[32mok" in on_terminal("list").out
+def test_errors_and_tables_are_coloured_on_a_terminal_only(on_terminal_in_turn, program):
+    error, table = on_terminal_in_turn(["describe", "nothing"], ["list"])
+    assert "\x1b[1;31merror:\x1b[0m" in error
+    assert "\x1b[32mok" in table
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        for arguments in (["list"], ["describe", "console"], ["describe", "nothing"], ["--help"]):
-            assert "\x1b" not in on_terminal(*arguments, **environment).out
+        for shown in on_terminal_in_turn(
+            ["list"], ["describe", "console"], ["describe", "nothing"], ["--help"], **environment
+        ):
+            assert shown
+            assert "\x1b" not in shown
     assert "\x1b" not in program("list", FORCE_COLOR="1", TERM="xterm-256color").out
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["describe", "sqlite"], ["describe", "console"], ["init", "--help"]]
-)
-def test_nothing_is_wider_than_the_terminal(on_terminal, columns, arguments):
-    shown = SGR.sub("", on_terminal(*arguments, columns=columns).out)
-    assert max(map(len, shown.splitlines())) <= columns
+def test_nothing_is_wider_than_the_terminal(on_terminal_in_turn, columns):
+    commands = [["--help"], ["list"], ["describe", "sqlite"], ["describe", "console"], ["init", "--help"]]
+    for shown in on_terminal_in_turn(*commands, columns=columns):
+        assert max(map(len, SGR.sub("", shown).splitlines())) <= columns
 
 
 def test_the_shell_gets_completions_of_commands_options_and_exporters(cli, monkeypatch, plugins):

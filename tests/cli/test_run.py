@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def run(*arguments, cwd, **options):
         check=False,
         **options,
     )
+
+
+@pytest.fixture
+def run_here(cli, tmp_path, monkeypatch):
+    """Run the command in this process, in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    return partial(cli, "run")
 
 
 def start(*arguments, cwd, by=()):
@@ -107,10 +115,10 @@ def test_without_a_file_this_machines_metrics_go_to_sqlite_and_are_shown(tmp_pat
     assert "system.memory.usage" in shown.stdout
 
 
-def test_what_was_delivered_is_told_as_json(tmp_path):
-    ran = run(str(config(tmp_path)), "--duration", "0", "--json", cwd=tmp_path)
-    told = json.loads(ran.stdout)
-    assert ran.returncode == 0, ran.stderr
+def test_what_was_delivered_is_told_as_json(tmp_path, run_here):
+    ran = run_here(str(config(tmp_path)), "--duration", "0", "--json")
+    told = json.loads(ran.out)
+    assert ran.code == 0, ran.err
     assert (told["ok"], told["shutdown"]["ok"]) == (True, True)
     (reader,) = told["shutdown"]["readers"]
     assert reader["name"] == "0:sqlite"
@@ -140,14 +148,14 @@ def test_a_signal_delivers_what_there_is_before_it_ends(tmp_path, number):
     assert "system.cpu.time" in stored(tmp_path / "metrics.db")
 
 
-def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path):
-    ran = run(str(config(tmp_path, path="missing/metrics.db")), "--duration", "0", cwd=tmp_path)
-    assert ran.returncode == 1
-    warned, line = ran.stderr.splitlines()
+def test_what_cannot_be_delivered_is_said_and_is_a_failure(tmp_path, run_here):
+    ran = run_here(str(config(tmp_path, path="missing/metrics.db")), "--duration", "0")
+    assert ran.code == 1
+    warned, line = ran.err.splitlines()
     assert "metrics.yaml:9:19: warning: exporter 'sqlite': path: the directory" in warned
     assert re.match(r"error: 0:sqlite: 1 of 1 exports failed: (\d+) of \1 data points were not delivered; last: ", line)
     assert "does not exist" in line
-    assert "wrote to" not in ran.stdout
+    assert "wrote to" not in ran.out
 
 
 def test_a_failure_is_said_while_it_runs(tmp_path):
@@ -162,11 +170,11 @@ def test_a_failure_is_said_while_it_runs(tmp_path):
     assert process.returncode == 1
 
 
-def test_what_the_file_says_in_vain_is_warned_of_once(tmp_path):
+def test_what_the_file_says_in_vain_is_warned_of_once(tmp_path, run_here):
     (tmp_path / "metrics.yaml").write_text('file_format: "1.1"\ndisabled: true\nlog_level: debug\n')
-    done = run("metrics.yaml", "--duration", "0.1", cwd=tmp_path)
-    assert done.stderr.count("log_level") == 1, done.stderr
-    assert "metrics.yaml:3:1: warning: log_level" in done.stderr
+    done = run_here("metrics.yaml", "--duration", "0.1")
+    assert done.err.count("log_level") == 1, done.err
+    assert "metrics.yaml:3:1: warning: log_level" in done.err
 
 
 def test_a_failure_that_repeats_is_said_once(capsys):
@@ -212,21 +220,22 @@ def test_a_failure_that_ended_is_told_with_its_end_and_is_none_at_the_stop(tmp_p
     assert "0:sqlite wrote to" in output
 
 
-def test_the_values_of_every_reader_are_shown_also_where_the_first_delivers_nothing(tmp_path):
+def test_the_values_of_every_reader_are_shown_also_where_the_first_delivers_nothing(tmp_path, run_here):
     file = config(tmp_path, path="missing/metrics.db")
     reader = file.read_text().partition("readers:\n")[2]
     file.write_text(file.read_text() + reader.replace("missing/metrics.db", "metrics.db"))
-    ran = run(str(file), "--duration", "0", cwd=tmp_path)
-    assert ran.returncode == 1
-    assert re.search(r"^\d+ series of 1:sqlite, and \d+ that stayed at 0$", ran.stdout, flags=re.MULTILINE)
-    told = json.loads(run(str(file), "--duration", "0", "--json", cwd=tmp_path).stdout)
+    ran = run_here(str(file), "--duration", "0")
+    assert ran.code == 1
+    assert re.search(r"^\d+ series of 1:sqlite, and \d+ that stayed at 0$", ran.out, flags=re.MULTILINE)
+    told = json.loads(run_here(str(file), "--duration", "0", "--json").out)
     assert {row["reader"] for row in told["metrics"]} == {"1:sqlite"}
 
 
-def test_a_disabled_sdk_is_said(tmp_path):
-    ran = run("--duration", "0", cwd=tmp_path, env={**os.environ, "OTEL_SDK_DISABLED": " True"})
-    assert ran.returncode == 0
-    assert ran.stderr == (
+def test_a_disabled_sdk_is_said(run_here, monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", " True")
+    ran = run_here("--duration", "0")
+    assert ran.code == 0
+    assert ran.err == (
         "warning: OTEL_SDK_DISABLED is true: the OpenTelemetry SDK measures nothing, and nothing is exported\n"
     )
 
@@ -290,10 +299,10 @@ def test_a_terminal_shows_progress_while_it_runs(tmp_path):
         (["metrics.yaml", "--database", "x.db"], "set both in the file"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, arguments, words):
-    ran = run(*arguments, cwd=tmp_path)
-    assert ran.returncode == 2
-    (line,) = ran.stderr.splitlines()
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, run_here, arguments, words):
+    ran = run_here(*arguments)
+    assert ran.code == 2
+    (line,) = ran.err.splitlines()
     assert words in line
     assert not (tmp_path / "metrics.db").exists()
 

@@ -51,8 +51,8 @@ def test_an_attribute_has_the_type_that_it_says(read, kind: str | None, value: o
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        (None, 1, "expected a string for the type string, not a number; put quotes around it or say its type"),
-        (None, True, "expected a string for the type string, not a boolean; put quotes around it or say its type"),
+        (None, 1, "expected a string for the type string, not a number; put quotes around it, or give its `type`"),
+        (None, True, "expected a string for the type string, not a boolean; put quotes around it, or give its `type`"),
         ("string", 1, "expected a string for the type string, not a number"),
         ("bool", 1, "expected true or false for the type bool, not a number"),
         ("int", True, "expected an integer for the type int, not a boolean"),
@@ -113,6 +113,7 @@ def test_a_detector_that_is_not_installed_or_has_options_is_an_error(faults) -> 
     )
     assert container.startswith(f"{prefix}[0].container: unknown resource detector 'container'")
     assert proces.startswith(f"{prefix}[1].proces: unknown resource detector 'proces'; did you mean 'process'?")
+    assert proces.endswith("?")
     assert process == f"{prefix}[2].process: options of resource detectors are not supported; remove them"
     assert two == f"{prefix}[3]: expected the name of one resource detector, not 2"
 

@@ -76,6 +76,11 @@ def test_every_fault_of_the_text_is_one_line_with_its_position(
     assert message in found
 
 
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="this PyYAML has no libyaml")
+def test_a_colon_that_libyaml_wants_a_space_after_is_explained() -> None:
+    assert fault("{a: {b:}}", yaml.CSafeLoader).endswith("; inside of [...] and {...}, put a space after a key's colon")
+
+
 @pytest.mark.parametrize(
     "value", ["*s3cret", "!s3cret", "!!s3cret", "!<s3cret> x", "!s3cret!more x", "&s3cret [*s3cret]"]
 )

@@ -33,11 +33,11 @@ SUITE = """
     CLAUSES = ["SHD-0[567]"]
     ACCEPTED = {"SHD-07": ("FAIL", "it is forgiving"), "SHD-05": ("UNOBSERVABLE", "nobody looked")}
 
-    class TestMine(conformance_suite("mine_exporter:Mine", clauses=CLAUSES)):
+    class TestMine(conformance_suite("mine_exporter:Mine", clauses=CLAUSES, points=21)):
         def test_more(self, report):
             assert report.target == "mine_exporter:Mine"
 
-    TestAccepted = conformance_suite("mine_exporter:Mine", clauses=CLAUSES, accepted=ACCEPTED)
+    TestAccepted = conformance_suite("mine_exporter:Mine", clauses=CLAUSES, points=21, accepted=ACCEPTED)
 """
 
 

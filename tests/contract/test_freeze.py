@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,13 @@ def freeze(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
+    return copied(tmp_path)
+
+
+def copied(folder: Path) -> Path:
     """A folder with a copy of the package's foundation modules, to be changed."""
     package = Path(exporter_core.__file__).parent
-    copy = tmp_path / "root" / "exporter_core"
+    copy = folder / "root" / "exporter_core"
     copy.mkdir(parents=True)
     for module in ("__init__.py", "lazy.py", "log.py", "sync.py", "forking.py", "clock.py", CONTRACT, CONTEXT, ERRORS):
         shutil.copy(package / module, copy / module)
@@ -243,15 +248,49 @@ MUTATIONS = {
 assert len(MUTATIONS) >= 25
 
 
+# Runs the program in a forked process for each root: what it imports itself is imported once.
+FOR_EACH_ROOT = """
+import json, os, runpy, sys
+import argparse, hashlib, importlib, inspect, pathlib, pluggy, typing
+
+program, *roots = sys.argv[1:]
+codes = []
+for root in roots:
+    child = os.fork()
+    if child == 0:
+        for descriptor, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(os.path.join(root, name), os.O_WRONLY | os.O_CREAT), descriptor)
+        sys.argv = [program, "--check", "--root", root]
+        runpy.run_path(program, run_name="__main__")
+        sys.exit("the program has not ended the process")
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
+"""
+
+
+@pytest.fixture(scope="module")
+def checked(here: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Exit code, standard output and standard error of the check of each mutation."""
+    sources = {}
+    for number, (mutation, (module, old, new, _)) in enumerate(MUTATIONS.items()):
+        sources[mutation] = copied(tmp_path_factory.mktemp(f"mutation{number}"))
+        change(sources[mutation], module, old, new)
+    run = [sys.executable, "-c", FOR_EACH_ROOT, str(here / "freeze.py"), *map(str, sources.values())]
+    codes = json.loads(subprocess.run(run, capture_output=True, text=True, timeout=100, check=True).stdout)
+    return {
+        mutation: (code, (source / "out").read_text("utf-8"), (source / "err").read_text("utf-8"))
+        for code, (mutation, source) in zip(codes, sources.items(), strict=True)
+    }
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_one_step_away_is_found(mutation: str, here: Path, source: Path) -> None:
-    module, old, new, complaint = MUTATIONS[mutation]
-    change(source, module, old, new)
-    done = freeze(here / "freeze.py", "--check", "--root", str(source))
-    *differences, way_out = done.stdout.splitlines() or [done.stderr]
-    assert done.returncode == 1
-    assert done.stderr == ""
-    assert any(line.startswith(complaint) and ": was " in line for line in differences), done.stdout
+def test_one_step_away_is_found(mutation: str, checked: dict[str, tuple[int, str, str]]) -> None:
+    complaint = MUTATIONS[mutation][3]
+    code, out, err = checked[mutation]
+    *differences, way_out = out.splitlines() or [err]
+    assert code == 1
+    assert err == ""
+    assert any(line.startswith(complaint) and ": was " in line for line in differences), out
     assert way_out.startswith("Contract v1 is frozen: only a new major version may change it")
 
 

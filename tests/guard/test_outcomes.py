@@ -235,7 +235,7 @@ def test_partial_success_counts_what_was_accepted(guarded, runner, context, batc
     guard = guarded(failing("export", PartialSuccessError("too old", rejected_points=2)), runner=runner)
     with pytest.raises(PartialSuccessError) as caught:
         guard.export(context, batch(5))
-    assert str(caught.value) == "exporter 'fake': export was accepted in part: too old (2 data points were rejected)"
+    assert str(caught.value) == "exporter 'fake': export was accepted in part: too old (rejected data points: 2)"
     assert (caught.value.rejected_points, caught.value.exporter, caught.value.operation) == (2, "fake", "export")
     stats = guard.stats()
     assert (stats.exports_failed, stats.points_handed_over, stats.points_accepted) == (1, 5, 3)

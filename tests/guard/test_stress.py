@@ -273,7 +273,7 @@ class GuardMachine(RuleBasedStateMachine):
 
 
 TestGuardMachine = GuardMachine.TestCase
-TestGuardMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestGuardMachine.settings = settings(stateful_step_count=30, deadline=None)
 
 
 class Counting(FakeExporter):

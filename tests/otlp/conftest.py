@@ -26,6 +26,8 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from exporter_core.otlp import few
+
 INT64 = st.integers(-(2**63), 2**63 - 1)
 UINT64 = st.integers(0, 2**64 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -193,3 +195,9 @@ def content() -> Callable[[object], object]:
         return plain(value)
 
     return of
+
+
+@pytest.fixture(autouse=True)
+def few_points(monkeypatch) -> None:
+    """Everything is written with layouts, although the examples are small; `test_few.py` has the other way."""
+    monkeypatch.setattr(few, "FEW", -1)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from exporter_core.otlp import DecodeError, decode, encode
 from exporter_core.otlp.wire import VARINTS, field
 
-relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=40)
+relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @relaxed

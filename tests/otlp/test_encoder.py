@@ -27,7 +27,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core.otlp import DroppedPoint, Encoder, JsonEncoder, encode
 
-relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=40)
+relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None)
 
 
 both = pytest.mark.parametrize("make_encoder", [Encoder, JsonEncoder])

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import Gauge, Metric
 
 from exporter_core.otlp import DecodeError, JsonEncoder, decode_json, encode_json
 
-relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=30)
+relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None)
 
 
 def with_base64_ids(value):

@@ -6,7 +6,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from exporter_core.otlp import Encoder, JsonEncoder, decode, decode_json
 
-relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=30)
+relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None)
 CODINGS = [pytest.param(Encoder, decode, id="protobuf"), pytest.param(JsonEncoder, decode_json, id="json")]
 
 

@@ -40,7 +40,7 @@ def test_a_flush_reports_for_each_reader_what_was_handed_over_and_accepted(pipel
     good, partly, bad = report.readers
     assert (good.name, good.points_handed_over, good.points_accepted, good.error) == ("0:good", 3, 3, None)
     assert (partly.name, partly.points_handed_over, partly.points_accepted) == ("1:partly", 3, 2)
-    assert "1 data points were rejected" in partly.error
+    assert "rejected data points: 1" in partly.error
     assert (bad.name, bad.points_handed_over, bad.points_accepted) == ("2:bad", 3, 0)
     assert "https://***@host is full" in bad.error
     assert not report.ok
@@ -246,6 +246,12 @@ def test_leaving_the_block_ends_within_the_shutdown_timeout(
     (error,) = errors
     assert isinstance(error, DeadlineExceededError)
     hung.gate.set()
+
+
+@pytest.mark.parametrize("shutdown_timeout", [-1, float("nan")])
+def test_a_negative_shutdown_timeout_is_refused(registry: Callable, config: Callable, shutdown_timeout: float) -> None:
+    with pytest.raises(ValueError, match="shutdown_timeout: expected at least 0 seconds"):
+        Pipeline.from_config(config("a"), registry=registry(a=FakeExporter), shutdown_timeout=shutdown_timeout)
 
 
 def test_failures_of_the_schedule_go_to_the_error_handler(pipeline: Callable) -> None:

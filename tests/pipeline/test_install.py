@@ -216,6 +216,7 @@ def test_a_file_is_configured_once(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert metrics.get_meter_provider() is pipeline.meter_provider
     record()
     assert configure(str(file)) is pipeline
+    assert configure(os.path.relpath(file)) is pipeline
     with pytest.raises(SetupError, match=r"by the file .*otel\.yaml; shut that pipeline down first"):
         configure(tmp_path / "other.yaml")
     assert pipeline.shutdown().ok

@@ -98,9 +98,7 @@ def test_a_part_that_fails_keeps_no_other_from_going_and_each_failure_is_told_on
     (job,) = finish([one.reader.begin_flush(Context.with_timeout(30))])
     assert sizes == [2, 2, 2, 1]
     assert "the first is too hot" in str(job.error)
-    assert [str(error).rpartition(": ")[2] for error in one.reported] == [
-        "one is too old (1 data points were rejected)"
-    ]
+    assert [str(error).rpartition(": ")[2] for error in one.reported] == ["one is too old (rejected data points: 1)"]
     assert (job.points_handed_over, job.points_accepted) == (7, 3)
 
 

@@ -227,6 +227,11 @@ def test_an_infinite_interval_exports_on_flush_only(clock: FakeClock, rig: Calla
     assert one.exporter.calls == ["export", "force_flush"]
 
 
+def test_an_exporter_without_a_guard_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"exporter: expected a GuardedExporter or .*, not FakeExporter"):
+        PeriodicReader(FakeExporter())
+
+
 @pytest.mark.parametrize("interval", [0, -1, 0.0009, math.nan, -math.inf])
 def test_an_interval_that_is_not_positive_is_refused(interval: float) -> None:
     with (

@@ -44,7 +44,7 @@ EXPORTS = {
     ),
     "rejects_nonsense": (
         "raise PartialSuccessError('some', rejected_points='many')",
-        "PartialSuccessError: exporter {name!r}: export was accepted in part: some (1 data points were rejected)",
+        "PartialSuccessError: exporter {name!r}: export was accepted in part: some (rejected data points: 1)",
     ),
     "returns_true": ("return True", "ExporterError: ...: export returned bool; it has to return None, or raise"),
     "returns_a_result": (

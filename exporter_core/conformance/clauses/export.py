@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import threading
 from collections import Counter
@@ -117,7 +118,11 @@ def _delivers(case: Case) -> None:
     _delivered(case, other, *small, timeless, *more)
     if case.capabilities.holds and case.harness.gated:
         _held(case)
-    _large(case, other)
+    gc.disable()  # nothing of so many points is garbage, and looking through them again and again takes long
+    try:
+        _large(case, other)
+    finally:
+        gc.enable()
 
 
 def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:

@@ -6,16 +6,15 @@ import os
 import select as polling
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
-from exporter_core.conformance.clause import DELIVERS, with_foundations
+from exporter_core.conformance.clause import DELIVERS, FIDELITY, with_foundations
 from exporter_core.conformance.run.blame import blame
+from exporter_core.conformance.run.fork_server import WorkerServer
 from exporter_core.conformance.run.messages import (
     Message,
     Ready,
@@ -41,13 +40,13 @@ _WAITS: Final = 8  # bounded waits that a clause can make one after the other
 _BUSIEST: Final = 4.0  # times as long that a clause may take on a machine that is as busy
 _AMOUNTS: Final = 90.0  # seconds more for the clause that exports large amounts, whose waits are longer
 _START = 90.0  # seconds in which a worker has to say that it is there; it builds the exporter meanwhile
-_ASLEEP: Final = 0.25  # seconds for which a worker has to sleep until another one goes on beside it
+_ASLEEP: Final = 0.05  # seconds for which a worker has to sleep until another one goes on beside it
 _SLOW: Final = 1.0  # seconds after which a clause is taken to wait, where nothing tells that its worker sleeps
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
 MOST: Final = 4
 """Workers at a time."""
 _STILLBORN: Final = 3  # workers in a row that end before they have run anything
-_LOOK: Final = 0.1  # seconds until a stop is noticed
+_LOOK: Final = 0.02  # seconds between two looks at what the workers do, and at a stop
 _END: Final = 5.0  # seconds in which a worker that says no more has to end
 _QUOTED: Final = 16384  # bytes of a worker's output that are looked at
 _DUMPED: Final = 2.0  # seconds in which a hung worker writes its stacks
@@ -67,23 +66,18 @@ class Watcher:
 class WorkerProcess:
     """A process that runs clauses, and the clause that it runs."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, *, generates: bool) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-worker-")
         self._dump, self._output = Path(self._folder.name, "stacks"), Path(self._folder.name, "output")
+        environment = {
+            "PYTHONHASHSEED": "0",  # the fork server's, for what the exporter starts
+            "HYPOTHESIS_STORAGE_DIRECTORY": self._folder.name,  # so that nothing is left where it was started
+            **(os.environ if setup.allow_real_backend else without_backends(os.environ)),
+        }
         self.channel, theirs = socket.socketpair()
         with theirs, self._output.open("wb") as text:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, in the interpreter that runs this
-                [sys.executable, "-m", "exporter_core.conformance.run.worker", str(theirs.fileno()), str(self._dump)],
-                stdin=subprocess.DEVNULL,
-                stdout=text,
-                stderr=text,
-                pass_fds=(theirs.fileno(),),
-                env={
-                    "PYTHONHASHSEED": "0",  # so that a seed makes the same interleaving in each worker
-                    "HYPOTHESIS_STORAGE_DIRECTORY": self._folder.name,  # so that nothing is left where it was started
-                    **(os.environ if setup.allow_real_backend else without_backends(os.environ)),
-                },
-                start_new_session=True,  # Ctrl-C at a terminal is for the parent, which ends its workers
+            self._process = WorkerServer.fork_worker(
+                environment, theirs, text.fileno(), self._dump, generates=generates
             )
         self._rest = b""
         self.clause: str | None = None
@@ -133,11 +127,12 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """True while it runs."""
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        return not self._process.ended
 
     def stacks(self) -> str:
         """The stacks of its threads, even if it hangs."""
-        self._process.send_signal(signal.SIGUSR1)
+        assert self._process.pid is not None  # noqa: S101 - it has started
+        os.kill(self._process.pid, signal.SIGUSR1)
         limit = monotonic() + _DUMPED
         while not self._dump.stat().st_size and monotonic() < limit:
             polling.select([], [], [], 0.01)
@@ -148,22 +143,16 @@ class WorkerProcess:
         limit = monotonic() + _END
         while self.alive and monotonic() < limit:
             polling.select([], [], [], 0.001)
-        code = self._kill()
+        code = self._process.end()
+        code = -signal.SIGKILL if code is None else code  # with what watched it
         with self._output.open("rb") as output:
             output.seek(max(0, self._output.stat().st_size - _QUOTED))
             lines = masker(output.read().decode(errors="replace")).strip().splitlines()
         return code, " ".join(lines[-1].split())[:200] if lines else ""
 
-    def _kill(self) -> int:
-        """End it, and the processes that the exporter has forked in it; its exit code."""
-        if self._process.returncode is None:
-            # While it has not been waited for, its process group cannot be anybody else's.
-            os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
-
     def close(self) -> None:
         """Kill it if it still runs, and release what it took."""
-        self._kill()
+        self._process.end()
         self.channel.close()
         self._folder.cleanup()
 
@@ -244,7 +233,8 @@ class Pool:
             if asked:
                 self._watcher.begun(clause, self._setup.mode)
         elif len(self._workers) < self._most:
-            self._workers.append(WorkerProcess(replace(self._setup, first=self._started == 0)))
+            setup, generates = replace(self._setup, first=self._started == 0), FIDELITY in self._left
+            self._workers.append(WorkerProcess(setup, generates=generates))
             self._started += 1
 
     def _waits(self, worker: WorkerProcess) -> bool:

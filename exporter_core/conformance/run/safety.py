@@ -10,8 +10,6 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
-from exporter_core.conformance.observe.sink_harness import SINK_PORTS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,6 +46,8 @@ def _refuse_others(event: str, arguments: tuple[object, ...]) -> None:
     address = arguments[1]
     if not isinstance(address, tuple) or not isinstance(address[0], str):
         return  # a socket of this machine's own
+    from exporter_core.conformance.observe.sink_harness import SINK_PORTS  # noqa: PLC0415 - heavy, and there by then
+
     host, port = address[:2]
     if port not in SINK_PORTS or not host.startswith(_LOOPBACK):
         raise ConnectionRefusedError(

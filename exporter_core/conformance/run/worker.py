@@ -1,32 +1,77 @@
-"""The process in which an exporter runs: it takes messages from a socket, and sends its own there.
+"""The program of the checker's fork server, and what its children do: the workers, in which an exporter runs.
 
-The first argument is the socket's descriptor; standard output is the exporter's. The end of the messages is the end of
-the process. SIGUSR1 writes the stacks of all threads to the file given as the second argument, also while C code holds
+A worker takes messages from a socket of its own, and sends its own there; standard output is the exporter's. The end of
+the messages is the end of the worker. SIGUSR1 writes the stacks of all its threads to a file, also while C code holds
 the interpreter's lock.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import gc
+import importlib
 import os
 import signal
 import socket
 import sys
+import traceback
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.observe.tokens import Tokens
+from exporter_core.conformance.run.serving import serve as run_clauses
+from exporter_core.fork_server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
-def main() -> int:
-    """Run the clauses that messages name."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    os.set_inheritable(channel.fileno(), False)
-    with Path(sys.argv[2]).open("w") as stacks:
-        faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-        from exporter_core.conformance.run.serving import serve  # noqa: PLC0415 - after the signal handler is there
+@cache
+def _prepare_generation() -> None:
+    """Do what Hypothesis does once in a process, which takes half as long as all other imports."""
+    from exporter_core.conformance.generated import for_each_batch  # noqa: PLC0415 - the import is half of it
 
-        serve(channel)
-    # Threads that an exporter has left behind are not to hold up the end.
-    os._exit(0)
+    for_each_batch(Tokens("first"), 0, lambda _batch: None, examples=1)
+    gc.collect()
+    gc.freeze()
+
+
+def _entries(environment: Mapping[str, str]) -> list[str]:
+    """The folders in ``PYTHONPATH``."""
+    return [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one]
+
+
+def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> None:  # Any: JSON
+    """Run the clauses that messages name, in this child, as a process that was started with these things."""
+    channel, output = descriptors
+    for standard in (1, 2):
+        os.dup2(output, standard)
+    os.close(output)
+    try:
+        os.chdir(order["directory"])
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        sys.path[:] = [order["directory"], *_entries(order["environment"]), *path]
+        importlib.invalidate_caches()
+        with Path(order["dump"]).open("w") as stacks:
+            faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
+            run_clauses(socket.socket(fileno=channel))
+    except BaseException:
+        traceback.print_exc()
+        raise
+
+
+def main() -> None:
+    """Serve until the parent is gone."""
+    clauses()
+    gc.collect()
+    gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
+    # The import path without the folder and the variable of the start, of which a worker has its own.
+    path = sys.path[1 + len(_entries(os.environ)) :]
+    serve(sys.argv[1:], partial(_work, path), lambda order: order["generates"] and _prepare_generation())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,6 +12,7 @@ import math
 import operator
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from opentelemetry.sdk.metrics.export import (
@@ -69,14 +70,18 @@ def _lines(context: Context, metrics: MetricsData) -> Iterator[str]:
                 for number, point in enumerate(points, 1):
                     if not number % 1000:
                         context.raise_if_done()
-                    times = _dumps(
-                        {"time": _time(point.time_unix_nano), "start_time": _time(point.start_time_unix_nano)}
-                    )
-                    yield f"{times[:-1]},{common},{_dumps(_point(point))[1:]}\n"
+                    times = _times(point.time_unix_nano, point.start_time_unix_nano)
+                    yield f"{times},{common},{_dumps(_point(point))[1:]}\n"
 
 
 def _dumps(value: dict[str, Any]) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+@lru_cache(maxsize=64)
+def _times(unix_nano: int, start_unix_nano: int | None) -> str:
+    """The first part of a line, which most points of a collection share."""
+    return _dumps({"time": _time(unix_nano), "start_time": _time(start_unix_nano)})[:-1]
 
 
 def _scope(scope: InstrumentationScope | None, schema_url: str | None) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def _number(value: object) -> int | float | str | None:
     """An integer in all its digits, a float as the shortest text that reads back as the same float."""
     if value is None:
         return None
-    if not isinstance(value, float) and isinstance(value, SupportsIndex):  # numpy's integers are no ints
+    if not isinstance(value, float) and isinstance(value, int | SupportsIndex):  # numpy's integers are no ints
         integer = operator.index(value)
         # Python refuses to write larger integers in the decimal system.
         return integer if has_decimal_text(integer) else hex(integer)

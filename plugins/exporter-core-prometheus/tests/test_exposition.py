@@ -188,7 +188,7 @@ names = st.text('abcABC019_.:/-é {}="\\\n#', min_size=1, max_size=12)
 attributes = st.dictionaries(names, st.one_of(words, st.integers(), st.booleans()), max_size=4)
 
 
-@settings(max_examples=80)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(names, words, st.sampled_from(["", "s", "By/s", "{x}", "1", "é"]), st.lists(attributes, max_size=3), st.data())
 def test_whatever_names_and_labels_say_parsers_read_the_translation(name, text, unit, each, data):
     strategy = data.draw(
@@ -218,7 +218,6 @@ def test_whatever_names_and_labels_say_parsers_read_the_translation(name, text, 
         assert documented in ([], [text.strip()])  # the parser strips it
 
 
-@settings(max_examples=40)
 @given(names, st.lists(attributes, min_size=1, max_size=3))
 def test_names_of_any_characters_are_quoted_where_nothing_is_escaped(name, each):
     assume(not any(key.startswith("__") for one in each for key in one))  # the parser takes no reserved names
@@ -251,7 +250,6 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=40)
 @given(changes)
 def test_a_scrape_says_the_same_whatever_was_kept_from_those_before(changes):
     kept = Translator(TranslationOptions())

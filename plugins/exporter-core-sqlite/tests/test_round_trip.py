@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from exporter_core_sqlite import SqliteConfig, SqliteExporter, read
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from opentelemetry.sdk.metrics import Exemplar, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -151,7 +151,6 @@ def content(data: MetricsData) -> list[object]:
     ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(METRICS_DATA, min_size=1, max_size=3))
 def test_what_is_read_back_equals_what_was_exported_and_that_is_left_unchanged(batches):
     before = [content(data) for data in copy.deepcopy(batches)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import socket
@@ -17,6 +18,7 @@ from exporter_core.conformance.sinks.messages import SinkAnswer, SinkCall
 if TYPE_CHECKING:
     from exporter_core.conformance.sinks.server.core import SinkServer
 
+_ALLOCATIONS: Final = 50_000  # between two looks for garbage, of which records that are kept are none
 _LOOK_FOR_PARENT: Final = 1.0  # seconds: only where a forked copy of the parent keeps the channel open
 
 _SERVERS: Final = {
@@ -112,6 +114,8 @@ class Process:
 
 def main(descriptor: int, parent: int) -> None:
     """Run; does not return."""
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
     with socket.socket(fileno=descriptor) as channel:
         try:
             asyncio.run(Process(channel, parent).run())
