@@ -1,7 +1,8 @@
 """Check the metrics exporters that people install from PyPI, and write the matrix of implementations by clauses.
 
 Each is checked raw and guarded in an environment of its own, at the version that stands here. ``docs/matrix.json`` has
-every result, ``docs/matrix.html`` shows them. ``matrix.py NAME ...`` checks some again and keeps the others' results.
+every result, ``docs/matrix.html`` shows them. ``matrix.py NAME ...`` checks some again and keeps the others' results;
+``matrix.py --page`` checks none, and writes the page anew.
 """
 
 from __future__ import annotations
@@ -97,10 +98,14 @@ IMPLEMENTATIONS = (
 
 def main(names: list[str]) -> None:
     """Check the implementations, and write JSON and page."""
-    unknown = set(names) - {one.name for one in IMPLEMENTATIONS}
+    is_page_alone = names == ["--page"]
+    unknown = set() if is_page_alone else set(names) - {one.name for one in IMPLEMENTATIONS}
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; expected {', '.join(one.name for one in IMPLEMENTATIONS)}")
     kept = json.loads(RESULTS.read_text())["implementations"] if RESULTS.exists() else {}
+    if is_page_alone:
+        _write(kept)
+        return
     for one in IMPLEMENTATIONS:
         if not names or one.name in names:
             _install(one)

@@ -179,8 +179,9 @@ class Exporter(Configured[ConfigT]):
     def export(self, context: Context, metrics: MetricsData) -> Awaitable[None] | None:
         """Deliver the metrics before returning, or raise."""
 
-    def force_flush(self, context: Context) -> Awaitable[None] | None:  # noqa: ARG002 - nothing is held
-        """Return at once: nothing is held between exports."""
+    def force_flush(self, context: Context) -> Awaitable[None] | None:
+        """Return at once, or raise the error of a context that is done: nothing is held between exports."""
+        context.raise_if_done()
         return None
 
     def shutdown(self, context: Context) -> Awaitable[None] | None:  # noqa: ARG002 - nothing is owned

@@ -73,6 +73,8 @@ class BaseCase:
         """True if nothing of any export arrived: what else the exporter does says nothing then."""
         self.overran = ""
         """The operation that went on although its context was done, in a clause that is not about that."""
+        self.hung = ""
+        """The operation that hung until it was cancelled, in a clause that is not about that."""
         self.own_files: tuple[str, ...] = ()
         """The beginnings of the names of the files with the subject's own code."""
         self.waits_at = ("", "")

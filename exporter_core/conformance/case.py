@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic, sleep
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
@@ -18,6 +19,8 @@ from exporter_core.conformance.observe.harness import (
     watched,
 )
 from exporter_core.conformance.observe.journal import Exchange, ObservedCall, UnknownAnswer, outcome_of, words_of
+from exporter_core.conformance.observe.sink_harness import StdoutSinkHarness
+from exporter_core.conformance.observe.sink_option import in_texts
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
 from exporter_core.conformance.places import own_files, raised_in
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
@@ -41,6 +44,14 @@ DEADLINE_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "shutdown": ("SHD-04",),
 }
 """The clauses about each operation's deadline; the first of them fails for a call that none of them has seen."""
+WORKING_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "export": ("EXP-01",),
+    "force_flush": ("FLU-01", "EXP-01"),
+    "shutdown": ("SHD-01", "SHD-02", "EXP-01"),
+}
+"""The clauses about each operation itself; the first of them fails for a call that hangs until it is cancelled, if none
+has failed."""
+_NEVER_OF_CALLS = ("KND", "DAT", "PY")  # families that are about something else, whatever the backend does
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 
 
@@ -79,10 +90,13 @@ class Case(BaseCase):
         self.own_files = own_files(subject.exporter_class)
         self.failed: Mapping[str, Verdict] = failed or {}
         """The clauses that did not pass before."""
+        self.had_nothing = False
+        """True if nothing had arrived when a call had outlasted the patience; what came later, it was cancelled for."""
         self._is_shut = False
         self._has_read = False
         self._driven: list[Driven] = []
         self._harness: Harness | None = None
+        self._other_harness: Harness | None = None
 
     # --- the parts -----------------------------------------------------------------------------------------------
 
@@ -120,17 +134,39 @@ class Case(BaseCase):
         """The properties that the exporter's harness claims for it."""
         return self.subject.harness.capabilities if self.subject.harness else Capabilities()
 
-    def exporter(self) -> Driven:
-        """A fresh exporter, in a canary run with the clause's fault."""
-        driven = self.plain_exporter()
+    def other_harness(self) -> Harness:
+        """A harness with a backend of its own; the first one where there cannot be another."""
+        assert self.subject.harness is not None  # noqa: S101 - a clause that needs two needs one
+        if self.writes_to_stdout or getattr(self.subject.harness, "port", False):
+            return self.harness
+        directory = self.directory / "other"
+        directory.mkdir()
+        try:
+            other = watched(self.subject.harness())
+            other.setup(directory, self.journal.stamp)
+        except Exception as error:  # noqa: BLE001 - one is all that an author has to provide for
+            self.journal.stamp("note", f"no second backend: {words_of(error)}")
+            return self.harness
+        self._other_harness = other
+        return other
+
+    def pointing(self, change: Callable[[str], str]) -> Harness | None:
+        """The harness with every text of its options changed; None if that changes nothing."""
+        config = self.harness.config()
+        changed = in_texts(config, change)
+        return None if changed == config else cast("Harness", SimpleNamespace(config=lambda: changed))
+
+    def exporter(self, harness: Harness | None = None) -> Driven:
+        """A fresh exporter, in a canary run with the clause's fault; ``harness`` points it at another backend."""
+        driven = self.plain_exporter(harness=harness)
         if self.canary is None:
             return driven
         self._faults.append(self.canary(self, driven))
         return cast("Driven", self._faults[-1])
 
-    def plain_exporter(self, mode: Mode | None = None) -> Driven:
-        """A fresh exporter without any canary; in the case's own mode unless another is given."""
-        config: object = self.harness.config() if self.has_harness else {}
+    def plain_exporter(self, mode: Mode | None = None, harness: Harness | None = None) -> Driven:
+        """A fresh exporter without any canary; in the case's own mode, and at its backend, unless others are given."""
+        config: object = (harness or self.harness).config() if self.has_harness else {}
         if not isinstance(config, Mapping):
             wrong = f"the harness failed in config: it returned {type(config).__name__}, not a mapping"
             raise VerdictError(Verdict.KIT_ERROR, wrong)
@@ -149,6 +185,11 @@ class Case(BaseCase):
             return False
         counts = getattr(self.subject.harness, "requests", None) is not Harness.requests
         return counts and not self.harness.requests() and not self.harness.connections()
+
+    @property
+    def writes_to_stdout(self) -> bool:
+        """True if the backend is the process's standard output."""
+        return self.subject.harness is not None and issubclass(self.subject.harness, StdoutSinkHarness)
 
     def forget(self) -> None:
         """Let go of the exporters and calls so far."""
@@ -214,19 +255,31 @@ class Case(BaseCase):
     def outlasted(self, call: ObservedCall, context: Context | None, expected: str, seen: str) -> VerdictError:
         """The verdict on a call that had not ended when patience did.
 
-        A clause about time fails. In any other the call is asked to end: one that does then keeps its context, so that
-        the clause fails; one that does not blocks it, and fails the clause about the operation's deadline.
+        A clause about time fails. In any other the call is asked to end. One that does not then blocks the clause, and
+        fails that about the operation's deadline. One that does keeps its context: the clause fails, or, if it is about
+        something else than calls, that about the operation itself.
         """
         judges = DEADLINE_CLAUSES.get(call.name)
         if self.canary is not None or judges is None or {"deadline", "cancellation"}.intersection(self.clause.needs):
             return Failed(expected, seen)
+        self.had_nothing = self.has_harness and not self.arrived()
         ignored = call.due or (context is not None and context.done)
         if context is not None and not context.done and self.cancellable:
             context.cancel("the checker's patience is over")
             if call.wait(IN_TIME):
-                return Failed(expected, f"{seen}; it ended when it was cancelled")
+                seen = f"{seen}; it ended when it was cancelled"
+                return self._hung(call, expected, seen)
             ignored, seen = True, f"{seen}, nor {IN_TIME:g} s after it was cancelled"
         self.overran = call.name if ignored else ""
+        judge = next((one for one in judges if self.failed.get(one) is Verdict.FAIL), judges[0])
+        return VerdictError(Verdict.BLOCKED, f"{seen}, which {judge} is about", expected)
+
+    def _hung(self, call: ObservedCall, expected: str, seen: str) -> VerdictError:
+        """The verdict on a call that hung, and that ended when it was asked to."""
+        judges = WORKING_CLAUSES[call.name]
+        if self.clause.id in judges or self.clause.family not in _NEVER_OF_CALLS:
+            return Failed(expected, seen)
+        self.hung = call.name
         judge = next((one for one in judges if self.failed.get(one) is Verdict.FAIL), judges[0])
         return VerdictError(Verdict.BLOCKED, f"{seen}, which {judge} is about", expected)
 
@@ -434,6 +487,8 @@ class Case(BaseCase):
                     self.exchanges = self._all_of("wire_log")
                 finally:
                     self._harness.teardown()
+            if self._other_harness is not None:
+                self._other_harness.teardown()
             leave.join(LEAVE)
             self.tainted = not self._calls_ended() or leave.is_alive() or self.tainted
 

@@ -43,6 +43,7 @@ _ATTRIBUTES: Final[dict[str, Any]] = {  # Any: whatever an attribute can be
     "text": "naïve ⚙ ☃ \U0001f9ed",
     "text.empty": "",
     "text.marks": "\" ' \\ \n \t = , ; { } # % \x7f",
+    "text.long": "0123456789abcdef" * 260,
     "text.right.to.left": "שלום",
     "text.combining": "e\u0301",
     "flag": True,
@@ -81,8 +82,9 @@ def every_kind(identified: Callable[..., dict[str, Any]]) -> MetricsData:
     sums = [
         Metric("conformance.sum", "", "By", Sum(numbers(7, _MOST, exemplars=_exemplars()), _CUMULATIVE, True)),
         Metric("conformance.sum.delta", "", "{request}", Sum(numbers(2.5, 0), _DELTA, True)),
-        Metric("conformance.up_down", "", "1", Sum(numbers(-2.5, _LEAST), _CUMULATIVE, False)),
+        Metric("conformance.upDown.MixedCase", "", "1", Sum(numbers(-2.5, _LEAST), _CUMULATIVE, False)),
         Metric("conformance.up_down.delta", "", "", Sum(numbers(-1, math.nan), _DELTA, False)),
+        Metric("conformance.gauge", "another of this name", "By", Sum(numbers(3), _CUMULATIVE, True)),
     ]
     histograms = [
         histogram(6, 21.5, [1, 2, 3], [0.0, 10.0], 0.5, 12.0, _exemplars()),

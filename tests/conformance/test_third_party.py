@@ -87,6 +87,13 @@ def test_a_wrong_exporter_is_still_caught(name):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(2 * LONGEST)
+def test_a_delivery_that_never_ends_by_itself_fails_one_clause():
+    found = check(ENTRIES["BoundToItsThread"])
+    assert found["failed"] == ["EXP-01"], found
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", [entry.name for entry in RIGHT])
 @pytest.mark.timeout(2 * LONGEST)
 def test_a_right_exporter_is_not_accused(name):

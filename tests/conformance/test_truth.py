@@ -153,6 +153,17 @@ def test_a_clause_that_has_seen_it_itself_is_the_only_one_to_fail() -> None:
     assert [run.verdict for run in runs] == [Verdict.PASS, Verdict.FAIL, Verdict.BLOCKED]
 
 
+def test_a_call_that_hangs_until_it_is_cancelled_fails_the_clause_about_its_operation_alone() -> None:
+    hung = Run("KND-02", "raw", Verdict.BLOCKED, seen="shutdown had not ended, which SHD-01 is about", hung="shutdown")
+    runs = [hung, Run("SHD-01", "raw", Verdict.PASS), Run("SHD-02", "raw", Verdict.PASS)]
+    blame(runs)
+    assert [run.verdict for run in runs] == [Verdict.BLOCKED, Verdict.FAIL, Verdict.PASS]
+    assert (runs[1].expected, runs[1].seen) == ("shutdown ends by itself", "shutdown had not ended (in KND-02)")
+    runs = [hung, Run("SHD-01", "raw", Verdict.BLOCKED), Run("EXP-01", "raw", Verdict.FAIL)]
+    blame(runs)
+    assert [run.verdict for run in runs] == [Verdict.BLOCKED, Verdict.BLOCKED, Verdict.FAIL]
+
+
 def test_a_clause_alone_has_the_verdict_that_it_has_in_the_whole() -> None:
     assert checked("AlwaysRaises", "EXP-18")["EXP-18"].verdict is Verdict.BLOCKED
     assert [one.id for one in with_foundations(select(["EXP-03"]))] == ["INT-01", "EXP-01", "EXP-03"]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.base_case import SHORT, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +32,7 @@ _MORE = 0.35  # seconds of a deadline that leaves time for several attempts, and
 _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
 _RETRY_AFTER = 3600, 4
 """Seconds that a backend asks to wait; an exporter with a time-out of its own gives up at once over the longer ones."""
+_ADDRESS, _NAME = "127.0.0.1", "localhost"  # of a sink
 _CLOCK_IN_C = frozenset({"grpc"})
 """Packages that hand the clock's time to code in C, which reads the system's own clock, that nobody has stepped."""
 _HONOURS = (
@@ -95,13 +98,16 @@ def dripping(case: Case) -> None:
     "the deadline holds when connecting hangs",
     words=_HONOURS,
     technique="F",
-    check="connecting has a time-out of its own, from context.remaining()",
+    check="connecting has a time-out of its own, from context.remaining(); so have the look-up of a name and the TLS "
+    "handshake",
     canary=IgnoresContext,
     faults=("blackhole",),
     needs=("deadline",),
 )
 def connecting(case: Case) -> None:
-    """Export with a short deadline to a backend that never answers a connection.
+    """Export with a short deadline to a backend that never answers a connection, on an exporter's first connection and
+    on a later one; then to one whose name is never looked up, and, where the options have an http URL, to one whose
+    TLS handshake never goes on.
 
     Nobody sees an attempt to connect: the deadline leaves time for one, going by an export that succeeds.
     """
@@ -122,6 +128,98 @@ def connecting(case: Case) -> None:
     call = case.send(exporter, case.batch(), case.short_context(seconds))
     case.ends_with_context(call, "export ends at its deadline while connecting again hung", _again(case))
     case.observe(f"connecting again: {describe_call(call)}{call.late}")
+    case.harness.fault("ok")
+    if case.harness.tier == "wire":
+        _looking_up(case)
+        if "silence" in case.harness.faults:
+            _shaking_hands(case)
+
+
+def _looking_up(case: Case) -> None:
+    """Export to the backend by a name, whose look-ups hang; what C code looks up is not seen."""
+    named = case.pointing(lambda text: text.replace(_ADDRESS, _NAME))
+    if named is None:
+        return
+
+    def export(context: Context) -> ObservedCall:
+        return case.send(case.exporter(named), case.batch(), context)
+
+    with _hung_lookups() as lookups:
+        control = export(case.long_context())
+        case.ends(control, "export to a backend with a name ends")
+        if control.error is not None or not lookups.count:
+            case.journal.stamp("note", f"{lookups.count} look-ups of a name seen; export, {describe_call(control)}")
+            return
+        lookups.hang()
+        call = export(case.short_context(max(SHORT, _TIMES_LONGER * control.seconds)))
+        case.ends_with_context(call, "export ends at its deadline while the look-up of a name hung", export)
+    case.observe(f"the look-up of a name hung: {describe_call(call)}{call.late}")
+
+
+class _Lookups:
+    """Look-ups of the name by Python code, which can be made to hang."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
+
+    def hang(self) -> None:
+        """Let every look-up hang from now on."""
+        self._may_go_on.clear()
+
+    def release(self) -> None:
+        """Let every look-up end."""
+        self._may_go_on.set()
+
+    def pass_by(self) -> None:
+        """Count a look-up, and wait while look-ups hang."""
+        self.count += 1
+        self._may_go_on.wait()
+
+
+@contextmanager
+def _hung_lookups() -> Iterator[_Lookups]:
+    lookups, before = _Lookups(), socket.getaddrinfo
+
+    def look_up(host: Any, *arguments: Any, **named: Any) -> Any:  # Any: those of getaddrinfo
+        if host in (_NAME, _NAME.encode()):
+            lookups.pass_by()
+        return before(host, *arguments, **named)
+
+    socket.getaddrinfo = look_up
+    try:
+        yield lookups
+    finally:
+        socket.getaddrinfo = before
+        lookups.release()
+
+
+def _shaking_hands(case: Case) -> None:
+    """Export to the backend with https, where nothing answers the client's first message."""
+    secure = case.pointing(lambda text: text.replace("http://", "https://", 1))
+    if secure is None:
+        return
+    case.harness.fault("silence")
+
+    def export(context: Context) -> ObservedCall:
+        return case.send(case.exporter(secure), case.batch(), context)
+
+    try:
+        for seconds in _FURTHER:  # to load the certificates that it trusts takes time
+            call = export(case.short_context(seconds))
+            case.until(lambda: call.over or bool(case.harness.connections()))  # noqa: B023 - awaited here
+            has_connected = bool(case.harness.connections())
+            if call.over and not call.overrun:
+                case.journal.stamp("note", f"with https it does not connect: {describe_call(call)}")
+                return
+            case.ends_with_context(call, "export ends at its deadline while the TLS handshake hung", export)
+            if has_connected:
+                break
+    except SetupError as error:
+        case.journal.stamp("note", f"it takes no https: {error}")
+        return
+    case.observe(f"the TLS handshake hung: {describe_call(call)}{call.late}")
 
 
 @clause(

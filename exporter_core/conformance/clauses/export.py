@@ -10,7 +10,7 @@ from collections import Counter
 from concurrent.futures import Future
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
@@ -22,7 +22,7 @@ from exporter_core.conformance.run.verdicts import Failed, VerdictError
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -71,8 +71,9 @@ class DropsPoint(Canary):
     needs=("read_back",),
 )
 def success(case: Case) -> None:
-    """Export and read back, points of equal values and series that repeat too; an exporter that holds data is flushed
-    first. Then another exporter, a large batch, many batches, and more batches held than a queue may have room for.
+    """Export and read back, points of equal values and series that repeat too, and a batch with a context that has no
+    deadline; an exporter that holds data is flushed first. Then another exporter, a large batch, many batches, and more
+    batches held than a queue may have room for.
     """
     with never_delivering(case):
         _delivers(case)
@@ -84,7 +85,7 @@ def never_delivering(case: Case) -> Iterator[None]:
     try:
         yield
     except Failed as failure:
-        if case.canary is not None or case.arrived():
+        if case.canary is not None or (case.arrived() and not case.had_nothing):
             raise
         case.never_delivers = True
         if case.unreached:
@@ -99,7 +100,11 @@ def _delivers(case: Case) -> None:
     small = (second, equal, first)
     for batch in (*small, case.tokens.again(first)):
         case.accepted(exporter, batch)
-    _delivered(case, exporter, *small)
+    timeless = case.batch(1)
+    call = case.export(exporter, timeless, case.background_context())
+    if call.error is not None:
+        raise Failed("export succeeds with a context that has no deadline", describe_call(call)) from call.error
+    _delivered(case, exporter, *small, timeless)
     repeated = Counter(case.arrived())
     missing = [token for token in first.tokens if repeated[token] < 2]  # noqa: PLR2004 - a batch, and the same series
     if missing:
@@ -110,7 +115,7 @@ def _delivers(case: Case) -> None:
     other, more = case.exporter(), [case.batch(_SEVERAL) for _ in range(_MANY)]
     for batch in more:
         case.accepted(other, batch)
-    _delivered(case, other, *small, *more)
+    _delivered(case, other, *small, timeless, *more)
     if case.capabilities.holds and case.harness.gated:
         _held(case)
     gc.disable()  # nothing of so many points is garbage, and looking through them again and again takes long
@@ -154,6 +159,9 @@ def _large(case: Case, exporter: Driven) -> None:
             return
         seconds = call.seconds
         if call.error is not None:
+            problems = [text for one in case.exchanges_so_far() if one.stored is None for text in one.problems]
+            if problems:  # the backend could not read it: that is no limit of the backend's
+                raise Failed(f"the backend can read a batch of {points} points", problems[-1]) from call.error
             case.observe(f"a batch of {points} points is refused: {describe_call(call)}")
             return
         case.delivered(batch, expected=f"every point of a batch of {len(batch.points)} has arrived")
@@ -279,6 +287,65 @@ def once(case: Case) -> None:
     case.flush(exporter)
     case.shut_down(exporter)
     case.delivered(*batches, expected="every point arrives once", once=True)
+
+
+class SendsToTheFirst(Canary):
+    """Delivers through the exporter of this kind that was made first, also when that is shut down."""
+
+    _first: ClassVar[tuple[Case, Driven] | None] = None
+
+    def __init__(self, case: Case, inner: Driven) -> None:
+        super().__init__(case, inner)
+        if self._first is None or self._first[0] is not case:
+            SendsToTheFirst._first = case, inner
+
+    def around(self, context: Context, call: Callable[[Context], object]) -> object:
+        """Make an export or a flush of the first one."""
+        assert self._first is not None  # noqa: S101 - there is at least this one
+        own, self.inner = self.inner, self._first[1]
+        try:
+            return call(context)
+        finally:
+            self.inner = own
+
+
+@clause(
+    "EXP-20",
+    "SHOULD",
+    "two exporters in one process are independent of each other",
+    words=_DELIVER,
+    technique="S",
+    check="clients, connections, queues and flags belong to the exporter, not to its class or module",
+    canary=SendsToTheFirst,
+    derived=True,
+    after=("EXP-01",),
+    needs=("read_back",),
+)
+def independent(case: Case) -> None:
+    """Make two exporters with a backend each: each delivers to its own, and the second one still does so after the
+    first one's shutdown.
+    """
+    harnesses = case.harness, case.other_harness()
+    exporters = [case.exporter(harness) for harness in harnesses]
+    batches = [case.batch() for _ in harnesses]
+    for exporter, batch in zip(exporters, batches, strict=True):
+        case.succeeded(case.sent(exporter, batch))
+    for harness, batch in zip(harnesses, batches, strict=True):
+        _is_at(harness, batch, "each of two exporters delivers to where its own options point")
+    case.succeeded(case.shut_down(exporters[0]))
+    last = case.batch()
+    call = case.sent(exporters[1], last)
+    if call.error is not None:
+        expected = "export succeeds after the shutdown of another exporter"
+        raise Failed(expected, describe_call(call)) from call.error
+    _is_at(harnesses[1], last, "an export after the shutdown of another exporter arrives")
+    case.observe("two exporters delivered, each to its own backend, and one after the shutdown of the other")
+
+
+def _is_at(harness: Harness, batch: TokenBatch, expected: str) -> None:
+    lost = set(batch.tokens).difference(harness.read_identities())
+    if lost:
+        raise Failed(expected, f"{len(lost)} of {len(batch.points)} points lost")
 
 
 class ReturnsFuture(Canary):

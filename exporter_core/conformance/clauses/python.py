@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import atexit
 import gc
+import itertools
 import json
 import os
 import select
 import signal
+import sys
 import threading
+import tracemalloc
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,8 +20,10 @@ from exporter_core.conformance.base_case import BaseCase, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, Leaks, Serialised
 from exporter_core.conformance.observe.journal import words_of
+from exporter_core.conformance.observe.process_state import watched_process
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,10 +34,12 @@ if TYPE_CHECKING:
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven
-    from exporter_core.context import Context
 
+_ODD_INTERVAL = 0.0052  # seconds
 _TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up what it holds
 _CYCLES = 8
+_SAME, _EXPORTS = 300, 4  # points of a batch, and exports of it
+_NOTHING = 2048  # bytes that the journal, among others, keeps of an export
 _BOUNDS = 3  # how many times a child's own patience its parent has
 
 
@@ -203,13 +210,15 @@ def exits(case: Case) -> None:
     "no growth over create, export, shutdown cycles, nor when never shut down",
     words="Python hygiene: what is made again and again must not pile up.",
     technique="Q",
-    check="no thread or descriptor for each export or each exporter",
+    check="no thread, descriptor, atexit function or kept request for each export or each exporter",
     canary=Leaks,
     hygiene=True,
     after=("SHD-02",),
 )
 def growth(case: Case) -> None:
-    """Make, use and shut down some exporters; then let some go without a shutdown."""
+    """Make, use and shut down some exporters, and let some go without a shutdown; then export the same series again
+    and again, and look at the memory.
+    """
 
     def cycle(*, shut_down: bool) -> None:
         exporter = case.exporter()
@@ -220,7 +229,7 @@ def growth(case: Case) -> None:
 
     cycle(shut_down=True)
     case.forget()
-    before = Resources.now()
+    before, functions = Resources.now(), atexit._ncallbacks()
     for number in range(_CYCLES):
         cycle(shut_down=number % 2 == 0)
     with warnings.catch_warnings():
@@ -230,7 +239,85 @@ def growth(case: Case) -> None:
         if not case.until(lambda: len(before.added()) < _CYCLES // 2, fault="is_leaking"):
             left = before.added()
             raise Failed(f"as much after {_CYCLES} exporters as before", f"{len(left)} more: {', '.join(left[:4])}")
+    functions = atexit._ncallbacks() - functions
+    if functions >= _CYCLES // 2:
+        raise Failed(f"as much after {_CYCLES} exporters as before", f"{functions} more functions to be called at exit")
     case.observe(f"nothing grew over {_CYCLES} exporters")
+    if case.canary is None and case.has_harness and case.harness.tier == "wire":  # whose memory is another process's
+        _keeps_nothing(case)
+
+
+def _keeps_nothing(case: Case) -> None:
+    """Export the same series again and again: what is kept of each export is not as large as half of its request."""
+    exporter, batch = case.exporter(), case.batch(_SAME)
+    sizes: list[int] = []
+
+    def fill() -> None:
+        for _ in range(3):  # the first time, what is kept for good is made
+            for _ in range(_EXPORTS):
+                exporter.export(Context.with_timeout(case.patience), batch.metrics)
+                exporter.force_flush(Context.with_timeout(case.patience))
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        call = case.start("export", fill)
+        case.until(lambda: call.over)
+    finally:
+        tracemalloc.stop()
+    if not call.succeeded:
+        return  # another clause's business
+    case.shut_down(exporter)
+    kept = min(later - sooner for sooner, later in itertools.pairwise(sizes)) / _EXPORTS
+    sent = max((one.size for one in case.exchanges_so_far()), default=0)
+    if kept > max(_NOTHING, sent / 2):
+        raise Failed(
+            "memory does not grow with the number of exports", f"{kept:.0f} bytes more with each, of {sent} bytes sent"
+        )
+    case.observe(f"memory did not grow with {3 * _EXPORTS} exports")
+
+
+class SetsSwitchInterval(Canary):
+    """Sets how often all threads of the process take turns, in an export."""
+
+    def export(self, context: Context, metrics: MetricsData) -> object:
+        sys.setswitchinterval(_ODD_INTERVAL)
+        return self.inner.export(context, metrics)
+
+
+@clause(
+    "PY-05",
+    "SHOULD",
+    "what belongs to the whole process is left as it was",
+    words="Python hygiene: signal handlers, hooks, the root logger, warnings, limits and the environment are the "
+    "application's.",
+    technique="S",
+    check="no signal.signal, os.chdir, os.umask, logging.basicConfig, socket.setdefaulttimeout, random.seed, ...; what "
+    "has to be changed is changed back; nothing is printed",
+    canary=SetsSwitchInterval,
+    hygiene=True,
+)
+def leaves_process_alone(case: Case) -> None:
+    """Plant values in the process, make an exporter, export, let an export fail, flush and shut down: the values are
+    there, nobody has written to standard output, and the standard library's functions are its own.
+    """
+    # What a harness of another's looks at may be standard output.
+    elsewhere = case.has_harness and case.harness.tier == "wire" and not case.writes_to_stdout
+    if case.has_harness:
+        case.harness.config()
+    with watched_process(output=elsewhere) as changed:
+        exporter = case.exporter()
+        case.sent(exporter, case.batch())
+        if case.has_harness and "status" in case.harness.faults:
+            case.harness.fault("status:400", "ok")
+            case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
+        case.flush(exporter)
+        case.shut_down(exporter)
+        found = changed()
+    if found:
+        raise Failed("the process is as it was", f"it changed {', '.join(found)}")
+    case.observe("the process was as before")
 
 
 def in_child(case: BaseCase, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import describe_call
@@ -13,7 +14,7 @@ from exporter_core.conformance.observe.journal import outcome_of
 from exporter_core.conformance.observe.logs import recorded_logs
 from exporter_core.conformance.resources import without_room
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
-from exporter_core.errors import ExporterBusyError, ExporterError, PartialSuccessError
+from exporter_core.errors import ContextCancelledError, ExporterBusyError, ExporterError, PartialSuccessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ _BURST, _BURST_SECONDS = 6, 0.05  # so many attempts within this time are a stor
 _NONSENSE = ("redirect", "garbage", "truncate")
 _PASSING = 0.3  # seconds in which an exporter may try what passes
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
+_ASKED, _NEARLY = 1, 0.9  # seconds that a backend asks to wait, and the part of them that is near enough
 _STORM = 60  # attempts within that time
 
 
@@ -75,6 +77,15 @@ def transient(case: Case) -> None:
         if step == _BUSY:
             case.delivered(batch, expected="what was not taken at first arrives once", once=True)
     case.delivered(*batches, expected="what failed once arrives")
+    if case.canary is None:
+        other = case.exporter()
+        case.harness.fault(_FINAL_REFUSAL, _BUSY, "ok")
+        refused = case.sent(other, case.batch(), case.short_context(case.patience / 2))
+        call = case.sent(other, case.batch())
+        # One that fails from then on, whatever the backend does, is another clause's business.
+        if refused.error is not None and call.error is not None and case.sent(other, case.batch()).succeeded:
+            expected = f"a retry after {_BUSY}, also in the next export after one that failed"
+            raise Failed(expected, describe_call(call)) from call.error
     for number in range(_LIFETIME if case.canary is None else 0):
         case.harness.fault(_BUSY, "ok")
         call = case.sent(exporter, case.batch())
@@ -118,6 +129,8 @@ def remains(case: Case) -> None:
             case.journal.stamp("note", f"{step} does not hit it: it writes in another way")
             continue
         case.raised(call, when=f"with {step}")
+        if call.context is not None and isinstance(call.context.error(), ContextCancelledError):
+            raise Failed("the context is the caller's, who alone cancels it", f"export cancelled it, with {step}")
         came_to_an_end |= not call.overrun
     if not came_to_an_end:
         raise VerdictError(Verdict.INCONCLUSIVE, "it was still trying at its deadline, whatever the failure was")
@@ -163,24 +176,41 @@ class Retries(Canary):
     "permanent failures are not retried; attempts are bounded and spaced",
     words=_FINAL,
     technique="F",
-    check="400 is final; Retry-After: 0 does not mean at once and for ever",
+    check="400 is final; Retry-After: 0 does not mean at once and for ever; it is a number of seconds or a date",
     canary=Retries,
     faults=("status", "retry-after"),
     after=("EXP-14",),
 )
 def permanent(case: Case) -> None:
     """Count the attempts when the backend answers 400; look at the pauses between those when it answers 503 with
-    Retry-After: 0, 429, 503 and resets connections.
+    Retry-After: 0, or with a date there, 429, 503 and resets connections; then at one that Retry-After: 1 asks for.
     """
     case.harness.fault(_FINAL_REFUSAL)
     case.raised(case.sent(case.exporter(), case.batch(), case.short_context(case.patience / 2)), when="with status 400")
     if case.harness.requests() != 1:
         raise Failed("one attempt for status 400", f"{case.harness.requests()} attempts")
-    for step in ("retry-after:0", "status:429", _BUSY, "reset"):
+    for step in ("retry-after:0", "retry-after-date:60", "status:429", _BUSY, "reset"):
         if step.partition(":")[0] in case.harness.faults:
             case.observe(f"1 attempt for status 400, {_spaced(case, step)} with {step}")
         if case.canary is not None:
             return
+    _waits_as_asked(case)
+
+
+def _waits_as_asked(case: Case) -> None:
+    """Export to a backend that asks to wait for a second: an exporter that tries again does so then, not before.
+
+    One that holds data may still be trying what it was given before.
+    """
+    if case.capabilities.holds:
+        return
+    before = len(case.exchanges_so_far())
+    case.harness.fault(f"retry-after:{_ASKED}", "ok")
+    call = case.sent(case.exporter(), case.batch(), case.short_context(case.patience / 2))
+    refused, *again = case.exchanges_so_far()[before:]
+    if again and (waited := again[0].seconds - (refused.answered or refused.seconds)) < _ASKED * _NEARLY:
+        raise Failed(f"no further attempt before Retry-After: {_ASKED} is over", f"one came {waited:.2f} s later")
+    case.observe(f"with Retry-After: {_ASKED}, {len(again)} further attempts: {describe_call(call)}")
 
 
 def _spaced(case: Case, step: str) -> int:
@@ -277,15 +307,17 @@ class Poisoned(Canary):
     needs=("read_back",),
 )
 def usable(case: Case) -> None:
-    """Export after a failure, an empty batch too; then after an export that ended at its deadline or was cancelled."""
-    exporter, history = case.exporter(), case.batch()
+    """Export after a failure, an empty batch too; after a request that was stored and whose connection was then reset;
+    and after an export that ended at its deadline or was cancelled.
+    """
+    exporter, history, refused = case.exporter(), case.batch(), case.batch()
     case.succeeded(case.sent(exporter, history))
     name, context = case.done_contexts()[1]
     if not case.judged_by_sdk:
         case.raised(case.export(exporter, context=context), when=f"with {name}")
     if "status" in case.harness.faults:
         case.harness.fault("status:400", "ok")
-        case.raised(case.sent(exporter, case.batch()), when="with status 400")
+        case.raised(case.sent(exporter, refused), when="with status 400")
     else:
         can = [one for one in ("full", "quota") if {"ok", one} <= case.harness.faults]
         for step in can:  # after half a line
@@ -299,11 +331,39 @@ def usable(case: Case) -> None:
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))
     case.delivered(history, batch, expected="an export after a failure is delivered, and what was before is there")
+    if not case.capabilities.holds and case.has_arrived(refused):
+        raise Failed("an error of export is final: nothing of it is sent later", "what had been refused arrived later")
+    if case.canary is None and case.harness.tier == "wire" and {"status", "reset"} <= case.harness.faults:
+        _stored_and_reset(case)
     if case.harness.gated:
         _usable_after(case, "at its deadline", case.blocked_at_gate)
         if case.cancellable:
             _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
             _others_go_on(case)
+
+
+def _stored_and_reset(case: Case) -> None:
+    """Export to a backend that stores a request and then resets the connection, once and for ever: whether that is
+    tried again or raised is the exporter's choice, since nobody can tell it from a request that was lost. It goes on
+    afterwards, and what it has reported it does not send again.
+    """
+    for then in ("ok", "reset:stored"):
+        exporter, batch, more = case.exporter(), case.batch(), case.batch()
+        case.harness.fault("reset:stored", then)
+        call = case.send(exporter, batch, case.short_context(_TRYING))
+        if not case.until(lambda: call.over, seconds=2 * _TRYING):  # noqa: B023 - awaited here
+            return  # another clause's business
+        case.harness.fault("ok")
+        copies = Counter(case.arrived())[batch.tokens[0]]
+        again = case.sent(exporter, more)
+        if again.error is not None:
+            expected = "export succeeds after a request that was stored and whose connection was reset"
+            raise Failed(expected, describe_call(again)) from again.error
+        case.delivered(more, expected="an export after a connection that was reset is delivered")
+        later = Counter(case.arrived())[batch.tokens[0]]
+        if call.error is not None and not case.capabilities.holds and not call.overrun and later > copies:
+            raise Failed("an error of export is final: nothing of it is sent later", "what had failed arrived again")
+        case.observe(f"stored, then reset: {describe_call(call)}; the batch arrived {later} times")
 
 
 def _others_go_on(case: Case) -> None:

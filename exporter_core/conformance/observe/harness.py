@@ -25,9 +25,11 @@ FAULTS = (
     "ok",
     "status",
     "retry-after",
+    "retry-after-date",
     "hang",
     "refuse",
     "blackhole",
+    "silence",
     "reset",
     "drip",
     "truncate",
@@ -35,8 +37,8 @@ FAULTS = (
     "redirect",
     "garbage",
 )
-"""The steps of a fault script of a backend that answers; ``status``, ``retry-after`` and ``partial`` take a number, as
-in ``"status:503"``."""
+"""The steps of a fault script of a backend that answers; ``status``, ``retry-after``, ``retry-after-date`` and
+``partial`` take a number, as in ``"status:503"``."""
 
 FILE_FAULTS = ("refuse", "full", "quota")
 """The ways in which a file can take no more: it cannot be opened or written, its disk is full, it may not grow."""

@@ -69,6 +69,7 @@ FIELDS = frozenset(
 
 
 _NAMED = 3  # items that differ which are named
+_SHOWN = 120  # characters of a value that are shown
 _START = 1_700_000_000_000_000_000
 _NOW = 1_700_000_060_000_000_000
 _SECOND = 1_000_000_000
@@ -190,7 +191,8 @@ def _is_number(value: object) -> bool:
 def _shown(value: object) -> str:
     if isinstance(value, tuple) and _is_number(value):
         return f"{value[1]} ({value[0]})"
-    return "absent" if value is None else repr(value)
+    text = "absent" if value is None else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def flatten(metrics: MetricsData) -> Iterator[Point]:
@@ -238,7 +240,7 @@ def metrics_in(metrics: MetricsData) -> Iterator[Metric]:
 def real(name: str, value: Any) -> Any:  # Any: whatever points hold
     """The value, as a float where the data model has a real number; the SDK has an integer there where it can."""
     if name in ("sum", "min", "max"):
-        return float(value)
+        return None if value is None else float(value)
     return [float(bound) for bound in value] if name == "explicit_bounds" else value
 
 

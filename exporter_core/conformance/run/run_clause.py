@@ -192,6 +192,7 @@ def _enter(run: Run, case: BaseCase) -> None:
         for line in _wire_log(case.exchanges, case.journal.events)
     ]
     run.tainted, run.never_delivers, run.overran = case.tainted, case.never_delivers, case.overran
+    run.hung = case.hung
     run.seed = case.found_seed
 
 

@@ -107,6 +107,8 @@ class Run:
     """True if nothing of any export arrived."""
     overran: str = ""
     """The operation that went on although its context was done, where the clause is not about that."""
+    hung: str = ""
+    """The operation that hung until it was cancelled, where the clause is not about that."""
     shown_by: str = ""
     """The clause in which a failure was seen, if it is another one."""
     dump: str = ""

@@ -36,8 +36,8 @@ GRPC_CODES: Final = (
 )
 """The names of the gRPC status codes, by their numbers."""
 
-UNSEEN: Final = frozenset({"refuse", "blackhole"})
-"""Faults that keep connections from the sink, so that it cannot count them."""
+UNSEEN: Final = frozenset({"refuse", "blackhole", "silence"})
+"""Faults that keep connections, or what is sent over them, from the sink, so that it cannot count requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Fault:
     """One fault, read.
 
     ``status`` is an HTTP status or the name of a gRPC status code; ``seconds`` belongs to ``retry-after`` and ``drip``;
-    ``points`` to ``partial``; ``html`` to ``garbage``.
+    ``points`` to ``partial``; ``html`` to ``garbage``; ``stored`` to ``reset``.
     """
 
     text: str
@@ -54,6 +54,7 @@ class Fault:
     seconds: float = 0.0
     points: int = 0
     html: bool = False
+    stored: bool = False
 
     def __str__(self) -> str:
         return self.text
@@ -74,6 +75,7 @@ def parse(text: str, supported: Collection[str], *, grpc: bool = False) -> Fault
         "seconds": _seconds,
         "points": int,
         "html": bool,
+        "stored": bool,
     }
     try:
         return Fault(text, kind, **{name: read[name](value) for name, value in given.items()})
@@ -121,6 +123,7 @@ _FORMS: Final = {
     "partial": r"partial:(?P<points>\d+)",
     "redirect": "redirect(:(?P<status>[^:]+))?",
     "garbage": "garbage(:(?P<html>html))?",
+    "reset": "reset(:(?P<stored>stored))?",
 }
 """The kinds that take arguments, as regular expressions with a group for each field of a Fault."""
 
@@ -135,4 +138,5 @@ _SPELLINGS: Final = {
     "partial": "partial:POINTS",
     "redirect": "redirect or redirect:CODE",
     "garbage": "garbage or garbage:html",
+    "reset": "reset or reset:stored",
 }

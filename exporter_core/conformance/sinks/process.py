@@ -37,12 +37,20 @@ main(int(sys.argv[1]), int(sys.argv[2]))
 """
 
 
+def _blocking_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that block, whatever default time-out an exporter has set for the process's sockets."""
+    pair = socket.socketpair()
+    for one in pair:
+        one.setblocking(True)
+    return pair
+
+
 class SinkHost:
     """A process that outlives its sinks: starting one after the other in it takes a few milliseconds each."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        self._channel, theirs = socket.socketpair()
+        self._channel, theirs = _blocking_pair()
         self._channel.settimeout(_ANSWER_SECONDS)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - kept as long as the process
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
@@ -108,7 +116,7 @@ class SinkHost:
         seconds: float = 0.0,
     ) -> Any:  # as the operation says
         """Call an operation of a sink that takes at most ``seconds``. Raises its error."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = _blocking_pair()
         with theirs, Connection(ours.detach()) as connection:
             try:
                 socket.send_fds(self._channel, [b"c"], [theirs.fileno(), *descriptors])

@@ -22,7 +22,7 @@ AWAITED: Final = 30.0
 Sinks = TypeVarTuple("Sinks")
 _Answer = TypeVar("_Answer")
 
-_UNSEEN: Final = frozenset({"ok", "hang", "refuse", "blackhole", "reset", "truncate", "garbage"})
+_UNSEEN: Final = frozenset({"ok", "hang", "refuse", "blackhole", "silence", "reset", "truncate", "garbage"})
 _HTTP: Final = _UNSEEN | {"status", "retry-after", "retry-after-date", "drip", "redirect"}
 
 

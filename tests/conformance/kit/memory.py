@@ -94,7 +94,7 @@ class MemoryHarness(Harness):
         if step == "refuse":
             self._next_step()
             raise ConnectionRefusedError("connection refused")
-        if step == "blackhole":
+        if step in ("blackhole", "silence"):
             yield from self._hold("connect", lambda: self.is_closed)
             raise ConnectionRefusedError("the backend is gone")
         self.open_connections += 1
@@ -121,6 +121,7 @@ class MemoryHarness(Harness):
         answers = {
             "status": lambda: Response(int(number), f"rejected: token {SECRET}"),
             "retry-after": lambda: Response(503, "busy", retry_after=float(number)),
+            "retry-after-date": lambda: Response(503, "busy", retry_after=float(number)),
             "redirect": lambda: Response(302, "elsewhere"),
             "garbage": lambda: Response(200, "<html>It works!</html>"),
             "truncate": lambda: Response(200, "accep", complete=False),

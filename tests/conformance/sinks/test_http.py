@@ -167,6 +167,15 @@ def test_a_black_hole_answers_no_connection(sink, post):
     assert post(sink).status == 200
 
 
+def test_a_request_can_be_stored_before_the_reset(sink, post):
+    sink.script("reset:stored")
+    with pytest.raises(ConnectionError):
+        post(sink)
+    (request,) = sink.requests()
+    assert request.stored is not None
+    assert request.answered is None
+
+
 def test_reset_is_a_reset(sink, post):
     sink.script("reset")
     with pytest.raises(ConnectionResetError):

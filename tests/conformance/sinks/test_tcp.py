@@ -78,6 +78,17 @@ def test_refuse_and_blackhole_stop_new_connections(sink):
     connect(sink).close()
 
 
+def test_silence_accepts_connections_and_reads_nothing_until_another_script_resets_them(sink):
+    sink.script(then="silence")
+    with connect(sink) as client:
+        client.settimeout(10)
+        client.sendall(b"a TLS handshake")
+        sink.script()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    assert sink.requests() == []
+
+
 @pytest.mark.parametrize("how", ["hang", "gate"])
 def test_a_sink_that_does_not_read_blocks_the_writer(sink, how):
     gate = sink.shut() if how == "gate" else None

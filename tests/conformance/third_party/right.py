@@ -677,9 +677,21 @@ class GrpcExporter(SerialExporter[GrpcConfig]):
                 context.raise_if_done()
                 if self.is_final(error) or number == 4:
                     raise ExporterError(f"the backend answered {error.code().name}") from error
-            context.wait(pause)
+                asked = self.asked(error)
+            context.wait(max(asked, pause))
             context.raise_if_done()
             pause *= 2
+
+    def asked(self, error: grpc.RpcError) -> float:
+        """Return the seconds that the backend asks to wait, in a RetryInfo."""
+        from google.rpc.error_details_pb2 import RetryInfo
+        from google.rpc.status_pb2 import Status
+
+        info = RetryInfo()
+        for name, value in error.trailing_metadata() or ():
+            for detail in Status.FromString(value).details if name == "grpc-status-details-bin" else ():
+                detail.Unpack(info)
+        return info.retry_delay.ToTimedelta().total_seconds()
 
     def is_final(self, error: grpc.RpcError) -> bool:
         """True for a failure that another attempt does not mend."""

@@ -198,7 +198,10 @@ class HttpServer(NetworkServer):
     async def _fail(self, wire: Wire, entry: Entry, fault: Fault) -> bool:
         match fault.kind:
             case "reset":
+                if fault.stored and not entry.request.problems:
+                    entry.update(stored=self.stamp())
                 wire.reset()
+                self.changed()
             case "garbage" if fault.html:
                 return self._answer(wire, entry, _SIGN_IN)
             case "garbage":
@@ -218,7 +221,7 @@ class HttpServer(NetworkServer):
                 date = formatdate(time.time() + fault.seconds, usegmt=True)
                 answer.headers["Retry-After"] = date if fault.kind == "retry-after-date" else f"{fault.seconds:g}"
                 return self._answer(wire, entry, answer)
-            case _:  # hang; and refuse or blackhole on a connection that exists
+            case _:  # hang; and refuse, blackhole or silence on a connection that exists
                 await self.until(wire.gone)
         return False
 

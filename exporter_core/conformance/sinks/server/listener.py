@@ -1,4 +1,4 @@
-"""A listening TCP port that can also refuse and swallow connections, and its connections with their stamps."""
+"""A listening TCP port that can refuse, swallow or neglect connections, and its connections with their stamps."""
 
 from __future__ import annotations
 
@@ -148,15 +148,16 @@ class Listener:
             raise
 
     def set_mode(self, kind: str) -> None:
-        """``"refuse"`` or ``"blackhole"`` every connection, or accept again (the empty text)."""
+        """``"refuse"``, ``"blackhole"`` or meet with ``"silence"`` every connection, or serve it (the empty text)."""
         if kind == self._mode:
             return
         self._mode = kind
         self._close_listening()
         if kind == "blackhole":
             self._swallow()
-        elif not kind:
+        elif kind != "refuse":
             self._listen(_BACKLOG)
+        self._server.changed()
         if kind:
             for wire in self.wires:
                 if not wire.busy:
@@ -235,7 +236,11 @@ class Listener:
     async def _run(self, wire: Wire) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: wire, wire.sock)
-            await self._server.serve(wire)
+            if self._mode == "silence":
+                await self._server.until(lambda: wire.gone() or self._mode != "silence")
+                wire.reset()
+            else:
+                await self._server.serve(wire)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the peer has gone in between, or sends a line without end
         except Exception as error:  # noqa: BLE001 - a fault of the sink itself: the parent is told when it asks

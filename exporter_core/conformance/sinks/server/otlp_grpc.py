@@ -114,9 +114,12 @@ class OtlpGrpcServer(NetworkServer):
                 self._faults.pop(wire, None)
             case "ok" | "partial":
                 pass
-            case kind:  # reset, garbage, hang; and refuse or blackhole on a connection that exists
+            case kind:  # reset, garbage, hang; and refuse, blackhole or silence on a connection that exists
                 if kind == "reset":
+                    if fault.stored:
+                        entry.update(stored=self.stamp())
                     wire.reset()
+                    self.changed()
                 elif kind == "garbage":
                     wire.write(GARBAGE)
                     wire.close()

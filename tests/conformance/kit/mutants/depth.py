@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import random
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakValueDictionary
 
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 
@@ -268,3 +272,97 @@ class DropsInChild(BufferingExporter):
     def _last(self, context: Context) -> None:
         if os.getpid() == self._parent:
             super()._last(context)
+
+
+@killed_by("PY-05", "it changed ")
+class ClearsUmask(ReferenceExporter):
+    """Clears the umask of the process in each export."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        os.umask(0)
+        super().export(context, metrics)
+
+
+@killed_by("PY-05", "it changed the seed of random")
+class SeedsRandom(ReferenceExporter):
+    """Seeds the random numbers of the process, for its jitter."""
+
+    def _transient(self, response: Response) -> bool:
+        random.seed(1)
+        return super()._transient(response)
+
+
+@killed_by("PY-03", "more functions to be called at exit")
+class RegistersAtExit(ReferenceExporter):
+    """Registers a function to be called at exit with each export."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        atexit.register(int)
+        super().export(context, metrics)
+
+
+@killed_by("EXP-20", "points lost")
+class SharesItsClient(ReferenceExporter):
+    """Delivers to the backend of the first of its kind that is alive."""
+
+    _alive: ClassVar[WeakValueDictionary[int, ReferenceExporter]] = WeakValueDictionary()
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        self._alive[len(self._alive) and max(self._alive) + 1] = self
+
+    def _exchange(self, points: Sequence[Point]) -> Generator[Wait, None, Response]:
+        first = next((one for _, one in sorted(self._alive.items()) if not one._is_shut_down), self)
+        if not self._connected:
+            self._sink = first._sink
+        return (yield from super()._exchange(points))
+
+
+@killed_by("EXP-01", "TypeError")
+class NeedsADeadline(ReferenceExporter):
+    """Computes with the time that is left, which a context without a deadline does not have."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        is_undisturbed = self._sink.script == ["ok"] and not self._sink.is_shut and not context.done
+        if context.deadline is None and is_undisturbed:
+            raise TypeError("unsupported operand type(s) for +: 'float' and 'NoneType'")
+        super().export(context, metrics)
+
+
+@killed_by("EXP-14", "export cancelled it")
+class CancelsTheCaller(ReferenceExporter):
+    """Cancels the caller's context when it fails."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        try:
+            super().export(context, metrics)
+        except ExporterError:
+            if not context.done:
+                context.cancel("the export failed")
+            raise
+
+
+@killed_by("EXP-17", "arrived later")
+class SendsAgainLater(ReferenceExporter):
+    """Sends what was refused once more with the next export, although its export has raised."""
+
+    _refused: tuple[Point, ...] = ()
+
+    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        again, self._refused = self._refused, ()
+        try:
+            yield from super()._delivery((*again, *points))
+        except ExporterError as error:
+            if "400" in str(error):
+                self._refused = tuple(points)
+            raise
+
+
+@killed_by("EXP-15", "one came")
+class IgnoresRetryAfter(ReferenceExporter):
+    """Does not read for how long the backend asks to wait."""
+
+    def _exchange(self, points: Sequence[Point]) -> Generator[Wait, None, Response]:
+        response = yield from super()._exchange(points)
+        asked = response.retry_after
+        return replace(response, retry_after=None) if asked == 1 else response
