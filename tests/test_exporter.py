@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from exporter_core.context import Context
 from exporter_core.contract import OPERATIONS, InstrumentKind
-from exporter_core.errors import ContractError
+from exporter_core.errors import ContractError, DeadlineExceededError
 from exporter_core.exporter import Exporter, ExporterConfig
 
 ConfigT = TypeVar("ConfigT", bound=ExporterConfig)
@@ -116,7 +116,9 @@ def test_the_defaults_are_cumulative_and_the_sdks_aggregation(kind: InstrumentKi
 def test_the_defaults_hold_and_own_nothing() -> None:
     exporter = FileExporter(FileConfig(path="m.db"))
     done = Context.with_timeout(0)
-    assert exporter.force_flush(done) is None
+    assert exporter.force_flush(Context.background()) is None
+    with pytest.raises(DeadlineExceededError):  # as the contract has it for every operation with a deadline
+        exporter.force_flush(done)
     assert exporter.shutdown(done) is None
 
 

@@ -1,4 +1,4 @@
-"""What belongs to the whole process: changes are noticed, and everything is put back."""
+"""State of the whole process: changes are noticed, and everything is put back."""
 
 import gc
 import locale

@@ -1,4 +1,4 @@
-"""What belongs to the whole process, and to no library in it: found as it was left, or said to be changed.
+"""The state that belongs to the whole process, and to no library in it: found as it was left, or said to be changed.
 
 Most of it is given a value of the checker's own first, since what an exporter sets again and again has been set by the
 time at which anybody looks.
