@@ -65,9 +65,9 @@ class ExporterConfig(BaseModel):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:  # Any: JSON
-        """Describe each field by the docstring below it, as ``use_attribute_docstrings`` would.
+        """Describe each field by the docstring below it, also where ``use_attribute_docstrings`` is off.
 
-        With that, pydantic reads the source of the model in every program that imports it.
+        It is off for the models that most programs import: pydantic reads their source as often.
         """
         from exporter_core.field_docs import build_defaults, field_docs  # noqa: PLC0415 - keeps this module light
 
@@ -88,6 +88,10 @@ class ExporterConfig(BaseModel):
         mask = masker_for(self)
         for name, value in super().__repr_args__():
             yield name, _Shown(mask(repr(value)))
+
+
+# Subclasses inherit it. For this class, which has no fields, pydantic would read this file whenever a program starts.
+ExporterConfig.model_config["use_attribute_docstrings"] = True
 
 
 class _Shown(str):

@@ -54,7 +54,7 @@ def test_an_option_that_json_schema_cannot_express_leaves_the_others_described()
     assert list(properties) == ["limit", "hook"]
 
 
-class Lean(ExporterConfig):
+class Lean(ExporterConfig, use_attribute_docstrings=False):
     """Where and how."""
 
     path: str = "metrics.db"
@@ -74,7 +74,7 @@ class Fat(Lean):
     other: Lean = Lean()
 
 
-def test_docstrings_describe_options_though_pydantic_does_not_read_them() -> None:
+def test_docstrings_describe_options_also_where_pydantic_does_not_read_them() -> None:
     schema = options_schema(Fat)
     found = {name: option.get("description") for name, option in schema["properties"].items()}
     assert found == {

@@ -41,7 +41,7 @@ def _or_null(schema: dict[str, Any]) -> None:  # Any: JSON
 class NullIsDefault(ExporterConfig):
     """Options of which each key with the value null counts as left out, as in OpenTelemetry's schema."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_or_null)
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=_or_null, use_attribute_docstrings=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -32,7 +32,7 @@ _ONE_PASS: Final = (Iterable, Iterator, Generator)  # pydantic makes a value of 
 class SdkOptions(ExporterConfig):
     """Options of an exporter of the SDK."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(populate_by_name=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(use_attribute_docstrings=False, populate_by_name=False)
 
     def arguments(self) -> dict[str, Any]:
         """Return the options that were given, by the names of the parameters (Any: theirs)."""

@@ -71,7 +71,7 @@ class TlsOptions(NullIsDefault):
         return self
 
 
-class HeaderEntry(ExporterConfig):
+class HeaderEntry(ExporterConfig, use_attribute_docstrings=False):
     """One header."""
 
     name: Annotated[str, Field(examples=["api-key"])]
@@ -189,7 +189,7 @@ class CompressionOptions(NullIsDefault):
     """Compression of requests."""
 
 
-class BasicAuth(ExporterConfig):
+class BasicAuth(ExporterConfig, use_attribute_docstrings=False):
     """A user and a password."""
 
     username: str

@@ -27,7 +27,6 @@ from exporter_core.errors import (
     ExporterShutdownError,
 )
 from exporter_core.forking import renew_after_fork
-from exporter_core.guard import GuardedExporter
 from exporter_core.guard.stats import GuardState, count_points
 from exporter_core.reader import forking
 from exporter_core.reader.batches import batches_of
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from exporter_core.contract import InstrumentKind
+    from exporter_core.guard import GuardedExporter
     from exporter_core.reader.shared import SharedCollection
 
 _logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class PeriodicReader(Collection):
         collection: SharedCollection | None = None,
         clock: Clock = MONOTONIC,
     ) -> None:
-        if not isinstance(exporter, GuardedExporter):
+        if not hasattr(exporter, "describe_error"):  # a guard has it, and what stands in for one
             raise TypeError(f"exporter: expected a GuardedExporter or load_exporter(...), not {name_of_type(exporter)}")
         if not interval >= _SHORTEST_INTERVAL:  # in this form it refuses NaN too
             raise ValueError(f"interval: expected at least {_SHORTEST_INTERVAL} seconds, not {interval!r}")

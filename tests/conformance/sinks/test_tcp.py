@@ -78,11 +78,12 @@ def test_refuse_and_blackhole_stop_new_connections(sink):
     connect(sink).close()
 
 
-def test_silence_accepts_connections_and_reads_nothing_until_another_script_resets_them(sink):
+def test_silence_accepts_connections_and_reads_nothing_until_another_script_resets_them(sink, until):
     sink.script(then="silence")
     with connect(sink) as client:
         client.settimeout(10)
         client.sendall(b"a TLS handshake")
+        until(sink.count_open)
         sink.script()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
