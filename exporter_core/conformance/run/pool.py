@@ -178,13 +178,17 @@ class Pool:
         setup: for each worker, with the mode.
         watcher: told of the clauses that begin and end.
         most: workers at a time.
+        share: the number of clauses that may compute at a time, asked again and again.
     """
 
-    def __init__(self, report: Report, setup: WorkerSetup, watcher: Watcher, most: int = MOST) -> None:
+    def __init__(
+        self, report: Report, setup: WorkerSetup, watcher: Watcher, most: int, share: Callable[[], int]
+    ) -> None:
         self._report = report
         self._setup = setup
         self._watcher = watcher
         self._most = most
+        self._share = share
         self._asked = {clause.id for clause in report.clauses}
         needed = report.clauses if report.readers else with_foundations(report.clauses)
         self._left = {clause.id: clause for clause in needed}
@@ -225,8 +229,8 @@ class Pool:
     # --- the assignment ----------------------------------------------------------------------------------------------
 
     def _assign(self) -> None:
-        """Give the next clause to a worker unless one is at work that does not wait; start one if there is none."""
-        if not all(one.idle or self._waits(one) for one in self._workers):
+        """Give the next clause to a worker unless enough are at work that do not wait; start one if there is none."""
+        if sum(not (one.idle or self._waits(one)) for one in self._workers) >= self._share():
             return
         clause = self._next()
         if clause is None:
