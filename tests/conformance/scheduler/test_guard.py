@@ -101,7 +101,7 @@ def test_all_outcomes_of_a_call_are_reached():
         reached.add(handed_over.result.outcome)
 
     for outlasts in (False, True):
-        never_fails(partial(scenario, outlasts=outlasts), seeds=range(150))
+        never_fails(partial(scenario, outlasts=outlasts), seeds=range(90))
     assert reached == {Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.ABANDONED}
 
 
