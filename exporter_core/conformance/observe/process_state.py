@@ -57,6 +57,7 @@ _DIRECTORY: Final = _directory()
 """The working directory before any exporter was imported."""
 _ODD: Final = 13
 """Makes a limit that nobody else would choose."""
+_NO_LIMIT: Final = 1 << 31  # open files
 
 
 class _PlantedWarning(UserWarning):
@@ -112,7 +113,7 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, sys.getrecursionlimit() + _ODD),
         ("the garbage collector's thresholds", gc.get_threshold, lambda value: gc.set_threshold(*value), (713, 11, 11)),
         ("the switch interval", sys.getswitchinterval, sys.setswitchinterval, 0.0051),
-        ("the limit of open files", files, limit_files, files() - _ODD),
+        *([("the limit of open files", files, limit_files, files() - _ODD)] if _ODD < files() < _NO_LIMIT else []),
     )
     before = [
         (set_to, value) for _, read, set_to, _ in table if (value := read()) is not None or read is not _directory
