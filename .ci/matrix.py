@@ -98,14 +98,13 @@ IMPLEMENTATIONS = (
 
 def main(names: list[str]) -> None:
     """Check the implementations, and write JSON and page."""
-    is_page_alone = names == ["--page"]
-    unknown = set() if is_page_alone else set(names) - {one.name for one in IMPLEMENTATIONS}
-    if unknown:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; expected {', '.join(one.name for one in IMPLEMENTATIONS)}")
     kept = json.loads(RESULTS.read_text())["implementations"] if RESULTS.exists() else {}
-    if is_page_alone:
+    if names == ["--page"]:
         _write(kept)
         return
+    unknown = set(names) - {one.name for one in IMPLEMENTATIONS}
+    if unknown:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; expected {', '.join(one.name for one in IMPLEMENTATIONS)}")
     for one in IMPLEMENTATIONS:
         if not names or one.name in names:
             _install(one)

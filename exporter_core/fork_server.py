@@ -63,15 +63,21 @@ class ForkServer:
         """Its process id."""
         return self._process.pid
 
-    def fork(self, order: Mapping[str, Any], *descriptors: int) -> ForkedProcess:  # Any: JSON
-        """Order a child, which gets copies of the descriptors. It may take a while to be there, or never come."""
+    def fork(self, order: Mapping[str, Any], output: int, *descriptors: int) -> ForkedProcess:  # Any: JSON
+        """Order a child. It may take a while to be there, or never come.
+
+        Args:
+            order: what it is to do.
+            output: the descriptor of its standard output and error.
+            descriptors: others of which it gets copies.
+        """
         status, theirs = socket.socketpair()
         # The order is in a file: a server that never reads would block who writes to it.
         with theirs, tempfile.TemporaryFile() as file:
             file.write(json.dumps(order).encode())
             file.seek(0)
             with suppress(OSError):  # a server that has ended: the status ends at once
-                socket.send_fds(self._orders, [b"f"], [theirs.fileno(), file.fileno(), *descriptors])
+                socket.send_fds(self._orders, [b"f"], [theirs.fileno(), file.fileno(), output, *descriptors])
         return ForkedProcess(status)
 
     def exit_code(self, timeout: float) -> int | None:
@@ -171,7 +177,7 @@ def serve(
 
     Args:
         arguments: the two that :class:`ForkServer` has added.
-        work: what the child does with the order and the descriptors; the exit code is 0 if it returns.
+        work: what the child does with the order and its descriptors; the exit code is 0 if it returns.
         prepare: called before, in the server.
     """
     orders, parent = socket.socket(fileno=int(arguments[0])), int(arguments[1])
@@ -232,7 +238,10 @@ def _watch(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for one in (status, wakes, wake):
             one.close()
-        _end_with(work, order, descriptors)
+        for standard in (1, 2):
+            os.dup2(descriptors[0], standard)
+        os.close(descriptors[0])
+        _end_with(work, order, descriptors[1:])
     for descriptor in descriptors:
         os.close(descriptor)
     _tell(status, pid)

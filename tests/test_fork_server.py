@@ -54,14 +54,14 @@ def ended(until):
     ],
 )
 def test_the_end_of_a_child_is_told(server, ended, do, code):
-    assert ended(server.fork({"do": do})) == code
+    assert ended(server.fork({"do": do}, 1)) == code
 
 
 def test_a_child_has_copies_of_the_descriptors_and_a_group_of_its_own(server, ended):
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as said:
         with os.fdopen(writing, "wb") as file:
-            child = server.fork({"do": "os.write(descriptors[0], b'%d' % os.getpgid(0))"}, file.fileno())
+            child = server.fork({"do": "os.write(descriptors[0], b'%d' % os.getpgid(0))"}, 1, file.fileno())
         assert said.read() == b"%d" % (child.pid if child.started(LONG) else 0)
     assert ended(child) == 0
 
@@ -70,7 +70,7 @@ def test_a_child_that_hangs_is_killed_with_what_it_has_forked(server):
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as held:
         with os.fdopen(writing, "wb") as file:
-            child = server.fork({"do": f"os.fork()\n{HANG}"}, file.fileno())
+            child = server.fork({"do": f"os.fork()\n{HANG}"}, 1, file.fileno())
         assert child.started(LONG)
         assert not child.ended
         assert child.end() == -signal.SIGKILL
@@ -78,14 +78,14 @@ def test_a_child_that_hangs_is_killed_with_what_it_has_forked(server):
 
 
 def test_a_child_that_kills_its_parent_ends_and_the_server_goes_on(server, ended):
-    child = server.fork({"do": f"os.kill(os.getppid(), signal.SIGKILL)\n{HANG}"})
+    child = server.fork({"do": f"os.kill(os.getppid(), signal.SIGKILL)\n{HANG}"}, 1)
     assert ended(child) is None
-    assert ended(server.fork({"do": "pass"})) == 0
+    assert ended(server.fork({"do": "pass"}, 1)) == 0
 
 
 def test_a_server_that_has_ended_forks_nobody():
     with ForkServer([sys.executable, "-c", "raise SystemExit(3)"]) as server:
-        child = server.fork({"do": "pass"})
+        child = server.fork({"do": "pass"}, 1)
         assert not child.started(LONG)
         assert child.ended
         assert child.end() is None

@@ -198,8 +198,7 @@ def check(
         "path": None if path is None else absolute(path),
     }
     with inspection_server(path) if server is None else nullcontext(server) as forking:
-        run = _run(forking, request, begun + timeout, given_up or Event())
-    status, answer, output = run
+        status, answer, output = _run(forking, request, begun + timeout, given_up or Event())
     return CheckResult(
         entry,
         **answer or {"failure": _failure(status, timeout)},
@@ -210,9 +209,9 @@ def check(
 
 def _run(
     server: ForkServer,
-    request: dict[str, Any],
+    request: dict[str, Any],  # Any: JSON
     deadline: float,
-    given_up: Event,  # Any: JSON
+    given_up: Event,
 ) -> tuple[int | None, dict[str, Any] | None, bytes]:
     """Return the child's exit code (None: the time was up), its answer if it gave one, and its output."""
     answer, output = bytearray(), bytearray()
@@ -221,7 +220,7 @@ def _run(
     outputs, writing = os.pipe()
     with open(answers, "rb", buffering=0), open(outputs, "rb", buffering=0):  # noqa: PTH123 - file descriptors
         with open(answering, "wb", buffering=0), open(writing, "wb", buffering=0):  # noqa: PTH123 - as above
-            child = server.fork(request, answering, writing)
+            child = server.fork(request, writing, answering)
         try:
             in_time = _listen(child, {answers: answer, outputs: output}, deadline, given_up)
         finally:

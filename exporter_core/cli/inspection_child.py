@@ -50,12 +50,9 @@ def _answer_request(request: dict[str, Any], descriptors: list[int]) -> None:
 
     Args:
         request: ``name``, ``pull``, ``build``, and ``path`` or None (Any: JSON).
-        descriptors: the writing ends of the answer's pipe and of the plugin's output.
+        descriptors: the pipe's writing end.
     """
-    answer_fd, output_fd = descriptors
-    for standard in (1, 2):
-        os.dup2(output_fd, standard)
-    os.close(output_fd)
+    (answer_fd,) = descriptors
     answer = json.dumps(_answer(**request)).encode() + b"\n"
     if len(answer) > _LONGEST_ANSWER:
         answer = json.dumps(_failed("the JSON Schema of its options is too long")).encode() + b"\n"

@@ -77,7 +77,7 @@ class WorkerServer(ForkServer):
         order = {"directory": directory, "environment": dict(environment), "dump": str(dump)}
         for _ in range(_TRIES):
             server = cls.get()
-            worker = server.fork({**order, "generates": generates}, channel.fileno(), output)
+            worker = server.fork({**order, "generates": generates}, output, channel.fileno())
             if worker.started(_START):
                 return worker
             worker.end(0)

@@ -45,10 +45,6 @@ def _entries(environment: Mapping[str, str]) -> list[str]:
 
 def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> None:  # Any: JSON
     """Run the clauses that messages name, in this child, as a process that was started with these things."""
-    channel, output = descriptors
-    for standard in (1, 2):
-        os.dup2(output, standard)
-    os.close(output)
     try:
         os.chdir(order["directory"])
         os.environ.clear()
@@ -57,7 +53,7 @@ def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> Non
         importlib.invalidate_caches()
         with Path(order["dump"]).open("w") as stacks:
             faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-            run_clauses(socket.socket(fileno=channel))
+            run_clauses(socket.socket(fileno=descriptors[0]))
     except BaseException:
         traceback.print_exc()
         raise
