@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import io
+import queue
 import resource
 import socket
 import threading
@@ -15,6 +16,9 @@ from exporter_core import Context
 
 GENEROUS_SECONDS = 30.0
 BODY = b"x" * 8_000_000  # more than the kernel takes for a client that does not read
+
+
+CLOSING_REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 def application(environ, start_response):
@@ -109,6 +113,54 @@ def test_clients_that_hold_every_connection_shut_nobody_out(server, connect):
     assert answer(holders[0]) == b""  # the oldest made room
 
 
+@pytest.fixture
+def in_the_next_round(server, monkeypatch):
+    """Has something done in the server's thread once, when the connections that are late have just been closed."""
+    maintain = server._waitress.maintenance
+
+    def arrange(act):
+        def maintain_and_act(now):
+            maintain(now)
+            monkeypatch.setattr(server._waitress, "maintenance", maintain)
+            act()
+
+        monkeypatch.setattr(server._waitress, "maintenance", maintain_and_act)
+
+    return arrange
+
+
+def test_a_client_that_comes_while_a_late_one_is_closed_is_answered(server, connect, monkeypatch, in_the_next_round):
+    late = connect(b"GET /")
+    assert scrape(server) == b"ok"  # so the server has it
+    # Made before, lest it take the number that the server's socket for it shall get.
+    with socket.socket() as client:
+        client.settimeout(GENEROUS_SECONDS)
+        in_the_next_round(lambda: client.connect(server.address))
+        monkeypatch.setattr(bounds, "REQUEST_SECONDS", 0.0)
+        assert answer(late) == b""
+        assert scrape(server) == b"ok"  # a round later
+        client.sendall(CLOSING_REQUEST)
+        assert answer(client).endswith(b"ok")
+
+
+def test_a_client_for_whom_one_that_sends_makes_room_is_answered(server, connect, in_the_next_round):
+    holders = [connect(b"GET / HTTP/1.1\r\n") for _ in range(CONNECTIONS)]
+    came = queue.SimpleQueue()
+
+    def come_while_the_oldest_sends():
+        holders[0].sendall(b"X: y\r\n")
+        came.put(connect())
+
+    while len(server._waitress.active_channels) < CONNECTIONS:
+        threading.Event().wait(0.02)
+    in_the_next_round(come_while_the_oldest_sends)
+    client = came.get(timeout=GENEROUS_SECONDS)
+    assert answer(holders[0]) == b""
+    assert scrape(server) == b"ok"  # a round later
+    client.sendall(CLOSING_REQUEST)
+    assert answer(client).endswith(b"ok")
+
+
 def test_thousands_of_connections_grow_nothing(server, connect):
     for _ in range(2000):
         connect().close()
@@ -157,9 +209,7 @@ def test_clients_that_go_away_are_nobodys_error(server, connect, caplog):
 
 
 def test_several_requests_in_one_connection_are_answered_in_order(server, connect):
-    client = connect(
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
+    client = connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + CLOSING_REQUEST)
     assert answer(client).count(b"\r\n\r\nok") == 3
 
 

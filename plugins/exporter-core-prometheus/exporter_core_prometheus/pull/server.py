@@ -7,6 +7,7 @@ its client makes room for the new one, so that clients who hold connections neve
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
@@ -69,6 +70,16 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         """True while the application works for it."""
         return bool(self.requests)
 
+    def end(self) -> None:
+        """Cut the client off, and close the connection in the loop's next round.
+
+        The number of its socket stays taken until then: a client that comes in this round would get it, and with it
+        the events that this round still holds for the old one.
+        """
+        self.will_close = True
+        with contextlib.suppress(OSError):  # the client has gone
+            self.socket.shutdown(socket.SHUT_RDWR)
+
 
 class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has no types
     """The threads of the application."""
@@ -86,15 +97,15 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         channels: Any = self.active_channels
         for channel in list(channels.values()):
             if channel.deadline() <= time.monotonic():
-                channel.handle_close()
+                channel.end()
 
     def handle_accept(self) -> None:
         """Take a connection, and make room for it."""
         channels: Any = self.active_channels
         if len(channels) >= CONNECTIONS:
-            waiting = [channel for channel in list(channels.values()) if not channel.runs]
+            waiting = [channel for channel in list(channels.values()) if not (channel.runs or channel.will_close)]
             if waiting:
-                min(waiting, key=lambda channel: channel.began).handle_close()
+                min(waiting, key=lambda channel: channel.began).end()
         super().handle_accept()
 
 
