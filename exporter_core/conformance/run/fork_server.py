@@ -72,7 +72,7 @@ class WorkerServer(ForkServer):
             channel: its end of the connection that its messages go over.
             output: the descriptor of the file for its output.
             dump: the file for its stacks.
-            seed: that of the batches which Hypothesis makes for this worker or those after it; None if nobody needs any.
+            seed: that of the batches that Hypothesis makes for this worker or those after it; None if none needs any.
             generates: True if this worker has to have them; those after it have them in any case.
 
         Raises:

@@ -273,10 +273,7 @@ class Pool:
         return [
             name
             for name, clause in self._left.items()
-            if name not in at_work
-            and self._left.keys().isdisjoint(
-                (*clause.foundations, *((DELIVERS,) if clause.is_about_deliveries else ()))
-            )
+            if name not in at_work and self._left.keys().isdisjoint(clause.prerequisites)
         ]
 
     # --- the results -------------------------------------------------------------------------------------------------
