@@ -21,7 +21,7 @@ from exporter_core.conformance.observe.harness import (
 from exporter_core.conformance.observe.journal import Exchange, ObservedCall, UnknownAnswer, outcome_of, words_of
 from exporter_core.conformance.observe.sink_harness import StdoutSinkHarness
 from exporter_core.conformance.observe.sink_option import in_texts
-from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare
+from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare, compare_identities
 from exporter_core.conformance.places import own_files, raised_in
 from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, VerdictError
 from exporter_core.conformance.subject import Driven, Mode, Subject, inexpressible
@@ -442,8 +442,10 @@ class Case(BaseCase):
     def delivered(self, *batches: TokenBatch, expected: str, whole: bool = False, once: bool = False) -> None:
         """Fail unless every point of the batches has arrived, as it was if ``whole``, one time if ``once``."""
         sent = [point for batch in batches for point in self._expected(batch)]
-        arrived = self.read_back() if whole else [Point(token, {}) for token in self.arrived()]
-        found = compare(sent, arrived, ignore=self.capabilities.not_carried)
+        if whole:
+            found = compare(sent, self.read_back(), ignore=self.capabilities.not_carried)
+        else:
+            found = compare_identities([point.token for point in sent], self.arrived())
         wrong = bool(found.lost) or (whole and bool(found.corrupted)) or (once and bool(found.duplicated))
         if wrong:
             raise Failed(expected, found.describe() + (f": {found.corrupted[0]}" if whole and found.corrupted else ""))

@@ -101,6 +101,11 @@ class Clause:
         return self.family not in ("INT", "KND", READERS) and self.id != DELIVERS
 
     @property
+    def prerequisites(self) -> tuple[str, ...]:
+        """The clauses whose results are needed to run this one."""
+        return (*self.foundations, DELIVERS) if self.is_about_deliveries else self.foundations
+
+    @property
     def how(self) -> str:
         """The way it is checked, in one line."""
         return " ".join((self.function.__doc__ or "").split())
@@ -203,7 +208,7 @@ def with_foundations(chosen: Iterable[Clause]) -> tuple[Clause, ...]:
     def need(one: Clause) -> None:
         if one.id not in needed:
             needed.add(one.id)
-            for before in (*one.foundations, *((DELIVERS,) if one.is_about_deliveries else ())):
+            for before in one.prerequisites:
                 need(known[before])
 
     for one in chosen:

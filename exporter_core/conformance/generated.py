@@ -6,7 +6,9 @@ characters. A seed makes the same batches again, with the same version of Hypoth
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_left
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, strategies as st
@@ -20,11 +22,12 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 
+from exporter_core.conformance.observe.tokens import TokenBatch, Tokens
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter_core.conformance.observe.tokens import TokenBatch, Tokens
-
+_EXAMPLES: Final = 12
 _START: Final = 1_700_000_000_000_000_000
 _TIME: Final = 1_700_000_060_000_000_000
 
@@ -71,6 +74,18 @@ def _histogram(attributes: dict[str, Any], recorded: list[float], bounds: set[fl
     return HistogramDataPoint(
         attributes, _START, _TIME, len(recorded), float(sum(recorded)), counts, ordered, least, most
     )
+
+
+def batches_of(number: int) -> list[TokenBatch]:
+    """Batches of this number, which a process and all that are forked from it make once; copies of the caller's own."""
+    return copy.deepcopy(_made(number))
+
+
+@cache
+def _made(number: int) -> list[TokenBatch]:
+    made: list[TokenBatch] = []
+    for_each_batch(Tokens(f"generated-{number}"), number, made.append, examples=_EXAMPLES)
+    return made
 
 
 def for_each_batch(tokens: Tokens, number: int, check: Callable[[TokenBatch], None], *, examples: int) -> None:

@@ -15,7 +15,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from exporter_core.conformance.observe.journal import outcome_of
-from exporter_core.conformance.observe.tokens import Point, TokenBatch, compare
+from exporter_core.conformance.observe.tokens import TokenBatch, compare_identities
 from exporter_core.conformance.run.verdicts import Failed
 from exporter_core.conformance.scheduler import Schedule, ScheduleError
 from exporter_core.conformance.scheduler.results import Abandoned
@@ -135,10 +135,8 @@ class Round:
 
     def delivered(self, *batches: TokenBatch, expected: str) -> None:
         """Fail unless every point of the batches has arrived, one time."""
-        sent = [point for batch in batches for point in batch.points]
         with self._aside():
-            arrived = [Point(token, {}) for token in self.case.arrived()]
-        found = compare(sent, arrived)
+            found = compare_identities([token for batch in batches for token in batch.tokens], self.case.arrived())
         if found.lost or found.duplicated:
             raise Failed(expected, found.describe())
 

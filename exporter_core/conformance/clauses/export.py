@@ -34,7 +34,6 @@ _QUIET = 0.2  # seconds for threads to end, whose errors and late requests are l
 _BESIDE = 0.05  # seconds in which late requests are looked for where nothing tells that there will be no more
 _GIVEN = 0.5  # seconds for an export to end whose deadline has passed, or soon has
 _BETWEEN = 0.001  # seconds between two counts of the requests
-_GENERATED = 12  # batches that Hypothesis makes
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
 _POINTS_A_BATCH = 45  # of the largest batch, for each small batch that is held
@@ -242,19 +241,15 @@ class Corrupts(Canary):
 )
 def fidelity(case: Case) -> None:
     """Export every kind of point with its extremes, then batches that Hypothesis makes from the seed."""
-    from exporter_core.conformance.generated import for_each_batch  # noqa: PLC0415 - a fifth of a second, for this one
+    from exporter_core.conformance.generated import batches_of  # noqa: PLC0415 - a fifth of a second, for this one
 
     exporter = case.exporter()
     batches = [case.rich()]
-    case.succeeded(case.sent(exporter, batches[0]))
-
-    def send(batch: TokenBatch) -> None:
-        batches.append(batch)
-        case.succeeded(case.sent(exporter, batch))
-
     # The fixed ones show a canary's fault, which is in every batch. Translations confuse the names of generated ones.
     if case.canary is None and not case.capabilities.translates:
-        for_each_batch(case.tokens, case.seed, send, examples=_GENERATED)
+        batches += batches_of(case.seed)
+    for batch in batches:
+        case.succeeded(case.sent(exporter, batch))
     case.delivered(*batches, expected="every point arrives as it was", whole=True)
 
 

@@ -175,6 +175,7 @@ class ObservedCall:
         except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
             self.error = error
         self._ended = monotonic()
+        del self._function  # which holds what was exported, and the case
         self._journal.stamp("return", f"{self.name} {outcome_of(self.error)}")
         self._over.set()
 

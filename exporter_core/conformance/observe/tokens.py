@@ -8,10 +8,12 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import count
-from typing import Any
+from types import NoneType
+from typing import Any, Final
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -73,6 +75,7 @@ _SHOWN = 120  # characters of a value that are shown
 _START = 1_700_000_000_000_000_000
 _NOW = 1_700_000_060_000_000_000
 _SECOND = 1_000_000_000
+_REAL = frozenset({"sum", "min", "max", "explicit_bounds"})
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,6 @@ def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable
     ignored = set(ignore)
     expected = {point.token: point for point in sent}
     found = list(arrived)
-    counts = Counter(point.token for point in found)
     wrong = []
     for point in found:
         original = expected.get(point.token)
@@ -156,10 +158,21 @@ def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable
             if name not in ignored and point.fields.get(name) != value:
                 wrong.append(f"{point.token}: {_difference(name, point.fields.get(name), value)}")
                 break
+    return replace(compare_identities(expected, [point.token for point in found]), corrupted=tuple(wrong))
+
+
+def compare_identities(sent: Iterable[str], arrived: Iterable[str]) -> Comparison:
+    """Compare identities alone.
+
+    Args:
+        sent: those of the points handed over.
+        arrived: those of the points read back.
+    """
+    expected, counts = dict.fromkeys(sent), Counter(arrived)
     return Comparison(
-        lost=tuple(token for token in expected if not counts[token]),
+        lost=tuple(token for token in expected if token not in counts),
         duplicated=tuple(token for token, number in counts.items() if number > 1 and token in expected),
-        corrupted=tuple(wrong),
+        corrupted=(),
         foreign=tuple(token for token in counts if token not in expected),
     )
 
@@ -222,12 +235,16 @@ def flatten(metrics: MetricsData) -> Iterator[Point]:
                     "temporality": _temporality(data),
                     "monotonic": getattr(data, "is_monotonic", None),
                 }
+                common = {**resource, **scope, **about}
+                has_start = not isinstance(data, Gauge)
                 for point in data.data_points:
-                    values = {name: plain(real(name, value)) for name, value in vars(point).items()}
-                    if isinstance(data, Gauge):
+                    values = {
+                        name: plain(real(name, value) if name in _REAL else value)
+                        for name, value in vars(point).items()
+                    }
+                    if not has_start:
                         del values["start_time_unix_nano"]
-                    token = str((point.attributes or {}).get(TOKEN, ""))
-                    yield Point(token, {**resource, **scope, **about, **values})
+                    yield Point(str((point.attributes or {}).get(TOKEN, "")), common | values)
 
 
 def metrics_in(metrics: MetricsData) -> Iterator[Metric]:
@@ -249,21 +266,34 @@ def _temporality(data: object) -> str | None:
     return None if temporality is None else AggregationTemporality(temporality).name
 
 
-def plain(value: Any) -> object:  # noqa: PLR0911 - one answer a type. Any: whatever attributes and points hold
+def plain(value: object) -> object:
     """A value that compares by type and content, and with which NaN equals itself."""
-    if isinstance(value, bool) or value is None or isinstance(value, str | bytes):
-        return value
-    if isinstance(value, int):
-        return ("int", value)
-    if isinstance(value, float):
-        return ("float", "NaN" if math.isnan(value) else repr(value))
-    if isinstance(value, Mapping):
-        return tuple(sorted((str(key), plain(item)) for key, item in value.items()))
-    if isinstance(value, Exemplar | Buckets):
-        return tuple((name, plain(item)) for name, item in vars(value).items())
-    if isinstance(value, Sequence):
-        return tuple(plain(item) for item in value)
-    return repr(value)
+    return _form_of(type(value))(value)  # type: ignore[arg-type]  # types are hashable; mypy finds the hash of their values
+
+
+@cache
+def _form_of(kind: type) -> Callable[[Any], object]:  # Any: a value of this type
+    """The function that makes such values plain: there are few types, and very many values."""
+    return next((form for base, form in _FORMS if issubclass(kind, base)), repr)
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _of_fields(value: Exemplar | Buckets) -> object:
+    return tuple([(name, plain(item)) for name, item in vars(value).items()])
+
+
+_FORMS: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (  # Any: as above
+    *((kind, _as_it_is) for kind in (bool, NoneType, str, bytes)),
+    (int, lambda value: ("int", value)),
+    (float, lambda value: ("float", "NaN" if math.isnan(value) else repr(value))),
+    (Mapping, lambda value: tuple(sorted([(str(key), plain(item)) for key, item in value.items()]))),
+    (Exemplar, _of_fields),
+    (Buckets, _of_fields),
+    (Sequence, lambda value: tuple([plain(item) for item in value])),
+)
 
 
 def _one_scope(metrics: list[Metric]) -> MetricsData:

@@ -56,7 +56,14 @@ class WorkerServer(ForkServer):
 
     @classmethod
     def fork_worker(
-        cls, environment: Mapping[str, str], channel: socket.socket, output: int, dump: Path, *, generates: bool
+        cls,
+        environment: Mapping[str, str],
+        channel: socket.socket,
+        output: int,
+        dump: Path,
+        *,
+        seed: int | None,
+        generates: bool,
     ) -> ForkedProcess:
         """Fork a worker.
 
@@ -65,7 +72,8 @@ class WorkerServer(ForkServer):
             channel: its end of the connection that its messages go over.
             output: the descriptor of the file for its output.
             dump: the file for its stacks.
-            generates: True if it may have to make data with Hypothesis.
+            seed: that of the batches that Hypothesis makes for this worker or those after it; None if none needs any.
+            generates: True if this worker has to have them; those after it have them in any case.
 
         Raises:
             SetupError: a fork server has ended, and another one too; or the current folder is gone.
@@ -77,7 +85,7 @@ class WorkerServer(ForkServer):
         order = {"directory": directory, "environment": dict(environment), "dump": str(dump)}
         for _ in range(_TRIES):
             server = cls.get()
-            worker = server.fork({**order, "generates": generates}, output, channel.fileno())
+            worker = server.fork({**order, "seed": seed, "generates": generates}, output, channel.fileno())
             if worker.started(_START):
                 return worker
             worker.end(0)

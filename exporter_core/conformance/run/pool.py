@@ -7,6 +7,7 @@ import select as polling
 import signal
 import socket
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -33,6 +34,7 @@ from exporter_core.masking import Masker, secrets_of
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from concurrent.futures import Future
 
 
 _SPARE = 10.0  # seconds beyond what the waits of a clause can add up to
@@ -66,7 +68,7 @@ class Watcher:
 class WorkerProcess:
     """A process that runs clauses, and the clause that it runs."""
 
-    def __init__(self, setup: WorkerSetup, *, generates: bool) -> None:
+    def __init__(self, setup: WorkerSetup, *, seed: int | None, generates: bool) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-worker-")
         self._dump, self._output = Path(self._folder.name, "stacks"), Path(self._folder.name, "output")
         environment = {
@@ -78,7 +80,7 @@ class WorkerProcess:
         with theirs, self._output.open("wb") as text:
             try:
                 self._process = WorkerServer.fork_worker(
-                    environment, theirs, text.fileno(), self._dump, generates=generates
+                    environment, theirs, text.fileno(), self._dump, seed=seed, generates=generates
                 )
             except BaseException:
                 self.channel.close()
@@ -86,7 +88,7 @@ class WorkerProcess:
                 raise
         self._rest = b""
         self.clause: str | None = None
-        self.ready = False
+        self.ready = self.has_generated = False
         self.since = monotonic()
         """The time at which it was started, or given its clause."""
         self._awake = self.since
@@ -199,6 +201,9 @@ class Pool:
         self._limit = _SPARE + _WAITS * report.settings.patience
         self._failed: dict[str, Verdict] = {}
         self._workers: list[WorkerProcess] = []
+        self._starter = ThreadPoolExecutor(1)
+        self._next: Future[WorkerProcess] | None = None
+        """The worker that is being started: the fork server may be at work for itself."""
         self._started = self._stillborn = 0
         self._found = False
         """True once a worker has found the exporter."""
@@ -207,6 +212,9 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._starter.shutdown()
+        if self._next is not None and self._next.exception() is None:
+            self._workers.append(self._next.result())
         for worker in self._workers:
             worker.close()
 
@@ -214,6 +222,9 @@ class Pool:
         """Run every clause. Raises SetupError if the exporter cannot be found or built."""
         while self._left and not self._watcher.stop.is_set():
             self._assign()
+            if self._next is not None and (self._next.done() or not self._workers):
+                started, self._next = self._next, None
+                self._workers.append(started.result())
             # A process that the exporter has forked may hold a dead worker's end of the channel.
             dead = [worker for worker in self._workers if not worker.alive]
             ready, _, _ = polling.select([worker.channel for worker in self._workers], [], [], 0 if dead else _LOOK)
@@ -230,20 +241,22 @@ class Pool:
 
     def _assign(self) -> None:
         """Give the next clause to a worker unless enough are at work that do not wait; start one if there is none."""
-        if sum(not (one.idle or self._waits(one)) for one in self._workers) >= self._share():
+        if sum(one.clause is not None and not self._waits(one) for one in self._workers) >= self._share():
             return
-        clause = self._next()
-        if clause is None:
-            return
-        idle = next((one for one in self._workers if one.idle), None)
-        if idle is not None:
+        clauses, idle = self._runnable(), [one for one in self._workers if one.idle]
+        # Hypothesis takes long, and makes its batches while the first worker runs other clauses.
+        pairs = ((one, clause) for clause in clauses for one in idle if clause != FIDELITY or one.has_generated)
+        worker, clause = next(pairs, (None, ""))
+        if worker is not None:
             asked = clause in self._asked
-            idle.run(RunClause(clause, self._failed, self._never_delivers, canary=asked))
+            worker.run(RunClause(clause, self._failed, self._never_delivers, canary=asked))
             if asked:
                 self._watcher.begun(clause, self._setup.mode)
-        elif len(self._workers) < self._most:
-            setup, generates = replace(self._setup, first=self._started == 0), FIDELITY in self._left
-            self._workers.append(WorkerProcess(setup, generates=generates))
+        elif clauses and len(self._workers) < self._most and all(one.ready for one in self._workers) and not self._next:
+            setup = replace(self._setup, first=self._started == 0)
+            seed = setup.settings.seed if FIDELITY in self._left else None
+            generates = not setup.first or self._most == 1
+            self._next = self._starter.submit(WorkerProcess, setup, seed=seed, generates=generates)
             self._started += 1
 
     def _waits(self, worker: WorkerProcess) -> bool:
@@ -254,14 +267,14 @@ class Pool:
             return is_asleep
         return self._left[worker.clause].technique not in _COMPUTING and monotonic() - worker.since > _SLOW
 
-    def _next(self) -> str | None:
-        """The first clause that no worker runs and that needs no result which is still to come."""
+    def _runnable(self) -> list[str]:
+        """The clauses that no worker runs and that need no result which is still to come."""
         at_work = {worker.clause for worker in self._workers}
-        for name, clause in self._left.items():
-            before = (*clause.foundations, *((DELIVERS,) if clause.is_about_deliveries else ()))
-            if name not in at_work and not any(one in self._left for one in before):
-                return name
-        return None
+        return [
+            name
+            for name, clause in self._left.items()
+            if name not in at_work and self._left.keys().isdisjoint(clause.prerequisites)
+        ]
 
     # --- the results -------------------------------------------------------------------------------------------------
 
@@ -278,6 +291,7 @@ class Pool:
                     self._secrets.update(message.texts)
                 case Ready():
                     worker.ready = self._found = True
+                    worker.has_generated = message.has_generated
                     self._stillborn = 0
                     self._report.origin, self._report.tier = message.origin, message.tier
                     self._report.of_the_sdk = message.of_the_sdk

@@ -15,12 +15,11 @@ import signal
 import socket
 import sys
 import traceback
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.observe.tokens import Tokens
 from exporter_core.conformance.run.serving import serve as run_clauses
 from exporter_core.fork_server import serve
 
@@ -28,14 +27,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@cache
-def _prepare_generation() -> None:
-    """Do what Hypothesis does once in a process, which takes half as long as all other imports."""
-    from exporter_core.conformance.generated import for_each_batch  # noqa: PLC0415 - the import is half of it
+_generated: set[int] = set()
+"""The seeds of which this process has the batches that Hypothesis makes."""
+_wanted: list[int] = []
+"""The seeds of the orders so far."""
 
-    for_each_batch(Tokens("first"), 0, lambda _batch: None, examples=1)
-    gc.collect()
-    gc.freeze()
+
+def _prepare(order: dict[str, Any]) -> None:  # Any: JSON
+    """Make the batches of the order's seed if the child cannot do without."""
+    if order["seed"] is not None:
+        _wanted.append(order["seed"])
+        if order["generates"]:
+            _generate()
+
+
+def _generate() -> None:
+    """Make the batches of the last order's seed, which takes longer than all imports."""
+    for seed in {*_wanted[-1:]} - _generated:
+        from exporter_core.conformance.generated import batches_of  # noqa: PLC0415 - the import is half of it
+
+        batches_of(seed)
+        _generated.add(seed)
+        gc.collect()
+        gc.freeze()
 
 
 def _entries(environment: Mapping[str, str]) -> list[str]:
@@ -53,7 +67,7 @@ def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> Non
         importlib.invalidate_caches()
         with Path(order["dump"]).open("w") as stacks:
             faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-            run_clauses(socket.socket(fileno=descriptors[0]))
+            run_clauses(socket.socket(fileno=descriptors[0]), has_generated=order["seed"] in _generated)
     except BaseException:
         traceback.print_exc()
         raise
@@ -66,7 +80,7 @@ def main() -> None:
     gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
     # The import path without the folder and the variable of the start, of which a worker has its own.
     path = sys.path[1 + len(_entries(os.environ)) :]
-    serve(sys.argv[1:], partial(_work, path), lambda order: order["generates"] and _prepare_generation())
+    serve(sys.argv[1:], partial(_work, path), _prepare, _generate)
 
 
 if __name__ == "__main__":

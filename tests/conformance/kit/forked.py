@@ -14,8 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from exporter_core.conformance.clause import clauses
-from exporter_core.conformance.generated import for_each_batch
-from exporter_core.conformance.observe.tokens import Tokens
+from exporter_core.conformance.generated import batches_of
 from exporter_core.conformance.run.messages import decode, encode
 from exporter_core.conformance.run.run_clause import run_clause
 from exporter_core.conformance.run.verdicts import Run, Settings, Verdict
@@ -53,7 +52,7 @@ def run_all(candidates: Iterable[Candidate], *, at_once: int) -> Iterator[tuple[
     A child that dies, or hangs and is killed, has the results that it came to.
     """
     clauses()
-    for_each_batch(Tokens("first"), 0, lambda _batch: None, examples=1)  # what Hypothesis does once, every child has
+    batches_of(Settings().seed)  # what Hypothesis does once, every child has
     gc.collect()
     gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
     waiting = iter(candidates)
