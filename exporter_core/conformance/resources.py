@@ -22,6 +22,7 @@ _OWN = "conformance-"
 
 _IN_MEMORY: Final = "/dev/shm"  # noqa: S108 - the folders in it have names of their own
 _ROOM: Final = 1 << 30  # bytes
+_place: Path | None = None
 
 _ONCE: Final = (
     ("resource_tracker", "_resource_tracker", "_fd", "_pid"),
@@ -68,9 +69,18 @@ def empty_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
     Args:
         prefix: the beginning of its name.
     """
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=_place or _in_memory(), ignore_cleanup_errors=True)
+
+
+def keep_folders_in(folder: Path) -> None:
+    """Put the folders that this process makes into another one, whose owner removes what a killed process leaves."""
+    global _place  # noqa: PLW0603 - of the whole process
+    _place = folder
+
+
+def _in_memory() -> str | None:
     named = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
-    where = None if named or not _has_room(_IN_MEMORY) else _IN_MEMORY
-    return tempfile.TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True)
+    return None if named or not _has_room(_IN_MEMORY) else _IN_MEMORY
 
 
 def _has_room(folder: str) -> bool:

@@ -6,7 +6,6 @@ import os
 import select as polling
 import signal
 import socket
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
 from exporter_core.conformance.clause import DELIVERS, FIDELITY, with_foundations
+from exporter_core.conformance.resources import empty_folder
 from exporter_core.conformance.run.blame import blame
 from exporter_core.conformance.run.fork_server import WorkerServer
 from exporter_core.conformance.run.messages import (
@@ -71,7 +71,7 @@ class WorkerProcess:
     """A process that runs clauses, and the clause that it runs."""
 
     def __init__(self, setup: WorkerSetup, *, seed: int | None, generates: bool) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="conformance-worker-")
+        self._folder = empty_folder("conformance-worker-")
         self._dump, self._output = Path(self._folder.name, "stacks"), Path(self._folder.name, "output")
         environment = {
             "PYTHONHASHSEED": "0",  # the fork server's, for what the exporter starts
