@@ -11,7 +11,6 @@ Points are told apart by identity. Hypothesis is in the extra ``conformance``.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from exporter_core.conformance.observe.journal import Journal, words_of
 from exporter_core.conformance.observe.tokens import TokenBatch, Tokens, compare, flatten
+from exporter_core.conformance.resources import empty_folder
 from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ExporterShutdownError, SetupError
@@ -72,7 +72,7 @@ class ContractMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         assert self.subject.harness is not None  # noqa: S101 - contract_machine has looked
-        self._folder = tempfile.TemporaryDirectory(prefix="conformance-model-", ignore_cleanup_errors=True)
+        self._folder = empty_folder("conformance-model-")
         self._harness = self.subject.harness()
         journal = Journal()
         self._harness.setup(Path(self._folder.name), journal.stamp)

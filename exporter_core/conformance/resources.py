@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _OWN = "conformance-"
 """The beginning of the names of the checker's own threads."""
+
+_IN_MEMORY: Final = "/dev/shm"  # noqa: S108 - the folders in it have names of their own
+_ROOM: Final = 1 << 30  # bytes
+_place: Path | None = None
 
 _ONCE: Final = (
     ("resource_tracker", "_resource_tracker", "_fd", "_pid"),
@@ -56,6 +61,34 @@ class Resources:
             *(f"descriptor {number} ({what})" for number, what in sorted(now.descriptors - self.descriptors)),
             *(f"child process {number}" for number in sorted(now.children - self.children)),
         ]
+
+
+def empty_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """A new folder: in memory, where no write waits for a disk, if there is room and the user has named no other place.
+
+    Args:
+        prefix: the beginning of its name.
+    """
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=_place or _in_memory(), ignore_cleanup_errors=True)
+
+
+def keep_folders_in(folder: Path) -> None:
+    """Put the folders that this process makes into another one, whose owner removes what a killed process leaves."""
+    global _place  # noqa: PLW0603 - of the whole process
+    _place = folder
+
+
+def _in_memory() -> str | None:
+    named = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return None if named or not _has_room(_IN_MEMORY) else _IN_MEMORY
+
+
+def _has_room(folder: str) -> bool:
+    try:
+        space = os.statvfs(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK) and space.f_bavail * space.f_frsize >= _ROOM
 
 
 @contextmanager

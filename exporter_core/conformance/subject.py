@@ -167,6 +167,8 @@ class Raw:
 
     def __init__(self, exporter: Any) -> None:  # Any: an exporter need not subclass anything
         self.exporter = exporter
+        self._taken: dict[str, int] = {}
+        """The number of arguments that each operation takes."""
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         return cast("AggregationTemporality", self._call("temporality", instrument_kind))
@@ -185,7 +187,9 @@ class Raw:
 
     def _call(self, operation: str, *arguments: object) -> object:
         method = getattr(self.exporter, operation)
-        return method(*arguments[: len(inspect.signature(method).parameters)])
+        if operation not in self._taken:
+            self._taken[operation] = len(inspect.signature(method).parameters)
+        return method(*arguments[: self._taken[operation]])
 
     def _finish(self, context: Context, result: object) -> object:
         if not isinstance(result, Coroutine):

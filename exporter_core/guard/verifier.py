@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from functools import cache
 from typing import TYPE_CHECKING
 
 from exporter_core.contract import OPERATIONS, PROJECT_NAME, ExporterSpec
@@ -134,10 +135,15 @@ def _near_misses(exporter_class: type) -> Iterator[str]:
         if name.startswith("_") or name in OPERATIONS:
             continue
         member = inspect.getattr_static(exporter_class, name, None)
-        nearest = difflib.get_close_matches(name.lower(), OPERATIONS, 1, cutoff=_NEARLY)
+        nearest = _nearest(name)
         if nearest and inspect.isfunction(member):
             where = f"{exporter_class.__module__}.{exporter_class.__qualname__}.{name}"
             yield f"{where} is nearly the operation {nearest[0]!r}: rename it{_place(member)}"
+
+
+@cache
+def _nearest(name: str) -> list[str]:
+    return difflib.get_close_matches(name.lower(), OPERATIONS, 1, cutoff=_NEARLY)
 
 
 def _place(subject: object) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import count
+from itertools import count, islice
 from types import NoneType
 from typing import Any, Final
 
@@ -325,9 +325,10 @@ class Tokens:
 
     def large(self, points: int) -> TokenBatch:
         """A gauge with many points, of which the arrival alone is to be looked at."""
-        data = [NumberDataPoint(self.identified(number=index), _START, _NOW, index) for index in range(points)]
+        tokens = [f"{self._prefix}-{number}" for number in islice(self._numbers, points)]
+        data = [NumberDataPoint({TOKEN: one, "number": index}, _START, _NOW, index) for index, one in enumerate(tokens)]
         made = _one_scope([Metric("conformance.large", "", "1", Gauge(data))])
-        return TokenBatch(made, tuple(Point(str(point.attributes[TOKEN]), {}) for point in data if point.attributes))
+        return TokenBatch(made, tuple(Point(token, {}) for token in tokens))
 
     def again(self, batch: TokenBatch) -> TokenBatch:
         """The same series with the same values, a second later."""

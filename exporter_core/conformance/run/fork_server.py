@@ -71,7 +71,7 @@ class WorkerServer(ForkServer):
             environment: its environment.
             channel: its end of the connection that its messages go over.
             output: the descriptor of the file for its output.
-            dump: the file for its stacks.
+            dump: the file for its stacks, in a folder in which the worker makes its own.
             seed: that of the batches that Hypothesis makes for this worker or those after it; None if none needs any.
             generates: True if this worker has to have them; those after it have them in any case.
 

@@ -6,7 +6,6 @@ import os
 import select as polling
 import signal
 import socket
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
 from exporter_core.conformance.clause import DELIVERS, FIDELITY, with_foundations
+from exporter_core.conformance.resources import empty_folder
 from exporter_core.conformance.run.blame import blame
 from exporter_core.conformance.run.fork_server import WorkerServer
 from exporter_core.conformance.run.messages import (
@@ -45,6 +45,8 @@ _START = 90.0  # seconds in which a worker has to say that it is there; it build
 _ASLEEP: Final = 0.05  # seconds for which a worker has to sleep until another one goes on beside it
 _SLOW: Final = 1.0  # seconds after which a clause is taken to wait, where nothing tells that its worker sleeps
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
+_EARLY: Final = ("INT-01", DELIVERS, "EXP-09", "EXP-14", "EXP-15", "SHD-01", "SHD-11", "SHD-02")
+"""The clauses that wait longest whatever the exporter does, after those that they build on: the others run beside."""
 MOST: Final = 4
 """Workers at a time."""
 _STILLBORN: Final = 3  # workers in a row that end before they have run anything
@@ -69,7 +71,7 @@ class WorkerProcess:
     """A process that runs clauses, and the clause that it runs."""
 
     def __init__(self, setup: WorkerSetup, *, seed: int | None, generates: bool) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="conformance-worker-")
+        self._folder = empty_folder("conformance-worker-")
         self._dump, self._output = Path(self._folder.name, "stacks"), Path(self._folder.name, "output")
         environment = {
             "PYTHONHASHSEED": "0",  # the fork server's, for what the exporter starts
@@ -120,7 +122,8 @@ class WorkerProcess:
         """True if its threads have waited for a while, rather than computed; None where nothing tells."""
         now = monotonic()
         try:
-            if any(_state(task) != "S" for task in Path(f"/proc/{self._process.pid}/task").iterdir()):
+            tasks = f"/proc/{self._process.pid}/task"
+            if any(_state(f"{tasks}/{task}") != b"S" for task in os.listdir(tasks)):  # noqa: PTH208 - many times a second
                 self._awake = now
         except OSError:
             return None
@@ -164,12 +167,13 @@ class WorkerProcess:
         self._folder.cleanup()
 
 
-def _state(task: Path) -> str:
+def _state(task: str) -> bytes:
     """The state of a thread, as the system has it: R for one that could run, S for one that waits."""
     try:
-        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+        with open(f"{task}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - many times a second
+            return file.read().rpartition(b")")[2].split(maxsplit=1)[0]
     except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-        return "S"
+        return b"S"
 
 
 class Pool:
@@ -193,7 +197,8 @@ class Pool:
         self._share = share
         self._asked = {clause.id for clause in report.clauses}
         needed = report.clauses if report.readers else with_foundations(report.clauses)
-        self._left = {clause.id: clause for clause in needed}
+        by_id = {clause.id: clause for clause in needed}
+        self._left = {name: by_id[name] for name in _EARLY if name in by_id} | by_id
         """The clauses that are left to run: those that were asked for, and those that they build on."""
         self._never_delivers = False
         self._secrets = secrets_of(setup.options)

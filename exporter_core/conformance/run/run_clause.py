@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import tempfile
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.conformance.case import Case
 from exporter_core.conformance.clause import DELIVERS
-from exporter_core.conformance.resources import descriptors
+from exporter_core.conformance.resources import descriptors, empty_folder
 from exporter_core.conformance.run.verdicts import Run, Settings, Verdict, VerdictError
 from exporter_core.conformance.sdk import STANDS_ALONE, WITHOUT_CHANNEL
 
@@ -134,7 +133,7 @@ def _run_once(clause: Clause, mode: str, make: Callable[[Path], BaseCase]) -> Ru
     run = Run(clause.id, mode, Verdict.PASS)
     gc.collect()  # sockets of earlier clauses' exporters are closed before, and not meanwhile
     before = descriptors()
-    with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as directory:
+    with empty_folder("conformance-") as directory:
         case = make(Path(directory))
         try:
             clause.function(case)

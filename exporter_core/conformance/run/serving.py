@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Harness
 from exporter_core.conformance.observe.journal import Journal, ObservedCall
 from exporter_core.conformance.observe.sink_option import in_texts, pointed
+from exporter_core.conformance.resources import empty_folder
 from exporter_core.conformance.run.messages import (
     Message,
     Ready,
@@ -171,7 +171,7 @@ def _build_once(subject: Subject) -> ExporterConfig | None:
     """
     config: object = {}
     with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True))
+        directory = stack.enter_context(empty_folder("conformance-"))
         if subject.harness is not None:
             try:
                 harness = subject.harness()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.resources import keep_folders_in
 from exporter_core.conformance.run.serving import serve as run_clauses
 from exporter_core.fork_server import serve
 
@@ -65,6 +66,7 @@ def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> Non
         os.environ.update(order["environment"])
         sys.path[:] = [order["directory"], *_entries(order["environment"]), *path]
         importlib.invalidate_caches()
+        keep_folders_in(Path(order["dump"]).parent)
         with Path(order["dump"]).open("w") as stacks:
             faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
             run_clauses(socket.socket(fileno=descriptors[0]), has_generated=order["seed"] in _generated)

@@ -125,7 +125,9 @@ class Conductor:
             try:
                 member.baton.acquire()
                 if not self._ending:
-                    self._instructions.enter()
+                    # Threads that the subject starts outlast a run that is not interrupted, and are in later ones.
+                    if self._interrupting or starter is not self._owner:
+                        self._instructions.enter()
                     try:
                         run()
                     finally:

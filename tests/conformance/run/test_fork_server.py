@@ -77,3 +77,11 @@ def test_a_forked_child_has_a_fork_server_of_its_own() -> None:
 
 def test_an_exporter_that_kills_its_parent_kills_no_check() -> None:
     assert len(_seen("FLU-02", "SHD-07", name="KillsItsParent")) == 2
+
+
+def test_what_a_worker_leaves_that_ends_in_a_clause_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    WorkerServer.get()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert _seen("FLU-02")[0].startswith("the worker process ended with exit code 7")
+    assert not list(tmp_path.glob("conformance-*"))
