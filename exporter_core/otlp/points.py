@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice, repeat
-from operator import add
+from operator import add, itemgetter
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -34,6 +34,9 @@ _LAST = 127  # the highest last byte of a length; the bytes before it are higher
 _FIELD = 9  # bytes of a tag and a fixed64
 _NUMBERS = {int: (_AS_INT, "q"), float: (_AS_DOUBLE, "d")}
 _TIMED = {int: struct.Struct("<BQBQBq").pack, float: struct.Struct("<BQBQBd").pack}
+_SHORT = 2  # bytes of a varint
+# A plain dictionary, out of which `itemgetter` takes many at once; None is there to make any count many.
+_SHORT_VARINTS: dict[int | None, bytes] = {None: b""}
 _ORDER = "" if sys.byteorder == "little" else "<"  # native numbers are packed in half the time
 _BLOCK = 512  # points that are written at once: their pieces stay in the processor's cache
 
@@ -338,11 +341,20 @@ def _buckets(tag: bytes, offset: int, counts: Sequence[int]) -> bytes:
     try:
         packed = bytes(counts)
         if not packed.isascii():  # 128 and more take several bytes
-            packed = b"".join(map(VARINTS.__getitem__, counts))
+            packed = _varints(counts)
     except ValueError:
-        packed = b"".join(map(VARINTS.__getitem__, counts))
+        packed = _varints(counts)
     buckets = b"\x08" + sint32_varint(offset) + b"\x12" + VARINTS[len(packed)] + packed
     return tag + VARINTS[len(buckets)] + buckets
+
+
+def _varints(counts: Sequence[int]) -> bytes:
+    try:
+        return b"".join(itemgetter(None, *counts)(_SHORT_VARINTS))
+    except KeyError:
+        varints = {count: VARINTS[count] for count in counts}
+        _SHORT_VARINTS.update({int(count): varint for count, varint in varints.items() if len(varint) <= _SHORT})
+        return b"".join(map(varints.__getitem__, counts))
 
 
 @lru_cache(maxsize=64)
