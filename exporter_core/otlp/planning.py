@@ -76,10 +76,10 @@ class Plan:
         self._all_points = []  # a long list, which nothing needs while the request is written
         same = self._current is kept and self._surroundings is kept.surroundings
         if same and kept.layout is not None and not self._varied:
-            self.layout, self.kept = kept.layout, kept
+            self.layout = kept.layout
         else:
             self.layout = Layout(form.request, self.request(), form.separator)
-            self.kept = self._keep(room)
+        self.kept = kept if same and (kept.layout is not None or self._varied) else self._keep(room)
 
     @property
     def names(self) -> list[str]:

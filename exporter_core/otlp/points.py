@@ -380,7 +380,7 @@ def _exemplars(tag: bytes) -> Callable[[Sequence[Sequence[Exemplar]], AttributeW
             for exemplar in exemplars:
                 payload = _exemplar_numbers(exemplar) + writer.of(exemplar.filtered_attributes)
                 written.append(tag + VARINTS[len(payload)] + payload)
-        if all(map((1).__eq__, map(len, rows))):
+        if len(exemplars) == len(rows) and all(rows):
             return written
         left = iter(written)
         return [b"".join(islice(left, len(row))) for row in rows]
