@@ -69,7 +69,8 @@ class Columns:
         Raises:
             struct.error, OverflowError: when one is no number, or does not fit.
         """
-        self.add_bytes(bytes((tag,)), 8, _packed(f"{self._count}{kind}", values))
+        # A Struct of its own, for struct.pack keeps the formats that it has met.
+        self.add_bytes(bytes((tag,)), 8, struct.Struct(f"{_ORDER}{self._count}{kind}").pack(*values))
 
     def add_time(self, tag: int, times: list[int | None], *, present: bool) -> None:
         """Add a time, or nothing if none is present.
@@ -101,7 +102,7 @@ class Columns:
             return
         fields = [tags[kind] for kind in types]
         self.add_bytes(b"", 1, bytes([tag for tag, _ in fields]))
-        self.add_bytes(b"", 8, _packed("".join([kind for _, kind in fields]), values))
+        self.add_bytes(b"", 8, struct.Struct(_ORDER + "".join([kind for _, kind in fields])).pack(*values))
 
     def add_counts(self, rows: list[Sequence[int]], size: int) -> None:
         """Add a packed field of equally many counts in every point, behind all other fields.
@@ -148,10 +149,6 @@ def _cutter(size: int, count: int) -> Callable[[Any], tuple[bytes, ...]]:  # tak
 @lru_cache(maxsize=64)
 def _row(size: int) -> Callable[..., bytes]:
     return struct.Struct(f"<{size}Q").pack
-
-
-def _packed(kinds: str, values: Sequence[Any]) -> bytes:
-    return struct.Struct(_ORDER + kinds).pack(*values)  # struct.pack keeps the formats that it has met
 
 
 class _WithExemplars:
