@@ -34,9 +34,7 @@ _LAST = 127  # the highest last byte of a length; the bytes before it are higher
 _FIELD = 9  # bytes of a tag and a fixed64
 _NUMBERS = {int: (_AS_INT, "q"), float: (_AS_DOUBLE, "d")}
 _TIMED = {int: struct.Struct("<BQBQBq").pack, float: struct.Struct("<BQBQBd").pack}
-_SHORT = 2  # bytes of a varint
-# A plain dictionary, out of which `itemgetter` takes many at once; None is there to make any count many.
-_SHORT_VARINTS: dict[int | None, bytes] = {None: b""}
+_SHORT = 2  # bytes of the varints of counts that are kept
 _ORDER = "" if sys.byteorder == "little" else "<"  # native numbers are packed in half the time
 _BLOCK = 512  # points that are written at once: their pieces stay in the processor's cache
 
@@ -335,23 +333,38 @@ _exponential = struct.Struct("<BQBQBQBdBQBdBd").pack
 
 
 def _buckets(tag: bytes, offset: int, counts: Sequence[int]) -> bytes:
-    try:
-        packed = bytes(counts)
-        if not packed.isascii():  # 128 and more take several bytes
-            packed = _varints(counts)
-    except ValueError:
-        packed = _varints(counts)
+    packed = _counts_of(counts)
     buckets = b"\x08" + sint32_varint(offset) + b"\x12" + VARINTS[len(packed)] + packed
     return tag + VARINTS[len(buckets)] + buckets
 
 
-def _varints(counts: Sequence[int]) -> bytes:
-    try:
-        return b"".join(itemgetter(None, *counts)(_SHORT_VARINTS))
-    except KeyError:
-        varints = {count: VARINTS[count] for count in counts}
-        _SHORT_VARINTS.update({int(count): varint for count, varint in varints.items() if len(varint) <= _SHORT})
-        return b"".join(map(varints.__getitem__, counts))
+class _Counts:
+    """Writes the counts of buckets; tries first what the last ones needed, as those of a program mostly are alike."""
+
+    def __init__(self) -> None:
+        self._short = True  # the last ones took a byte each
+        # A plain dictionary, out of which `itemgetter` takes many at once; None is there to make any count many.
+        self._varints: dict[int | None, bytes] = {None: b""}
+
+    def __call__(self, counts: Sequence[int]) -> bytes:
+        if self._short:
+            try:
+                packed = bytes(counts)
+            except ValueError:
+                packed = b"\xff"
+            if packed.isascii():
+                return packed
+        try:
+            packed = b"".join(itemgetter(None, *counts)(self._varints))
+        except KeyError:
+            varints = {count: VARINTS[count] for count in set(counts)}
+            packed = b"".join(map(varints.__getitem__, counts))
+            self._varints.update({int(count): each for count, each in varints.items() if len(each) <= _SHORT})
+        self._short = len(packed) == len(counts)
+        return packed
+
+
+_counts_of = _Counts()
 
 
 @lru_cache(maxsize=64)
