@@ -67,7 +67,7 @@ class Surroundings:
         if trusted:
             return True
         for holder, old in zip(holders, self._proofs, strict=True):
-            new = _proof(holder, holder.attributes.copy())
+            new = _proof(holder, items_of(holder.attributes))
             if len(new) != len(old) or not all(map(is_, new, old)):
                 return False
         return True
@@ -90,7 +90,7 @@ class Surroundings:
         proof = url, *_proof(holder, items)
         old = known.get(id(holder))
         if old is not None and len(self.omitted) == omitted and _unchanged(old[1], proof):
-            proof, frame = old[1:]
+            frame = old[2]
         else:
             frame = write(holder, url, items)
         if len(self.omitted) > omitted or can_change(items):
