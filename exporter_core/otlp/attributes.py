@@ -30,6 +30,8 @@ _KEPT_PAIRS = 2048
 _KEPT_BYTES = 512
 _FEW = 4  # fewer mappings are not worth looking at key by key
 _SAMPLE = 32  # of so many values of a key most have to be different to be encoded one by one
+_JOINT = "\0"  # between joined texts that do not contain it; in others as well joined it is found too often
+_MOST_JOINED = 1 << 16  # values that are kept a second time, joined
 _BLOCK = 256  # mappings that are compared at once: they stay in the processor's cache
 
 
@@ -225,10 +227,12 @@ class Contents:
     Attributes:
         names: the keys of each mapping; one tuple for all that have the same.
         values: the values of all, one after the other.
+        texts: the joined values of blocks, by the place of the first mapping, once equal ones were met.
     """
 
     names: list[tuple[Any, ...]] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
+    texts: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, mappings: Sequence[dict[Any, Any]]) -> Contents:
@@ -296,16 +300,32 @@ class Contents:
             keys = list(names[0]) * len(names) if alike else list(chain.from_iterable(names))
             stop = start + len(keys)
             try:
-                if (
-                    list(chain.from_iterable(part)) != keys
-                    or not (alike or list(map(len, part)) == list(map(len, names)))
-                    or not same_values(list(chain.from_iterable(map(dict.values, part))), self.values[start:stop])
+                if list(chain.from_iterable(part)) != keys or not (
+                    alike or list(map(len, part)) == list(map(len, names))
                 ):
                     return False
+                values = chain.from_iterable(map(dict.values, part))
+                text = self.texts.get(at)
+                if text is None:
+                    found, kept = list(values), self.values[start:stop]
+                    same = same_values(found, kept)
+                    if same and found and found[0] is not kept[0]:
+                        self._join(at, kept)
+                else:
+                    same = _JOINT.join(values) == text
             except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when compared
+                return False
+            if not same:
                 return False
             start = stop
         return True
+
+    def _join(self, at: int, values: list[Any]) -> None:
+        """Keep the values of a block as one text: the joined texts of others are faster compared with that."""
+        if len(self.values) <= _MOST_JOINED and _are_texts(values):
+            text = _JOINT.join(values)
+            if text.count(_JOINT) < len(values):
+                self.texts[at] = text
 
 
 def same_values(values: list[Any], others: list[Any]) -> bool:

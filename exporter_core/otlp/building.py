@@ -178,16 +178,18 @@ class _Draft:
         Returns:
             The places of the others.
         """
-        rest = set(range(len(self._points)))
+        rest: list[int] = []
+        end = 0
         if runs:
             comparison = _Comparison(self._kept, old, again, trusted=trusted)
             for run in runs:
                 for (place, old_place, count), contents in comparison.unchanged(run):
-                    rest.difference_update(range(place, place + count))
+                    rest += range(end, place)
+                    end = place + count
                     self._take(old, place, comparison.old_starts[old_place], old_place, count)
                     if contents.names:
                         self._contents[self._starts[place]] = contents
-        return sorted(rest)
+        return [*rest, *range(end, len(self._points))]
 
     def read(self, places: Sequence[int], *, trusted: bool) -> None:
         """Read the attributes of metrics, each mapping once: what is encoded is what is kept, whatever threads do.

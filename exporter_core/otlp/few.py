@@ -100,9 +100,14 @@ class FewPoints:
 
 def has_few_points(metrics: MetricsData, most: int) -> bool:
     """True if there are no more metrics and points than `FEW`, nor more points than `most`."""
-    few = list(islice(_metrics(metrics), FEW + 1))
+    found: list[Metric] = []
+    for resource in metrics.resource_metrics:
+        for scope in resource.scope_metrics:
+            found += scope.metrics
+            if len(found) > FEW:
+                return False
     try:
-        return len(few) <= FEW and sum([len(metric.data.data_points) for metric in few]) <= min(FEW, most)
+        return sum([len(metric.data.data_points) for metric in found]) <= min(FEW, most)
     except AttributeError:  # data of an unknown kind
         return False
 

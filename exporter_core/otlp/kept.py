@@ -101,7 +101,9 @@ class Kept:
             return False
         if trusted and all(map(is_, mappings, self.sources)):
             return True
-        return self.contents.are_in(mappings) and self.volatile_hold(mappings, range(len(mappings)))
+        return self.contents.are_in(mappings) and (
+            not self.volatile or self.volatile_hold(mappings, range(len(mappings)))
+        )
 
     def volatile_hold(self, mappings: Sequence[Any], places: range) -> bool:
         """True if those attributes that can change unseen are encoded as they were.

@@ -72,14 +72,15 @@ class Plan:
             self._builder = Builder(found, said, form, kept, trusted=trusted)
             self._build()
         self.numbers = self._numbered(found, said)
-        self._write_singles()
+        if self._current.singles:
+            self._write_singles()
         self._all_points = []  # a long list, which nothing needs while the request is written
         same = self._current is kept and self._surroundings is kept.surroundings
         if same and kept.layout is not None and not self._varied:
-            self.layout, self.kept = kept.layout, kept
+            self.layout = kept.layout
         else:
             self.layout = Layout(form.request, self.request(), form.separator)
-            self.kept = self._keep(room)
+        self.kept = kept if same and (kept.layout is not None or self._varied) else self._keep(room)
 
     @property
     def names(self) -> list[str]:
@@ -202,7 +203,7 @@ class Plan:
     def _write_singles(self) -> None:
         """Write the points without a shape one by one, but for those that do not fit the format."""
         current, form = self._current, self._form
-        starts = list(accumulate(current.counts, initial=0)) if current.singles else []
+        starts = list(accumulate(current.counts, initial=0))
         for place in current.singles:
             rest = form.kinds[current.said[3][place]].rest
             written: list[bytes] = []

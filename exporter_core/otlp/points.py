@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice, repeat
-from operator import add
+from operator import add, itemgetter
 from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
@@ -34,6 +34,7 @@ _LAST = 127  # the highest last byte of a length; the bytes before it are higher
 _FIELD = 9  # bytes of a tag and a fixed64
 _NUMBERS = {int: (_AS_INT, "q"), float: (_AS_DOUBLE, "d")}
 _TIMED = {int: struct.Struct("<BQBQBq").pack, float: struct.Struct("<BQBQBd").pack}
+_SHORT = 2  # bytes of the varints of counts that are kept
 _ORDER = "" if sys.byteorder == "little" else "<"  # native numbers are packed in half the time
 _BLOCK = 512  # points that are written at once: their pieces stay in the processor's cache
 
@@ -66,7 +67,8 @@ class Columns:
         Raises:
             struct.error, OverflowError: when one is no number, or does not fit.
         """
-        self.add_bytes(bytes((tag,)), 8, _packed(f"{self._count}{kind}", values))
+        # A Struct of its own, for struct.pack keeps the formats that it has met.
+        self.add_bytes(bytes((tag,)), 8, struct.Struct(f"{_ORDER}{self._count}{kind}").pack(*values))
 
     def add_time(self, tag: int, times: list[int | None], *, present: bool) -> None:
         """Add a time, or nothing if none is present.
@@ -98,7 +100,7 @@ class Columns:
             return
         fields = [tags[kind] for kind in types]
         self.add_bytes(b"", 1, bytes([tag for tag, _ in fields]))
-        self.add_bytes(b"", 8, _packed("".join([kind for _, kind in fields]), values))
+        self.add_bytes(b"", 8, struct.Struct(_ORDER + "".join([kind for _, kind in fields])).pack(*values))
 
     def add_counts(self, rows: list[Sequence[int]], size: int) -> None:
         """Add a packed field of equally many counts in every point, behind all other fields.
@@ -145,10 +147,6 @@ def _cutter(size: int, count: int) -> Callable[[Any], tuple[bytes, ...]]:  # tak
 @lru_cache(maxsize=64)
 def _row(size: int) -> Callable[..., bytes]:
     return struct.Struct(f"<{size}Q").pack
-
-
-def _packed(kinds: str, values: Sequence[Any]) -> bytes:
-    return struct.Struct(_ORDER + kinds).pack(*values)  # struct.pack keeps the formats that it has met
 
 
 class _WithExemplars:
@@ -335,14 +333,38 @@ _exponential = struct.Struct("<BQBQBQBdBQBdBd").pack
 
 
 def _buckets(tag: bytes, offset: int, counts: Sequence[int]) -> bytes:
-    try:
-        packed = bytes(counts)
-        if not packed.isascii():  # 128 and more take several bytes
-            packed = b"".join(map(VARINTS.__getitem__, counts))
-    except ValueError:
-        packed = b"".join(map(VARINTS.__getitem__, counts))
+    packed = _counts_of(counts)
     buckets = b"\x08" + sint32_varint(offset) + b"\x12" + VARINTS[len(packed)] + packed
     return tag + VARINTS[len(buckets)] + buckets
+
+
+class _Counts:
+    """Writes the counts of buckets; tries first what the last ones needed, as those of a program mostly are alike."""
+
+    def __init__(self) -> None:
+        self._short = True  # the last ones took a byte each
+        # A plain dictionary, out of which `itemgetter` takes many at once; None is there to make any count many.
+        self._varints: dict[int | None, bytes] = {None: b""}
+
+    def __call__(self, counts: Sequence[int]) -> bytes:
+        if self._short:
+            try:
+                packed = bytes(counts)
+            except ValueError:
+                packed = b"\xff"
+            if packed.isascii():
+                return packed
+        try:
+            packed = b"".join(itemgetter(None, *counts)(self._varints))
+        except KeyError:
+            varints = {count: VARINTS[count] for count in set(counts)}
+            packed = b"".join(map(varints.__getitem__, counts))
+            self._varints.update({int(count): each for count, each in varints.items() if len(each) <= _SHORT})
+        self._short = len(packed) == len(counts)
+        return packed
+
+
+_counts_of = _Counts()
 
 
 @lru_cache(maxsize=64)
@@ -368,7 +390,7 @@ def _exemplars(tag: bytes) -> Callable[[Sequence[Sequence[Exemplar]], AttributeW
             for exemplar in exemplars:
                 payload = _exemplar_numbers(exemplar) + writer.of(exemplar.filtered_attributes)
                 written.append(tag + VARINTS[len(payload)] + payload)
-        if all(map((1).__eq__, map(len, rows))):
+        if len(exemplars) == len(rows) and all(rows):
             return written
         left = iter(written)
         return [b"".join(islice(left, len(row))) for row in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from exporter_core.otlp.request import Level
 from exporter_core.otlp.wire import UnencodableError, short, utf8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.otlp.attributes import AttributeWriter
@@ -42,55 +43,62 @@ class Surroundings:
     def __init__(self, metrics: MetricsData, form: Format, old: Surroundings | None) -> None:
         self._form = form
         self.omitted: list[str] = []
-        self._holders, self._urls, self._counts = _parts(metrics)
+        self.resources: list[Level] = []
+        self.scopes: list[Level] = []
+        self._holders, self._around = _parts(metrics)
+        # False if something can change unseen: in others than these, or within an attribute's value.
+        self._sealed = _SEALED.issuperset(map(type, self._holders))
         # By identity, with the holder so that the identity stays its own, and what the frame was made of.
         self._frames: dict[int, tuple[Any, _Proof, Frame]] = {}
+        self._proofs: list[_Proof] = []
         known = old._frames if old else {}
-        levels = []
-        proofs: list[_Proof] = []
-        parts = zip(self._holders, self._urls, self._counts, strict=True)
-        for place, (holder, url, count) in enumerate(parts):
-            is_resource = place < len(metrics.resource_metrics)
-            proof, frame = self._framed(holder, url, known.get(id(holder)), is_resource=is_resource)
-            levels.append(Level(frame, count))
-            if proof is not None:
-                proofs.append(proof)
-                self._frames[id(holder)] = holder, proof, frame
-        self._proofs = proofs if len(proofs) == len(levels) else None
-        # Nothing but the attributes' own values could change in these, and those were looked at.
-        self._sealed = self._proofs is not None and _SEALED.issuperset(map(type, self._holders))
-        self.resources = levels[: len(metrics.resource_metrics)]
-        self.scopes = levels[len(metrics.resource_metrics) :]
+        for resource in metrics.resource_metrics:
+            frame = self._framed(resource.resource, resource.schema_url, known, self._resource)
+            self.resources.append(Level(frame, len(resource.scope_metrics)))
+            for scope in resource.scope_metrics:
+                frame = self._framed(scope.scope, scope.schema_url, known, self._scope)
+                self.scopes.append(Level(frame, len(scope.metrics)))
 
     def still_hold(self, metrics: MetricsData, *, trusted: bool) -> bool:
         """True if these metrics have the same resources and scopes around them, each with as many below it."""
-        holders, urls, counts = _parts(metrics)
-        if counts != self._counts or urls != self._urls or len(metrics.resource_metrics) != len(self.resources):
+        holders, around = _parts(metrics)
+        if not self._sealed or around != self._around or not all(map(is_, holders, self._holders)):
             return False
-        if not all(map(is_, holders, self._holders)):
-            return False
-        if trusted and self._sealed:
+        if trusted:
             return True
-        return self._proofs is not None and all(
-            map(_unchanged, self._proofs, map(_proof, holders, urls, map(_items, holders)))
-        )
+        for holder, old in zip(holders, self._proofs, strict=True):
+            new = _proof(holder, items_of(holder.attributes))
+            if len(new) != len(old) or not all(map(is_, new, old)):
+                return False
+        return True
 
     def _framed(
-        self, holder: Any, url: Any, known: tuple[Any, _Proof, Frame] | None, *, is_resource: bool
-    ) -> tuple[_Proof | None, Frame]:
-        """The frame of a resource or scope, and the immutable things that it was made of; None if some can change."""
-        what = "resource" if is_resource else "scope"
+        self,
+        holder: Any,  # a resource, a scope or None
+        url: Any,
+        known: dict[int, tuple[Any, _Proof, Frame]],
+        write: Callable[[Any, Any, dict[Any, Any]], Frame],
+    ) -> Frame:
+        """The frame of a resource or scope; what it was made of is kept, but for what can change unseen."""
         omitted = len(self.omitted)
         try:
             items = _items(holder)
         except _UNREADABLE as error:
+            what = "resource" if write == self._resource else "scope"
             self.omitted.append(f"{what}: attributes are not a readable mapping: {error}")
             items = {}
-        proof = _proof(holder, url, items)
-        if known is not None and len(self.omitted) == omitted and _unchanged(known[1], proof):
-            return known[1], known[2]
-        frame = self._resource(holder, url, items) if is_resource else self._scope(holder, url, items)
-        return (None if len(self.omitted) > omitted or can_change(items) else proof), frame
+        proof = url, *_proof(holder, items)
+        old = known.get(id(holder))
+        if old is not None and len(self.omitted) == omitted and _unchanged(old[1], proof):
+            frame = old[2]
+        else:
+            frame = write(holder, url, items)
+        if len(self.omitted) > omitted or can_change(items):
+            self._sealed = False
+        else:
+            self._frames[id(holder)] = holder, proof, frame
+        self._proofs.append(proof[1:])
+        return frame
 
     def _resource(self, resource: Resource, url: str | None, items: dict[Any, Any]) -> Frame:
         encoded = self._attributes(resource, items, self._form.resource_attributes)
@@ -134,15 +142,17 @@ def surroundings_of(metrics: MetricsData, form: Format, old: Surroundings | None
     return old if old and old.still_hold(metrics, trusted=trusted) else Surroundings(metrics, form, old)
 
 
-def _parts(metrics: MetricsData) -> tuple[list[Any], list[str], list[int]]:
-    """The resources and then the scopes, their schema URLs, and the number of scopes and metrics within."""
-    resources = metrics.resource_metrics
-    scopes = list(chain.from_iterable([resource.scope_metrics for resource in resources]))
-    return (
-        [*[each.resource for each in resources], *[each.scope for each in scopes]],
-        [*[each.schema_url for each in resources], *[each.schema_url for each in scopes]],
-        [*[len(each.scope_metrics) for each in resources], *[len(each.metrics) for each in scopes]],
-    )
+def _parts(metrics: MetricsData) -> tuple[list[Any], list[Any]]:
+    """The resources, each followed by its scopes; and the schema URL of each with the number of scopes or metrics."""
+    holders: list[Any] = []
+    around: list[Any] = []
+    for resource in metrics.resource_metrics:
+        holders.append(resource.resource)
+        around += resource.schema_url, len(resource.scope_metrics)
+        for scope in resource.scope_metrics:
+            holders.append(scope.scope)
+            around += scope.schema_url, len(scope.metrics)
+    return holders, around
 
 
 def _named(holder: Any) -> str:  # a resource, a scope or None
@@ -156,13 +166,13 @@ def _items(holder: Any) -> dict[Any, Any]:  # a resource, a scope or None
     return {} if holder is None else items_of(holder.attributes)
 
 
-def _proof(holder: Any, url: object, items: dict[Any, Any]) -> _Proof:  # a resource, a scope or None
+def _proof(holder: Any, items: dict[Any, Any]) -> _Proof:  # a resource, a scope or None
     if type(holder) is Resource:
-        return holder.schema_url, url, *items, *items.values()
+        return holder.schema_url, *items, *items.values()
     if type(holder) is InstrumentationScope:
-        return holder.name, holder.version, holder.schema_url, url, *items, *items.values()
+        return holder.name, holder.version, holder.schema_url, *items, *items.values()
     names = [getattr(holder, name, None) for name in ("name", "version", "schema_url")]
-    return type(holder), *names, url, *items, *items.values()
+    return type(holder), *names, *items, *items.values()
 
 
 def _unchanged(old: _Proof, new: _Proof) -> bool:

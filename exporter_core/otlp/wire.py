@@ -3,6 +3,8 @@
 Knows nothing of metrics. Source: https://protobuf.dev/programming-guides/encoding/
 """
 
+from functools import lru_cache
+
 MAX_VARINT_BYTES = 10
 LENGTH = 2  # the wire type of what has a length before it
 
@@ -61,6 +63,7 @@ def int64_varint(value: int) -> bytes:
     return VARINTS[value % _UINT64]
 
 
+@lru_cache(maxsize=1024)
 def sint32_varint(value: int) -> bytes:
     """The zigzag encoding of a signed 32-bit integer.
 

@@ -124,6 +124,19 @@ def test_equal_texts_in_other_mappings_are_encoded_alike(build):
         assert encoder.encode(metrics).data == encode(metrics)
 
 
+@pytest.mark.parametrize("joint", ["", "\0", " "])
+@pytest.mark.parametrize("after", [("x", "yz"), ("xy", 0), ("xy", "z", "")])
+def test_texts_made_anew_at_each_export_are_told_apart_wherever_they_are_cut(build, official, parse, joint, after):
+    def made(*values):
+        anew = [joint.join(value) if isinstance(value, str) else value for value in values]
+        return build.sums(dict(zip("abc", anew, strict=False)), {"a": "other text"})
+
+    encoder = Encoder()
+    for values in (("xy", "z"), ("xy", "z"), ("xy", "z"), after, after, after, ("xy", "z")):
+        metrics = made(*values)
+        assert parse(encoder.encode(metrics).data) == official(metrics)
+
+
 class Liar:
     """Equals everything."""
 
