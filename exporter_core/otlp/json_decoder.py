@@ -141,7 +141,7 @@ class _Form:
         opening: of a metric, up to its first data point.
         points: a data point of each kind of metric, with the comma behind it.
         closing: of a metric, with the comma or bracket behind it.
-        separator: what follows a metric.
+        comma: what stands between two metrics.
         exemplar: an exemplar, with the comma behind it.
         counts: what stands between two counts.
         pairs: what stands between two attributes, and before the first of them.
@@ -159,7 +159,7 @@ class _Form:
         self.opening = compiled(rf'\{{{texts}"({kinds})":~\{{((?:{_SETTING},~){{0,2}})"dataPoints":~\[').match
         self.points = {kind: compiled(_object(fields) + another).match for kind, fields in _POINTS.items()}
         self.closing = compiled(rf"\]((?:,~{_SETTING}){{0,2}})\}}\}}").match
-        self.separator = compiled(r",~(?=\{)|\]").match
+        self.comma = f",{space}"
         self.exemplar = compiled(_object(_EXEMPLAR) + r"(?:,~(?=\{)|\Z)").match
         self.counts = f'",{space}"'
         self.pairs = f',{space}{{"key":{space}'
@@ -210,16 +210,16 @@ class _Request:
 
     def _gather(self, at: int) -> int:
         """Gather the metrics of an array, from its first; the place behind the array."""
-        if self._text.startswith("]", at):
+        text, comma = self._text, self._form.comma
+        if text.startswith("]", at):
             return at + 1
         while True:
             at = self._gather_one(at)
-            separator = self._form.separator(self._text, at)
-            if separator is None:
+            if text.startswith("]", at):
+                return at + 1
+            if not text.startswith(comma, at):
                 raise ValueError("no comma or bracket follows a metric")
-            at = separator.end()
-            if separator[0] == "]":
-                return at
+            at += len(comma)
 
     def _gather_one(self, at: int) -> int:
         text, form = self._text, self._form
@@ -245,20 +245,20 @@ class _Request:
 
     def _metrics(self) -> Iterator[Metric | None]:
         """All metrics that were gathered."""
-        data = {kind: self._data_of(kind) for kind, rows in self._data.items() if rows}
+        data = {kind: iter(self._data_of(kind)) for kind, rows in self._data.items() if rows}
         texts = [[_unescaped(text) if text else "" for text in column] for column in zip(*self._texts, strict=True)]
-        made = records(Metric, *texts, [next(data[kind]) for kind in self._kinds if kind])
+        made = iter(records(Metric, *texts, [next(data[kind]) for kind in self._kinds if kind]))
         others = iter(self._others)
         return (next(made) if kind else next(others) for kind in self._kinds)
 
-    def _data_of(self, kind: str) -> Iterator[Any]:  # data of that kind
+    def _data_of(self, kind: str) -> list[Any]:  # data of that kind
         befores, afters, starts, stops = zip(*self._data[kind], strict=True)
-        points = list(_MAKERS[kind](self, list(zip(*self._rows[kind], strict=True)))) if self._rows[kind] else []
+        points = _MAKERS[kind](self, list(zip(*self._rows[kind], strict=True))) if self._rows[kind] else []
         slices = [points[start:stop] for start, stop in zip(starts, stops, strict=True)]
         (make, count), settings = _TYPES[kind], zip(*map(_settings, befores, afters), strict=True)
         return records(make, slices, *islice(settings, count))
 
-    def _number_points(self, columns: _Columns, *, gauge: bool = False) -> Iterator[NumberDataPoint]:
+    def _number_points(self, columns: _Columns, *, gauge: bool = False) -> list[NumberDataPoint]:
         attributes, start_column, times, integers, doubles, exemplars, _ = columns
         starts = _integers(start_column)
         return records(
@@ -270,7 +270,7 @@ class _Request:
             self._exemplars(exemplars),
         )
 
-    def _histogram_points(self, columns: _Columns) -> Iterator[HistogramDataPoint]:
+    def _histogram_points(self, columns: _Columns) -> list[HistogramDataPoint]:
         attributes, starts, times, totals, sums, lowest, highest, counts, bounds, exemplars, _ = columns
         return records(
             HistogramDataPoint,
@@ -284,7 +284,7 @@ class _Request:
             self._exemplars(exemplars),
         )
 
-    def _exponential_points(self, columns: _Columns) -> Iterator[ExponentialHistogramDataPoint]:
+    def _exponential_points(self, columns: _Columns) -> list[ExponentialHistogramDataPoint]:
         attributes, starts, times, totals, sums, lowest, highest, *more = columns
         scales, zeros, positive, negative, exemplars, flags = more
         return records(
@@ -301,7 +301,7 @@ class _Request:
             self._exemplars(exemplars),
         )
 
-    def _buckets(self, column: _Column) -> Iterator[Buckets]:
+    def _buckets(self, column: _Column) -> list[Buckets]:
         parts = [(text or "").partition(f'"bucketCounts":{self._form.space}[') for text in column]
         offsets = [before.strip('"ofset:, ') or None for before, _, _ in parts]
         return records(Buckets, _integers(offsets), [self._counts(after) for _, _, after in parts])
@@ -311,6 +311,8 @@ class _Request:
 
     def _exemplars(self, column: _Column) -> list[list[Exemplar]]:
         """The exemplars of each point."""
+        if not any(column):
+            return [[] for _ in column]
         rows: list[tuple[Any, ...]] = []
         sizes = []
         for text in column:
@@ -321,16 +323,15 @@ class _Request:
             if at != len(text or ""):
                 raise ValueError("exemplars of another form")
             sizes.append(len(rows) - before)
-        if not rows:
-            return [[] for _ in column]
         attributes, times, integers, doubles, spans, traces = zip(*rows, strict=True)
-        made = records(
+        exemplars = records(
             Exemplar,
             self._attributes.of(attributes),
             _values(integers, doubles),
             _integers(times),
             *([int(digits, 16) if digits else None for digits in ids] for ids in (spans, traces)),
         )
+        made = iter(exemplars)
         return [list(islice(made, size)) for size in sizes]
 
 
