@@ -7,7 +7,8 @@ Sequences come back as tuples, points and exemplars as lists, as the SDK has the
 import re
 import struct
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -28,8 +29,10 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from exporter_core.otlp.records import records
 from exporter_core.otlp.wire import LENGTH, MAX_VARINT_BYTES
 
+_T = TypeVar("_T")
 MAX_NESTING = 64
 _MIN_TAG, _MAX_TAG = 1 << 3, (1 << 32) - 1
 _INT32, _INT64, _UINT64 = 1 << 32, 1 << 64, (1 << 64) - 1
@@ -42,7 +45,11 @@ _ZERO = bytes(8)
 _varints = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]").findall
 _UNPACKED = {0x31, 0x39}  # of a histogram's bucket counts and bounds
 _KINDS = (0x2A, 0x3A, 0x4A, 0x52)  # gauge, sum, histogram, exponential histogram
+# The fields of a point in the order of its constructor.
+_Fields = tuple[Any, ...]  # of several types
+_FEW = 8  # points that a constructor makes as fast
 _KEPT_PAIRS, _KEPT_BYTES = 4096, 256
+_KEPT_MESSAGE = 2048
 _UNCHANGING = {str, bool, int, float, bytes, type(None)}
 
 
@@ -146,17 +153,34 @@ def _resource_metrics(data: bytes) -> ResourceMetrics:
     items = _items(data)
     url = _text(dict(items), 0x1A)
     scopes = [_scope_metrics(message) for message in _all(items, 0x12)]
-    return ResourceMetrics(Resource(_attributes(_all(_message(items, 0x0A), 0x0A)), url), scopes, url)
+    resource = _kept(_resource, b"".join(_all(items, 0x0A)), url)
+    return ResourceMetrics(resource, scopes, url)
+
+
+def _kept(read: Callable[[bytes, str], _T], message: bytes, url: str) -> _T:
+    """What a message says, which mostly is what it said last time."""
+    return (read if len(message) <= _KEPT_MESSAGE else read.__wrapped__)(message, url)  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=256)
+def _resource(message: bytes, url: str) -> Resource:
+    return Resource(_attributes(_all(_items(message), 0x0A)), url)
+
+
+@lru_cache(maxsize=256)
+def _scope(message: bytes, url: str) -> InstrumentationScope:
+    scope = _items(message)
+    last = dict(scope)
+    name, version = _text(last, 0x0A), _text(last, 0x12)
+    return InstrumentationScope(name, version or None, url, _attributes(_all(scope, 0x1A)))
 
 
 def _scope_metrics(data: bytes) -> ScopeMetrics:
     items = _items(data)
-    scope = _message(items, 0x0A)
-    last = dict(scope)
     url = _text(dict(items), 0x1A)
-    name, version = _text(last, 0x0A), _text(last, 0x12)
+    scope = _kept(_scope, b"".join(_all(items, 0x0A)), url)
     metrics = [metric for metric in map(_metric, _all(items, 0x12)) if metric is not None]
-    return ScopeMetrics(InstrumentationScope(name, version or None, url, _attributes(_all(scope, 0x1A))), metrics, url)
+    return ScopeMetrics(scope, metrics, url)
 
 
 def _metric(data: bytes) -> Metric | None:
@@ -169,14 +193,17 @@ def _metric(data: bytes) -> Metric | None:
     inner = _message(items, kind)
     points, settings = _all(inner, 0x0A), dict(inner)
     if kind == 0x2A:  # noqa: PLR2004 - tags are the format's
-        content = Gauge([_number_point(point, gauge=True) for point in points])
+        content = Gauge(_made(NumberDataPoint, [_number_point(point, gauge=True) for point in points]))
     elif kind == 0x3A:  # noqa: PLR2004 - tags are the format's
-        sums = [_number_point(point, gauge=False) for point in points]
+        sums = _made(NumberDataPoint, [_number_point(point, gauge=False) for point in points])
         content = Sum(sums, _temporality(settings), bool(settings.get(0x18, 0)))
     elif kind == 0x4A:  # noqa: PLR2004 - tags are the format's
-        content = Histogram([_histogram_point(point) for point in points], _temporality(settings))
+        content = Histogram(
+            _made(HistogramDataPoint, [_histogram_point(point) for point in points]), _temporality(settings)
+        )
     else:
-        content = ExponentialHistogram([_exponential_point(point) for point in points], _temporality(settings))
+        exponential = _made(ExponentialHistogramDataPoint, [_exponential_point(point) for point in points])
+        content = ExponentialHistogram(exponential, _temporality(settings))
     return Metric(_text(last, 0x0A), _text(last, 0x12), _text(last, 0x1A), content)
 
 
@@ -192,17 +219,24 @@ def _number(last: _Last, int_tag: int, double_tag: int) -> Any:  # int or float
     return _double(last[double_tag])[0] if double_tag in last else _integer(last.get(int_tag, _ZERO))[0]
 
 
-def _number_point(data: bytes, *, gauge: bool) -> NumberDataPoint:
+def _made(kind: type[_T], rows: list[_Fields]) -> list[_T]:
+    """Points of their fields."""
+    if len(rows) < _FEW:
+        return [kind(*row) for row in rows]
+    return records(kind, *zip(*rows, strict=True))
+
+
+def _number_point(data: bytes, *, gauge: bool) -> _Fields:
     plain = _plain_number_point(data)
     if plain is not None:
         attributes, start, time, value = plain
-        return NumberDataPoint(attributes, start or (None if gauge else 0), time, value, [])  # type: ignore[arg-type]
+        return attributes, start or (None if gauge else 0), time, value, []
     items = _items(data)
     last = dict(items)
     start = _fixed(last, 0x11)
-    return NumberDataPoint(
+    return (
         _attributes(_all(items, 0x3A)),
-        None if gauge and not start else start,  # type: ignore[arg-type] # so are the SDK's gauges
+        None if gauge and not start else start,  # so are the SDK's gauges
         _fixed(last, 0x19),
         _number(last, 0x31, 0x21),
         _exemplars(items, last, 0x2A),
@@ -256,13 +290,13 @@ def _short_attributes(data: bytes, tag: int) -> dict[str, Any] | None:
     return attributes if at == end else None
 
 
-def _histogram_point(data: bytes) -> HistogramDataPoint:
+def _histogram_point(data: bytes) -> _Fields:
     items = _items(data)
     last = dict(items)
     attributes = _all(items, 0x4A)
     # Nothing but attributes is there several times, and no number one by one.
     once = len(items) - len(last) < max(1, len(attributes)) and not last.keys() & _UNPACKED
-    return HistogramDataPoint(
+    return (
         _attributes(attributes),
         _fixed(last, 0x11),
         _fixed(last, 0x19),
@@ -276,23 +310,23 @@ def _histogram_point(data: bytes) -> HistogramDataPoint:
     )
 
 
-def _exponential_point(data: bytes) -> ExponentialHistogramDataPoint:
+def _exponential_point(data: bytes) -> _Fields:
     items = _items(data)
     last = dict(items)
-    return ExponentialHistogramDataPoint(
-        attributes=_attributes(_all(items, 0x0A)),
-        start_time_unix_nano=_fixed(last, 0x11),
-        time_unix_nano=_fixed(last, 0x19),
-        count=_fixed(last, 0x21),
-        sum=_optional(last, 0x29),
-        scale=_zigzag(last.get(0x30, 0)),
-        zero_count=_fixed(last, 0x39),
-        positive=_buckets(_message(items, 0x42)),
-        negative=_buckets(_message(items, 0x4A)),
-        flags=last.get(0x50, 0) % _INT32,
-        min=_optional(last, 0x61),
-        max=_optional(last, 0x69),
-        exemplars=_exemplars(items, last, 0x5A),
+    return (
+        _attributes(_all(items, 0x0A)),
+        _fixed(last, 0x11),
+        _fixed(last, 0x19),
+        _fixed(last, 0x21),
+        _optional(last, 0x29),
+        _zigzag(last.get(0x30, 0)),
+        _fixed(last, 0x39),
+        _buckets(_message(items, 0x42)),
+        _buckets(_message(items, 0x4A)),
+        last.get(0x50, 0) % _INT32,
+        _optional(last, 0x61),
+        _optional(last, 0x69),
+        _exemplars(items, last, 0x5A),
     )
 
 

@@ -26,7 +26,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core.otlp import few
+from exporter_core.otlp import few, json_decoder
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 UINT64 = st.integers(0, 2**64 - 1)
@@ -199,5 +199,6 @@ def content() -> Callable[[object], object]:
 
 @pytest.fixture(autouse=True)
 def few_points(monkeypatch) -> None:
-    """Everything is written with layouts, although the examples are small; `test_few.py` has the other way."""
+    """Layouts and columns are used although the examples are small; `test_few.py` has the other way of writing."""
     monkeypatch.setattr(few, "FEW", -1)
+    monkeypatch.setattr(json_decoder, "LONG", 0)

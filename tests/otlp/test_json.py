@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from unittest import mock
 
 import pytest
 from google.protobuf import json_format
@@ -12,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import Gauge, Metric
 
-from exporter_core.otlp import DecodeError, JsonEncoder, decode_json, encode_json
+from exporter_core.otlp import DecodeError, JsonEncoder, decode_json, encode_json, json_decoder
 
 relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None)
 
@@ -177,6 +178,114 @@ def test_damaged_requests_decode_or_raise_one_error(data, metrics_data):
         decode_json(bytes(damaged))
     except DecodeError:
         pass
+
+
+def _outcome(text, content):
+    try:
+        return content(decode_json(text))
+    except DecodeError as error:
+        return str(error)
+
+
+def _value_by_value(text, content):
+    with mock.patch.object(json_decoder, "LONG", len(text) + 1):
+        return _outcome(text, content)
+
+
+_FIELDS = [
+    '"attributes": [{"key": "a", "value": {"stringValue": "b"}}, {"key": "n", "value": {"intValue": "-7"}}]',
+    '"attributes": [{"key": "a", "value": {"stringValue": "]}, {"}}]',
+    '"attributes": [{"key": "a", "value": {"arrayValue": {"values": [{"intValue": "1"}, {"boolValue": true}]}}}]',
+    '"attributes": [{"key": "m", "value": {"kvlistValue": {"values": [{"key": "a"}, {"key": "b"}]}}}, {"key": "c"}]',
+    '"attributes": [{"key": "\\ud800", "value": {"stringValue": "\\u00e9"}}]',
+    '"attributes": []',
+    '"attributes": null',
+    '"startTimeUnixNano": "7"',
+    '"timeUnixNano": "18446744073709551615"',
+    '"timeUnixNano": "99999999999999999999"',
+    '"timeUnixNano": 5',
+    '"asInt": "3"',
+    '"asInt": "-0"',
+    '"asDouble": 1.5e3',
+    '"asDouble": 1e999',
+    '"asDouble": "-Infinity"',
+    '"asDouble": -Infinity',
+    '"asDouble": 01.5',
+    '"count": "4", "sum": 2',
+    '"bucketCounts": ["1", "0", "12345"], "explicitBounds": [1.0, 2]',
+    '"bucketCounts": ["1", ""]',
+    '"bucketCounts": ["1, 2"]',
+    '"bucketCounts": [], "explicitBounds": ["NaN", null]',
+    '"min": -1, "max": 1.25',
+    '"scale": -3, "zeroCount": "2", "flags": 1',
+    '"positive": {"offset": 3, "bucketCounts": ["1", "2"]}',
+    '"positive": {"bucketCounts": ["5"]}',
+    '"negative": {"bucketCounts": []}, "flags": 00',
+    '"exemplars": [{"timeUnixNano": "1", "asInt": "1", "spanId": "00000000000000ff"}, {"asDouble": 2.5}]',
+    '"exemplars": [{"filteredAttributes": [{"key": "a", "value": {"stringValue": "b"}}]}]',
+    '"exemplars": []',
+    '"unknown": [{}]',
+]
+_SETTINGS = st.sampled_from(["", '"aggregationTemporality": 2, ', '"isMonotonic": true, "aggregationTemporality": 1, '])
+_POINTS = st.lists(st.lists(st.sampled_from(_FIELDS), max_size=5).map(", ".join), max_size=3)
+
+
+_KINDS = st.sampled_from(["gauge", "sum", "histogram", "exponentialHistogram", "summary"])
+
+
+@relaxed
+@given(kind=_KINDS, points=_POINTS, settings=_SETTINGS, other=_POINTS, compact=st.booleans())
+def test_points_read_alike_whatever_their_fields(kind, points, settings, other, compact, content):
+    arrays = [", ".join(f"{{{fields}}}" for fields in each) for each in (points, other)]
+    metrics = ", ".join(
+        f'{{"name": "\\t{number}", "{kind}": {{{settings}"dataPoints": [{array}]}}}}'
+        for number, array in enumerate(arrays)
+    )
+    text = f'{{"resourceMetrics": [{{"scopeMetrics": [{{"metrics": [{metrics}]}}]}}]}}'
+    if compact:
+        text = text.replace(", ", ",").replace(": ", ":")
+    assert _outcome(text, content) == _value_by_value(text, content)
+
+
+@relaxed
+@given(data=st.data(), official=st.booleans())
+def test_damaged_requests_read_alike(data, official, metrics_data, content):
+    metrics = data.draw(metrics_data)
+    damaged = list(official_json(metrics).to_json() if official else encode_json(metrics).decode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.sampled_from(['"', *"{}[]:,0-e \\", ""]))
+    text = "".join(damaged)
+    assert _outcome(text, content) == _value_by_value(text, content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second"),
+    [
+        ("sum", '"attributes":[{"key":"a",]', '"attributes":[{"key":"a"}]'),
+        ("histogram", '"explicitBounds":[1.0,]', '"explicitBounds":[1.0]'),
+        ("histogram", '"bucketCounts":["1"",]', '"bucketCounts":["1"]'),
+        ("exponentialHistogram", '"positive":{"bucketCounts":["1"",]}', '"positive":{"bucketCounts":["1"]}'),
+        ("gauge", '"exemplars":[{"filteredAttributes":[{"key":]}]', '"exemplars":[{"asInt":"1"}]'),
+        ("gauge", '"exemplars":[{"filteredAttributes":[{"key":],"filteredAttributes":[]}]', '"asInt":"1"'),
+    ],
+)
+def test_a_field_that_is_there_twice_hides_no_malformed_text(kind, first, second):
+    text = f'{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"{kind}":{{"dataPoints":[{{%s}}]}}}}]}}]}}]}}'
+    decode_json(text % second)
+    with pytest.raises(DecodeError, match="malformed OTLP JSON"):
+        decode_json(text % f"{first},{second}")
+
+
+def test_a_mapping_in_attributes_belongs_to_one_point():
+    attribute = '{"key":"m","value":{"kvlistValue":{"values":[{"key":"a","value":{"intValue":"1"}}]}}}'
+    point = f'{{"attributes":[{attribute}],"asInt":"1"}}'
+    for text in (point, point.replace("kvlist", r"kvlis\u0074")):
+        metrics = f'[{{"gauge":{{"dataPoints":[{text},{text}]}}}}]'
+        request = f'{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":{metrics}}}]}}]}}'
+        (metric,) = decode_json(request).resource_metrics[0].scope_metrics[0].metrics
+        one, other = metric.data.data_points
+        one.attributes["m"]["a"] = 2
+        assert other.attributes == {"m": {"a": 1}}
 
 
 def _with_integer(digits):
