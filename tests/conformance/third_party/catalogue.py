@@ -477,4 +477,43 @@ WRONG = (
         },
         clauses=SOCKETS,
     ),
+    *made_from(
+        "wrong_more_holding",
+        "StandardQueueExporter",
+        {
+            "PutsWithoutTimeout": "EXP-06 EXP-10 SHD-04",
+            "FlushJoinsTheQueue": "FLU-03",
+            "ShutdownJoinsTheThread": "SHD-04 PY-02",
+            "TwoWorkersOneMark": "FLU-01 SHD-01 SHD-11 FLU-04 EXP-01",
+            "OneQueueForAll": "EXP-20 EXP-01",
+            "FlushNeedsAnExport": "FLU-01 PY-01",
+            "ShutdownNeedsAnExport": "SHD-02 SHD-01 SHD-03 SHD-07 SHD-06",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_more_holding",
+        "QueuedExporter",
+        {"FlushWaitsASecond": "FLU-01 FLU-03", "SharesAttributes": "DAT-01"},
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_more_holding",
+        "WriteBehindExporter",
+        {
+            "ShutdownSendsAgain": "EXP-03",
+            "ShutdownCanBeTriedAgain": "SHD-10 SHD-03 SHD-06 SHD-07",
+            "NewestOfEachMetric": "EXP-01 EXP-02",
+            "FlushesTenAtMost": "FLU-01 EXP-01",
+            "FailedBatchStaysFirst": "EXP-17 FLU-04",
+            "DropsTheBatchThatFills": "EXP-01",
+            "OneListForAll": "EXP-20 EXP-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_more_holding",
+        "JournalExporter",
+        {"LocksInTwoOrders": "FLU-05", "SilentAfterAFailure": "EXP-17 EXP-14 FLU-04"},
+    ),
 )

@@ -15,6 +15,7 @@ import sys
 import threading
 import uuid
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from exporter_core.exporter import Exporter
 from exporter_core.otlp import decode_json
 from third_party.harnesses import FILE, FileHarness, HoldingHarness, OtlpHarness
 from third_party.right import PathConfig, PlainExporter, renew_in_child
-from third_party.transport import HttpConfig, encode, exchange, post, wake
+from third_party.transport import Answer, HttpConfig, encode, exchange, post, wake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +114,6 @@ class StandardQueueExporter(Exporter[HttpConfig]):
     def work(items: queue.Queue[bytes | Mark | None], lifetime: Context, config: HttpConfig) -> None:
         """Deliver what is queued until there is a None, or the exporter is gone."""
         failure: Exception | None = None
-        token = config.token.get_secret_value()
         while not lifetime.done:
             try:
                 item = items.get(timeout=0.2)
@@ -124,12 +124,17 @@ class StandardQueueExporter(Exporter[HttpConfig]):
             if isinstance(item, Mark):
                 item.failure, failure = failure, None
                 item.reached.set()
-                continue
-            body = item
-            try:
-                post(lifetime, lambda running, body=body: exchange(running, config.endpoint, body, token))
-            except Exception as error:  # noqa: BLE001 - told to the next mark
-                failure = failure or error
+            else:
+                try:
+                    post(lifetime, partial(StandardQueueExporter.attempt, config, item))
+                except Exception as error:  # noqa: BLE001 - told to the next mark
+                    failure = failure or error
+            items.task_done()
+
+    @staticmethod
+    def attempt(config: HttpConfig, body: bytes, context: Context) -> Answer:
+        """Send once."""
+        return exchange(context, config.endpoint, body, config.token.get_secret_value())
 
     def put(self, context: Context, item: bytes | Mark | None) -> None:
         """Put into the queue, or raise the context's error."""
