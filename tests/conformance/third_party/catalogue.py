@@ -516,4 +516,34 @@ WRONG = (
         "JournalExporter",
         {"LocksInTwoOrders": "FLU-05", "SilentAfterAFailure": "EXP-17 EXP-14 FLU-04"},
     ),
+    *made_from(
+        "wrong_more_files",
+        "FolderExporter",
+        {
+            "NamesBySecond": "EXP-01",
+            "CountsFromOne": "EXP-01 PY-01 EXP-20",
+            "KeepsTenFiles": "EXP-01",
+        },
+    ),
+    *made_from("wrong_more_files", "LockedFileExporter", {"WritesToTheOldFile": "EXP-14"}),
+    *made_from("wrong_more_files", "SpoolExporter", {"LeavesItsFolder": "SHD-02 PY-03"}, clauses=SOCKETS),
+    *made_from(
+        "wrong_more_files",
+        "SqliteRowsExporter",
+        {"BelongsToOneThread": "EXP-01 SHD-02", "CommitsAtTheEnd": "EXP-01 EXP-04", "LockedIsDone": "EXP-14"},
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_more_files",
+        "ChildProcessExporter",
+        {"IgnoresExitStatus": "EXP-14", "LeavesZombies": "SHD-02 PY-03", "BatchOnTheCommandLine": "EXP-01"},
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_more_files",
+        "HelperExporter",
+        {"HelperIsGone": "EXP-17", "HelperOutlives": "SHD-02", "HelperForEachExport": "SHD-02 PY-03"},
+        clauses=SOCKETS,
+    ),
+    *made_from("wrong_more_files", "LinesExporter", {"BlocksInSend": "EXP-06 EXP-10 SHD-04"}, clauses=SOCKETS),
 )
