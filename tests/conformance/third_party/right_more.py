@@ -24,7 +24,7 @@ from exporter_core.authoring import SerialExporter, keep_untouched
 from exporter_core.conformance import Capabilities, Harness, flatten
 from exporter_core.exporter import Exporter
 from exporter_core.otlp import decode_json
-from third_party.harnesses import FILE, FileHarness, HoldingHarness, OtlpHarness
+from third_party.harnesses import FILE, HoldingHarness, OtlpHarness
 from third_party.right import PathConfig, PlainExporter, renew_in_child
 from third_party.transport import Answer, HttpConfig, encode, exchange, post, wake
 
@@ -215,15 +215,19 @@ class PathHarness(Harness):
 
     def setup(self, directory: Path, stamp: object) -> None:
         self.path = directory / "batches"
+        self.refuses = False
 
     def config(self) -> dict[str, str]:
         return {"path": str(self.path)}
 
     def fault(self, *steps: Any) -> None:
-        for kind in (shutil.rmtree, os.unlink):
-            with contextlib.suppress(OSError):
-                kind(self.path)
-        if steps and steps[0] == "refuse":
+        refuses = steps[:1] == ("refuse",)
+        if refuses or self.refuses:
+            for remove in (shutil.rmtree, os.unlink):
+                with contextlib.suppress(OSError):
+                    remove(self.path)
+        self.refuses = refuses
+        if refuses:
             self.refuse()
 
     def refuse(self) -> None:
@@ -350,10 +354,18 @@ while True:
 """
 
 
+class LinesFileHarness(PathHarness):
+    """A file with a line a batch."""
+
+    def read_back(self) -> list[Any]:
+        lines = self.path.read_bytes().splitlines() if self.path.is_file() else []
+        return [point for line in lines for point in flatten(decode_json(line))]
+
+
 class HelperExporter(SerialExporter[PathConfig]):
     """Hand each batch to a helper process that lives as long as the exporter, and wait for its word."""
 
-    conformance_harness = FileHarness
+    conformance_harness = LinesFileHarness
 
     def __init__(self, config: PathConfig) -> None:
         super().__init__(config)

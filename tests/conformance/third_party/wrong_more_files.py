@@ -11,11 +11,11 @@ from typing import IO, TYPE_CHECKING
 
 from exporter_core import Context, ExporterError
 from exporter_core.authoring import SerialExporter, keep_untouched
-from third_party.harnesses import FileHarness
 from third_party.right import LinesExporter, PathConfig
 from third_party.right_more import (
     FolderExporter,
     HelperExporter,
+    LinesFileHarness,
     SqliteRowsExporter,
 )
 from third_party.right_unusual import SpoolExporter
@@ -67,7 +67,7 @@ class KeepsTenFiles(FolderExporter):
 class WritesToTheOldFile(SerialExporter[PathConfig]):
     """The file is opened once: where it is moved away or removed, later batches go into what has no name any more."""
 
-    conformance_harness = FileHarness
+    conformance_harness = LinesFileHarness
 
     def __init__(self, config: PathConfig) -> None:
         super().__init__(config)
@@ -182,7 +182,7 @@ class LockedIsDone(SqliteRowsExporter):
 class CommandExporter(SerialExporter[PathConfig]):
     """Start a command for each batch."""
 
-    conformance_harness = FileHarness
+    conformance_harness = LinesFileHarness
 
     def deliver(self, context: Context, metrics: MetricsData) -> None:
         self.run(context, encode(metrics) + b"\n")
