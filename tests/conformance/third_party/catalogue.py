@@ -411,6 +411,8 @@ WRONG = (
             "DropsStalePoints": "EXP-01 EXP-02",
             "ThrottlesExports": "EXP-01 EXP-17",
             "NumbersRequestsInAByte": "EXP-01",
+            "OverlappingChunks": "EXP-03 EXP-01",
+            "NamesInHeaders": "EXP-02 EXP-01",
         },
         clauses=SOCKETS,
     ),
@@ -439,6 +441,8 @@ WRONG = (
             "NoContentIsFine": "EXP-19",
             "FollowsTemporaryRedirects": "EXP-18",
             "WarnsOfPartialSuccess": "EXP-16",
+            "CountIsText": "EXP-16",
+            "ExtendsTheDeadline": "EXP-09",
             "NotYetUp": "EXP-14",
             "BelowASecondIsNone": "EXP-06 EXP-07 EXP-08 EXP-09",
             "DrainsAnswers": "EXP-06 EXP-10 EXP-07 SHD-04",
@@ -488,13 +492,14 @@ WRONG = (
             "OneQueueForAll": "EXP-20 EXP-01",
             "FlushNeedsAnExport": "FLU-01 PY-01",
             "ShutdownNeedsAnExport": "SHD-02 SHD-01 SHD-03 SHD-07 SHD-06",
+            "ThreadGoesOn": "SHD-03 SHD-02 SHD-04 SHD-10",
         },
         clauses=SOCKETS,
     ),
     *made_from(
         "wrong_more_holding",
         "QueuedExporter",
-        {"FlushWaitsASecond": "FLU-01 FLU-03", "SharesAttributes": "DAT-01"},
+        {"FlushWaitsASecond": "FLU-01 FLU-03", "SharesAttributes": "DAT-01", "ReusesItsBuffer": "EXP-01 EXP-02"},
         clauses=SOCKETS,
     ),
     *made_from(
@@ -514,7 +519,7 @@ WRONG = (
     *made_from(
         "wrong_more_holding",
         "JournalExporter",
-        {"LocksInTwoOrders": "FLU-05", "SilentAfterAFailure": "EXP-17 EXP-14 FLU-04"},
+        {"LocksInTwoOrders": "FLU-05", "SilentAfterAFailure": "EXP-17 EXP-14 FLU-04", "TwoShutdownsWin": "SHD-08"},
     ),
     *made_from(
         "wrong_more_files",
@@ -604,6 +609,7 @@ WRONG = (
         {
             "IgnoresRetryInfo": "EXP-15",
             "BlockingCall": "EXP-10",
+            "ChannelStaysOpen": "SHD-02 PY-03",
             "ConnectsFirst": "EXP-08 EXP-09 EXP-10",
         },
         clauses=SOCKETS,
@@ -614,6 +620,8 @@ WRONG = (
         {
             "SdkShutdownTakesTheLock": "SHD-04",
             "SdkIgnoresPartial": "EXP-16",
+            "SdkFlushTakesTheLock": "FLU-03",
+            "SdkHoldsTheExit": "PY-02",
             "SdkSleepsRetryAfter": "EXP-09",
             "SdkRetriesRefusals": "EXP-15",
             "SdkEmptyIsFailure": "EXP-17",
@@ -622,4 +630,6 @@ WRONG = (
         "otlp_http",
         SOCKETS,
     ),
+    *made_from("wrong_more_lives", "LockedFileExporter", {"BuildsItsTableLazily": "KND-04"}),
+    *made_from("wrong_more_holding", "ThreadPoolExporter", {"ReturnsWithTheFirst": "EXP-04 EXP-01"}),
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from exporter_core import ExporterError
 from third_party.right import PlainExporter, PooledExporter
 from third_party.right_more import SplittingExporter
-from third_party.transport import judge, post
+from third_party.transport import Wire, address_of, judge, post, read_answer, request_bytes
 from third_party.wrong_amounts import EditingExporter, series_of
 from third_party.wrong_encoding import points_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core import Context
-    from third_party.transport import HttpConfig, Wire
+    from third_party.transport import Answer, HttpConfig
 
 
 def key_of(name: str, point: dict[str, Any]) -> str:
@@ -176,3 +176,37 @@ class ForgetsTheRestOfABatch(SplittingExporter):
     def send_all(self, context: Context, bodies: list[bytes]) -> None:
         self.rest = bodies[100:]
         super().send_all(context, bodies[:100])
+
+
+class OverlappingChunks(EditingExporter):
+    """More than 1000 points of a metric go out in chunks that overlap by one: the point between two is sent twice."""
+
+    def edit(self, document: dict[str, Any]) -> None:
+        for _, points in series_of(document):
+            if len(points) > 1000:
+                chunks = [points[start : start + 1001] for start in range(0, len(points), 1000)]
+                points[:] = [point for chunk in chunks for point in chunk]
+
+
+class NamesInHeaders(PlainExporter):
+    """A header has the name of the first metric, and headers are Latin-1: other names raise UnicodeEncodeError."""
+
+    def deliver(self, context: Context, metrics: MetricsData) -> None:
+        names = [
+            metric.name
+            for resource in metrics.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+        self.header = f"X-Metric-Name: {names[0] if names else ''}\r\n".encode("latin-1")
+        super().deliver(context, metrics)
+
+    def attempt(self, context: Context, body: bytes) -> Answer:
+        wire = Wire(address_of(self.config.endpoint))
+        try:
+            wire.connect(context)
+            request = request_bytes(self.config.endpoint, body, self.config.token.get_secret_value())
+            wire.send(context, request.replace(b"\r\n\r\n", b"\r\n" + self.header + b"\r\n", 1))
+            return read_answer(lambda: wire.receive(context))
+        finally:
+            wire.close()

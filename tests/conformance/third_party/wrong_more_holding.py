@@ -7,16 +7,15 @@ import dataclasses
 import json
 import queue
 import threading
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from exporter_core import Context, ExporterError, ExporterShutdownError
-from third_party.right import JournalExporter, QueuedExporter, WriteBehindExporter
+from third_party.right import JournalExporter, QueuedExporter, ThreadPoolExporter, WriteBehindExporter, serve
 from third_party.right_more import Mark, StandardQueueExporter
 from third_party.transport import encode, wait_until
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricsData
-
 
 # --- the standard library's queue -------------------------------------------------------------------------------------
 
@@ -116,6 +115,21 @@ class ShutdownNeedsAnExport(StandardQueueExporter):
         self.thread.join(1)  # type: ignore[union-attr]
 
 
+class ThreadGoesOn(StandardQueueExporter):
+    """A shutdown that raises, as with no time left, leaves the thread as it is, with what it still has to send."""
+
+    def shutdown(self, context: Context) -> None:
+        with self.lock:
+            if self.closed:
+                raise ExporterShutdownError("the exporter has been shut down already")
+            self.closed = True
+        if self.thread is not None:
+            self.wait_for_mark(context)
+        context.raise_if_done()
+        self.lifetime.cancel("the exporter was shut down")
+        self.stop()
+
+
 # --- a queue and a thread ---------------------------------------------------------------------------------------------
 
 
@@ -153,6 +167,41 @@ class SharesAttributes(QueuedExporter):
 
     def body(self, item: object) -> bytes:
         return encode(item)  # type: ignore[arg-type]
+
+
+class ReusesItsBuffer(QueuedExporter):
+    """Batches are encoded into one buffer, and views of it are queued: a later batch overwrites what still waits."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.buffer = bytearray(1 << 16)
+
+    def prepare(self, metrics: MetricsData) -> object:
+        body = encode(metrics)
+        if len(body) > len(self.buffer):
+            self.buffer = bytearray(2 * len(body))
+        self.buffer[: len(body)] = body
+        return memoryview(self.buffer)[: len(body)]
+
+    def body(self, item: object) -> bytes:
+        return bytes(item)  # type: ignore[call-overload]
+
+
+class ReturnsWithTheFirst(ThreadPoolExporter):
+    """Resources are sent side by side, and export returns when the first of them is done."""
+
+    def deliver(self, context: Context, metrics: MetricsData) -> None:
+        bodies = [encode(MetricsData(resource_metrics=[one])) for one in metrics.resource_metrics]
+        if not self.pool:
+            self.pool = [threading.Thread(target=serve, args=[self.tasks], daemon=True) for _ in range(self.threads)]
+            for thread in self.pool:
+                thread.start()
+        done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        for body in bodies:
+            self.tasks.put(partial(self.send, context, body, done))
+        failure = done.get() if bodies else None
+        if failure is not None:
+            raise failure
 
 
 # --- write-behind -----------------------------------------------------------------------------------------------------
@@ -322,3 +371,16 @@ class SilentAfterAFailure(JournalExporter):
         except ExporterError:
             self.broken = True
             raise
+
+
+class TwoShutdownsWin(JournalExporter):
+    """A shutdown looks at the flag and sets it without the lock: two at once both return."""
+
+    def shutdown(self, context: Context) -> None:
+        if self.closed:
+            raise ExporterShutdownError("the exporter has been shut down already")
+        self.flush()
+        with self.lock:
+            self.closed = True
+        self.flush()
+        context.raise_if_done()

@@ -152,6 +152,17 @@ class WarnsOfPartialSuccess(PlainExporter):
             logging.getLogger(__name__).warning("%d points were rejected", error.rejected_points)
 
 
+class CountIsText(PlainExporter):
+    """The count of rejected points is passed on as the text that it is in OTLP's JSON."""
+
+    def send(self, context: Context, body: bytes) -> None:
+        try:
+            super().send(context, body)
+        except PartialSuccessError as error:
+            error.rejected_points = str(error.rejected_points)  # type: ignore[assignment]
+            raise
+
+
 class NotYetUp(PlainExporter):
     """A refused connection means that the backend is not up yet: it is logged, and export returns."""
 
@@ -179,6 +190,39 @@ class BelowASecondIsNone(PlainExporter):
             return super().send(own, body)
         finally:
             handle.unregister()
+
+
+class ExtendsTheDeadline(PlainExporter):
+    """A backend that asks to wait is given the time for it: its Retry-After is added to the caller's deadline."""
+
+    def send(self, context: Context, body: bytes) -> None:
+        for number in range(5):
+            answer = self.attempt(context, body)
+            try:
+                return judge(answer)
+            except RefusedError as error:
+                if not error.transient or number == 4:
+                    raise
+            asked = max(0.1 * 2**number, retry_after(answer))
+            remaining = context.remaining()
+            extended = Context.background() if remaining is None else Context.with_timeout(remaining + asked)
+            extended = extended.child()
+            context.on_done(lambda context=context, own=extended: follow_cancellation(context, own))
+            context = extended
+            context.wait(asked)
+            context.raise_if_done()
+        return None
+
+    def attempt(self, context: Context, body: bytes) -> Answer:
+        for number in range(5):
+            try:
+                return super().attempt(context, body)
+            except ConnectionError as error:
+                if number == 4:
+                    raise ExporterError(f"the backend cannot be reached: {error.strerror or error}") from error
+            context.wait(0.1 * 2**number)
+            context.raise_if_done()
+        raise AssertionError
 
 
 class DrainsAnswers(PlainExporter):

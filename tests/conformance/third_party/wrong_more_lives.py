@@ -19,7 +19,7 @@ from exporter_core import (
     ExporterShutdownError,
     InstrumentKind,
 )
-from third_party.right import LoopExporter, PlainExporter, PooledExporter
+from third_party.right import LockedFileExporter, LoopExporter, PlainExporter, PooledExporter
 from third_party.transport import encode
 
 if TYPE_CHECKING:
@@ -122,6 +122,19 @@ class KnowsSynchronousKinds(PlainExporter):
 
     def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
         return self.table[instrument_kind]
+
+
+class BuildsItsTableLazily(LockedFileExporter):
+    """The table of temporalities is filled by the first caller: another one at the same time finds it half full."""
+
+    table: dict[InstrumentKind, AggregationTemporality] | None = None
+
+    def temporality(self, instrument_kind: InstrumentKind) -> AggregationTemporality:
+        if self.table is None:
+            self.table = {}
+            for kind in InstrumentKind:
+                self.table[kind] = super().temporality(kind)
+        return self.table.get(instrument_kind, AggregationTemporality.CUMULATIVE)
 
 
 class AggregationIsAClass(PlainExporter):

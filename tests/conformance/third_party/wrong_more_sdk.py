@@ -49,6 +49,31 @@ class ConnectsFirst(GrpcExporter):
         return super().attempt(context, data)
 
 
+class ChannelStaysOpen(GrpcExporter):
+    """One channel is used for all calls, and the shutdown does not close it."""
+
+    channel: grpc.Channel | None = None
+
+    def begin_anew(self) -> None:
+        self.channel = None
+
+    def attempt(self, context: Context, data: bytes) -> bytes:
+        if self.channel is None:
+            self.channel = grpc.insecure_channel(self.config.address)
+        future = self.channel.unary_unary(METHOD).future(data, timeout=context.remaining())
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        handle = context.on_done(done.set)
+        try:
+            done.wait()
+        finally:
+            handle.unregister()
+        if not future.done():
+            future.cancel()
+            context.raise_if_done()
+        return future.result()
+
+
 # --- the SDK ----------------------------------------------------------------------------------------------------------
 
 
@@ -66,6 +91,36 @@ class SdkShutdownTakesTheLock(SdkExporter):
     def shutdown(self, timeout_millis: float = 30_000, **kwargs) -> None:
         with self.lock:
             super().shutdown(timeout_millis)
+
+
+class SdkFlushTakesTheLock(SdkExporter):
+    """A flush takes the lock that an export holds, and waits for it without a time-out."""
+
+    def __init__(self, endpoint: str = ENDPOINT, token: str = "") -> None:
+        super().__init__(endpoint, token)
+        self.lock = threading.Lock()
+
+    def send(self, metrics: MetricsData, seconds: float) -> MetricExportResult:
+        with self.lock:
+            return super().send(metrics, seconds)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        with self.lock:
+            return True
+
+
+class SdkHoldsTheExit(SdkExporter):
+    """A thread that is no daemon watches each export until it is told of its end, and the interpreter waits for it."""
+
+    def send(self, metrics: MetricsData, seconds: float) -> MetricExportResult:
+        done = threading.Event()
+        watcher = threading.Thread(target=done.wait, daemon=False)
+        watcher.start()
+        try:
+            return super().send(metrics, seconds)
+        finally:
+            done.set()
+            watcher.join()
 
 
 class SdkIgnoresPartial(SdkExporter):
