@@ -248,7 +248,7 @@ class SqliteHarness(PathHarness):
 
 
 class SqliteRowsExporter(SerialExporter[PathConfig]):
-    """Insert a row a batch; a statement that waits for another writer is interrupted when the context is done."""
+    """Insert a row a batch; where another writer is at it, try again until the context is done."""
 
     conformance_harness = SqliteHarness
     schema = "CREATE TABLE IF NOT EXISTS batches (body BLOB NOT NULL)"
