@@ -319,7 +319,7 @@ class PatchesJson(ReferenceExporter):
     """Teaches the standard library's encoder to write everything."""
 
     def export(self, context: Context, metrics: MetricsData) -> None:
-        json.JSONEncoder.default = _as_text  # type: ignore[method-assign]
+        json.JSONEncoder.default = _as_text  # type: ignore[assignment, method-assign]
         super().export(context, metrics)
 
 
