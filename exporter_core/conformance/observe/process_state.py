@@ -8,41 +8,67 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextvars
+import copy
+import decimal
 import gc
+import http.client
 import json
+import json.decoder
+import json.encoder
 import locale
 import logging
 import os
+import queue
 import random
 import resource
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
+import uuid
 import warnings
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD)
-_FUNCTIONS: Final = (
-    *((builtins, name) for name in ("open", "print", "__import__")),
-    *((json, name) for name in ("dumps", "loads")),
-    *((os, name) for name in ("fork", "open", "write", "close", "getpid")),
-    *((socket, name) for name in ("socket", "create_connection", "getaddrinfo", "gethostbyname")),
-    *((ssl, name) for name in ("SSLContext", "create_default_context", "_create_default_https_context")),
-    *((threading, name) for name in ("Thread", "Lock", "Event")),
-    *((time, name) for name in ("time", "monotonic", "sleep")),
+_SIGNALS: Final = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD),
+    signal.SIGPIPE,
 )
-_AS_IMPORTED: Final = [(module, name, getattr(module, name)) for module, name in _FUNCTIONS]
-"""The standard library's functions before any exporter was imported."""
+_MODULES: Final = (
+    *(asyncio, builtins, copy, http.client, json, json.decoder, json.encoder, logging, os, queue, socket, ssl),
+    *(subprocess, threading, time, urllib.request, uuid),
+)
+_PLANTED: Final = frozenset({"putenv", "unsetenv", "excepthook", "_logRecordFactory"})
+"""Functions of those modules in whose places the watches put their own."""
+
+
+def _functions() -> Iterator[tuple[str, Any, str, object]]:  # Any: a module or a class
+    """List the functions and classes of the standard library's modules, and the functions of those classes."""
+    for module in _MODULES:
+        classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+        for name, owner in [
+            (module.__name__, module),
+            *((f"{module.__name__}.{one.__name__}", one) for one in classes),
+        ]:
+            for key, value in vars(owner).items():
+                if callable(value) and key not in _PLANTED:
+                    yield name, owner, key, value
+
+
+_AS_IMPORTED: Final = list(_functions())
+"""What the standard library is made of before any exporter was imported."""
+_OPENER: Final = getattr(urllib.request, "_opener", None)
 
 
 def _directory() -> Path | None:
@@ -55,6 +81,8 @@ def _directory() -> Path | None:
 
 _DIRECTORY: Final = _directory()
 """The working directory before any exporter was imported."""
+_STACK: Final = (8 << 20) + (1 << 16)
+"""Bytes, more than threads have without being asked for."""
 _ODD: Final = 13
 """Makes a limit that nobody else would choose."""
 _NO_LIMIT: Final = 1 << 31  # open files
@@ -74,17 +102,23 @@ def watched_process(*, output: bool) -> Iterator[Callable[[], list[str]]]:
 
     ``output`` is True to look for what is written to standard output as well.
     """
-    watches = [_settings, _hooks, _logging, _warnings, _random, _environment, _standard_input]
+    watches = [_settings, _kept, _hooks, _logging, _warnings, _random, _environment, _standard_input, _standard_error]
     watches += [_output] * output + [_signals] * (threading.current_thread() is threading.main_thread())
     with ExitStack() as stack:
         looks = [stack.enter_context(watch()) for watch in watches]
+        stack.callback(_put_back)
         yield lambda: [words for look in looks for words in look()] + _replaced()
 
 
+def _put_back() -> None:
+    for _, owner, name, value in _AS_IMPORTED:
+        if vars(owner).get(name) is not value:
+            setattr(owner, name, value)
+
+
 def _replaced() -> list[str]:
-    changed = [
-        f"{module.__name__}.{name}" for module, name, function in _AS_IMPORTED if getattr(module, name) is not function
-    ]
+    changed = [f"{of}.{name}" for of, owner, name, value in _AS_IMPORTED if vars(owner).get(name) is not value]
+    changed += ["the opener of urllib"] * (getattr(urllib.request, "_opener", None) not in (None, _OPENER))
     policy = type(getattr(asyncio.events, "_event_loop_policy", None))
     if policy is not type(None) and policy.__module__.partition(".")[0] != "asyncio":
         changed.append("the policy of asyncio")
@@ -113,6 +147,9 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, sys.getrecursionlimit() + _ODD),
         ("the garbage collector's thresholds", gc.get_threshold, lambda value: gc.set_threshold(*value), (713, 11, 11)),
         ("the switch interval", sys.getswitchinterval, sys.setswitchinterval, 0.0051),
+        ("the stack size of threads", _stack_size, threading.stack_size, _STACK),
+        ("the precision of decimal numbers", *_precision(decimal.getcontext()), 28 + _ODD),
+        ("the default precision of decimal numbers", *_precision(decimal.DefaultContext), 29 + _ODD),
         *([("the limit of open files", files, limit_files, files() - _ODD)] if _ODD < files() < _NO_LIMIT else []),
     )
     before = [
@@ -137,9 +174,55 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         (gc.enable if collects else gc.disable)()
 
 
+def _stack_size() -> int:
+    found = threading.stack_size()  # which sets the default
+    threading.stack_size(found)
+    return found
+
+
+def _precision(context: decimal.Context) -> tuple[Callable[[], int], Callable[[int], None]]:
+    return lambda: context.prec, lambda digits: setattr(context, "prec", digits)
+
+
+@contextmanager
+def _kept() -> Iterator[Callable[[], list[str]]]:
+    """Notice what is changed in the block itself."""
+    limits = [name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_NOFILE"]
+    table: dict[str, Callable[[], object]] = {
+        "sys.path": lambda: list(sys.path),
+        "sys.meta_path": lambda: list(sys.meta_path),
+        "sys.path_hooks": lambda: list(sys.path_hooks),
+        "gc.callbacks": lambda: list(gc.callbacks),
+        "the trace function": sys.gettrace,
+        "the profile function": sys.getprofile,
+        "the hooks of asynchronous generators": sys.get_asyncgen_hooks,
+        "the priority": partial(os.getpriority, os.PRIO_PROCESS, 0),
+        "the processors": partial(os.sched_getaffinity, 0) if hasattr(os, "sched_getaffinity") else bool,
+        "the time zone": lambda: time.tzname,
+        **{f"the limit {name}": partial(resource.getrlimit, getattr(resource, name)) for name in limits},
+    }
+    before = {name: read() for name, read in table.items()}
+    yield lambda: [name for name, read in table.items() if read() != before[name]]
+
+
+def state_of_thread() -> dict[str, object]:
+    """What belongs to the calling thread, and not to a library that it calls, by name."""
+    loops = getattr(getattr(asyncio.events, "_event_loop_policy", None), "_local", None)
+    return {
+        "the signals that are blocked": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "the event loop": getattr(loops, "_loop", None),
+        "the precision of decimal numbers": decimal.getcontext().prec,
+        "the trace function": sys.gettrace(),
+        "the profile function": sys.getprofile(),
+        "the name": threading.current_thread().name,
+        "the context variables": dict(contextvars.copy_context()),
+    }
+
+
 @contextmanager
 def _hooks() -> Iterator[Callable[[], list[str]]]:
-    owners = ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook"))
+    names = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
+    owners = (*((sys, name) for name in names), (threading, "excepthook"))
     before = [getattr(owner, name) for owner, name in owners]
     own = [partial(hook) for hook in before]
     try:
@@ -161,6 +244,9 @@ def _logging() -> Iterator[Callable[[], list[str]]]:
     before = root.level, root.handlers, root.manager.disable
     own: list[logging.Handler] = [_Planted()]
     root.handlers, root.manager.disable = list(own), 1
+    factory = logging.getLogRecordFactory()
+    own_factory = partial(factory)
+    logging.setLogRecordFactory(own_factory)
     root.setLevel(logging.WARNING + 1)
 
     def look() -> list[str]:
@@ -168,22 +254,28 @@ def _logging() -> Iterator[Callable[[], list[str]]]:
             "the level of the root logger": root.level != logging.WARNING + 1,
             "the handlers of the root logger": root.handlers != own,
             "logging.disable": root.manager.disable != 1,
+            "the factory of log records": logging.getLogRecordFactory() is not own_factory,
         }
         return [name for name, is_changed in found.items() if is_changed]
 
     try:
         yield look
     finally:
+        logging.setLogRecordFactory(factory)
         level, root.handlers, root.manager.disable = before
         root.setLevel(level)
 
 
 @contextmanager
 def _warnings() -> Iterator[Callable[[], list[str]]]:
+    logging.captureWarnings(capture=False)  # else to capture them once more changes nothing
     with warnings.catch_warnings():
         warnings.simplefilter("error", _PlantedWarning)
+        shown = warnings.showwarning = partial(warnings.showwarning)
 
         def look() -> list[str]:
+            if warnings.showwarning is not shown:
+                return ["warnings.showwarning"]
             try:
                 warnings.warn("planted", _PlantedWarning, stacklevel=2)
             except _PlantedWarning:
@@ -246,15 +338,31 @@ def _standard_input() -> Iterator[Callable[[], list[str]]]:
 
 
 @contextmanager
+def _standard_error() -> Iterator[Callable[[], list[str]]]:
+    before = sys.stderr
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="namereplace") as own:
+        sys.stderr = own
+        try:
+            yield lambda: ["standard error"] * (sys.stderr is not own or _unlike(own))
+        finally:
+            sys.stderr = before
+
+
+def _unlike(own: TextIO) -> bool:
+    """True if a stream of the checker's was closed, or configured anew."""
+    return own.closed or own.errors != "namereplace" or bool(getattr(own, "line_buffering", False))
+
+
+@contextmanager
 def _output() -> Iterator[Callable[[], list[str]]]:
     """Notice what is written to standard output, as a text and as bytes."""
     before, descriptor = sys.stdout, os.dup(1)
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 1)
-        sys.stdout = own = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the block's end
+        sys.stdout = own = open(1, "w", encoding="utf-8", errors="namereplace", closefd=False)  # noqa: SIM115 - until the block's end
 
         def look() -> list[str]:
-            replaced = ["standard output"] * (sys.stdout is not own or own.closed)
+            replaced = ["standard output"] * (sys.stdout is not own or _unlike(own))
             if not own.closed:
                 own.flush()
             size = os.fstat(written.fileno()).st_size
