@@ -13,12 +13,14 @@ import sys
 import threading
 import tracemalloc
 import warnings
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from exporter_core.conformance.base_case import BaseCase, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, Leaks, Serialised
+from exporter_core.conformance.observe.first_state import changed_in_thread, state_of_thread
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.observe.process_state import watched_process
 from exporter_core.conformance.resources import Resources
@@ -290,17 +292,19 @@ class SetsSwitchInterval(Canary):
     "PY-05",
     "SHOULD",
     "what belongs to the whole process is left as it was",
-    words="Python hygiene: signal handlers, hooks, the root logger, warnings, limits and the environment are the "
-    "application's.",
+    words="Python hygiene: signals, hooks, loggers, warnings, limits, the import path, the standard library's "
+    "functions and the environment are the application's.",
     technique="S",
-    check="no signal.signal, os.chdir, os.umask, logging.basicConfig, socket.setdefaulttimeout, random.seed, ...; what "
-    "has to be changed is changed back; nothing is printed",
+    check="no signal.signal, os.chdir, os.umask, logging.basicConfig, socket.setdefaulttimeout, random.seed, "
+    "asyncio.set_event_loop, decimal.getcontext().prec, sys.path.insert, ...; no patched function; what has to be "
+    "changed is changed back, also after a failure; nothing is printed",
     canary=SetsSwitchInterval,
     hygiene=True,
 )
 def leaves_process_alone(case: Case) -> None:
     """Plant values in the process, make an exporter, export, let an export fail, flush and shut down: the values are
-    there, nobody has written to standard output, and the standard library's functions are its own.
+    there, nobody has written to standard output, and the standard library's functions are its own. Nor has a call
+    changed what belongs to the thread that makes it.
     """
     # What a harness of another's looks at may be standard output.
     elsewhere = case.has_harness and case.harness.tier == "wire" and not case.writes_to_stdout
@@ -315,9 +319,35 @@ def leaves_process_alone(case: Case) -> None:
         case.flush(exporter)
         case.shut_down(exporter)
         found = changed()
+        if case.canary is None:
+            found += _changed_in_thread(case)
     if found:
         raise Failed("the process is as it was", f"it changed {', '.join(found)}")
     case.observe("the process was as before")
+
+
+def _changed_in_thread(case: Case) -> list[str]:
+    """Export on a thread, let an export fail there, flush and shut down: what is then another one in it."""
+    found: list[str] = []
+
+    def use() -> None:
+        exporter, context, before = case.exporter(), case.short_context(case.patience / 2), state_of_thread()
+
+        def call(operation: Callable[[Context], object]) -> None:
+            with suppress(Exception):  # another clause's business
+                operation(context)
+
+        call(lambda context: exporter.export(context, case.batch().metrics))
+        if case.has_harness and "status" in case.harness.faults:
+            case.harness.fault("status:400", "ok")
+            call(lambda context: exporter.export(context, case.batch().metrics))
+        call(exporter.force_flush)
+        call(exporter.shutdown)
+        found.extend(f"{name} of the calling thread" for name in changed_in_thread(before))
+
+    used = case.start("export", use)
+    case.until(lambda: used.over)
+    return found
 
 
 def in_child(case: BaseCase, function: Callable[[], str], forked: Callable[[], object] | None = None) -> str:

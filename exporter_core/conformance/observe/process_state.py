@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import decimal
 import gc
-import json
+import itertools
 import locale
 import logging
 import os
@@ -17,32 +18,20 @@ import random
 import resource
 import signal
 import socket
-import ssl
 import sys
 import tempfile
 import threading
-import time
 import warnings
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from exporter_core.conformance.observe import first_state
+from exporter_core.conformance.observe.first_state import PLANTED, State, changed_in_thread, state_of_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD)
-_FUNCTIONS: Final = (
-    *((builtins, name) for name in ("open", "print", "__import__")),
-    *((json, name) for name in ("dumps", "loads")),
-    *((os, name) for name in ("fork", "open", "write", "close", "getpid")),
-    *((socket, name) for name in ("socket", "create_connection", "getaddrinfo", "gethostbyname")),
-    *((ssl, name) for name in ("SSLContext", "create_default_context", "_create_default_https_context")),
-    *((threading, name) for name in ("Thread", "Lock", "Event")),
-    *((time, name) for name in ("time", "monotonic", "sleep")),
-)
-_AS_IMPORTED: Final = [(module, name, getattr(module, name)) for module, name in _FUNCTIONS]
-"""The standard library's functions before any exporter was imported."""
 
 
 def _directory() -> Path | None:
@@ -55,9 +44,13 @@ def _directory() -> Path | None:
 
 _DIRECTORY: Final = _directory()
 """The working directory before any exporter was imported."""
+_STACK: Final = (8 << 20) + (1 << 16)
+"""Bytes, more than threads have without being asked for."""
 _ODD: Final = 13
 """Makes a limit that nobody else would choose."""
 _NO_LIMIT: Final = 1 << 31  # open files
+_LOGGERS: Final = ("asyncio", "concurrent.futures", "opentelemetry", "py.warnings", "urllib3")
+"""Loggers of other libraries, whose records are the application's to choose from."""
 
 
 class _PlantedWarning(UserWarning):
@@ -74,21 +67,35 @@ def watched_process(*, output: bool) -> Iterator[Callable[[], list[str]]]:
 
     ``output`` is True to look for what is written to standard output as well.
     """
-    watches = [_settings, _hooks, _logging, _warnings, _random, _environment, _standard_input]
-    watches += [_output] * output + [_signals] * (threading.current_thread() is threading.main_thread())
+    watches = [_first, _settings, _hooks, _logging, _loggers, _warnings, _opener, _random, _environment]
+    watches += [_standard_input, _standard_error, *[_output] * output, _descriptors]
+    watches += [_signals] * (threading.current_thread() is threading.main_thread())
     with ExitStack() as stack:
         looks = [stack.enter_context(watch()) for watch in watches]
-        yield lambda: [words for look in looks for words in look()] + _replaced()
+        stack.enter_context(_numbers())  # which the state of the thread has to do with
+        before = state_of_thread()
+        yield lambda: [words for look in looks for words in look()] + changed_in_thread(before)
 
 
-def _replaced() -> list[str]:
-    changed = [
-        f"{module.__name__}.{name}" for module, name, function in _AS_IMPORTED if getattr(module, name) is not function
-    ]
-    policy = type(getattr(asyncio.events, "_event_loop_policy", None))
-    if policy is not type(None) and policy.__module__.partition(".")[0] != "asyncio":
-        changed.append("the policy of asyncio")
-    return changed
+@contextmanager
+def _first() -> Iterator[Callable[[], list[str]]]:
+    """Compare with the state before the first exporter was built; where nobody remembers it, with the present one."""
+    state = first_state.first or State.now()
+
+    def look() -> list[str]:
+        policy = type(getattr(asyncio.events, "_event_loop_policy", None))
+        is_replaced = policy is not type(None) and policy.__module__.partition(".")[0] != "asyncio"
+        return state.changed() + ["the policy of asyncio"] * is_replaced
+
+    yield look
+
+
+@contextmanager
+def _numbers() -> Iterator[None]:
+    """Let decimal numbers have a context of the checker's own in this thread."""
+    with decimal.localcontext() as own:
+        own.prec += _ODD
+        yield
 
 
 @contextmanager
@@ -97,6 +104,11 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         found = os.umask(0o077)
         os.umask(found)
         return f"{found:03o}"
+
+    def stack_size() -> int:
+        found = threading.stack_size()  # which sets it to the default
+        threading.stack_size(found)
+        return found
 
     def files() -> int:
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -113,6 +125,7 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, sys.getrecursionlimit() + _ODD),
         ("the garbage collector's thresholds", gc.get_threshold, lambda value: gc.set_threshold(*value), (713, 11, 11)),
         ("the switch interval", sys.getswitchinterval, sys.setswitchinterval, 0.0051),
+        ("the stack size of threads", stack_size, threading.stack_size, _STACK),
         *([("the limit of open files", files, limit_files, files() - _ODD)] if _ODD < files() < _NO_LIMIT else []),
     )
     before = [
@@ -139,7 +152,8 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
 
 @contextmanager
 def _hooks() -> Iterator[Callable[[], list[str]]]:
-    owners = ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook"))
+    names = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
+    owners = (*((sys, name) for name in names), (threading, "excepthook"))
     before = [getattr(owner, name) for owner, name in owners]
     own = [partial(hook) for hook in before]
     try:
@@ -161,6 +175,9 @@ def _logging() -> Iterator[Callable[[], list[str]]]:
     before = root.level, root.handlers, root.manager.disable
     own: list[logging.Handler] = [_Planted()]
     root.handlers, root.manager.disable = list(own), 1
+    factory = logging.getLogRecordFactory()
+    own_factory = partial(factory)
+    logging.setLogRecordFactory(own_factory)
     root.setLevel(logging.WARNING + 1)
 
     def look() -> list[str]:
@@ -168,41 +185,114 @@ def _logging() -> Iterator[Callable[[], list[str]]]:
             "the level of the root logger": root.level != logging.WARNING + 1,
             "the handlers of the root logger": root.handlers != own,
             "logging.disable": root.manager.disable != 1,
+            "the factory of log records": logging.getLogRecordFactory() is not own_factory,
         }
         return [name for name, is_changed in found.items() if is_changed]
 
     try:
         yield look
     finally:
+        logging.setLogRecordFactory(factory)
         level, root.handlers, root.manager.disable = before
         root.setLevel(level)
 
 
 @contextmanager
+def _loggers() -> Iterator[Callable[[], list[str]]]:
+    """Notice what is done to loggers of other libraries."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(one, one.level, one.disabled, one.propagate, one.handlers, one.filters) for one in loggers]
+    own = logging.NullHandler()
+    for one in loggers:
+        one.setLevel(logging.WARNING + 1)
+        one.disabled, one.propagate, one.handlers, one.filters = False, True, [own], []
+
+    def is_own(one: logging.Logger) -> bool:
+        is_on = one.level == logging.WARNING + 1 and not one.disabled and one.propagate
+        return is_on and one.handlers == [own] and not one.filters
+
+    try:
+        yield lambda: [f"the logger {one.name}" for one in loggers if not is_own(one)]
+    finally:
+        for one, level, one.disabled, one.propagate, one.handlers, one.filters in before:
+            one.setLevel(level)
+
+
+@contextmanager
 def _warnings() -> Iterator[Callable[[], list[str]]]:
+    is_captured = getattr(logging, "_warnings_showwarning", None) is not None
+    logging.captureWarnings(capture=False)  # else to capture them once more changes nothing
     with warnings.catch_warnings():
         warnings.simplefilter("error", _PlantedWarning)
+        shown = warnings.showwarning = partial(warnings.showwarning)
+        written = warnings.formatwarning = partial(warnings.formatwarning)
 
         def look() -> list[str]:
-            try:
-                warnings.warn("planted", _PlantedWarning, stacklevel=2)
-            except _PlantedWarning:
-                return []
-            return ["the filters of warnings, for all categories"]
+            names = ["warnings.showwarning"] * (warnings.showwarning is not shown)
+            names += ["warnings.formatwarning"] * (warnings.formatwarning is not written)
+            for _, message, category, module, _ in itertools.takewhile(_is_not_planted, warnings.filters):
+                # Warnings of one's own, or of one message, may be silenced; not those of a whole built-in category.
+                name = "all categories" if category is Warning else getattr(category, "__name__", "")
+                if message is None and module is None and getattr(builtins, name, Warning) is category:
+                    return [*names, f"the filters of warnings, for {name}"]
+            return names + ["the filters of warnings"] * all(map(_is_not_planted, warnings.filters))
 
-        yield look
+        try:
+            yield look
+        finally:
+            logging.captureWarnings(capture=False)
+    logging.captureWarnings(is_captured)
+
+
+def _is_not_planted(one: tuple[Any, ...]) -> bool:  # Any: a filter's parts
+    return one[2] is not _PlantedWarning
+
+
+@contextmanager
+def _opener() -> Iterator[Callable[[], list[str]]]:
+    """Let urllib have an opener of the checker's own, where it is used."""
+    urllib: Any = sys.modules.get("urllib.request")  # Any: its opener is private
+    if urllib is None:
+        yield list
+        return
+    before, own = urllib._opener, urllib.build_opener()
+    urllib._opener = own
+    try:
+        yield lambda: ["the opener of urllib"] * (urllib._opener is not own)
+    finally:
+        urllib._opener = before
+
+
+@contextmanager
+def _descriptors() -> Iterator[Callable[[], list[str]]]:
+    """Notice that a standard stream's descriptor is another file's, is closed, or does not block any more."""
+
+    def read() -> list[object]:
+        found: list[object] = []
+        for number in range(3):
+            try:
+                of = os.fstat(number)
+                found.append((of.st_dev, of.st_ino, os.get_blocking(number)))
+            except OSError:
+                found.append(None)
+        return found
+
+    before = read()
+    yield lambda: [
+        f"descriptor {number}" for number, (was, now) in enumerate(zip(before, read(), strict=True)) if was != now
+    ]
 
 
 @contextmanager
 def _random() -> Iterator[Callable[[], list[str]]]:
     """Notice seeding; that random numbers are drawn is nobody's business."""
-    before, seed = random.getstate(), random.seed
+    before, functions = random.getstate(), (random.seed, random.setstate)
     seeded: list[object] = []
-    random.seed = lambda *arguments, **_: seeded.append(arguments)
+    random.seed = random.setstate = lambda *arguments, **_: seeded.append(arguments)  # type: ignore[assignment]  # of the same form
     try:
         yield lambda: ["the seed of random"] * bool(seeded)
     finally:
-        random.seed = seed
+        random.seed, random.setstate = functions
         random.setstate(before)
 
 
@@ -246,15 +336,31 @@ def _standard_input() -> Iterator[Callable[[], list[str]]]:
 
 
 @contextmanager
+def _standard_error() -> Iterator[Callable[[], list[str]]]:
+    before = sys.stderr
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="namereplace") as own:
+        sys.stderr = own
+        try:
+            yield lambda: ["standard error"] * (sys.stderr is not own or _unlike(own))
+        finally:
+            sys.stderr = before
+
+
+def _unlike(own: TextIO) -> bool:
+    """True if a stream of the checker's was closed, or configured anew."""
+    return own.closed or own.errors != "namereplace" or bool(getattr(own, "line_buffering", False))
+
+
+@contextmanager
 def _output() -> Iterator[Callable[[], list[str]]]:
     """Notice what is written to standard output, as a text and as bytes."""
     before, descriptor = sys.stdout, os.dup(1)
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 1)
-        sys.stdout = own = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the block's end
+        sys.stdout = own = open(1, "w", encoding="utf-8", errors="namereplace", closefd=False)  # noqa: SIM115 - until the block's end
 
         def look() -> list[str]:
-            replaced = ["standard output"] * (sys.stdout is not own or own.closed)
+            replaced = ["standard output"] * (sys.stdout is not own or _unlike(own))
             if not own.closed:
                 own.flush()
             size = os.fstat(written.fileno()).st_size
@@ -271,7 +377,7 @@ def _output() -> Iterator[Callable[[], list[str]]]:
 @contextmanager
 def _signals() -> Iterator[Callable[[], list[str]]]:
     is_timed = any(signal.getitimer(signal.ITIMER_REAL))  # by somebody else, such as a time-out of pytest's
-    before = {number: signal.getsignal(number) for number in _SIGNALS if number != signal.SIGALRM or not is_timed}
+    before = {number: signal.getsignal(number) for number in PLANTED if number != signal.SIGALRM or not is_timed}
 
     def planted(*_: object) -> None:
         """Do nothing."""
@@ -279,9 +385,14 @@ def _signals() -> Iterator[Callable[[], list[str]]]:
     own = {number: planted for number, handler in before.items() if handler is not None}  # None: not Python's
     for number in own:
         signal.signal(number, planted)
+    woken = signal.set_wakeup_fd(-1)
 
     def look() -> list[str]:
         changed = [f"the handler of {number.name}" for number in own if signal.getsignal(number) is not planted]
+        wakeup = signal.set_wakeup_fd(-1)
+        if wakeup != -1:
+            signal.set_wakeup_fd(wakeup)
+        changed += ["signal.set_wakeup_fd"] * (wakeup != -1)
         return changed + ["the timer of SIGALRM"] * (not is_timed and any(signal.getitimer(signal.ITIMER_REAL)))
 
     try:
@@ -289,5 +400,6 @@ def _signals() -> Iterator[Callable[[], list[str]]]:
     finally:
         if not is_timed:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.set_wakeup_fd(woken)
         for number in own:
             signal.signal(number, before[number])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import json
+import logging
 import os
 import random
 from contextlib import suppress
@@ -10,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakValueDictionary
 
+from opentelemetry.context import attach, detach, set_value
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from exporter_core.conformance.observe.tokens import metrics_in
@@ -290,6 +293,34 @@ class SeedsRandom(ReferenceExporter):
     def _transient(self, response: Response) -> bool:
         random.seed(1)
         return super()._transient(response)
+
+
+@killed_by("PY-05", "it changed json.encoder.JSONEncoder.default")
+class PatchesEncoder(ReferenceExporter):
+    """Teaches the standard library's encoder to write everything."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        json.JSONEncoder.default = lambda _, value: str(value)  # type: ignore[method-assign]  # the fault
+
+
+@killed_by("PY-05", "the context of OpenTelemetry of the calling thread")
+class StaysAttached(ReferenceExporter):
+    """Suppresses instrumentation while it exports, and for good where that fails."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        token = attach(set_value("suppress_instrumentation", True))
+        super().export(context, metrics)
+        detach(token)
+
+
+@killed_by("PY-05", "the logger urllib3")
+class SilencesLibraries(ReferenceExporter):
+    """Lets another library log errors alone."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 @killed_by("PY-03", "more functions to be called at exit")
