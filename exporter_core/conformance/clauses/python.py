@@ -189,10 +189,14 @@ class NonDaemonThread(Canary):
     needs=("gate",),
 )
 def exits(case: Case) -> None:
-    """In a child, start an export that never ends, and leave as the interpreter does."""
+    """In a child, export on the main thread, of which new threads are no daemons unless they are told to be; start an
+    export that never ends, and leave as the interpreter does.
+    """
 
     def child() -> str:
         exporter = case.exporter()
+        with suppress(Exception):  # another clause's business
+            exporter.export(Context.with_timeout(case.patience / 2), case.batch().metrics)
         case.send_to_gate(exporter)
         leave: Callable[[], object] = threading._shutdown  # type: ignore[attr-defined]  # what the interpreter's exit calls first
         leave()

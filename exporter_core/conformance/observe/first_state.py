@@ -1,7 +1,7 @@
 """The state of the process before its first exporter was built: for what is set once, and stays.
 
-What an exporter has changed in an earlier clause is the same before and after a later one. So it is compared with what
-was there first.
+A thing that an exporter changed in an earlier clause is the same before and after a later one. So it is compared with
+the thing that was there first.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _was_put(owner: Any, name: str, value: object) -> bool:  # Any: a module or 
 
 
 def state_of_thread() -> dict[str, object]:
-    """What belongs to the calling thread, and not to a library that it calls, by name."""
+    """The state that belongs to the calling thread, and not to a library that it calls, by name."""
     loops = getattr(getattr(asyncio.events, "_event_loop_policy", None), "_local", None)
     numbers = decimal.getcontext()
     return {
