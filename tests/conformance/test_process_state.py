@@ -39,6 +39,7 @@ CHANGES = {
     "the default time-out of sockets": lambda: socket.setdefaulttimeout(1),
     "the recursion limit": lambda: sys.setrecursionlimit(5000),
     "the garbage collector, which is off": gc.disable,
+    "descriptor 0": lambda: os.set_blocking(0, False),
     "the garbage collector's thresholds": lambda: gc.set_threshold(5, 5, 5),
     "the switch interval": lambda: sys.setswitchinterval(0.001),
     "sys.excepthook": lambda: setattr(sys, "excepthook", print),
@@ -75,7 +76,7 @@ STAYING = {
     "json.encoder.JSONEncoder.default": lambda: setattr(json.JSONEncoder, "default", print),
     "http.client.HTTPConnection.debuglevel": lambda: setattr(http.client.HTTPConnection, "debuglevel", 1),
     "the names of the levels of logging": lambda: logging.addLevelName(logging.INFO, "info"),
-    "descriptor 0": lambda: os.set_blocking(0, not os.get_blocking(0)),
+    "the garbage collector, which was told to freeze": gc.freeze,
     "time.sleep": lambda: setattr(time, "sleep", print),
 }
 """Changes that stay, since what is compared with is the state before the first exporter."""

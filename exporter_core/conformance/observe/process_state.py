@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -131,7 +131,7 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
     before = [
         (set_to, value) for _, read, set_to, _ in table if (value := read()) is not None or read is not _directory
     ]
-    collects = gc.isenabled()
+    collects, frozen = gc.isenabled(), gc.get_freeze_count()
     try:
         planted = []
         for name, read, set_to, value in table:
@@ -141,6 +141,7 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
 
         def look() -> list[str]:
             changed = [f"{name} ({value!r}, now {read()!r})" for name, read, value in planted if read() != value]
+            changed += ["the garbage collector, which was told to freeze"] * (gc.get_freeze_count() > frozen)
             return changed + ["the garbage collector, which is off"] * (not gc.isenabled())
 
         yield look
@@ -266,21 +267,26 @@ def _opener() -> Iterator[Callable[[], list[str]]]:
 @contextmanager
 def _descriptors() -> Iterator[Callable[[], list[str]]]:
     """Notice that a standard stream's descriptor is another file's, is closed, or does not block any more."""
+    blocking = {}
+    for number in range(3):
+        with suppress(OSError):
+            blocking[number] = os.get_blocking(number)
+            os.set_blocking(number, True)
 
-    def read() -> list[object]:
-        found: list[object] = []
-        for number in range(3):
-            try:
-                of = os.fstat(number)
-                found.append((of.st_dev, of.st_ino, os.get_blocking(number)))
-            except OSError:
-                found.append(None)
-        return found
+    def read(number: int) -> object:
+        try:
+            of = os.fstat(number)
+        except OSError:
+            return None
+        return of.st_dev, of.st_ino, os.get_blocking(number)
 
-    before = read()
-    yield lambda: [
-        f"descriptor {number}" for number, (was, now) in enumerate(zip(before, read(), strict=True)) if was != now
-    ]
+    before = {number: read(number) for number in range(3)}
+    try:
+        yield lambda: [f"descriptor {number}" for number, was in before.items() if read(number) != was]
+    finally:
+        for number, was in blocking.items():
+            with suppress(OSError):
+                os.set_blocking(number, was)
 
 
 @contextmanager
