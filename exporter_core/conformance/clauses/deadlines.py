@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from exporter_core.conformance.base_case import SHORT, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
+from exporter_core.conformance.observe.clock import stepped_clock
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import SetupError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
 
 _TIMES_LONGER = 4
+_HELD = 120  # batches, which is more than some queues have room for
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
 _SLOW = 0.7  # seconds until a slow answer comes: a whole deadline after it is noticeably late
@@ -33,8 +34,6 @@ _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its bac
 _RETRY_AFTER = 3600, 4
 """Seconds that a backend asks to wait; an exporter with a time-out of its own gives up at once over the longer ones."""
 _ADDRESS, _NAME = "127.0.0.1", "localhost"  # of a sink
-_CLOCK_IN_C = frozenset({"grpc"})
-"""Packages that hand the clock's time to code in C, which reads the system's own clock, that nobody has stepped."""
 _HONOURS = (
     "Honours the deadline and the cancellation of the context, retries included: raises its error when it is done."
 )
@@ -66,12 +65,51 @@ def done_before(case: Case) -> None:
     needs=("gate", "deadline"),
 )
 def no_response(case: Case) -> None:
-    """Export with a short deadline, then with a longer one, while the gate is shut: it ends before the gate opens."""
+    """Export with a short deadline, then with a longer one, while the gate is shut: it ends before the gate opens.
+    Where data is held, export until there is no more room; then to a backend that reads nothing.
+    """
     case.shut()
     _ends_at_its_deadline(case, case.blocked_at_gate()[1], "while the gate was shut")
     if case.canary is None:
         # With more time an attempt that has all of it, after others that had, is noticeably late.
         _ends_at_its_deadline(case, case.blocked_at_gate(at_least=_MORE)[1], "while the gate was shut")
+        if case.capabilities.holds:
+            _without_room(case)
+        if "silence" in case.harness.faults:
+            case.open()
+            _nobody_reads(case)
+
+
+def _nobody_reads(case: Case) -> None:
+    """Export more than the buffers of a connection hold, to a backend that accepts it and reads nothing."""
+
+    def export(context: Context) -> ObservedCall:
+        case.harness.fault("silence")
+        return case.send(case.exporter(), batch, context)
+
+    batch = case.tokens.heavy()
+    call = export(case.short_context(_FURTHER[0]))
+    case.ends_with_context(call, "export ends at its deadline while the backend read nothing of it", export)
+    case.observe(f"the backend read nothing: {describe_call(call)}{call.late}")
+    case.harness.fault("ok")
+
+
+def _without_room(case: Case) -> None:
+    """Export again and again while nothing is delivered: an export that waits for room ends at its deadline."""
+    exporter, events = case.exporter(), len(case.journal.events)
+    seconds = SHORT
+    for number in range(_HELD):
+        batch, context = case.batch(1), case.short_context(seconds)
+        call = case.start("export", lambda: exporter.export(context, batch.metrics), context)  # noqa: B023 - awaited here
+        expected = f"export ends at its deadline after {number} others"
+        case.ends(call, expected)
+        if case.is_late(call):
+            raise Failed(expected, f"it ended {call.lateness * 1000:.0f} ms later")
+        if call.error is not None and seconds > SHORT:
+            break
+        seconds = SHORT if call.error is None else _MORE  # a busy machine needs more to get to where it waits
+    del case.journal.events[events:-1]  # hundreds
+    case.observe(f"{number} exports while the gate was shut: {describe_call(call)}{call.late}")
 
 
 @clause(
@@ -403,7 +441,7 @@ def wall_clock(case: Case) -> None:
     ignores_deadline = case.failed.get("EXP-06") is Verdict.FAIL  # whatever the clock says
     if not ignores_deadline:
         case.shut()
-        with _stepped_clock() as step:
+        with stepped_clock() as step:
             _, call = case.blocked_at_gate(lambda: step(-3600.0))
             expected = "export ends at its deadline although the clock went back an hour"
             case.ends(call, expected)
@@ -412,7 +450,7 @@ def wall_clock(case: Case) -> None:
             case.raised(call, when="although the clock went back an hour")
         case.open()
     other = case.exporter()
-    with _stepped_clock() as step:
+    with stepped_clock() as step:
         call = case.send_to_gate(other)
         step(7200.0)
         case.open_for(call)
@@ -428,7 +466,7 @@ def _in_backoff(case: Case) -> None:
     for seconds in (0.0, 7200.0, -7200.0):
         exporter, before = case.exporter(), case.harness.requests()
         case.harness.fault("status:503", "ok")
-        with _stepped_clock() as step:
+        with stepped_clock() as step:
             call = case.send(exporter, case.batch())
             case.until(lambda: call.over or case.harness.requests() > before)  # noqa: B023 - awaited here
             step(seconds)
@@ -439,30 +477,3 @@ def _in_backoff(case: Case) -> None:
             expected = f"a further attempt although the clock was stepped {seconds:+g} s in the back-off"
             raise Failed(expected, describe_call(call)) from call.error
     case.observe("a further attempt succeeded although the clock was stepped in the back-off")
-
-
-@contextmanager
-def _stepped_clock() -> Iterator[Callable[[float], None]]:
-    """Let ``time.time`` and ``time.time_ns`` be stepped, also where a module has imported them by name."""
-    offset = 0.0
-
-    def step(seconds: float) -> None:
-        nonlocal offset
-        offset += seconds
-
-    def steps() -> float:
-        """The steps so far, for whoever asks the clock."""
-        module = str(sys._getframe(2).f_globals.get("__name__"))
-        return 0.0 if module.partition(".")[0] in _CLOCK_IN_C else offset
-
-    true = {"time": time.time, "time_ns": time.time_ns}
-    stepped = {"time": lambda: true["time"]() + steps(), "time_ns": lambda: true["time_ns"]() + int(steps() * 1e9)}
-    known = [getattr(module, "__dict__", None) for module in list(sys.modules.values())]
-    places = [(names, one) for names in known if isinstance(names, dict) for one in true if names.get(one) is true[one]]
-    for names, one in places:
-        names[one] = stepped[one]
-    try:
-        yield step
-    finally:
-        for names, one in places:
-            names[one] = true[one]

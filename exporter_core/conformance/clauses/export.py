@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
+from exporter_core.conformance.observe.clock import EVERY, stepped_clock
 from exporter_core.conformance.observe.harness import Harness
-from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in
+from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in, unlike
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, VerdictError
 from exporter_core.context import Context
@@ -35,8 +36,13 @@ _BESIDE = 0.05  # seconds in which late requests are looked for where nothing te
 _GIVEN = 0.5  # seconds for an export to end whose deadline has passed, or soon has
 _BETWEEN = 0.001  # seconds between two counts of the requests
 _GENERATED = 12  # batches that Hypothesis makes
+_ORDINARY = 2_000  # points of a batch: what the SDK lets one instrument have, unless it is told otherwise
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
+_WIDE = 120  # metrics of a scope, scopes of a resource, and resources of a batch
+_ONE_REQUEST = frozenset({"otlp_http", "remote_write", "http"})  # kinds of sinks that serve one a connection at a time
+_OFTEN, _OFTEN_SECONDS = 260, 5.0  # exports of one exporter, more than a byte counts, and seconds for them
+_IDLE = 3600.0  # seconds between two exports
 _POINTS_A_BATCH = 45  # of the largest batch, for each small batch that is held
 _ROOM = 0.3  # seconds in which a full queue may make room
 _HELD = 120  # batches
@@ -72,8 +78,9 @@ class DropsPoint(Canary):
 )
 def success(case: Case) -> None:
     """Export and read back, points of equal values and series that repeat too, and a batch with a context that has no
-    deadline; an exporter that holds data is flushed first. Then another exporter, a large batch, many batches, and more
-    batches held than a queue may have room for.
+    deadline; an exporter that holds data is flushed first. Then another exporter, a large batch, one of many metrics,
+    scopes and resources, many batches, an export an hour after another one, hundreds of exports, and more batches held
+    than a queue may have room for.
     """
     with never_delivering(case):
         _delivers(case)
@@ -112,17 +119,60 @@ def _delivers(case: Case) -> None:
     if case.canary is not None:
         return
     case.shut_down(exporter)
-    other, more = case.exporter(), [case.batch(_SEVERAL) for _ in range(_MANY)]
+    other = case.exporter()
+    more = [case.batch(points) for points in (min(_ORDINARY, case.points), *[_SEVERAL] * _MANY)]
     for batch in more:
         case.accepted(other, batch)
     _delivered(case, other, *small, timeless, *more)
     if case.capabilities.holds and case.harness.gated:
         _held(case)
+    _an_hour_later(case)
+    _often(case, other)
     gc.disable()  # nothing of so many points is garbage, and looking through them again and again takes long
     try:
         _large(case, other)
     finally:
         gc.enable()
+
+
+def _an_hour_later(case: Case) -> None:
+    """Export, step the clocks forward an hour, and export: an exporter that was idle is as good as a new one."""
+    exporter, batch = case.exporter(), case.batch(1)
+    with stepped_clock(EVERY) as step:
+        case.succeeded(case.sent(exporter, case.batch(1)))
+        step(_IDLE)
+        call = case.sent(exporter, batch)
+        if call.error is not None:
+            raise Failed("export succeeds an hour after another one", describe_call(call)) from call.error
+        case.delivered(batch, expected="every point of an export an hour after another one has arrived")
+        case.shut_down(exporter)
+
+
+def _often(case: Case, exporter: Driven) -> None:
+    """Export and flush hundreds of times: every export of an exporter's life is like the first."""
+    events, end = len(case.journal.events), monotonic() + _OFTEN_SECONDS
+    batches, done = [case.batch(1) for _ in range(_OFTEN)], list[TokenBatch]()
+    flushed = _OFTEN // 2 if case.capabilities.holds else 0  # the others are held together, if there is room
+
+    def export() -> None:
+        for number, batch in enumerate(batches):
+            exporter.export(Context.with_timeout(_LONG), batch.metrics)
+            done.append(batch)
+            if number < flushed:
+                exporter.force_flush(Context.with_timeout(_LONG))
+            if monotonic() > end:
+                break
+
+    call = case.start("export", export)
+    ended = case.until(lambda: call.over, seconds=_LONG)
+    del case.journal.events[events:]  # hundreds
+    case.journal.stamp("note", f"{len(done)} exports one after the other; then {describe_call(call)}")
+    if not ended:
+        return
+    if call.error is not None and (not flushed or len(done) <= flushed):
+        expected = f"export number {len(done) + 1} in a row succeeds"
+        raise Failed(expected, describe_call(call)) from call.error
+    _delivered(case, exporter, *done)
 
 
 def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
@@ -144,27 +194,36 @@ def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
 def _large(case: Case, exporter: Driven) -> None:
     """Export batches larger than limits of points and bytes that backends have; to refuse one is no loss.
 
-    The largest one is not tried where the one before took so long that it would take too long.
+    The largest one is smaller where the one before took so long that it would take too long.
     """
-    seconds = 0.0
-    for points in dict.fromkeys((min(_LARGE, case.points), case.points)):
-        if seconds * points / _LARGE > _LONG:
-            case.observe(f"a batch of {points} points would take too long, and was not looked at")
-            return
-        # What a format makes of a point is told from its fields, which the largest batches do not keep.
-        batch = case.batch(_SEVERAL * _MANY) if case.capabilities.translates else case.tokens.large(points)
-        call = case.send(exporter, batch)
-        if not case.until(lambda: call.over, seconds=_LONG):  # noqa: B023 - awaited here
-            case.observe(f"an export of {points} points took longer than {_LONG:g} s, and was not looked at")
-            return
-        seconds = call.seconds
-        if call.error is not None:
-            problems = [text for one in case.exchanges_so_far() if one.stored is None for text in one.problems]
-            if problems:  # the backend could not read it: that is no limit of the backend's
-                raise Failed(f"the backend can read a batch of {points} points", problems[-1]) from call.error
-            case.observe(f"a batch of {points} points is refused: {describe_call(call)}")
-            return
-        case.delivered(batch, expected=f"every point of a batch of {len(batch.points)} has arrived")
+    if case.capabilities.translates:  # what a format makes of a point is told from its fields
+        _exported(case, exporter, case.batch(_SEVERAL * _MANY))
+        return
+    fewer, wide = min(_LARGE, case.points), case.tokens.wide(min(_WIDE, case.points))
+    call = _exported(case, exporter, wide) and _exported(case, exporter, case.tokens.large(fewer))
+    if call is None:
+        return
+    most = min(case.points, int(fewer * _LONG / max(call.seconds, _BETWEEN)))
+    if most < case.points:
+        case.observe(f"a batch of {case.points} points would take too long, and was not looked at")
+    if most >= 2 * fewer:
+        _exported(case, exporter, case.tokens.large(most))
+
+
+def _exported(case: Case, exporter: Driven, batch: TokenBatch) -> ObservedCall | None:
+    """Export, and fail unless what is accepted arrives; None if it was refused, or took too long."""
+    points, call = len(batch.points), case.send(exporter, batch)
+    if not case.until(lambda: call.over, seconds=_LONG):
+        case.observe(f"an export of {points} points took longer than {_LONG:g} s, and was not looked at")
+        return None
+    if call.error is not None:
+        problems = [text for one in case.exchanges_so_far() if one.stored is None for text in one.problems]
+        if problems:  # the backend could not read it: that is no limit of the backend's
+            raise Failed(f"the backend can read a batch of {points} points", problems[-1]) from call.error
+        case.observe(f"a batch of {points} points is refused: {describe_call(call)}")
+        return None
+    case.delivered(batch, expected=f"every point of a batch of {points} has arrived")
+    return call
 
 
 def _held(case: Case) -> None:
@@ -241,7 +300,9 @@ class Corrupts(Canary):
     needs=("read_back",),
 )
 def fidelity(case: Case) -> None:
-    """Export every kind of point with its extremes, then batches that Hypothesis makes from the seed."""
+    """Export every kind of point with its extremes, then batches that Hypothesis makes from the seed; then points that
+    share an identity and differ in one thing each, such as an attribute that is 1, 1.0 or True.
+    """
     from exporter_core.conformance.generated import for_each_batch  # noqa: PLC0415 - a fifth of a second, for this one
 
     exporter = case.exporter()
@@ -255,7 +316,26 @@ def fidelity(case: Case) -> None:
     # The fixed ones show a canary's fault, which is in every batch. Translations confuse the names of generated ones.
     if case.canary is None and not case.capabilities.translates:
         for_each_batch(case.tokens, case.seed, send, examples=_GENERATED)
+        kind = getattr(case.subject.harness, "kind", "")
+        if kind.startswith("otlp"):
+            send(case.tokens.beyond(nested=not case.subject.of_the_sdk))
     case.delivered(*batches, expected="every point arrives as it was", whole=True)
+    if case.canary is None and not case.capabilities.translates:
+        _alike(case, exporter)
+
+
+def _alike(case: Case, exporter: Driven) -> None:
+    """Export points that share an identity twice, in another order the second time: none is taken for another one."""
+    batches = case.tokens.alike()
+    for batch in batches:
+        case.succeeded(case.sent(exporter, batch))
+    token = batches[0].tokens[0]
+    arrived = [point for point in case.read_back() if point.token == token]
+    sent = [point for batch in batches for point in batch.points]
+    difference = unlike(sent, arrived, ignore=case.capabilities.not_carried)
+    if difference:
+        raise Failed("points that differ in one thing, such as an attribute's type, arrive as they were", difference)
+    case.observe(f"{len(sent)} points that share an identity arrived")
 
 
 class SendsTwice(Canary):
@@ -322,14 +402,17 @@ class SendsToTheFirst(Canary):
     needs=("read_back",),
 )
 def independent(case: Case) -> None:
-    """Make two exporters with a backend each: each delivers to its own, and the second one still does so after the
-    first one's shutdown.
+    """Make two exporters with a backend each: each delivers to its own, also where both have accepted before either
+    delivers, and the second one still does so after the first one's shutdown.
     """
     harnesses = case.harness, case.other_harness()
     exporters = [case.exporter(harness) for harness in harnesses]
-    batches = [case.batch() for _ in harnesses]
-    for exporter, batch in zip(exporters, batches, strict=True):
-        case.succeeded(case.sent(exporter, batch))
+    for _ in range(2):
+        batches = [case.batch() for _ in harnesses]
+        for exporter, batch in zip(exporters, batches, strict=True):
+            case.accepted(exporter, batch)
+        for exporter in exporters:
+            case.succeeded(case.flush(exporter))
     for harness, batch in zip(harnesses, batches, strict=True):
         _is_at(harness, batch, "each of two exporters delivers to where its own options point")
     case.succeeded(case.shut_down(exporters[0]))
@@ -368,7 +451,7 @@ class ReturnsFuture(Canary):
 )
 def synchronous(case: Case) -> None:
     """Each operation returns None, export not before its delivery where nothing is held; an export that ended at its
-    deadline sends nothing afterwards, and no thread dies of an error.
+    deadline sends nothing afterwards, and lets go of the request that was not answered; no thread dies of an error.
     """
     before = Resources.now()
     with _thread_errors() as errors:
@@ -423,6 +506,7 @@ def _sends_nothing_later(case: Case, before: Resources) -> None:
 def _sent_later(case: Case, before: Resources) -> int:
     """Count the requests that arrived after the deadline of an export that ended then; 0 if that cannot be told."""
     # Its work may go on after it has ended for its caller, in sight or not.
+    open_before = case.harness.connections() or 0
     beside = case.mode == "guarded" or inspect.iscoroutinefunction(case.subject.exporter_class.export)
     at_first = case.harness.requests()
     case.shut()
@@ -443,6 +527,11 @@ def _sent_later(case: Case, before: Resources) -> int:
         if not ended or call.error is None:
             case.journal.stamp("note", "it did not end at its deadline, which is another clause's business")
             return 0
+        if getattr(case.subject.harness, "kind", "") in _ONE_REQUEST and not case.until(
+            lambda: (case.harness.connections() or 0) <= open_before
+        ):
+            expected = "an export that ended at its deadline lets go of its request, which was not answered"
+            raise Failed(expected, "its connection is still open")
         if sent == at_first:  # nothing shows that its one request had left by then
             return 0
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.base_case import describe_call
+from exporter_core.conformance.base_case import SHORT, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Holds, HoldsUntilFlush, IgnoresContext, Serialised, Swallows
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
+_WAITING = 1.3  # seconds of a flush's deadline: more than one that waits for a second
 _TRYING = 0.5  # seconds for a flush to end whose deadline has passed
 _FINAL = ("status:400", "full", "refuse")  # failures that no further attempt mends
 _WORDS = "Return when everything accepted before is delivered, or raise."
@@ -44,11 +45,17 @@ class FlushesEarly(Holds):
     needs=("read_back",),
 )
 def readable(case: Case) -> None:
-    """Read back as soon as the flush returns; if the exporter holds data, the gate is shut until the flush waits there.
+    """Flush before anything was exported, which returns. Export, and read back as soon as the flush returns; if the
+    exporter holds data, the gate is shut until the flush waits there. Then hold two batches, of which one is never
+    answered.
 
     An exporter that delivers early, such as on a thread of its own, may have nothing left when the gate is shut.
     """
     exporter = case.exporter()
+    nothing = case.flush(exporter)
+    if nothing.error is not None:
+        expected = "force_flush returns where nothing was exported yet"
+        raise Failed(expected, describe_call(nothing)) from nothing.error
     batches = [case.batch(), case.batch()]
     for batch in batches:
         case.accepted(exporter, batch)
@@ -73,19 +80,40 @@ def readable(case: Case) -> None:
     case.delivered(*batches, expected="every accepted point is readable when force_flush returns")
     if gated and case.canary is None:
         _after_deadline(case)
+        if "hang" in case.harness.faults:
+            _beside_a_hung_one(case)
+
+
+def _beside_a_hung_one(case: Case) -> None:
+    """Hold two batches, of which the one that is sent first is never answered: a flush that returns has lost it."""
+    exporter, batches, context = case.exporter(), [case.batch() for _ in range(2)], case.short_context(_WAITING)
+    case.harness.fault("hang", "ok")
+    for batch in batches:
+        call = case.start("export", lambda: exporter.export(context, batch.metrics), context)  # noqa: B023 - awaited here
+        if not case.until(lambda: call.succeeded, seconds=_TRYING):  # noqa: B023 - as above
+            return  # it delivers by itself, and waits for that
+    flush = case.start("force_flush", lambda: exporter.force_flush(context), context)
+    case.until(lambda: flush.over, seconds=_WAITING + _TRYING)
+    if flush.succeeded and not all(case.has_arrived(batch) for batch in batches):
+        raise Failed("force_flush returns when every batch is delivered", "it returned with one that was not answered")
+    case.harness.fault("ok")
 
 
 def _after_deadline(case: Case) -> None:
     """Flush with a deadline that passes at the gate, and again once that is open: that raises, or delivers."""
-    exporter, batch = case.exporter(), case.batch()
-    case.accepted(exporter, batch)
-    case.shut()
-    context = case.short_context()
-    first = case.start("force_flush", lambda: exporter.force_flush(context), context)
-    ended = case.until(lambda: first.over, seconds=_TRYING)
-    case.open()
-    if not ended or first.error is None or not case.until(lambda: case.journal.is_idle):
-        return  # another clause's business
+    for seconds in (SHORT, _TRYING):  # a busy machine may not get to the gate in the shorter one
+        exporter, batch = case.exporter(), case.batch()
+        case.accepted(exporter, batch)
+        case.shut()
+        context = case.short_context(seconds)
+        first = case.start("force_flush", lambda: exporter.force_flush(context), context)  # noqa: B023 - awaited here
+        has_entered = case.until(lambda: case.harness.entered() or first.over, seconds=_TRYING) and not first.over  # noqa: B023 - as above
+        ended = case.until(lambda: first.over, seconds=_TRYING + seconds)  # noqa: B023 - as above
+        case.open()
+        if not ended or first.error is None or not case.until(lambda: case.journal.is_idle):
+            return  # another clause's business
+        if has_entered:
+            break
     again = case.flush(exporter)
     if again.error is None:
         case.delivered(batch, expected="a flush after one that ended at its deadline raises, or delivers the rest")

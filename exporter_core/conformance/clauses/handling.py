@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import sys
+import threading
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
 
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Swallows
@@ -128,24 +132,29 @@ class TellsSecret(Canary):
     after=("EXP-05", "EXP-14"),
 )
 def errors(case: Case) -> None:
-    """Look at the errors of a cancelled export, of a refused one and of one whose connection was reset.
+    """Look at the errors of a cancelled export, of a refused one and of one whose connection was reset; and at what is
+    logged, warned of and printed from the making of an exporter to its shutdown.
 
     In the SDK's interface an answer has no type and no cause: there it is logs and exceptions that carry no secret.
     """
-    exporter = case.exporter()
-    own = getattr(exporter, "exporter", exporter)
-    if any(secret in text for secret in _secrets(case) for text in (repr(own), str(own))):
-        raise Failed("no secret in the exporter's repr and str", "the secret of the options is there")
+    with _heard() as logged:
+        exporter = case.exporter()
+        case.export(exporter)
+        case.flush(exporter)
+        texts = [*_shown(getattr(exporter, "exporter", exporter)), *(one.name for one in threading.enumerate())]
+    if _tells(case, texts):
+        raise Failed(
+            "no secret in the exporter's repr and str, nor in a thread's name", "the secret of the options is there"
+        )
     if case.judged_by_sdk and not _secrets(case):
         raise VerdictError(
             Verdict.INEXPRESSIBLE, "a MetricExportResult has no type and no cause, and the options have no secret"
         )
+    _tells_nothing(case, logged)
     if not case.judged_by_sdk:
         context = case.done_contexts()[1][1]
         _look(case, case.raised(case.export(exporter, context=context)))
-    if not case.has_harness:
-        return
-    for step in ("status:401", "reset"):
+    for step in ("status:401", "reset") if case.has_harness else ():
         if step.partition(":")[0] in case.harness.faults:
             case.harness.fault(step)
             with _heard() as logged:
@@ -155,6 +164,9 @@ def errors(case: Case) -> None:
             # The bridge makes an error of the SDK's answer, which has no cause.
             if step == "reset" and error.__cause__ is None and not call.overrun and not case.subject.of_the_sdk:
                 raise Failed("the cause is chained", f"{type(error).__name__} has no __cause__")
+    with _heard() as logged:
+        case.shut_down(exporter)
+    _tells_nothing(case, logged)
 
 
 @contextmanager
@@ -181,8 +193,52 @@ def _secrets(case: Case) -> set[str]:
 def _look(case: Case, error: BaseException, logged: Sequence[str] = ()) -> None:
     if not case.judged_by_sdk and not isinstance(error, ExporterCoreError):
         raise Failed("an error of exporter_core.errors", f"{type(error).__module__}.{type(error).__qualname__}")
-    secrets = _secrets(case)
-    if any(secret in repr(error) or secret in _chain(error) for secret in secrets):
+    if _tells(case, [_chain(error), *(text for one in _errors_of(error) for text in _shown(one, vars(one)))]):
         raise Failed("no secret in the error", "the secret of the options is in its text, or in that of what it chains")
-    if any(secret in text for secret in secrets for text in logged):
+    _tells_nothing(case, logged)
+
+
+def _errors_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it chains or groups."""
+    found, left = set[int](), [error]
+    while left:
+        one = left.pop()
+        if id(one) in found:
+            continue
+        found.add(id(one))
+        yield one
+        grouped = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        left.extend(other for other in (one.__cause__, one.__context__, *grouped) if other is not None)
+
+
+def _shown(*things: object) -> list[str]:
+    """The texts that the things give for themselves."""
+    texts = []
+    for thing in things:
+        for show in (repr, str):
+            with suppress(Exception):  # of a subject's own
+                texts.append(show(thing))
+    return texts
+
+
+def _tells_nothing(case: Case, logged: Sequence[str]) -> None:
+    if _tells(case, logged):
         raise Failed("no secret in the logs", "the secret of the options is in what was logged, warned of or printed")
+
+
+def _tells(case: Case, texts: Sequence[str]) -> bool:
+    """True if a secret is in one of the texts, in any of its forms."""
+    forms = {form for secret in _secrets(case) for form in _forms(secret)}
+    return any(form in text for form in forms for text in texts)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The secret as it is, and as headers, URLs and dumps have it: Base64 of a text that it stands in, too."""
+    data = secret.encode()
+    yield from (secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1])
+    longer = [data.hex(), data.hex().upper()]
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for before in range(3):
+            whole = (before + len(data)) * 8 // 6  # the characters that what follows has no part in
+            longer.append(encode(b"\0" * before + data).decode()[-(-before * 8 // 6) : whole])
+    yield from (form for form in longer if len(form) >= 2 * _TELLING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ _PASSING_STATUSES = (408, 429, 502, 504)  # which many try again
 _OTHER_SUCCESSES = (201, 202, 204, 206)
 _IN_A_ROW = 5  # failures that are all reported
 _LIFETIME = 3  # exports in an exporter's life that each meet one passing failure
+_GROWN, _LONG_PAUSE = 2.5, 0.2  # times that the last pause is the first, and seconds that it takes at least
+_PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a batch
 _BURST, _BURST_SECONDS = 6, 0.05  # so many attempts within this time are a storm
 _NONSENSE = ("redirect", "garbage", "truncate")
 _MORE_THAN_A_POOL, _ENDED = 33, 12  # exports that fail, by refusals and by deadlines
@@ -66,7 +69,10 @@ class GivesUp(Canary):
     needs=("read_back",),
 )
 def transient(case: Case) -> None:
-    """Export to a backend that answers 503 once, then to one that resets the connection once: both batches arrive."""
+    """Export to a backend that answers 503 once, then to one that resets the connection once: both batches arrive.
+    Likewise without a deadline, with a date in Retry-After, and where one of a batch's several requests meets 503; in
+    an exporter's life the pauses do not grow.
+    """
     exporter = case.exporter()
     batches = []
     for step in (_BUSY, "reset"):  # before a reset a batch may be stored, and arrive twice: nobody is told
@@ -88,12 +94,69 @@ def transient(case: Case) -> None:
         if refused.error is not None and call.error is not None and case.sent(other, case.batch()).succeeded:
             expected = f"a retry after {_BUSY}, also in the next export after one that failed"
             raise Failed(expected, describe_call(call)) from call.error
-    for number in range(_LIFETIME if case.canary is None else 0):
-        case.harness.fault(_BUSY, "ok")
-        call = case.sent(exporter, case.batch())
+        _pauses_alike(case, exporter)
+        _tries_again(case, f"{_BUSY} where there is no deadline", _BUSY, context=case.background_context())
+        if {"retry-after", "retry-after-date"} <= case.harness.faults:
+            case.harness.fault("retry-after:0", "ok")
+            if case.sent(case.exporter(), case.batch()).succeeded:
+                _tries_again(case, "a date in Retry-After", "retry-after-date:0")
+        _each_part(case)
+
+
+def _tries_again(case: Case, what: str, *steps: str, context: Context | None = None) -> None:
+    """Fail unless a fresh exporter's export succeeds after these steps."""
+    case.harness.fault(*steps, "ok")
+    call = case.sent(case.exporter(), case.batch(), context)
+    if call.error is not None:
+        raise Failed(f"a retry after {what}", describe_call(call)) from call.error
+
+
+def _pauses_alike(case: Case, exporter: Driven) -> None:
+    """Let exports of an exporter's life each meet one failure: each is tried again, and none after a longer pause.
+
+    Pauses are random in many exporters: they have grown if those of two other exporters do so too.
+    """
+    for one in (exporter, None, None):
+        own, pauses = one or case.exporter(), []
+        for number in range(_LIFETIME + (one is None)):
+            before = len(case.exchanges_so_far())
+            case.harness.fault(_BUSY, "ok")
+            call = case.sent(own, case.batch())
+            if call.error is not None:
+                when = f"a retry after {_BUSY} in export {number + 3} of an exporter's life"
+                raise Failed(when, describe_call(call)) from call.error
+            times = [(each.seconds, each.answered or each.seconds) for each in case.exchanges_so_far()[before:]]
+            pauses += [later[0] - sooner[1] for sooner, later in itertools.pairwise(times)][:1]
+        grow = len(pauses) >= _LIFETIME and all(later > sooner for sooner, later in itertools.pairwise(pauses))
+        if not grow or pauses[-1] < max(_LONG_PAUSE, _GROWN * pauses[0]):
+            return
+    seen = ", ".join(f"{1000 * pause:.0f} ms" for pause in pauses)
+    raise Failed("the pause before a second attempt does not grow in an exporter's life", seen)
+
+
+def _requests_of_parts(case: Case, exporter: Driven) -> int:
+    """Export a batch of several resources, scopes and metrics: the number of requests that it is sent in."""
+    before = case.harness.requests()
+    case.succeeded(case.sent(exporter, case.tokens.wide(_PARTS)))
+    return case.harness.requests() - before
+
+
+def _places(requests: int) -> list[int]:
+    """The numbers of the requests of a batch that meet a failure; none for a batch that is sent in one."""
+    return sorted({1, 2, requests}) if requests > 1 else []
+
+
+def _each_part(case: Case) -> None:
+    """Let one of a batch's several requests meet 503: that one is tried again, and no other."""
+    exporter = case.exporter()
+    for number in _places(_requests_of_parts(case, exporter)):
+        batch = case.tokens.wide(_PARTS)
+        case.harness.fault(*["ok"] * (number - 1), _BUSY, "ok")
+        call = case.sent(exporter, batch)
         if call.error is not None:
-            when = f"a retry after {_BUSY} in export {number + 3} of an exporter's life"
-            raise Failed(when, describe_call(call)) from call.error
+            expected = f"a retry after {_BUSY} for request {number} of a batch"
+            raise Failed(expected, describe_call(call)) from call.error
+        case.delivered(batch, expected=f"each request arrives once, as number {number} met {_BUSY}", once=True)
 
 
 @clause(
@@ -108,7 +171,8 @@ def transient(case: Case) -> None:
 )
 def remains(case: Case) -> None:
     """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy, and to
-    one that answers each kind of status; then several times in a row to one that refuses.
+    one that answers each kind of status; then several times in a row to one that refuses, and to one that refuses one
+    of a batch's several requests.
     """
     can = [step for step in dict.fromkeys(_REFUSALS + FILE_FAULTS) if step.partition(":")[0] in case.harness.faults]
     if not can:
@@ -139,6 +203,7 @@ def remains(case: Case) -> None:
     if "status" in case.harness.faults and case.canary is None:
         _each_status(case)
         _in_a_row(case)
+        _one_part(case)
 
 
 def _each_status(case: Case) -> None:
@@ -158,6 +223,21 @@ def _in_a_row(case: Case) -> None:
     for number in range(_IN_A_ROW):
         call = case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
         case.raised(call, when=f"with status 400 the time number {number + 1} in a row")
+
+
+def _one_part(case: Case) -> None:
+    case.harness.fault("ok")
+    exporter = case.exporter()
+    call = case.sent(exporter, case.batch())
+    if call.error is not None or getattr(case.subject.harness, "requests", None) is Harness.requests:
+        return  # another clause's business, or nobody counts
+    for number in _places(_requests_of_parts(case, exporter)):
+        batch = case.tokens.wide(_PARTS)
+        case.harness.fault(*["ok"] * (number - 1), _FINAL_REFUSAL, "ok")
+        call = case.sent(exporter, batch)
+        if call.error is None and not case.has_arrived(batch):
+            when = f"where request {number} of a batch met {_FINAL_REFUSAL}"
+            raise Failed(f"export raises an error {when}", describe_call(call))
 
 
 class Retries(Canary):
@@ -257,7 +337,8 @@ class Conceals(Swallows):
     faults=("partial",),
 )
 def partial(case: Case) -> None:
-    """Export five points to a backend that refuses two of them: it raises, with the count.
+    """Export five points to a backend that refuses two of them: it raises, with the count; likewise where it refuses
+    one of a batch's several requests.
 
     The SDK's interface has no count: there an exporter fails, or logs a warning.
     """
@@ -272,10 +353,24 @@ def partial(case: Case) -> None:
             )
         case.observe(f"export {outcome_of(call.error)} with 2 points refused, and logged {len(logged)} warnings")
         return
-    error = case.raised(call, PartialSuccessError, when="with 2 points refused")
+    _counted(case, call, 2)
+    if case.canary is None:
+        case.harness.fault("ok")
+        requests = _requests_of_parts(case, exporter)
+        for number in _places(requests):
+            case.harness.fault(*["ok"] * (number - 1), "partial:1", "ok")
+            _counted(case, case.sent(exporter, case.tokens.wide(_PARTS)), 1)
+        if requests > 1:
+            case.harness.fault("partial:1")
+            _counted(case, case.sent(exporter, case.tokens.wide(_PARTS)), requests)
+
+
+def _counted(case: Case, call: ObservedCall, points: int) -> None:
+    """Fail unless the call raised the error of a partial success, with so many points."""
+    error = case.raised(call, PartialSuccessError, when=f"with {points} points refused")
     rejected = getattr(error, "rejected_points", None)
-    if rejected != 2:  # noqa: PLR2004 - as the script says
-        raise Failed("rejected_points is 2", f"it is {rejected}")
+    if rejected != points:
+        raise Failed(f"rejected_points is {points}", f"it is {rejected}")
 
 
 class Poisoned(Canary):
@@ -323,7 +418,8 @@ def usable(case: Case) -> None:
         case.raised(case.sent(exporter, refused), when="with status 400")
     else:
         can = [one for one in ("full", "quota") if {"ok", one} <= case.harness.faults]
-        for step in can:  # after half a line
+        mends = [one for one in ("refuse",) if {"ok", one} <= case.harness.faults]
+        for step in (*can, *mends):  # after half a line, too
             case.harness.fault(step)
             case.sent(exporter, case.batch())
             case.harness.fault("ok")
@@ -334,11 +430,11 @@ def usable(case: Case) -> None:
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))
     case.delivered(history, batch, expected="an export after a failure is delivered, and what was before is there")
-    if not case.capabilities.holds and case.has_arrived(refused):
+    if case.has_arrived(refused):
         raise Failed("an error of export is final: nothing of it is sent later", "what had been refused arrived later")
     if case.canary is None and case.harness.tier == "wire" and {"status", "reset"} <= case.harness.faults:
         _stored_and_reset(case)
-    if case.canary is None and case.harness.gated and {"ok", "status"} <= case.harness.faults:
+    if case.canary is None and {"ok", "status"} <= case.harness.faults:
         _after_many(case)
     if case.harness.gated:
         _usable_after(case, "at its deadline", case.blocked_at_gate)
@@ -382,7 +478,7 @@ def _after_many(case: Case) -> None:
         if calls[-1].seconds > _QUICK:  # it waits before it says so
             break
     _goes_on(case, exporter, f"{len(calls)} that were refused", calls, events)
-    if case.judged_by_sdk and "export" not in getattr(exporter, "bounded", ()):
+    if not case.harness.gated or (case.judged_by_sdk and "export" not in getattr(exporter, "bounded", ())):
         return
     case.shut()
     calls.clear()
@@ -516,7 +612,11 @@ def nonsense(case: Case) -> None:
 
 
 def _was_delivered_elsewhere(case: Case) -> bool:
-    """True if a redirect was followed with the batch itself, and the answer there was a success."""
+    """True if a redirect was followed with the batch itself, and the answer there, a page with status 200, is a success
+    of the protocol: of any but OTLP.
+    """
+    if getattr(case.subject.harness, "kind", "") == "otlp_http":
+        return False
     last = case.exchanges_so_far()[-1:]
     return any(one.request.startswith("POST") and one.size and one.answer == "200" for one in last)
 

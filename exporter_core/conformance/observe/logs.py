@@ -12,18 +12,21 @@ if TYPE_CHECKING:
 
 @contextmanager
 def recorded_logs(level: int = logging.DEBUG) -> Iterator[list[str]]:
-    """The texts that any thread logs in the block at this level or above, with their errors' tracebacks.
+    """The texts that any thread logs in the block at this level or above, with their errors' tracebacks and their extra
+    fields.
 
     A logger that does not propagate is listened to itself. No logger's level is changed but where it would keep a
     record back.
     """
     texts: list[str] = []
     format_record = logging.Formatter().format
+    usual = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
     class Recorder(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             try:
-                texts.append(format_record(record))
+                extra = {name: value for name, value in vars(record).items() if name not in usual}
+                texts.append(format_record(record) + (f" {extra}" if extra else ""))
             except Exception:  # noqa: BLE001, S110 - arguments that do not fit: logging itself reports that
                 pass
 

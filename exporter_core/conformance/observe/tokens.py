@@ -27,7 +27,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core.conformance.examples import every_kind
+from exporter_core.conformance.examples import ALIKE, alike, beyond, every_kind
 
 TOKEN = "conformance.token"  # noqa: S105 - the attribute that holds a point's identity
 """The attribute that holds a point's identity."""
@@ -162,6 +162,43 @@ def compare(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable
         corrupted=tuple(wrong),
         foreign=tuple(token for token in counts if token not in expected),
     )
+
+
+def unlike(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable[str] = ()) -> str:
+    """Say what of points that share identities did not arrive as it was; empty if everything did."""
+    points, ignored = list(sent), set(ignore)
+    compared = {point.fields["type"]: point.fields.keys() - ignored for point in points}
+    if "type" in ignored:
+        compared = dict.fromkeys((*compared, None), frozenset.intersection(*map(frozenset, compared.values())))
+
+    def fields_of(points: Iterable[Point]) -> Counter[tuple[tuple[str, object], ...]]:
+        """Count the points with the same fields, of those that are compared."""
+        return Counter(
+            (
+                ("token", point.token),
+                *((name, point.fields.get(name)) for name in sorted(compared.get(point.fields.get("type"), ()))),
+            )
+            for point in points
+        )
+
+    wanted, found = fields_of(points), fields_of(arrived)
+    lost = list((wanted - found).elements())
+    others = [dict(one) for one in (found - wanted).elements()]
+    if not lost:
+        return ""
+    was = dict(lost[0])
+
+    def differences(now: Mapping[str, object]) -> list[str]:
+        return [name for name in was if now.get(name) != was[name]]
+
+    nearest = min(
+        (one for one in others if one.get("token") == was["token"]), key=lambda one: len(differences(one)), default=None
+    )
+    several = f"{len(lost)} points that share an identity with others did not arrive as they were: "
+    if nearest is None:
+        return f"{several}such as that of {was.get('name')} with attributes {_shown(was.get('attributes'))}"
+    name = differences(nearest)[0]
+    return several + _difference(name, nearest.get(name), was[name])
 
 
 def _difference(name: str, found: object, sent: object) -> str:
@@ -299,6 +336,13 @@ class Tokens:
         made = _one_scope([Metric("conformance.large", "", "1", Gauge(data))])
         return TokenBatch(made, tuple(Point(str(point.attributes[TOKEN]), {}) for point in data if point.attributes))
 
+    def heavy(self, points: int = 64, characters: int = 100_000) -> TokenBatch:
+        """A gauge with few points and long texts: more than the buffers of a connection hold."""
+        text = "x" * characters
+        data = [NumberDataPoint(self.identified(text=text), _START, _NOW, index) for index in range(points)]
+        made = _one_scope([Metric("conformance.heavy", "", "1", Gauge(data))])
+        return TokenBatch(made, tuple(Point(str(point.attributes[TOKEN]), {}) for point in data if point.attributes))
+
     def again(self, batch: TokenBatch) -> TokenBatch:
         """The same series with the same values, a second later."""
         data = copy.deepcopy(batch.metrics)
@@ -314,6 +358,37 @@ class Tokens:
     def rich(self) -> TokenBatch:
         """Every kind of point, with the values at the edges of what each can hold."""
         data = every_kind(self._attributes)
+        return TokenBatch(data, tuple(flatten(data)))
+
+    def beyond(self, *, nested: bool) -> TokenBatch:
+        """What OTLP carries, and few other formats do; ``nested`` for attributes beyond those of the API."""
+        data = beyond(self.identified, nested=nested)
+        return TokenBatch(data, tuple(flatten(data)))
+
+    def alike(self) -> tuple[TokenBatch, TokenBatch]:
+        """Two batches of points that all have one identity, and differ in one thing each; see :func:`unlike`."""
+        identity = self.identified()
+        first, second = alike(identity), alike(identity, ALIKE[::-1])
+        return TokenBatch(first, tuple(flatten(first))), TokenBatch(second, tuple(flatten(second)))
+
+    def wide(self, number: int) -> TokenBatch:
+        """So many metrics in one scope, scopes in one resource, and resources, with a point in each."""
+
+        def metric(name: str) -> Metric:
+            return Metric(name, "", "1", Gauge([NumberDataPoint(self.identified(), _START, _NOW, 1)]))
+
+        def scope(name: str, metrics: int) -> ScopeMetrics:
+            made = [metric(f"conformance.wide.{one}") for one in range(metrics)]
+            return ScopeMetrics(InstrumentationScope(name), made, "")
+
+        scopes = [scope("conformance", number), *(scope(f"conformance.{one}", 1) for one in range(number))]
+        resources = [Resource({"service.name": f"conformance.{one}"}) for one in range(number)]
+        data = MetricsData(
+            [
+                ResourceMetrics(Resource({"service.name": "conformance"}), scopes, ""),
+                *(ResourceMetrics(one, [scope("conformance", 1)], "") for one in resources),
+            ]
+        )
         return TokenBatch(data, tuple(flatten(data)))
 
     def of(self, metrics: list[Metric]) -> TokenBatch:

@@ -211,10 +211,10 @@ class PathHarness(Harness):
     """A path of its own for each clause; something of another kind in its place makes exports fail."""
 
     capabilities = Capabilities(not_applicable=FILE)
-    faults = frozenset({"refuse"})
+    faults = frozenset({"ok", "refuse"})
 
     def setup(self, directory: Path, stamp: object) -> None:
-        self.path = directory / "batches"
+        self.path, self.aside = directory / "batches", directory / "aside"
         self.refuses = False
 
     def config(self) -> dict[str, str]:
@@ -222,13 +222,17 @@ class PathHarness(Harness):
 
     def fault(self, *steps: Any) -> None:
         refuses = steps[:1] == ("refuse",)
-        if refuses or self.refuses:
+        if refuses and not self.refuses:
+            if self.path.exists():
+                self.path.rename(self.aside)
+            self.refuse()
+        elif self.refuses and not refuses:
             for remove in (shutil.rmtree, os.unlink):
                 with contextlib.suppress(OSError):
                     remove(self.path)
+            if self.aside.exists():
+                self.aside.rename(self.path)
         self.refuses = refuses
-        if refuses:
-            self.refuse()
 
     def refuse(self) -> None:
         """Put a folder in the path's place."""

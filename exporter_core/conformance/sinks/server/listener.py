@@ -237,7 +237,7 @@ class Listener:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: wire, wire.sock)
             if self._mode == "silence":
-                await self._server.until(lambda: wire.gone() or self._mode != "silence")
+                await wire.neglect(lambda: self._mode != "silence")
                 wire.reset()
             else:
                 await self._server.serve(wire)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import random
@@ -324,15 +323,6 @@ class SeedsRandom(ReferenceExporter):
     def _transient(self, response: Response) -> bool:
         random.seed(1)
         return super()._transient(response)
-
-
-@killed_by("PY-05", "it changed json.encoder.JSONEncoder.default")
-class PatchesEncoder(ReferenceExporter):
-    """Teaches the standard library's encoder to write everything."""
-
-    def __init__(self, config: ReferenceConfig) -> None:
-        super().__init__(config)
-        json.JSONEncoder.default = lambda _, value: str(value)  # type: ignore[method-assign]  # the fault
 
 
 @killed_by("PY-05", "the context of OpenTelemetry of the calling thread")

@@ -1,0 +1,66 @@
+"""Clocks that a clause can step, for the exporter and for what it is built on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from exporter_core.clock import MONOTONIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WALL = ("time", "time_ns")
+EVERY = (*WALL, "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+"""The functions of the module ``time`` that read a clock."""
+_IN_C = frozenset({"grpc"})
+"""Packages that hand a clock's time to code in C, which reads the system's own clock, that nobody has stepped."""
+_NANOSECONDS = 1_000_000_000
+
+
+@contextmanager
+def stepped_clock(names: tuple[str, ...] = WALL) -> Iterator[Callable[[float], None]]:
+    """Let clocks be stepped, also where a module has imported them by name; the kit's own stay as they are.
+
+    Monotonic clocks may only be stepped forward, while no call is under way: that is how a time without any looks.
+    """
+    offset = 0.0
+
+    def step(seconds: float) -> None:
+        nonlocal offset
+        offset += seconds
+
+    def steps() -> float:
+        """The steps so far, for whoever asks the clock."""
+        module = str(sys._getframe(2).f_globals.get("__name__"))
+        return 0.0 if module.partition(".")[0] in _IN_C else offset
+
+    def stepped(name: str) -> Callable[[], float]:
+        read = true[name]
+        if name.endswith("_ns"):
+            return lambda: read() + int(steps() * _NANOSECONDS)
+        return lambda: read() + steps()
+
+    true: dict[str, Callable[[], float]] = {name: getattr(time, name) for name in names}
+    places = [
+        (known, name, stepped(name))
+        for module in list(sys.modules.values())
+        if isinstance(known := getattr(module, "__dict__", None), dict) and not _is_the_kits(known)
+        for name in names
+        if known.get(name) is true[name]
+    ]
+    if "monotonic" in names:
+        places.append((vars(MONOTONIC), "monotonic", stepped("monotonic")))  # that of every context
+    for known, name, replaced in places:
+        known[name] = replaced
+    try:
+        yield step
+    finally:
+        for known, name, _ in places:
+            known[name] = true[name]
+
+
+def _is_the_kits(names: dict[str, object]) -> bool:
+    return str(names.get("__name__")).startswith("exporter_core.conformance.")
