@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from opentelemetry.sdk.metrics.export import Gauge
+from opentelemetry.sdk.metrics.export import Gauge, MetricsData
 
 from exporter_core.conformance.base_case import BaseCase, describe_call
 from exporter_core.conformance.clause import clause
@@ -27,15 +27,12 @@ from exporter_core.conformance.clauses.canary import Canary, Holds, Leaks, Seria
 from exporter_core.conformance.observe.first_state import changed_in_thread, state_of_thread
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.observe.process_state import watched_process
-from exporter_core.conformance.observe.tokens import metrics_in
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
@@ -261,13 +258,16 @@ def growth(case: Case) -> None:
 def _keeps_nothing(case: Case) -> None:
     """Export the same series again and again: what is kept of each export is not as large as half of its request."""
     exporter = case.exporter()
-    metric = next(metrics_in(case.batch(_SAME).metrics))
+    (of_resource,) = case.batch(_SAME).metrics.resource_metrics
+    (of_scope,) = of_resource.scope_metrics
+    (metric,) = of_scope.metrics
     points = pickle.dumps(metric.data.data_points)
     sizes: list[int] = []
 
     def metrics() -> MetricsData:
         """The same series in objects of their own, which an exporter that keeps them keeps each time."""
-        return case.tokens.of([replace(metric, data=Gauge(pickle.loads(points)))]).metrics  # noqa: S301 - the checker's
+        copied = replace(metric, data=Gauge(pickle.loads(points)))  # noqa: S301 - the checker's own
+        return MetricsData([replace(of_resource, scope_metrics=[replace(of_scope, metrics=[copied])])])
 
     def fill() -> None:
         for _ in range(3):  # the first time, what is kept for good is made
