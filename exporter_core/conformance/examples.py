@@ -176,8 +176,8 @@ def beyond(identified: Callable[..., dict[str, Any]], *, nested: bool) -> Metric
     """Metrics data with what OTLP carries, and few other formats do; ``nested`` for attributes beyond the API's."""
     attributes = {"text.nul": "a\0b", **(_BEYOND if nested else {})}
     gauge = Gauge([NumberDataPoint(identified(**attributes), _START, _TIME, 1)])
-    scope = InstrumentationScope("conformance", "1.0", "", attributes)
-    metrics = [Metric("conformance.beyond", "a\0b", "", gauge)]
+    scope = InstrumentationScope("область ⚙", "версия 1", "", attributes)
+    metrics = [Metric("conformance.имя ⚙", "a\0b", "µs/☃", gauge)]
     resource = Resource({"service.name": "conformance"})
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
 

@@ -39,6 +39,7 @@ _GENERATED = 12  # batches that Hypothesis makes
 _ORDINARY = 2_000  # points of a batch: what the SDK lets one instrument have, unless it is told otherwise
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
+_PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a small batch
 _WIDE = 120  # metrics of a scope, scopes of a resource, and resources of a batch
 _ONE_REQUEST = frozenset({"otlp_http", "remote_write", "http"})  # kinds of sinks that serve one a connection at a time
 _OFTEN, _OFTEN_SECONDS = 260, 5.0  # exports of one exporter, more than a byte counts, and seconds for them
@@ -120,7 +121,7 @@ def _delivers(case: Case) -> None:
         return
     case.shut_down(exporter)
     other = case.exporter()
-    more = [case.batch(points) for points in (min(_ORDINARY, case.points), *[_SEVERAL] * _MANY)]
+    more = [case.batch(_SEVERAL) for _ in range(_MANY)]
     for batch in more:
         case.accepted(other, batch)
     _delivered(case, other, *small, timeless, *more)
@@ -192,12 +193,16 @@ def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
 
 
 def _large(case: Case, exporter: Driven) -> None:
-    """Export batches larger than limits of points and bytes that backends have; to refuse one is no loss.
+    """Export batches larger than limits of points and bytes that backends have; to refuse one is no loss, but for one
+    that a program makes with the SDK's own limit.
 
     The largest one is smaller where the one before took so long that it would take too long.
     """
     if case.capabilities.translates:  # what a format makes of a point is told from its fields
         _exported(case, exporter, case.batch(_SEVERAL * _MANY))
+        return
+    ordinary = case.tokens.large(min(_ORDINARY, case.points))
+    if _exported(case, exporter, ordinary, refusable=False) is None:
         return
     fewer, wide = min(_LARGE, case.points), case.tokens.wide(min(_WIDE, case.points))
     call = _exported(case, exporter, wide) and _exported(case, exporter, case.tokens.large(fewer))
@@ -210,7 +215,7 @@ def _large(case: Case, exporter: Driven) -> None:
         _exported(case, exporter, case.tokens.large(most))
 
 
-def _exported(case: Case, exporter: Driven, batch: TokenBatch) -> ObservedCall | None:
+def _exported(case: Case, exporter: Driven, batch: TokenBatch, *, refusable: bool = True) -> ObservedCall | None:
     """Export, and fail unless what is accepted arrives; None if it was refused, or took too long."""
     points, call = len(batch.points), case.send(exporter, batch)
     if not case.until(lambda: call.over, seconds=_LONG):
@@ -220,6 +225,8 @@ def _exported(case: Case, exporter: Driven, batch: TokenBatch) -> ObservedCall |
         problems = [text for one in case.exchanges_so_far() if one.stored is None for text in one.problems]
         if problems:  # the backend could not read it: that is no limit of the backend's
             raise Failed(f"the backend can read a batch of {points} points", problems[-1]) from call.error
+        if not refusable:
+            raise Failed(f"a batch of {points} points is exported", describe_call(call)) from call.error
         case.observe(f"a batch of {points} points is refused: {describe_call(call)}")
         return None
     case.delivered(batch, expected=f"every point of a batch of {points} has arrived")
@@ -359,7 +366,7 @@ class SendsTwice(Canary):
     needs=("read_back",),
 )
 def once(case: Case) -> None:
-    """Export, flush and shut down: every point arrives once."""
+    """Export, flush and shut down: every point arrives once, those of large batches too."""
     exporter = case.exporter()
     batches = [case.batch(), case.batch()]
     for batch in batches:
@@ -367,6 +374,11 @@ def once(case: Case) -> None:
     case.flush(exporter)
     case.shut_down(exporter)
     case.delivered(*batches, expected="every point arrives once", once=True)
+    if case.canary is None and not case.capabilities.translates:
+        other = case.exporter()
+        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(_PARTS)]
+        if all(_exported(case, other, batch) for batch in more):
+            case.delivered(*more, expected="every point of large batches arrives once", once=True)
 
 
 class SendsToTheFirst(Canary):
@@ -464,6 +476,8 @@ def synchronous(case: Case) -> None:
         if case.has_harness and case.harness.gated and not case.capabilities.holds:
             _waits_for_its_delivery(case, exporter)
             if getattr(case.subject.harness, "requests", None) is not Harness.requests:  # else nobody counts
+                if "hang" in case.harness.faults and case.canary is None:
+                    _waits_for_every_part(case, exporter)
                 _sends_nothing_later(case, before)
         _returned_nothing(case.shut_down(exporter))
         case.until(lambda: Resources.now().threads <= before.threads, seconds=_QUIET)
@@ -488,6 +502,22 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
         raise Failed("export returns when its delivery is done", "it returned while the gate was shut")
     case.open_for(call)
     case.observe("export did not return before its delivery")
+
+
+def _waits_for_every_part(case: Case, exporter: Driven) -> None:
+    """Let one of a batch's several requests hang: an export that returns has not waited for it."""
+    sent = case.harness.requests()
+    case.succeeded(case.sent(exporter, case.tokens.wide(_PARTS)))
+    requests = case.harness.requests() - sent
+    for number in sorted({1, requests}) if requests > 1 else ():
+        batch = case.tokens.wide(_PARTS)
+        case.harness.fault(*["ok"] * (number - 1), "hang", "ok")
+        call = case.send(case.exporter(), batch, case.short_context(_GIVEN))
+        case.until(lambda: call.over, seconds=2 * _GIVEN)  # noqa: B023 - awaited here
+        case.harness.fault("ok")
+        if call.succeeded and not case.has_arrived(batch):
+            expected = "export returns when all of its requests are answered"
+            raise Failed(expected, f"it returned while request {number} of {requests} was not")
 
 
 def _sends_nothing_later(case: Case, before: Resources) -> None:

@@ -180,6 +180,8 @@ def remains(case: Case) -> None:
     came_to_an_end = False
     for step in can:
         exporter, batch = case.exporter(), case.batch()
+        if step in FILE_FAULTS and "ok" in case.harness.faults:
+            case.sent(exporter, case.batch())  # so that it may have opened what is broken then
         case.harness.fault(step)
         # What is refused for good need not be tried again: the time is for a slow answer alone. With a busy backend it
         # is for every attempt and the pauses between them; who goes on to the deadline raises an error there.

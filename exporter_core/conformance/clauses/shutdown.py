@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import tempfile
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from exporter_core.conformance.sdk import WITHOUT_CHANNEL
 from exporter_core.errors import ExporterShutdownError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -95,21 +96,38 @@ def _reports_failure(case: Case) -> None:
     canary=Leaks,
 )
 def releases(case: Case) -> None:
-    """Compare threads, descriptors, sockets and children before the exporter is made and after its shutdown."""
+    """Compare threads, descriptors, sockets, children and temporary files before the exporter is made and after its
+    shutdown; likewise after exports that failed.
+    """
     before = _before(case)
-    exporter = case.exporter()
-    for _ in range(_EXPORTS):
-        call = case.export(exporter)
-    if call.error is not None and case.has_harness:
-        raise VerdictError(Verdict.INCONCLUSIVE, f"it may have opened nothing: export, {describe_call(call)}")
-    case.succeeded(case.shut_down(exporter))
-    _released(case, before)
+    with _temporary_files(case) as left:
+        exporter = case.exporter()
+        for _ in range(_EXPORTS):
+            call = case.export(exporter)
+        if call.error is not None and case.has_harness:
+            raise VerdictError(Verdict.INCONCLUSIVE, f"it may have opened nothing: export, {describe_call(call)}")
+        case.succeeded(case.shut_down(exporter))
+        _released(case, before)
+        if left():
+            raise Failed("nothing remains after shutdown", f"temporary files: {', '.join(left())}")
     case.observe(f"nothing remains (export: {describe_call(call)})")
     if case.canary is None:
         for step in ("ok", *_FAILURES):
             if {"ok", step.partition(":")[0]} <= _faults(case) and not _nothing_remains_after(case, step):
                 return
         _touches_its_own(case)
+
+
+@contextmanager
+def _temporary_files(case: Case) -> Iterator[Callable[[], list[str]]]:
+    """Give the process a folder of its own for temporary files in the block; the function lists what is in it."""
+    folder, before = case.directory / "temporary", tempfile.tempdir
+    folder.mkdir()
+    tempfile.tempdir = str(folder)
+    try:
+        yield lambda: sorted(one.name for one in folder.iterdir())
+    finally:
+        tempfile.tempdir = before
 
 
 def _nothing_remains_after(case: Case, step: str) -> bool:

@@ -169,7 +169,7 @@ def unlike(sent: Iterable[Point], arrived: Iterable[Point], *, ignore: Iterable[
     points, ignored = list(sent), set(ignore)
     compared = {point.fields["type"]: point.fields.keys() - ignored for point in points}
     if "type" in ignored:
-        compared = dict.fromkeys((*compared, None), frozenset.intersection(*map(frozenset, compared.values())))
+        compared = dict.fromkeys((*compared, None), set.intersection(*compared.values()))
 
     def fields_of(points: Iterable[Point]) -> Counter[tuple[tuple[str, object], ...]]:
         """Count the points with the same fields, of those that are compared."""

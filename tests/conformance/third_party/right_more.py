@@ -223,16 +223,23 @@ class PathHarness(Harness):
     def fault(self, *steps: Any) -> None:
         refuses = steps[:1] == ("refuse",)
         if refuses and not self.refuses:
-            if self.path.exists():
-                self.path.rename(self.aside)
+            if self.path.is_dir():
+                shutil.copytree(self.path, self.aside)
+            elif self.path.exists():
+                shutil.copyfile(self.path, self.aside)
+            self.remove()
             self.refuse()
         elif self.refuses and not refuses:
-            for remove in (shutil.rmtree, os.unlink):
-                with contextlib.suppress(OSError):
-                    remove(self.path)
+            self.remove()
             if self.aside.exists():
                 self.aside.rename(self.path)
         self.refuses = refuses
+
+    def remove(self) -> None:
+        """Remove the path, whatever it is."""
+        for remove in (shutil.rmtree, os.unlink):
+            with contextlib.suppress(OSError):
+                remove(self.path)
 
     def refuse(self) -> None:
         """Put a folder in the path's place."""

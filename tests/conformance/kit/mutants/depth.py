@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _MOST_POINTS = 5000
 _MOST_BATCHES = 50
-_ROOM = 16
 _FORBIDDEN, _OK, _FIRST_ERROR = 403, 200, 300
 
 
@@ -147,24 +146,6 @@ class TruncatesAfterFailure(ReferenceExporter):
         except ExporterError as error:
             if "answered" in str(error):
                 self._sink.arrived.clear()
-            raise
-
-
-@killed_by("EXP-17", "export succeeds after 33 that were refused")
-class LosesSlots(ReferenceExporter):
-    """Has room for sixteen exports at once, and does not give the room of a refused one back."""
-
-    def __init__(self, config: ReferenceConfig) -> None:
-        super().__init__(config)
-        self._room = _ROOM
-
-    def export(self, context: Context, metrics: MetricsData) -> None:
-        if not self._room:
-            raise ExporterError("no room for another export")
-        try:
-            super().export(context, metrics)
-        except ExporterError as error:
-            self._room -= "answered 400" in str(error)
             raise
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import tempfile
 import threading
 import time
 from itertools import groupby
@@ -30,6 +31,7 @@ _A_MINUTE = 60.0  # seconds
 _IN_A_BYTE = 128
 _MOST_METRICS = 100
 _ROOM = 60
+_CHUNK = 1000
 _PAUSE, _BRIEF = 0.05, 0.36  # seconds
 
 
@@ -121,6 +123,41 @@ class RetriesWithinDeadlineOnly(ReferenceExporter):
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         self.attempts = 1 if context.deadline is None and self._sink.script[-1] == "ok" else 4  # type: ignore[misc]  # of this one
+        super().export(context, metrics)
+
+
+@killed_by("EXP-03", "duplicated")
+class ChunksOverlap(ReferenceExporter):
+    """Sends the last point of a chunk of 1000 with the next one, too."""
+
+    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        starts = range(0, len(points), _CHUNK)
+        return super()._delivery([point for start in starts for point in points[start : start + _CHUNK + 1]])
+
+
+@killed_by("EXP-17", "no connection is free")
+class LosesSlots(ReferenceExporter):
+    """Lets eight exports fail in its life: each keeps what the others wait for."""
+
+    _slots = 8
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        if not self._slots:
+            raise ExporterError("no connection is free")
+        try:
+            super().export(context, metrics)
+        except ExporterError as error:
+            self._slots -= "400" in str(error)
+            raise
+
+
+@killed_by("SHD-02", "temporary files")
+class LeavesItsFolder(ReferenceExporter):
+    """Leaves a temporary folder behind."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        if "temporary" in tempfile.gettempdir():  # a folder of the clause's, which is removed with it
+            tempfile.mkdtemp()
         super().export(context, metrics)
 
 
@@ -282,7 +319,7 @@ class PatchesJson(ReferenceExporter):
     """Teaches the standard library's encoder to write everything."""
 
     def export(self, context: Context, metrics: MetricsData) -> None:
-        json.JSONEncoder.default = _as_text  # type: ignore[method-assign]
+        json.JSONEncoder.default = _as_text  # type: ignore[assignment, method-assign]
         super().export(context, metrics)
 
 
