@@ -109,7 +109,9 @@ class Annotates(Canary):
     derived=True,
 )
 def unmodified(case: Case) -> None:
-    """Compare a batch before and after its export, one that fails and one that is tried again too."""
+    """Compare a batch whose sequences are lists before and after its export, one that fails and one that is tried again
+    too.
+    """
     exporter = case.exporter()
     _unmodified(case, exporter)
     if case.has_harness and "status" in case.harness.faults and case.canary is None:
@@ -121,6 +123,7 @@ def unmodified(case: Case) -> None:
 
 def _unmodified(case: Case, exporter: Driven) -> None:
     batch = case.rich()
+    _thaw(batch.metrics)
     before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
     case.export(exporter, batch)
     case.flush(exporter)
@@ -133,6 +136,18 @@ def _unmodified(case: Case, exporter: Driven) -> None:
     changed = _difference(frame, list(_frame(batch.metrics)))
     if changed:
         raise Failed("the batch is as it was", changed)
+
+
+def _thaw(metrics: MetricsData) -> None:
+    """Put a list in the place of each tuple: exemplars, buckets, bounds and attributes, as callers may have them."""
+    for metric in metrics_in(metrics):
+        for point in metric.data.data_points:
+            for part in (point, getattr(point, "positive", None), getattr(point, "negative", None), *point.exemplars):
+                for name, value in vars(part).items() if part is not None else ():
+                    if isinstance(value, tuple):
+                        object.__setattr__(part, name, list(value))
+            attributes: Any = point.attributes
+            attributes.update({key: list(value) for key, value in attributes.items() if isinstance(value, tuple)})
 
 
 class _Part(NamedTuple):

@@ -7,6 +7,7 @@ import gc
 import itertools
 import json
 import os
+import pickle
 import select
 import signal
 import sys
@@ -14,22 +15,24 @@ import threading
 import tracemalloc
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from opentelemetry.sdk.metrics.export import Gauge, MetricsData
 
 from exporter_core.conformance.base_case import BaseCase, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, Leaks, Serialised
+from exporter_core.conformance.observe.first_state import changed_in_thread, state_of_thread
 from exporter_core.conformance.observe.journal import words_of
-from exporter_core.conformance.observe.process_state import state_of_thread, watched_process
+from exporter_core.conformance.observe.process_state import watched_process
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
@@ -188,10 +191,14 @@ class NonDaemonThread(Canary):
     needs=("gate",),
 )
 def exits(case: Case) -> None:
-    """In a child, start an export that never ends, and leave as the interpreter does."""
+    """In a child, export on the main thread, of which new threads are no daemons unless they are told to be; start an
+    export that never ends, and leave as the interpreter does.
+    """
 
     def child() -> str:
         exporter = case.exporter()
+        with suppress(Exception):  # another clause's business
+            exporter.export(Context.with_timeout(case.patience / 2), case.batch().metrics)
         case.send_to_gate(exporter)
         leave: Callable[[], object] = threading._shutdown  # type: ignore[attr-defined]  # what the interpreter's exit calls first
         leave()
@@ -250,13 +257,22 @@ def growth(case: Case) -> None:
 
 def _keeps_nothing(case: Case) -> None:
     """Export the same series again and again: what is kept of each export is not as large as half of its request."""
-    exporter, batch = case.exporter(), case.batch(_SAME)
+    exporter = case.exporter()
+    (of_resource,) = case.batch(_SAME).metrics.resource_metrics
+    (of_scope,) = of_resource.scope_metrics
+    (metric,) = of_scope.metrics
+    points = pickle.dumps(metric.data.data_points)
     sizes: list[int] = []
+
+    def metrics() -> MetricsData:
+        """The same series in objects of their own, which an exporter that keeps them keeps each time."""
+        copied = replace(metric, data=Gauge(pickle.loads(points)))  # noqa: S301 - the checker's own
+        return MetricsData([replace(of_resource, scope_metrics=[replace(of_scope, metrics=[copied])])])
 
     def fill() -> None:
         for _ in range(3):  # the first time, what is kept for good is made
             for _ in range(_EXPORTS):
-                exporter.export(Context.with_timeout(case.patience), batch.metrics)
+                exporter.export(Context.with_timeout(case.patience), metrics())
                 exporter.force_flush(Context.with_timeout(case.patience))
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
@@ -291,11 +307,12 @@ class SetsSwitchInterval(Canary):
     "PY-05",
     "SHOULD",
     "what belongs to the whole process is left as it was",
-    words="Python hygiene: signal handlers, hooks, the root logger, warnings, limits and the environment are the "
-    "application's.",
+    words="Python hygiene: signals, hooks, loggers, warnings, limits, the import path, the standard library's "
+    "functions and the environment are the application's.",
     technique="S",
-    check="no signal.signal, os.chdir, os.umask, logging.basicConfig, socket.setdefaulttimeout, random.seed, ...; what "
-    "has to be changed is changed back; nothing is printed",
+    check="no signal.signal, os.chdir, os.umask, logging.basicConfig, socket.setdefaulttimeout, random.seed, "
+    "asyncio.set_event_loop, decimal.getcontext().prec, sys.path.insert, ...; no patched function; what has to be "
+    "changed is changed back, also after a failure; nothing is printed",
     canary=SetsSwitchInterval,
     hygiene=True,
 )
@@ -341,8 +358,7 @@ def _changed_in_thread(case: Case) -> list[str]:
             call(lambda context: exporter.export(context, case.batch().metrics))
         call(exporter.force_flush)
         call(exporter.shutdown)
-        after = state_of_thread()
-        found.extend(f"{name} of the calling thread" for name, value in before.items() if after[name] != value)
+        found.extend(f"{name} of the calling thread" for name in changed_in_thread(before))
 
     used = case.start("export", use)
     case.until(lambda: used.over)

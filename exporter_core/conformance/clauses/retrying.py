@@ -18,7 +18,7 @@ from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import ContextCancelledError, ExporterBusyError, ExporterError, PartialSuccessError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -34,13 +34,14 @@ _REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
 _FINAL_STATUSES = (401, 403, 404, 413, 501, 505)
 _PASSING_STATUSES = (408, 429, 502, 504)  # which many try again
 _OTHER_SUCCESSES = (201, 202, 204, 206)
-_OFTEN = 20  # failures after which an exporter is usable
 _IN_A_ROW = 5  # failures that are all reported
 _LIFETIME = 3  # exports in an exporter's life that each meet one passing failure
 _GROWN, _LONG_PAUSE = 2.5, 0.2  # times that the last pause is the first, and seconds that it takes at least
 _PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a batch
 _BURST, _BURST_SECONDS = 6, 0.05  # so many attempts within this time are a storm
 _NONSENSE = ("redirect", "garbage", "truncate")
+_MORE_THAN_A_POOL, _ENDED = 33, 12  # exports that fail, by refusals and by deadlines
+_QUICK = 0.2  # seconds in which an export is refused
 _PASSING = 0.3  # seconds in which an exporter may try what passes
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _ASKED, _NEARLY = 1, 0.9  # seconds that a backend asks to wait, and the part of them that is near enough
@@ -405,8 +406,9 @@ class Poisoned(Canary):
     needs=("read_back",),
 )
 def usable(case: Case) -> None:
-    """Export after a failure and after many, an empty batch too; after a request that was stored and whose connection
-    was then reset; and after an export that ended at its deadline or was cancelled.
+    """Export after a failure, an empty batch too; after a request that was stored and whose connection was then reset;
+    after an export that ended at its deadline or was cancelled; and after many that failed, more than a pool has room
+    for.
     """
     exporter, history, refused = case.exporter(), case.batch(), case.batch()
     case.succeeded(case.sent(exporter, history))
@@ -432,30 +434,15 @@ def usable(case: Case) -> None:
     case.delivered(history, batch, expected="an export after a failure is delivered, and what was before is there")
     if case.has_arrived(refused):
         raise Failed("an error of export is final: nothing of it is sent later", "what had been refused arrived later")
-    if case.canary is None and "status" in case.harness.faults:
-        _fails_often(case, exporter)
     if case.canary is None and case.harness.tier == "wire" and {"status", "reset"} <= case.harness.faults:
         _stored_and_reset(case)
+    if case.canary is None and {"ok", "status"} <= case.harness.faults:
+        _after_many(case)
     if case.harness.gated:
         _usable_after(case, "at its deadline", case.blocked_at_gate)
         if case.cancellable:
             _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
             _others_go_on(case)
-
-
-def _fails_often(case: Case, exporter: Driven) -> None:
-    """Let more exports in a row fail than an exporter may have slots, connections or tries for."""
-    case.harness.fault(_FINAL_REFUSAL)
-    for _ in range(_OFTEN):
-        call = case.sent(exporter, case.batch(1), case.short_context(case.patience / 2))
-        if call.overrun:
-            break
-    case.harness.fault("ok")
-    last = case.batch(1)
-    call = case.sent(exporter, last)
-    if call.error is not None:
-        raise Failed(f"export succeeds after {_OFTEN} that failed", describe_call(call)) from call.error
-    case.delivered(last, expected=f"an export after {_OFTEN} that failed is delivered")
 
 
 def _stored_and_reset(case: Case) -> None:
@@ -480,6 +467,45 @@ def _stored_and_reset(case: Case) -> None:
         if call.error is not None and not case.capabilities.holds and not call.overrun and later > copies:
             raise Failed("an error of export is final: nothing of it is sent later", "what had failed arrived again")
         case.observe(f"stored, then reset: {describe_call(call)}; the batch arrived {later} times")
+
+
+def _after_many(case: Case) -> None:
+    """Let many exports fail, more than a pool has room for, by refusals, then by deadlines: the next one succeeds."""
+    exporter = case.exporter()
+    events = len(case.journal.events)
+    calls: list[ObservedCall] = []
+    case.harness.fault(_FINAL_REFUSAL)
+    for _ in range(_MORE_THAN_A_POOL):
+        calls.append(case.sent(exporter, case.batch(1), case.short_context(_TRYING)))
+        if calls[-1].seconds > _QUICK:  # it waits before it says so
+            break
+    _goes_on(case, exporter, f"{len(calls)} that were refused", calls, events)
+    if not case.harness.gated or (case.judged_by_sdk and "export" not in getattr(exporter, "bounded", ())):
+        return
+    case.shut()
+    calls.clear()
+    for _ in range(_ENDED):
+        context = case.short_context()
+        call = case.send(exporter, case.batch(1), context)
+        calls.append(call)
+        if not case.until(lambda: call.over, seconds=_TRYING):  # noqa: B023 - awaited here
+            break
+    case.open()
+    if all(call.over for call in calls) and case.until(lambda: case.journal.is_idle):
+        _goes_on(case, exporter, f"{len(calls)} that ended at their deadlines", calls, events)
+
+
+def _goes_on(case: Case, exporter: Driven, after: str, calls: Sequence[ObservedCall], events: int) -> None:
+    case.harness.fault("ok")
+    del case.journal.events[events:]  # hundreds
+    case.journal.stamp("note", f"{after}; the last one: {describe_call(calls[-1])}")
+    if any(call.error is None for call in calls):
+        return  # another clause's business
+    batch = case.batch()
+    call = case.sent(exporter, batch)
+    if call.error is not None:
+        raise Failed(f"export succeeds after {after}", describe_call(call)) from call.error
+    case.delivered(batch, expected=f"an export after {after} is delivered")
 
 
 def _others_go_on(case: Case) -> None:

@@ -8,67 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import contextvars
-import copy
 import decimal
 import gc
-import http.client
-import json
-import json.decoder
-import json.encoder
+import itertools
 import locale
 import logging
 import os
-import queue
 import random
 import resource
 import signal
 import socket
-import ssl
-import subprocess
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
-import uuid
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from exporter_core.conformance.observe import first_state
+from exporter_core.conformance.observe.first_state import PLANTED, State, changed_in_thread, state_of_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_SIGNALS: Final = (
-    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD),
-    signal.SIGPIPE,
-)
-_MODULES: Final = (
-    *(asyncio, builtins, copy, http.client, json, json.decoder, json.encoder, logging, os, queue, socket, ssl),
-    *(subprocess, threading, time, urllib.request, uuid),
-)
-_PLANTED: Final = frozenset({"putenv", "unsetenv", "excepthook", "_logRecordFactory"})
-"""Functions of those modules in whose places the watches put their own."""
-
-
-def _functions() -> Iterator[tuple[str, Any, str, object]]:  # Any: a module or a class
-    """List the functions and classes of the standard library's modules, and the functions of those classes."""
-    for module in _MODULES:
-        classes = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
-        for name, owner in [
-            (module.__name__, module),
-            *((f"{module.__name__}.{one.__name__}", one) for one in classes),
-        ]:
-            for key, value in vars(owner).items():
-                if callable(value) and key not in _PLANTED:
-                    yield name, owner, key, value
-
-
-_AS_IMPORTED: Final = list(_functions())
-"""What the standard library is made of before any exporter was imported."""
-_OPENER: Final = getattr(urllib.request, "_opener", None)
 
 
 def _directory() -> Path | None:
@@ -86,6 +49,8 @@ _STACK: Final = (8 << 20) + (1 << 16)
 _ODD: Final = 13
 """Makes a limit that nobody else would choose."""
 _NO_LIMIT: Final = 1 << 31  # open files
+_LOGGERS: Final = ("asyncio", "concurrent.futures", "opentelemetry", "py.warnings", "urllib3")
+"""Loggers of other libraries, whose records are the application's to choose from."""
 
 
 class _PlantedWarning(UserWarning):
@@ -102,27 +67,35 @@ def watched_process(*, output: bool) -> Iterator[Callable[[], list[str]]]:
 
     ``output`` is True to look for what is written to standard output as well.
     """
-    watches = [_settings, _kept, _hooks, _logging, _warnings, _random, _environment, _standard_input, _standard_error]
-    watches += [_output] * output + [_signals] * (threading.current_thread() is threading.main_thread())
+    watches = [_first, _settings, _hooks, _logging, _loggers, _warnings, _opener, _random, _environment]
+    watches += [_standard_input, _standard_error, *[_output] * output, _descriptors]
+    watches += [_signals] * (threading.current_thread() is threading.main_thread())
     with ExitStack() as stack:
         looks = [stack.enter_context(watch()) for watch in watches]
-        stack.callback(_put_back)
-        yield lambda: [words for look in looks for words in look()] + _replaced()
+        stack.enter_context(_numbers())  # which the state of the thread has to do with
+        before = state_of_thread()
+        yield lambda: [words for look in looks for words in look()] + changed_in_thread(before)
 
 
-def _put_back() -> None:
-    for _, owner, name, value in _AS_IMPORTED:
-        if vars(owner).get(name) is not value:
-            setattr(owner, name, value)
+@contextmanager
+def _first() -> Iterator[Callable[[], list[str]]]:
+    """Compare with the state before the first exporter was built; where nobody remembers it, with the present one."""
+    state = first_state.first or State.now()
+
+    def look() -> list[str]:
+        policy = type(getattr(asyncio.events, "_event_loop_policy", None))
+        is_replaced = policy is not type(None) and policy.__module__.partition(".")[0] != "asyncio"
+        return state.changed() + ["the policy of asyncio"] * is_replaced
+
+    yield look
 
 
-def _replaced() -> list[str]:
-    changed = [f"{of}.{name}" for of, owner, name, value in _AS_IMPORTED if vars(owner).get(name) is not value]
-    changed += ["the opener of urllib"] * (getattr(urllib.request, "_opener", None) not in (None, _OPENER))
-    policy = type(getattr(asyncio.events, "_event_loop_policy", None))
-    if policy is not type(None) and policy.__module__.partition(".")[0] != "asyncio":
-        changed.append("the policy of asyncio")
-    return changed
+@contextmanager
+def _numbers() -> Iterator[None]:
+    """Let decimal numbers have a context of the checker's own in this thread."""
+    with decimal.localcontext() as own:
+        own.prec += _ODD
+        yield
 
 
 @contextmanager
@@ -131,6 +104,11 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         found = os.umask(0o077)
         os.umask(found)
         return f"{found:03o}"
+
+    def stack_size() -> int:
+        found = threading.stack_size()  # which sets it to the default
+        threading.stack_size(found)
+        return found
 
     def files() -> int:
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -147,15 +125,13 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, sys.getrecursionlimit() + _ODD),
         ("the garbage collector's thresholds", gc.get_threshold, lambda value: gc.set_threshold(*value), (713, 11, 11)),
         ("the switch interval", sys.getswitchinterval, sys.setswitchinterval, 0.0051),
-        ("the stack size of threads", _stack_size, threading.stack_size, _STACK),
-        ("the precision of decimal numbers", *_precision(decimal.getcontext()), 28 + _ODD),
-        ("the default precision of decimal numbers", *_precision(decimal.DefaultContext), 29 + _ODD),
+        ("the stack size of threads", stack_size, threading.stack_size, _STACK),
         *([("the limit of open files", files, limit_files, files() - _ODD)] if _ODD < files() < _NO_LIMIT else []),
     )
     before = [
         (set_to, value) for _, read, set_to, _ in table if (value := read()) is not None or read is not _directory
     ]
-    collects = gc.isenabled()
+    collects, frozen = gc.isenabled(), gc.get_freeze_count()
     try:
         planted = []
         for name, read, set_to, value in table:
@@ -165,6 +141,7 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
 
         def look() -> list[str]:
             changed = [f"{name} ({value!r}, now {read()!r})" for name, read, value in planted if read() != value]
+            changed += ["the garbage collector, which was told to freeze"] * (gc.get_freeze_count() > frozen)
             return changed + ["the garbage collector, which is off"] * (not gc.isenabled())
 
         yield look
@@ -172,51 +149,6 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
         for set_to, value in before:
             set_to(value)
         (gc.enable if collects else gc.disable)()
-
-
-def _stack_size() -> int:
-    found = threading.stack_size()  # which sets the default
-    threading.stack_size(found)
-    return found
-
-
-def _precision(context: decimal.Context) -> tuple[Callable[[], int], Callable[[int], None]]:
-    return lambda: context.prec, lambda digits: setattr(context, "prec", digits)
-
-
-@contextmanager
-def _kept() -> Iterator[Callable[[], list[str]]]:
-    """Notice what is changed in the block itself."""
-    limits = [name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_NOFILE"]
-    table: dict[str, Callable[[], object]] = {
-        "sys.path": lambda: list(sys.path),
-        "sys.meta_path": lambda: list(sys.meta_path),
-        "sys.path_hooks": lambda: list(sys.path_hooks),
-        "gc.callbacks": lambda: list(gc.callbacks),
-        "the trace function": sys.gettrace,
-        "the profile function": sys.getprofile,
-        "the hooks of asynchronous generators": sys.get_asyncgen_hooks,
-        "the priority": partial(os.getpriority, os.PRIO_PROCESS, 0),
-        "the processors": partial(os.sched_getaffinity, 0) if hasattr(os, "sched_getaffinity") else bool,
-        "the time zone": lambda: time.tzname,
-        **{f"the limit {name}": partial(resource.getrlimit, getattr(resource, name)) for name in limits},
-    }
-    before = {name: read() for name, read in table.items()}
-    yield lambda: [name for name, read in table.items() if read() != before[name]]
-
-
-def state_of_thread() -> dict[str, object]:
-    """What belongs to the calling thread, and not to a library that it calls, by name."""
-    loops = getattr(getattr(asyncio.events, "_event_loop_policy", None), "_local", None)
-    return {
-        "the signals that are blocked": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-        "the event loop": getattr(loops, "_loop", None),
-        "the precision of decimal numbers": decimal.getcontext().prec,
-        "the trace function": sys.gettrace(),
-        "the profile function": sys.getprofile(),
-        "the name": threading.current_thread().name,
-        "the context variables": dict(contextvars.copy_context()),
-    }
 
 
 @contextmanager
@@ -267,34 +199,108 @@ def _logging() -> Iterator[Callable[[], list[str]]]:
 
 
 @contextmanager
+def _loggers() -> Iterator[Callable[[], list[str]]]:
+    """Notice what is done to loggers of other libraries."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(one, one.level, one.disabled, one.propagate, one.handlers, one.filters) for one in loggers]
+    own = logging.NullHandler()
+    for one in loggers:
+        one.setLevel(logging.WARNING + 1)
+        one.disabled, one.propagate, one.handlers, one.filters = False, True, [own], []
+
+    def is_own(one: logging.Logger) -> bool:
+        is_on = one.level == logging.WARNING + 1 and not one.disabled and one.propagate
+        # A library that is imported late puts a NullHandler there.
+        added = [handler for handler in one.handlers if not isinstance(handler, logging.NullHandler)]
+        return is_on and own in one.handlers and not added and not one.filters
+
+    try:
+        yield lambda: [f"the logger {one.name}" for one in loggers if not is_own(one)]
+    finally:
+        for one, level, one.disabled, one.propagate, one.handlers, one.filters in before:
+            one.setLevel(level)
+
+
+@contextmanager
 def _warnings() -> Iterator[Callable[[], list[str]]]:
+    is_captured = getattr(logging, "_warnings_showwarning", None) is not None
     logging.captureWarnings(capture=False)  # else to capture them once more changes nothing
     with warnings.catch_warnings():
         warnings.simplefilter("error", _PlantedWarning)
         shown = warnings.showwarning = partial(warnings.showwarning)
+        written = warnings.formatwarning = partial(warnings.formatwarning)
 
         def look() -> list[str]:
-            if warnings.showwarning is not shown:
-                return ["warnings.showwarning"]
-            try:
-                warnings.warn("planted", _PlantedWarning, stacklevel=2)
-            except _PlantedWarning:
-                return []
-            return ["the filters of warnings, for all categories"]
+            names = ["warnings.showwarning"] * (warnings.showwarning is not shown)
+            names += ["warnings.formatwarning"] * (warnings.formatwarning is not written)
+            for _, message, category, module, _ in itertools.takewhile(_is_not_planted, warnings.filters):
+                # Warnings of one's own, or of one message, may be silenced; not those of a whole built-in category.
+                name = "all categories" if category is Warning else getattr(category, "__name__", "")
+                if message is None and module is None and getattr(builtins, name, Warning) is category:
+                    return [*names, f"the filters of warnings, for {name}"]
+            return names + ["the filters of warnings"] * all(map(_is_not_planted, warnings.filters))
 
-        yield look
+        try:
+            yield look
+        finally:
+            logging.captureWarnings(capture=False)
+    logging.captureWarnings(is_captured)
+
+
+def _is_not_planted(one: tuple[Any, ...]) -> bool:  # Any: a filter's parts
+    return one[2] is not _PlantedWarning
+
+
+@contextmanager
+def _opener() -> Iterator[Callable[[], list[str]]]:
+    """Let urllib have an opener of the checker's own, where it is used."""
+    urllib: Any = sys.modules.get("urllib.request")  # Any: its opener is private
+    if urllib is None:
+        yield list
+        return
+    before, own = urllib._opener, urllib.build_opener()
+    urllib._opener = own
+    try:
+        yield lambda: ["the opener of urllib"] * (urllib._opener is not own)
+    finally:
+        urllib._opener = before
+
+
+@contextmanager
+def _descriptors() -> Iterator[Callable[[], list[str]]]:
+    """Notice that a standard stream's descriptor is another file's, is closed, or does not block any more."""
+    blocking = {}
+    for number in range(3):
+        with suppress(OSError):
+            blocking[number] = os.get_blocking(number)
+            os.set_blocking(number, True)
+
+    def read(number: int) -> object:
+        try:
+            of = os.fstat(number)
+        except OSError:
+            return None
+        return of.st_dev, of.st_ino, os.get_blocking(number)
+
+    before = {number: read(number) for number in range(3)}
+    try:
+        yield lambda: [f"descriptor {number}" for number, was in before.items() if read(number) != was]
+    finally:
+        for number, was in blocking.items():
+            with suppress(OSError):
+                os.set_blocking(number, was)
 
 
 @contextmanager
 def _random() -> Iterator[Callable[[], list[str]]]:
     """Notice seeding; that random numbers are drawn is nobody's business."""
-    before, seed = random.getstate(), random.seed
+    before, functions = random.getstate(), (random.seed, random.setstate)
     seeded: list[object] = []
-    random.seed = lambda *arguments, **_: seeded.append(arguments)
+    random.seed = random.setstate = lambda *arguments, **_: seeded.append(arguments)  # type: ignore[assignment]  # of the same form
     try:
         yield lambda: ["the seed of random"] * bool(seeded)
     finally:
-        random.seed = seed
+        random.seed, random.setstate = functions
         random.setstate(before)
 
 
@@ -379,7 +385,7 @@ def _output() -> Iterator[Callable[[], list[str]]]:
 @contextmanager
 def _signals() -> Iterator[Callable[[], list[str]]]:
     is_timed = any(signal.getitimer(signal.ITIMER_REAL))  # by somebody else, such as a time-out of pytest's
-    before = {number: signal.getsignal(number) for number in _SIGNALS if number != signal.SIGALRM or not is_timed}
+    before = {number: signal.getsignal(number) for number in PLANTED if number != signal.SIGALRM or not is_timed}
 
     def planted(*_: object) -> None:
         """Do nothing."""
@@ -387,9 +393,14 @@ def _signals() -> Iterator[Callable[[], list[str]]]:
     own = {number: planted for number, handler in before.items() if handler is not None}  # None: not Python's
     for number in own:
         signal.signal(number, planted)
+    woken = signal.set_wakeup_fd(-1)
 
     def look() -> list[str]:
         changed = [f"the handler of {number.name}" for number in own if signal.getsignal(number) is not planted]
+        wakeup = signal.set_wakeup_fd(-1)
+        if wakeup != -1:
+            signal.set_wakeup_fd(wakeup)
+        changed += ["signal.set_wakeup_fd"] * (wakeup != -1)
         return changed + ["the timer of SIGALRM"] * (not is_timed and any(signal.getitimer(signal.ITIMER_REAL)))
 
     try:
@@ -397,5 +408,6 @@ def _signals() -> Iterator[Callable[[], list[str]]]:
     finally:
         if not is_timed:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.set_wakeup_fd(woken)
         for number in own:
             signal.signal(number, before[number])

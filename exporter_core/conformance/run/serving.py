@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from exporter_core.conformance.clause import clauses
+from exporter_core.conformance.observe import first_state
 from exporter_core.conformance.observe.harness import HARNESS_ERRORS, Harness
 from exporter_core.conformance.observe.journal import Journal, ObservedCall
 from exporter_core.conformance.observe.sink_option import in_texts, pointed
@@ -99,6 +100,7 @@ def _exporter(setup: WorkerSetup, tell: Tell) -> tuple[Ready, RunNamed]:
         connect_to_sinks_only()
     if mode == "raw":
         prepare()
+    first_state.remember()
     ready = Ready(
         origin=None if subject.entry is None else f"{subject.entry.distribution} {subject.entry.version}",
         tier="none" if subject.harness is None else subject.harness.tier,

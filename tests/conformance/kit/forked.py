@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from exporter_core.conformance.clause import clauses
 from exporter_core.conformance.generated import batches_of
+from exporter_core.conformance.observe import first_state
 from exporter_core.conformance.run.messages import decode, encode
 from exporter_core.conformance.run.run_clause import run_clause
 from exporter_core.conformance.run.verdicts import Run, Settings, Verdict
@@ -90,6 +91,7 @@ def _run(candidate: Candidate, writing: int) -> NoReturn:
         subject = resolve(candidate.target)
         if candidate.mode == "raw":
             prepare()
+        first_state.remember()
         failed: dict[str, Verdict] = {}
         never_delivers = False
         for clause in [one for one in clauses() if candidate.only in ("", one.id)]:

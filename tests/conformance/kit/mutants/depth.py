@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import random
 from contextlib import suppress
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakValueDictionary
 
+from opentelemetry.context import attach, detach, set_value
 from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from exporter_core.conformance.observe.tokens import metrics_in
@@ -145,6 +147,18 @@ class TruncatesAfterFailure(ReferenceExporter):
             if "answered" in str(error):
                 self._sink.arrived.clear()
             raise
+
+
+@killed_by("DAT-02", "exemplars is")
+class TakesExemplars(ReferenceExporter):
+    """Takes the exemplars out of points that were delivered, so that none is delivered twice."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        super().export(context, metrics)
+        for metric in metrics_in(metrics):
+            for point in metric.data.data_points:
+                if isinstance(point.exemplars, list):
+                    point.exemplars.clear()
 
 
 @killed_by("EXP-19", "it returned")
@@ -290,6 +304,25 @@ class SeedsRandom(ReferenceExporter):
     def _transient(self, response: Response) -> bool:
         random.seed(1)
         return super()._transient(response)
+
+
+@killed_by("PY-05", "the context of OpenTelemetry of the calling thread")
+class StaysAttached(ReferenceExporter):
+    """Suppresses instrumentation while it exports, and for good where that fails."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        token = attach(set_value("suppress_instrumentation", True))
+        super().export(context, metrics)
+        detach(token)
+
+
+@killed_by("PY-05", "the logger urllib3")
+class SilencesLibraries(ReferenceExporter):
+    """Lets another library log errors alone."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 @killed_by("PY-03", "more functions to be called at exit")
