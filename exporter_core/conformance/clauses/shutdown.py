@@ -140,7 +140,8 @@ def _nothing_remains_after(case: Case, step: str) -> bool:
         exporter = case.exporter()
         if not _has_failed(case, exporter, step) or not _has_failed(case, exporter, step):
             return False
-        case.shut_down(exporter)
+        # What is held may hang as well, for as long as a shutdown has time for it.
+        case.shut_down(exporter, case.short_context(_FAILING) if step == "hang" else None)
         case.forget()
         del exporter
         gc.collect()
