@@ -416,8 +416,12 @@ class ThreadPoolExporter(SerialExporter[HttpConfig]):
         for body in bodies:
             self.tasks.put(partial(self.send, context, body, done))
         failures = [failure for failure in [done.get() for _ in bodies] if failure is not None]
-        if failures:
-            raise failures[0]
+        rejected = sum(one.rejected_points for one in failures if isinstance(one, PartialSuccessError))
+        for failure in failures:
+            if not isinstance(failure, PartialSuccessError):
+                raise failure
+        if rejected:
+            raise PartialSuccessError("the backend refused some points", rejected_points=rejected)
 
     def send(self, context: Context, body: bytes, done: queue.SimpleQueue[BaseException | None]) -> None:
         """Send with retries, and hand over the outcome."""
