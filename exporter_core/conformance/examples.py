@@ -72,7 +72,7 @@ _BEYOND: Final[dict[str, Any]] = {  # Any: as above
     "texts.and.none": ("a", None, "", "b"),
     "mixed": (1, 1.0, True, "1", b"1", (1,), {"integer": 1}),
 }
-"""What OTLP carries beside those."""
+"""Further values, which OTLP carries."""
 ALIKE: Final = (1, 1.0, True, "1", "True", "1.0", 0, 0.0, -0.0, False, "", (1,), (1.0,), (True,), ("1",), ())
 """Values that are equal in Python, or that look alike as text, and differ for a backend."""
 

@@ -392,7 +392,7 @@ class Tokens:
         return TokenBatch(data, tuple(flatten(data)))
 
     def beyond(self, *, nested: bool) -> TokenBatch:
-        """What OTLP carries, and few other formats do; ``nested`` for attributes beyond those of the API."""
+        """Points with what OTLP carries, and few other formats do; ``nested`` for attributes beyond the API's."""
         data = beyond(self.identified, nested=nested)
         return TokenBatch(data, tuple(flatten(data)))
 
