@@ -69,6 +69,9 @@ def _policy(path: str) -> PluginPolicy:
 class _AnyExporter:
     """A registry in which every name is an exporter that takes any options."""
 
+    def entries(self) -> tuple[()]:
+        return ()
+
     def select(self, name: str, *, pull: bool = False) -> object:  # noqa: ARG002 - the same for all
         return name
 

@@ -17,7 +17,7 @@ from exporter_core.config.resource import read_resource
 from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
 from exporter_core.config.views import check_view
 from exporter_core.config.yaml import MAX_DEPTH, parse
-from exporter_core.discovery import PluginPolicy, select_observer
+from exporter_core.discovery import PluginPolicy, installed_observers, normalize, select_observer
 from exporter_core.errors import ConfigError, ConfigProblem, SetupError
 from exporter_core.registry import ExporterRegistry
 from exporter_core.validation import kind_of, nearest, problems_of, shown_path
@@ -117,6 +117,8 @@ def _resolve(
     plugins = sound(Plugins, core.get("plugins", {}))
     policy = PluginPolicy(plugins.allow, plugins.block) if plugins is not None else None
     registry = registry or ExporterRegistry(policy=policy)
+    if policy is not None:
+        _warn_of_misspelt(policy, findings, registry)
     readers: tuple[ReaderSettings, ...] = ()
     observers: tuple[str, ...] = ()
     if data.get("disabled") is True:
@@ -180,6 +182,25 @@ def _check_top_level(data: Mapping[str, Any], findings: Findings) -> None:  # An
             findings.error(f"unknown key '{key}'; did you mean '{close}'?", (key,), of_key=True, bare=True)
         else:
             findings.ignored((key,), reason or "it is no key of the OpenTelemetry configuration")
+
+
+def _warn_of_misspelt(policy: PluginPolicy, findings: Findings, registry: ExporterRegistry) -> None:
+    """Warn about items of the lists that no installed plugin has for a name, if one has a similar name.
+
+    Other items may be meant for other machines.
+    """
+    lists = {"allow": policy.allow or (), "block": policy.block}
+    if not any(lists.values()):
+        return
+    plugins = (*registry.entries(), *installed_observers())
+    names = {normalize(name): name for plugin in plugins for name in (plugin.name, plugin.distribution)}
+    for key, items in lists.items():
+        for number, item in enumerate(items):
+            close = None if normalize(item) in names else nearest(item, names.values())
+            if close is not None:
+                place = ("exporter_core", "plugins", key, number)
+                unknown = f"no installed plugin is called '{item}'; did you mean '{close}'?"
+                findings.note(f"{shown_path(place)}: {unknown}", place)
 
 
 def _observers(items: object, findings: Findings, policy: PluginPolicy | None) -> tuple[str, ...]:

@@ -231,12 +231,12 @@ class PeriodicReader(_Model):
         description="The most attribute sets of an instrument, by its kind.",
     )
 
-    @field_validator("interval")
+    @field_validator("interval", mode="before")
     @classmethod
-    def _pause(cls, value: int | None) -> int | None:
+    def _pause(cls, value: object) -> object:
         """Refuse 0, which the schema allows without a meaning: one export would follow another without an end."""
-        if value == 0:
-            raise stated("0 would export without a pause; expected at least 1 (milliseconds)")
+        if type(value) is int and value <= 0:
+            raise stated(f"{value} would export without a pause; expected at least 1 (milliseconds)")
         return value
 
 

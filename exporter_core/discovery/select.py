@@ -145,6 +145,8 @@ _OTHER_KIND = {
 
 
 def _select(kind: _Kind, name: str, policy: PluginPolicy | None, path: Sequence[str] | None) -> PluginEntry:
+    if not isinstance(name, str):
+        raise TypeError(f"name of a plugin: expected a string, not {type(name).__name__}")
     installed = listing(path)
     candidates = _matching(kind, installed, name)
     roots = {root.rstrip("/") for root in absolute(sys.path if path is None else path)}

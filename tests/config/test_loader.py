@@ -170,7 +170,10 @@ def test_the_environment_is_the_process_own_unless_given(
             SIMPLE.replace("5000", "5s"),
             ["5:19: meter_provider.readers[0].periodic.interval: expected whole milliseconds, such as 5000"],
         ),
-        (SIMPLE.replace("5000", "-1"), ["5:19: meter_provider.readers[0].periodic.interval: expected a value of at"]),
+        (
+            SIMPLE.replace("5000", "-1"),
+            ["5:19: meter_provider.readers[0].periodic.interval: -1 would export without a pause; expected at least 1"],
+        ),
         (
             SIMPLE.replace("5000", "0"),
             ["5:19: meter_provider.readers[0].periodic.interval: 0 would export without a pause; expected at least 1"],

@@ -61,6 +61,18 @@ def test_what_the_file_blocks_is_not_loaded(tmp_path: Path) -> None:
         load_config(file, environ={}, registry=ExporterRegistry())
 
 
+def test_a_misspelt_item_of_the_lists_is_a_warning_and_one_for_another_machine_is_none(tmp_path: Path) -> None:
+    lists = "block: [exporter_core_sqlitee, elsewhere], allow: [sqlite, consle, none, exporter-core-sqlite]"
+    file = write(tmp_path, TEXT + f"exporter_core: {{plugins: {{{lists}}}}}\n")
+    at = f"{file}:{TEXT.count(chr(10)) + 1}"
+    warnings = [str(one) for one in load_config(file, environ={}).warnings]
+    unknown = "no installed plugin is called"
+    block, allow = [one for one in warnings if unknown in one]
+    meant = "did you mean 'exporter-core-sqlite'?"
+    assert block == f"{at}:35: exporter_core.plugins.block[0]: {unknown} 'exporter_core_sqlitee'; {meant}"
+    assert allow == f"{at}:86: exporter_core.plugins.allow[1]: {unknown} 'consle'; did you mean 'console'?"
+
+
 def test_a_mapping_uses_the_installed_exporters_too() -> None:
     config = parse_config(
         {"file_format": "1.1", "meter_provider": {"readers": [{"periodic": {"exporter": {"none": {}}}}]}}

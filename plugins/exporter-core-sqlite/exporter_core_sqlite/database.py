@@ -44,7 +44,8 @@ _WAL_BYTES_KEPT = 4 * 1024 * 1024  # what SQLite's automatic checkpoint, every 1
 
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk, or the file's allowed size, is full",
-    sqlite3.SQLITE_READONLY: "it cannot be written: check the permissions of the file and its directory",
+    sqlite3.SQLITE_READONLY: "it cannot be written: check the permissions of the file and its directory, and whether "
+    "its file system is mounted read-only",
     sqlite3.SQLITE_PERM: "it cannot be written: check the permissions of the file and its directory",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check the permissions of the file and its directory",
     sqlite3.SQLITE_CORRUPT: "the database is corrupt: move the file away, and try `sqlite3 FILE .recover` on it",
