@@ -219,7 +219,7 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
         _optional("sum", point.sum),
         _optional("min", point.min),
         _optional("max", point.max),
-        _many("bucketCounts", uint64, point.bucket_counts),
+        _counts(point.bucket_counts),
     )
 
 
@@ -285,8 +285,30 @@ def _checked(write: Callable[[Any], str], value: float) -> str:  # takes its own
 def _buckets(name: str, buckets: Buckets) -> str:
     if not buckets.bucket_counts:
         return ""
-    counts = _many("bucketCounts", uint64, buckets.bucket_counts)
-    return f'"{name}":{{{_one("offset", int32, buckets.offset)},{counts}}}'
+    return f'"{name}":{{{_one("offset", int32, buckets.offset)},{_counts(buckets.bucket_counts)}}}'
+
+
+def _counts(counts: Sequence[int]) -> str:
+    if set(map(type, counts)) == {int}:
+        try:
+            return f'"bucketCounts":[{",".join(map(_DIGITS.__getitem__, counts))}]'
+        except UnencodableError:
+            pass  # to be named
+    return _many("bucketCounts", uint64, counts)
+
+
+class _Digits(dict[int, str]):
+    """Unsigned integer -> JSON. Keeps the small ones."""
+
+    def __missing__(self, number: int) -> str:
+        digits = uint64(number)
+        if number < _KEPT_COUNTS:
+            self[number] = digits
+        return digits
+
+
+_DIGITS = _Digits()
+_KEPT_COUNTS = 4096
 
 
 def write_exemplars(rows: Iterable[Sequence[Exemplar]], writer: AttributeWriter) -> list[bytes]:

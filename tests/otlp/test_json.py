@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics as official_json
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.metrics import Exemplar
-from opentelemetry.sdk.metrics.export import Gauge, Metric
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Buckets,
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    Gauge,
+    Metric,
+)
 
 from exporter_core.otlp import DecodeError, JsonEncoder, decode_json, encode_json, json_decoder
 
@@ -178,6 +185,21 @@ def test_damaged_requests_decode_or_raise_one_error(data, metrics_data):
         decode_json(bytes(damaged))
     except DecodeError:
         pass
+
+
+@pytest.mark.parametrize("count", [True, 5000, 2**64 - 1, 1.0, -1, 2**64, "1"])
+def test_a_bucket_count_is_an_unsigned_integer_also_where_another_is_equal(build, count):
+    def encoded(count):
+        buckets = Buckets(0, (1, count))
+        point = ExponentialHistogramDataPoint({}, 1, 2, 3, 4.0, 5, 0, buckets, buckets, 0, 0.0, 1.0)
+        histogram = ExponentialHistogram([point], AggregationTemporality.CUMULATIVE)
+        return JsonEncoder().encode(build.data(Metric("m", "", "", histogram)))
+
+    encoded(1)  # what has been met is remembered
+    if isinstance(count, int) and 0 <= count < 2**64:
+        assert f'"bucketCounts":["1","{int(count)}"]'.encode() in encoded(count).data
+    else:
+        assert "bucketCounts" in encoded(count).dropped[0].reason
 
 
 def _outcome(text, content):
