@@ -77,8 +77,9 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         the events that this round still holds for the old one.
         """
         self.will_close = True
-        with contextlib.suppress(OSError):  # the client has gone
-            self.socket.shutdown(socket.SHUT_RDWR)
+        if self.socket is not None:
+            with contextlib.suppress(OSError):  # the client has gone
+                self.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress has no types
