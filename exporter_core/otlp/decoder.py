@@ -158,7 +158,7 @@ def _resource_metrics(data: bytes) -> ResourceMetrics:
 
 
 def _kept(read: Callable[[bytes, str], _T], message: bytes, url: str) -> _T:
-    """What a message says, which mostly is what it said last time."""
+    """Read a message, which mostly says what it said last time."""
     return (read if len(message) <= _KEPT_MESSAGE else read.__wrapped__)(message, url)  # type: ignore[attr-defined]
 
 
