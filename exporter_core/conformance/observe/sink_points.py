@@ -60,7 +60,7 @@ def _fields(one: Arrived) -> dict[str, object]:
         "temporality": one.temporality.upper() or None,
         "monotonic": one.monotonic,
         "attributes": plain(one.attributes),
-        "start_time_unix_nano": plain(one.start_time_unix_nano),
+        "start_time_unix_nano": plain(one.start_time_unix_nano or 0),
         "time_unix_nano": plain(one.time_unix_nano),
         "flags": plain(one.flags),
         "exemplars": tuple(plain(_exemplar(exemplar)) for exemplar in one.exemplars),

@@ -292,7 +292,11 @@ def metrics_in(metrics: MetricsData) -> Iterator[Metric]:
 
 
 def real(name: str, value: Any) -> Any:  # Any: whatever points hold
-    """The value, as a float where the data model has a real number; the SDK has an integer there where it can."""
+    """The value, as a float where the data model has a real number; the SDK has an integer there where it can. An
+    unknown start is 0, as in OTLP.
+    """
+    if name == "start_time_unix_nano":
+        return value or 0
     if name in ("sum", "min", "max"):
         return None if value is None else float(value)
     return [float(bound) for bound in value] if name == "explicit_bounds" else value

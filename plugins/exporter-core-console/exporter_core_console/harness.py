@@ -103,6 +103,8 @@ def _number(value: float | str) -> float:
     return float(value) if isinstance(value, str) else value
 
 
-def _nanoseconds(time: str) -> int:
+def _nanoseconds(time: str | None) -> int:
+    if time is None:  # an unknown start
+        return 0
     seconds, _, fraction = time.removesuffix("Z").partition(".")
     return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 10**9 + int(fraction)
