@@ -15,6 +15,7 @@ import pytest
 from exporter_core.cli import main
 from exporter_core.cli.check import options_of
 from exporter_core.conformance.clause import select
+from exporter_core.conformance.observe import first_state
 from exporter_core.conformance.report.json_report import reproduce
 from exporter_core.conformance.run import pool, serving
 from exporter_core.conformance.run.engine import check
@@ -219,6 +220,7 @@ def test_a_worker_says_in_one_line_why_it_cannot_begin(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "given", raising=False)
     monkeypatch.setattr(serving, "connect_to_sinks_only", lambda: None)  # a process is confined for good
+    monkeypatch.setattr(first_state, "first", None)  # what a worker remembers is not for the tests that follow
     setup = WorkerSetup(f"given:{exporter}", Settings(), mode="guarded", first=True, **task)
     told: list[Message] = []
     serving.work(iter([setup]), lambda message: None if isinstance(message, Secrets) else told.append(message))
