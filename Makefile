@@ -88,8 +88,8 @@ run: $(STAMP) ## this machine's metrics into SQLite, for DURATION seconds (10)
 
 # --- proving it ------------------------------------------------------------------------------------------------------
 
-# Processes that run tests: one more than there are processors, since many tests wait for a process or for a time-out.
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
+# Processes that run tests: two more than there are processors, since many tests wait for a process or for a time-out.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)
 
 .PHONY: test
 test: $(STAMP) browser servers ## run every test but those that take long
