@@ -182,9 +182,14 @@ def beyond(identified: Callable[..., dict[str, Any]], *, nested: bool) -> Metric
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
 
 
-def alike(identity: Mapping[str, Any], values: Sequence[object] = ALIKE) -> MetricsData:
+def alike(identity: Mapping[str, Any], values: Sequence[object], parts: Sequence[int | str]) -> MetricsData:
     """Metrics data whose points all have this identity, and differ in one thing each: an attribute's type, the time,
     the metric, the scope or the resource.
+
+    Args:
+        identity: the attributes of all points.
+        values: of the attribute that differs.
+        parts: of the attribute in which scopes and resources differ; none equals another, since the SDK groups by them.
     """
 
     def numbered(attributes: Mapping[str, Any], number: int, *, later: int = 0) -> NumberDataPoint:
@@ -205,11 +210,9 @@ def alike(identity: Mapping[str, Any], values: Sequence[object] = ALIKE) -> Metr
     scopes = [
         InstrumentationScope("conformance", version, "", {"scope.value": value})
         for version in ("1", "1.0")
-        for value in (1, 1.0, True, "1")
+        for value in parts
     ]
-    first, *others = [
-        Resource({"service.name": "conformance", "resource.value": value}) for value in (1, 1.0, True, "1")
-    ]
+    first, *others = [Resource({"service.name": "conformance", "resource.value": value}) for value in parts]
     every = [ScopeMetrics(scope, [*gauges, *named], "") for scope in scopes]
     return MetricsData(
         [ResourceMetrics(first, every, ""), *(ResourceMetrics(other, every[:1], "") for other in others)]

@@ -403,7 +403,7 @@ class Tokens:
     def alike(self) -> tuple[TokenBatch, TokenBatch]:
         """Two batches of points that all have one identity, and differ in one thing each; see :func:`unlike`."""
         identity = self.identified()
-        first, second = alike(identity), alike(identity, ALIKE[::-1])
+        first, second = alike(identity, ALIKE, (1, "1")), alike(identity, ALIKE[::-1], (True, "1.0"))
         return TokenBatch(first, tuple(flatten(first))), TokenBatch(second, tuple(flatten(second)))
 
     def wide(self, number: int) -> TokenBatch:

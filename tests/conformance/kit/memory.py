@@ -94,7 +94,7 @@ class MemoryHarness(Harness):
         if step == "refuse":
             self._next_step()
             raise ConnectionRefusedError("connection refused")
-        if step in ("blackhole", "silence"):
+        if step == "blackhole":
             yield from self._hold("connect", lambda: self.is_closed)
             raise ConnectionRefusedError("the backend is gone")
         self.open_connections += 1
@@ -112,11 +112,11 @@ class MemoryHarness(Harness):
         self.stamp("wire", f"request {self.received}: {step}{number and ':'}{number}")
         if self.is_shut:
             yield from self._hold("response", lambda: not self.is_shut or self.is_closed)
-        if step == "hang":
+        if step in ("hang", "silence"):
             yield from self._hold("response", lambda: self.is_closed)
         while step == "drip" and not self.is_closed:
             yield Wait("piece", self._waiters, lambda: self.is_closed, _PIECE)
-        if step in ("reset", "hang", "drip"):
+        if step in ("reset", "hang", "silence", "drip"):
             raise ConnectionResetError("connection reset by the backend")
         answers = {
             "status": lambda: Response(int(number), f"rejected: token {SECRET}"),
