@@ -274,7 +274,7 @@ def permanent(case: Case) -> None:
     if case.harness.requests() != 1:
         raise Failed("one attempt for status 400", f"{case.harness.requests()} attempts")
     if case.canary is None:
-        _waits_as_asked(case)  # first: an export that did not end at its deadline may try again later
+        _waits_as_asked(case)  # first: what has failed before may be tried again later, in sight or not
     for step in ("retry-after:0", "retry-after-date:60", "status:429", _BUSY, "reset"):
         if step.partition(":")[0] in case.harness.faults:
             case.observe(f"1 attempt for status 400, {_spaced(case, step)} with {step}")
@@ -285,9 +285,9 @@ def permanent(case: Case) -> None:
 def _waits_as_asked(case: Case) -> None:
     """Export to a backend that asks to wait for a second: an exporter that tries again does so then, not before.
 
-    One that holds data may still be trying what it was given before.
+    One that holds data may still be trying what it was given before, and so may one whose caller has left.
     """
-    if case.capabilities.holds:
+    if case.capabilities.holds or not case.until(lambda: case.journal.is_idle):
         return
     before = len(case.exchanges_so_far())
     case.harness.fault(f"retry-after:{_ASKED}", "ok")
@@ -459,6 +459,7 @@ def _stored_and_reset(case: Case) -> None:
             return  # another clause's business
         case.harness.fault("ok")
         copies = Counter(case.arrived())[batch.tokens[0]]
+        case.until(lambda: case.journal.is_idle)  # its caller may have left
         again = case.sent(exporter, more)
         if again.error is not None:
             expected = "export succeeds after a request that was stored and whose connection was reset"
@@ -492,12 +493,14 @@ def _after_many(case: Case) -> None:
         if not case.until(lambda: call.over, seconds=_TRYING):  # noqa: B023 - awaited here
             break
     case.open()
-    if all(call.over for call in calls) and case.until(lambda: case.journal.is_idle):
+    if all(call.over for call in calls):
         _goes_on(case, exporter, f"{len(calls)} that ended at their deadlines", calls, events)
 
 
 def _goes_on(case: Case, exporter: Driven, after: str, calls: Sequence[ObservedCall], events: int) -> None:
     case.harness.fault("ok")
+    if not case.until(lambda: case.journal.is_idle):
+        return  # one goes on although its caller has left
     del case.journal.events[events:]  # hundreds
     case.journal.stamp("note", f"{after}; the last one: {describe_call(calls[-1])}")
     if any(call.error is None for call in calls):
