@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import shutil
 import signal
@@ -184,11 +185,13 @@ class _Interrupt:
         self.place: str | None = None
 
     def __enter__(self) -> Self:
+        gc.disable()  # what it calls for garbage of other tests would be traced, too, and its interrupt be lost there
         sys.settrace(self._call)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         sys.settrace(None)
+        gc.enable()
         return kind is KeyboardInterrupt and self.place is not None
 
     def _call(self, frame: FrameType, event: str, argument: object) -> Callable[..., object] | None:
