@@ -146,7 +146,7 @@ def _cutter(size: int, count: int) -> Callable[[Any], tuple[bytes, ...]]:  # tak
 
 @lru_cache(maxsize=64)
 def _row(size: int) -> Callable[..., bytes]:
-    return struct.Struct(f"<{size}Q").pack
+    return struct.Struct(f"{_ORDER}{size}Q").pack
 
 
 class _WithExemplars:

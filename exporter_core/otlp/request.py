@@ -92,9 +92,11 @@ class Layout:
 
     def __init__(self, frame: Frame, request: Request, separator: bytes) -> None:
         self.points = len(request.pieces)
-        self._pieces = request.pieces.copy()  # one a point, with all that stands before it
+        # One a point, with all that stands before it, and one with all that follows the last number.
+        self._pieces = request.pieces.copy()
         self._spans = _spans(request)
-        self._size, self._closing = self._lay(frame, request, separator)
+        self._size, closing = self._lay(frame, request, separator)
+        self._pieces.append(closing)
         self._stops = {group: stop for group, _, stop in self._spans}
         self._starts = {group: start for group, start, _ in reversed(self._spans)}
 
@@ -108,15 +110,14 @@ class Layout:
 
     def write(self, groups: Sequence[Numbers]) -> bytes:
         """The request with these numbers. No second copy is made of a long one."""
-        numbers = chain.from_iterable(self._numbers(groups))
-        if self.points <= _BLOCK:
-            return self._block(0, numbers) + self._closing
+        numbers = chain(chain.from_iterable(self._numbers(groups)), (b"",))
+        if self.points < _BLOCK:
+            return self._block(0, numbers)
         out = io.BytesIO()
         out.seek(self.size(groups) - 1)
         out.write(b"\0")  # all of its room at once
         out.seek(0)
-        out.writelines(self._block(first, numbers) for first in range(0, self.points, _BLOCK))
-        out.write(self._closing)
+        out.writelines(self._block(first, numbers) for first in range(0, len(self._pieces), _BLOCK))
         out.truncate()
         return out.getvalue()
 
