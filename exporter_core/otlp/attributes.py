@@ -6,7 +6,7 @@ Knows neither encoding: how attributes are written is handed in.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, groupby, islice
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
@@ -127,11 +127,23 @@ class AttributeWriter:
                 columns.append(column)
         except ValueError:
             return self._one_by_one(contents)
-        bodies = columns[0] if len(keys) == 1 else list(map(self._separator.join, zip(*columns, strict=True)))
+        bodies = self._joined(columns)
         if self._before or self._after:
             before, after = self._before, self._after
             bodies = [before + body + after for body in bodies]
         return Written(bodies) if immutable else Written(bodies, contents.volatile())
+
+    def _joined(self, columns: list[list[bytes]]) -> list[bytes]:
+        """The attributes of each mapping, of columns; those that are the same in all are joined once."""
+        count = len(columns[0])
+        parts: list[list[bytes]] = []
+        for same, group in groupby(columns, lambda column: column.count(column[0]) == count):
+            together = list(group)
+            if same:
+                parts.append([self._separator.join([column[0] for column in together])] * count)
+            else:
+                parts += together
+        return parts[0] if len(parts) == 1 else list(map(self._separator.join, zip(*parts, strict=True)))
 
     def _one_by_one(self, contents: Contents) -> Written:
         out = Written([])
@@ -287,7 +299,7 @@ class Contents:
 
     def are_in(self, mappings: Sequence[Any]) -> bool:  # mappings, or what stands in their place
         """True if as many mappings have these items in this order; a change in place within a value is not seen."""
-        if len(mappings) != len(self.names):
+        if len(mappings) != len(self.names) or (mappings and not self._is_first(mappings[0])):
             return False
         start = 0
         for at in range(0, len(self.names), _BLOCK):
@@ -319,6 +331,13 @@ class Contents:
                 return False
             start = stop
         return True
+
+    def _is_first(self, mapping: Any) -> bool:  # a mapping, or what stands in its place
+        """False if the first mapping is not this one: where series are new, it mostly is not, and no other is read."""
+        try:
+            return type(mapping) is dict and list(mapping.values()) == self.values[: len(self.names[0])]
+        except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when compared
+            return False
 
     def _join(self, at: int, values: list[Any]) -> None:
         """Keep the values of a block as one text: the joined texts of others are faster compared with that."""

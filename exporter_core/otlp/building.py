@@ -353,9 +353,7 @@ class _Comparison:
         contents = old.contents.between(old_start, old_stop, self._old_items[old_start], self._old_items[old_stop])
         if self._trusted and all(map(is_, sources, old.sources[old_start:old_stop])):
             return contents
-        # Where series are new, the first mostly is, and no other is looked at.
-        first = contents.between(0, 1, 0, len(contents.names[0])) if sources else contents
-        if not (first.are_in(sources[:1]) and contents.are_in(sources)):
+        if not contents.are_in(sources):
             return None
         return contents if old.volatile_hold(sources, range(old_start, old_stop)) else None
 
