@@ -13,8 +13,9 @@ import statistics
 import sys
 import time
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from _common import Row, arguments, report
 from _shapes import SHAPES
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
-FLOORS = {"json": 1.0, "table": None}
+FLOORS: dict[Literal["json", "table"], float | None] = {"json": 1.0, "table": None}
 """Format -> the least ratio."""
 
 
@@ -46,12 +47,9 @@ def main() -> int:
 def by_shape(name: str, rounds: int) -> Iterator[Row]:
     """A row for each format."""
     program = SHAPES[name][0]()
-    sdk = ConsoleMetricExporter(out=sys.stdout)
-    works: dict[str, Callable[[MetricsData], object]] = {"SDK": sdk.export}
+    works: dict[str, Callable[[MetricsData], object]] = {"SDK": ConsoleMetricExporter(out=sys.stdout).export}
     for form in FLOORS:
-        works[form] = lambda data, ours=ConsoleExporter(ConsoleConfig(format=form)): ours.export(
-            Context.background(), data
-        )
+        works[form] = partial(ConsoleExporter(ConsoleConfig(format=form)).export, Context.background())
     taken: dict[str, list[float]] = {each: [] for each in works}
     for number in range(-1, rounds):  # the first round warms up
         program.measure()

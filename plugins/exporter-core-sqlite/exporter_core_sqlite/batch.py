@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from operator import is_
 from typing import TYPE_CHECKING, TypeAlias
 
 from opentelemetry.sdk.metrics.export import (
@@ -135,9 +136,9 @@ class Batch:
             if not position % _POINTS_BETWEEN_CHECKS:
                 self._pause()
             try:
-                # The SDK gives all points of a histogram the same bounds object.
+                # The SDK gives all points of a histogram the same bounds object, or equal ones with the same numbers.
                 given = point.explicit_bounds if isinstance(point, HistogramDataPoint) else None
-                if series is None or given is not bounds:
+                if series is None or not _are_same(given, bounds):
                     text = _bounds(given) if isinstance(point, HistogramDataPoint) else None
                     series, bounds = self._ids.series_of(self._connection, described, text), given
                 if isinstance(point, NumberDataPoint):
@@ -228,6 +229,14 @@ def _bounds(bounds: Sequence[object] | None) -> str:
         return json_of([bound if isinstance(bound, int | float) else number(bound) for bound in given])
     except TypeError:
         raise UnstorableError("the bounds are not all numbers") from None
+
+
+def _are_same(bounds: Sequence[object] | None, others: Sequence[object] | None) -> bool:
+    """True if these are the same bounds: identity holds for every difference, also that of 0, 0.0 and -0.0."""
+    if bounds is others:
+        return True
+    alike = type(bounds) is tuple and type(others) is tuple and len(bounds) == len(others)
+    return alike and all(map(is_, bounds or (), others or ()))
 
 
 def _exemplar_row(point_id: int, position: int, exemplar: Exemplar) -> _Row:

@@ -93,6 +93,8 @@ def _to_delete(
     connection: sqlite3.Connection, config: SqliteConfig, own_batch: int | None
 ) -> tuple[int, int, int] | None:
     """Find the oldest batch that the limits do not allow: its id, and the ids of its first and its last point."""
+    if config.retention_seconds is None and config.max_bytes is None:
+        return None
     oldest = connection.execute(_OLDEST, (own_batch, own_batch)).fetchone()
     if oldest is None:
         return None

@@ -25,6 +25,7 @@ _COLUMNS = {
     "resources": ("attributes", "schema_url", "metrics_schema_url"),
     "scopes": ("name", "version", "schema_url", "attributes", "metrics_schema_url"),
     "metrics": ("name", "resource_id", "scope_id", "type", "unit", "description", "temporality", "is_monotonic"),
+    "series": ("metric_id", "attributes", "explicit_bounds"),
 }
 
 _REMEMBERED_AT_MOST: Final = 200_000  # series and what describes them; some 100 MB at the worst
@@ -117,7 +118,7 @@ class RowIds:
         if found is None:
             table, *values = described
             row = tuple(self.id_of(connection, value) if isinstance(value, tuple) else value for value in values)
-            found = self._described[described] = _row_id(connection, str(table), _COLUMNS[str(table)], row)
+            found = self._described[described] = _row_id(connection, str(table), row)
         return found
 
 
@@ -148,20 +149,28 @@ class SeriesIds:
         if found is None:
             as_json = json_of(attributes or {})
             row = (self._ids.id_of(self._connection, self._metric), as_json, self._bounds)
-            found = _row_id(self._connection, "series", ("metric_id", "attributes", "explicit_bounds"), row)
+            found = _row_id(self._connection, "series", row)
             self._known[key] = found
         return found
 
 
-def _row_id(connection: sqlite3.Connection, table: str, columns: tuple[str, ...], row: tuple[object, ...]) -> int:
-    """The id of the row, which is inserted unless it is there. Names come from this module, values are bound."""
-    conditions = " AND ".join(f"{column} IS ?" for column in columns)
-    found = connection.execute(f"SELECT id FROM {table} WHERE {conditions}", row).fetchone()  # noqa: S608 - no input in it
-    if found is None:
-        places = ", ".join("?" * len(columns))
-        inserted = connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", row)  # noqa: S608 - no input in it
-        row_id = inserted.lastrowid
-    else:
-        row_id = found[0]
+def _row_id(connection: sqlite3.Connection, table: str, row: tuple[object, ...]) -> int:
+    """The id of the row, which is inserted unless it is there."""
+    insert, select = _STATEMENTS[table]
+    cursor = connection.execute(insert, row)
+    row_id = cursor.lastrowid if cursor.rowcount else connection.execute(select, row).fetchone()[0]
     assert isinstance(row_id, int)  # noqa: S101 - tells mypy what an INSERT promises
     return row_id
+
+
+def _statements(table: str, columns: tuple[str, ...]) -> tuple[str, str]:
+    """Insert a row unless it is there, and find it. Names come from this module, values are bound."""
+    places = ", ".join("?" * len(columns))
+    conditions = " AND ".join(f"{column} IS ?" for column in columns)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING",  # noqa: S608 - no input in it
+        f"SELECT id FROM {table} WHERE {conditions}",  # noqa: S608 - no input in it
+    )
+
+
+_STATEMENTS = {table: _statements(table, columns) for table, columns in _COLUMNS.items()}
