@@ -5,6 +5,7 @@ attributes in any one point.
 """
 
 import math
+import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -196,12 +197,28 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
     Raises:
         UnencodableError: when a number does not fit its field.
     """
+    start, time, value = point.start_time_unix_nano, point.time_unix_nano, point.value
+    try:
+        check, template = _TIMED[type(value)]
+        check(start, time, value)
+        if not point.exemplars and math.isfinite(value):
+            return template % (start, time, value)
+    except (KeyError, struct.error, OverflowError):
+        pass  # to be written field by field, or named
     return _fields(
         _exemplars(point.exemplars, exemplars),
-        _uint64("startTimeUnixNano", point.start_time_unix_nano),
-        _uint64("timeUnixNano", point.time_unix_nano),
-        _value(point.value),
+        _uint64("startTimeUnixNano", start),
+        _uint64("timeUnixNano", time),
+        _value(value),
     )
+
+
+_TIMES = b'"startTimeUnixNano":"%d","timeUnixNano":"%d",'
+_TIMED = {
+    int: (struct.Struct("<QQq").pack, _TIMES + b'"asInt":"%d"}'),
+    float: (struct.Struct("<QQd").pack, _TIMES + b'"asDouble":%a}'),
+}
+"""Type of a value -> what raises if a number does not fit its field, and the fields."""
 
 
 def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:

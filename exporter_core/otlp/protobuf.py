@@ -76,7 +76,10 @@ class Protobuf:
                 attribute_writer(9), points.histogram_shape, points.histogram_rest, points.histogram_exemplars
             ),
             ExponentialHistogram: Kind(
-                attribute_writer(1), lambda _point: None, points.exponential_rest, points.exponential_exemplars
+                self.resource_attributes,  # a field of the same number
+                lambda _point: None,
+                points.exponential_rest,
+                points.exponential_exemplars,
             ),
         }
 
