@@ -16,13 +16,11 @@ import fcntl
 import os
 import stat
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from exporter_core import ExporterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from exporter_core import Context
@@ -80,13 +78,8 @@ class LineFile:
             ExporterError: the file cannot be written; it is as it was.
         """
         try:
-            while True:
-                with self._locked(context) as (descriptor, found):
-                    size = self._end_of_whole_lines(descriptor, found)
-                    if self._max_bytes is None or not size or size + len(line) <= self._max_bytes:
-                        self._write(descriptor, size, line)
-                        return
-                    self._rotate(descriptor)
+            while not self._append(context, line):
+                pass
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None:
                 raise  # the context's own; the system's have a number
@@ -117,23 +110,26 @@ class LineFile:
         finally:
             self._replace_unsynced(None)
 
-    @contextmanager
-    def _locked(self, context: Context) -> Iterator[tuple[int, int]]:
-        """A descriptor of the file that the path leads to, with the lock on it, and the size of the file."""
-        while True:
-            descriptor = self._open()
-            self._locked_descriptor = descriptor
-            try:
-                _lock(context, descriptor)
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    raise ExporterError(f"cannot write to {self._path}: it is not a regular file")
-                if self._leads_to(status):
-                    yield descriptor, status.st_size
-                    return
-            finally:
-                self._locked_descriptor = None
-                _unlock_and_close(descriptor)
+    def _append(self, context: Context, line: bytes) -> bool:
+        """Write the line to the file that the path leads to; return False if that is another file by then."""
+        descriptor = self._open()
+        self._locked_descriptor = descriptor
+        try:
+            _lock(context, descriptor)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ExporterError(f"cannot write to {self._path}: it is not a regular file")
+            if not self._leads_to(status):
+                return False
+            size = self._end_of_whole_lines(descriptor, status.st_size)
+            if self._max_bytes is not None and size and size + len(line) > self._max_bytes:
+                self._rotate(descriptor)
+                return False
+            self._write(descriptor, size, line)
+            return True
+        finally:
+            self._locked_descriptor = None
+            _unlock_and_close(descriptor)
 
     def _open(self) -> int:
         if self._mode is None:

@@ -152,11 +152,15 @@ def test_a_forked_child_does_not_go_on_holding_the_lock_of_a_parent_that_dies(pa
         from exporter_core import Context
         from exporter_core_otlp import OtlpFileConfig, OtlpFileExporter
         exporter = OtlpFileExporter(OtlpFileConfig(output_stream={path.as_uri()!r}))
-        with exporter._file._locked(Context.background()):
+
+        def fork(*_):
             if os.fork() == 0:
                 print("child", flush=True)
                 sys.stdin.read()
             os._exit(0)
+
+        exporter._file._write = fork
+        exporter._file.append(Context.background(), b"")
     """
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", program], stdin=-1, stdout=-1) as process:
         assert process.stdout.readline() == b"child\n"
