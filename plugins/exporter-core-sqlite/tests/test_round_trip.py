@@ -194,6 +194,16 @@ def test_values_that_python_calls_equal_are_different_series(make_exporter, cont
     assert query("SELECT count(*), count(DISTINCT attributes) FROM series") == [(len(alike), len(alike))]
 
 
+def test_bounds_that_python_calls_equal_are_different_series(make_exporter, context, data_of, query):
+    alike = [(0.0, 5.0), (-0.0, 5.0), (0, 5.0), (0, True), (0, 1), [0.0, 5.0]]
+    points = [HistogramDataPoint({}, 1, 2, 3, 4.0, (1, 1, 1), bounds, 1.0, 2.0) for bounds in alike]
+    make_exporter().export(context, data_of(Histogram(points, AggregationTemporality.DELTA)))
+    bounds = query("SELECT explicit_bounds FROM points JOIN series ON series.id = series_id ORDER BY points.id")
+    texts = ["[0.0,5.0]", "[-0.0,5.0]", "[0,5.0]", "[0,true]", "[0,1]", "[0.0,5.0]"]
+    assert [found for (found,) in bounds] == texts
+    assert query("SELECT count(*) FROM series") == [(5,)]
+
+
 def test_the_order_of_attributes_does_not_make_another_series(make_exporter, context, data_of, point, query):
     exporter = make_exporter()
     exporter.export(context, data_of([point(attributes={"a": "1", "b": 2}), point(attributes={"b": 2, "a": "1"})]))
