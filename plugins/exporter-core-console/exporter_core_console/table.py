@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from rich import box
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -152,31 +152,49 @@ def _widths(context: Context, blocks: list[_Block], width: int) -> list[int] | N
 def _print_side_by_side(
     context: Context, console: Console, blocks: list[_Block], widths: list[int], style: Style
 ) -> None:
-    """Print pages of one table, so that a long one does not outlast its context by much."""
+    """Print a table with the first row, which draws the header, and the others as lines: rich needs a tenth for them.
+
+    They are printed in pages, so that a long table does not outlast its context by much.
+    """
     rows = _rows(blocks)
-    first = True
-    while content := list(islice(rows, _PAGE_ROWS)):
+    table = Table(box=box.SIMPLE_HEAD if style.unicode else box.ASCII2, pad_edge=False, show_edge=False)
+    for title, column_style, width in zip(_HEADER, _STYLES, widths, strict=True):
+        table.add_column(title, style=column_style, width=width, overflow="fold")
+    for head, attributes, lines in islice(rows, 1):
+        table.add_row(*map(Text, (*head, attributes)), Text("\n").join(lines))
+    console.print(table)
+    gap = "   " if style.unicode else " | "
+    while page := list(islice(rows, _PAGE_ROWS)):
         context.raise_if_done()
-        page = Table(
-            box=box.SIMPLE_HEAD if style.unicode else box.ASCII2,
-            pad_edge=False,
-            show_edge=False,
-            show_header=first,
-        )
-        for title, column_style, width in zip(_HEADER, _STYLES, widths, strict=True):
-            page.add_column(title, style=column_style, width=width, overflow="fold")
-        for row in content:
-            page.add_row(*row)
-        console.print(page)
-        first = False
+        lines = [line for row in page for line in _row_lines(console, row, widths, gap)]
+        console.print(Text("\n").join(lines), no_wrap=True, overflow="ignore", crop=False)
 
 
-def _rows(blocks: list[_Block]) -> Iterator[tuple[Text, ...]]:
+_Row: TypeAlias = tuple[tuple[str, str, str], str, list[Text]]
+"""Name, kind and unit; the attributes; and the lines of the value."""
+
+
+def _rows(blocks: list[_Block]) -> Iterator[_Row]:
     for block in blocks:
         head = (block.name, block.kind, block.unit)
         for attributes, lines in block.points:
-            yield (*map(Text, (*head, attributes)), Text("\n").join(lines))
+            yield head, attributes, lines
             head = ("", "", "")
+
+
+def _row_lines(console: Console, row: _Row, widths: list[int], gap: str) -> Iterator[Text]:
+    """The lines of a row of the table, each with all columns."""
+    head, attributes, values = row
+    width = widths[len(head)]
+    folded = [attributes]
+    if cell_len(attributes) > width:
+        folded = [line.plain.rstrip() for line in Text(attributes).wrap(console, width, overflow="fold")]
+    for number in range(max(len(folded), len(values))):
+        texts = (*(head if not number else ("", "", "")), folded[number] if number < len(folded) else "")
+        line = Text()
+        for text, columns, cell_style in zip(texts, widths, _STYLES, strict=False):
+            line.append(set_cell_size(text, columns), cell_style).append(gap)
+        yield line.append_text(values[number]) if number < len(values) else line
 
 
 def _print_list(context: Context, console: Console, blocks: list[_Block]) -> None:
