@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from bisect import bisect_left
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,7 +81,7 @@ def _histogram(attributes: dict[str, Any], recorded: list[float], bounds: set[fl
 
 def batches_of(number: int) -> list[TokenBatch]:
     """Batches of this number, which a process and all that are forked from it make once; copies of the caller's own."""
-    return copy.deepcopy(_made(number))
+    return [replace(batch, metrics=copy.deepcopy(batch.metrics)) for batch in _made(number)]
 
 
 @cache

@@ -52,7 +52,7 @@ _EARLY: Final = (
 """The clauses that take longest whatever the exporter does, and that many build on: the others run beside."""
 _BLOCKING: Final = (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR)
 _FEW: Final = 8  # clauses for which no worker is started beside one that computes
-MOST: Final = 6
+MOST: Final = 7
 """Workers at a time."""
 _STILLBORN: Final = 3  # workers in a row that end before they have run anything
 _LOOK: Final = 0.02  # seconds between two looks at what the workers do, and at a stop
@@ -236,6 +236,8 @@ class Pool:
         self._starter.shutdown()
         if self._next is not None and self._next.exception() is None:
             self._workers.append(self._next.result())
+        for worker in self._workers:
+            worker.channel.close()  # so that all end at once
         for worker in self._workers:
             worker.close()
 

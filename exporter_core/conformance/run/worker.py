@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import importlib
+import inspect
 import os
 import signal
 import socket
@@ -57,6 +58,7 @@ def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> Non
 def main() -> None:
     """Serve until the parent is gone."""
     clauses()
+    inspect.getmodule(sys._getframe())  # keeps the files of all modules, which pydantic asks for in each worker
     gc.collect()
     gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
     # The import path without the folder and the variable of the start, of which a worker has its own.
