@@ -310,10 +310,11 @@ class Pool:
         return self._left[worker.clause].technique not in _COMPUTING and monotonic() - worker.since > _SLOW
 
     def _runnable(self) -> list[str]:
-        """The clauses that are left, and that no worker runs or has run."""
+        """The clauses that are left, that no worker runs or has run, and whose result may be the last one."""
         at_work = {worker.clause for worker in self._workers}
         left = [name for name in self._left if name not in at_work and name not in self._held]
-        return left if self._may_run_ahead and self._most > 1 else [name for name in left if self._is_known(name)]
+        ahead = self._may_run_ahead and self._most > 1
+        return [name for name in left if self._is_known(name) or (ahead and not self._is_void(name))]
 
     def _is_known(self, clause: str) -> bool:
         """True if all that the clause builds on has ended."""
