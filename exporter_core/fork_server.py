@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _LOOK: Final = 5.0  # seconds between two looks at the parent, whose sockets a forked copy of it may hold open
-_IDLE: Final = 0.05  # seconds without an order after which the server has time for itself
 _END: Final = 5.0  # seconds in which a process that is killed is gone, unless the kernel holds it
 _DESCRIPTORS: Final = 8  # at most, of one order
 
@@ -173,7 +172,6 @@ def serve(
     arguments: Sequence[str],
     work: Callable[[dict[str, Any], list[int]], object],  # Any: JSON
     prepare: Callable[[dict[str, Any]], object] = lambda _order: None,  # Any: as above
-    when_idle: Callable[[], object] = lambda: None,
 ) -> NoReturn:
     """Fork a child for each order, until the process that orders is gone.
 
@@ -181,19 +179,13 @@ def serve(
         arguments: the two that :class:`ForkServer` has added.
         work: what the child does with the order and its descriptors; the exit code is 0 if it returns.
         prepare: called before, in the server.
-        when_idle: called in the server when no other order has followed one for a moment, for the children to come.
     """
     orders, parent = socket.socket(fileno=int(arguments[0])), int(arguments[1])
     orders.set_inheritable(False)
-    is_idle = True
     while os.getppid() == parent:
         _reap()
-        if not polling.select([orders], [], [], _LOOK if is_idle else _IDLE)[0]:
-            if not is_idle:
-                when_idle()
-            is_idle = True
+        if not polling.select([orders], [], [], _LOOK)[0]:
             continue
-        is_idle = False
         descriptors = socket.recv_fds(orders, 1, _DESCRIPTORS)[1]
         if not descriptors:
             break

@@ -114,9 +114,6 @@ def check(
         raise SetupError("name an exporter (exporter-core list shows them) or module:Class")
     elif harness is not None and sink is not None:
         raise SetupError("--harness and --sink: choose one")
-    from exporter_core.conformance.run.fork_server import WorkerServer  # noqa: PLC0415 - for a check only
-
-    WorkerServer.get()  # which imports the checker while this process does
     from exporter_core.conformance.readers import READERS  # noqa: PLC0415 - imports the SDK
     from exporter_core.conformance.report import conclude  # noqa: PLC0415 - as above
     from exporter_core.conformance.run import engine  # noqa: PLC0415 - as above

@@ -27,7 +27,7 @@ from exporter_core.conformance.run.verdicts import Failed, Settings, Verdict, Ve
 from exporter_core.conformance.subject import Driven, Mode, Subject, inexpressible
 from exporter_core.context import Context
 from exporter_core.errors import ExporterShutdownError
-from exporter_core.masking import Masker, masker_for
+from exporter_core.masking import Masker, secrets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -504,9 +504,8 @@ class Case(BaseCase):
 
     def masker(self) -> Callable[[str], str]:
         """A function that masks the secrets of the harness and of the options."""
-        secrets = Masker([self.subject.harness.secret or ""] if self.subject.harness else [])
-        options = masker_for(self.options)
-        return lambda text: options(secrets(text))
+        own = [self.subject.harness.secret or ""] if self.subject.harness else []
+        return Masker([*own, *secrets_of(self.options)])
 
     def _leave(self) -> None:
         for context in self._contexts:

@@ -79,6 +79,8 @@ class Clause:
     """True for Python hygiene, which never decides about conformance; marked by a double dagger."""
     after: tuple[str, ...] = ()
     """The clauses that it builds on: it is BLOCKED when one of them failed."""
+    heeds: tuple[str, ...] = ()
+    """The clauses after whose failure it looks at less."""
     faults: tuple[str, ...] = ()
     """The faults that it needs of the sink, without their arguments."""
     needs: tuple[str, ...] = ()
@@ -103,7 +105,8 @@ class Clause:
     @property
     def prerequisites(self) -> tuple[str, ...]:
         """The clauses whose results are needed to run this one."""
-        return (*self.foundations, DELIVERS) if self.is_about_deliveries else self.foundations
+        first = (DELIVERS,) if self.is_about_deliveries else ()
+        return (*self.foundations, *self.heeds, *first)
 
     @property
     def how(self) -> str:
@@ -136,6 +139,7 @@ def clause(
     derived: bool = False,
     hygiene: bool = False,
     after: tuple[str, ...] = (),
+    heeds: tuple[str, ...] = (),
     faults: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
 ) -> Callable[[_Check], _Check]:
@@ -156,6 +160,7 @@ def clause(
             derived=derived,
             hygiene=hygiene,
             after=after,
+            heeds=heeds,
             faults=faults,
             needs=needs,
         )

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from exporter_core.conformance.clause import select
 from exporter_core.conformance.run import pool
 from exporter_core.conformance.run.engine import check
 from exporter_core.conformance.run.verdicts import Settings, Verdict
 from exporter_core.errors import SetupError
 
 EXPORTER = """
-    import ctypes, os, signal, threading
-    from exporter_core.conformance import Harness
+    import ctypes, os, signal, threading, time
+    from exporter_core.conformance import Harness, flatten
+    from exporter_core.errors import ExporterError
     from kit.memory import MemoryHarness
     from kit.reference import ReferenceExporter
 
@@ -54,6 +56,29 @@ EXPORTER = """
     class HoldsTheInterpreter(ReferenceExporter):
         def force_flush(self, context):
             ctypes.PyDLL(None).sleep(600)  # unlike CDLL, it keeps the interpreter's lock
+
+    class DropsMany(ReferenceExporter):
+        # Loses large batches, once another process has exported as well.
+        def export(self, context, metrics):
+            with open(os.environ["MARK"], "a") as file:
+                type(self).marked = getattr(self, "marked", False) or file.write("x")
+            if len(list(flatten(metrics))) < 1_000:
+                super().export(context, metrics)
+                return
+            while os.stat(os.environ["MARK"]).st_size < 2 and not context.done:
+                time.sleep(0.001)
+
+    class Forgives(ReferenceExporter):
+        # Swallows failures; a large batch ends once one was swallowed, and others had time to begin.
+        def export(self, context, metrics):
+            try:
+                super().export(context, metrics)
+            except ExporterError:
+                open(os.environ["MARK"], "w").close()
+            if len(list(flatten(metrics))) >= 1_000:
+                while not os.path.exists(os.environ["MARK"]) and not context.done:
+                    time.sleep(0.001)
+                time.sleep(0.3)
 
     class CannotBeBuilt(ReferenceExporter):
         def __init__(self, config):
@@ -128,6 +153,47 @@ def test_a_clause_whose_foundation_failed_is_blocked() -> None:
     )
     assert report.run("EXP-03", "raw").verdict is Verdict.BLOCKED
     assert report.run("EXP-03", "raw").seen == "EXP-01 failed first"
+
+
+SOME = ("EXP-0[1-5]", "FLU-0[12]", "SHD-01", "SHD-0[5-7]", "KND-0[1-3]")
+
+
+def test_a_clause_that_ran_ahead_of_one_that_it_builds_on_is_blocked_when_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARK", str(tmp_path / "exported"))
+    runs = _runs("DropsMany", *SOME)
+    assert len((tmp_path / "exported").read_text()) > 1  # another worker has exported before EXP-01 has failed
+    assert [clause for clause, run in runs.items() if run.verdict is Verdict.FAIL] == ["EXP-01"]
+    blocked = {clause for clause, run in runs.items() if run.seen == "EXP-01 failed first"}
+    assert blocked == {one.id for one in select(SOME) if "EXP-01" in one.foundations} != set()
+    assert runs["EXP-05"].verdict is Verdict.PASS
+
+
+def test_a_clause_that_will_be_blocked_waits_for_the_others_that_it_builds_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARK", str(tmp_path / "exported"))
+    begun: list[str] = []
+    runs = _runs("Forgives", "EXP-01", "EXP-1[1-9]", "KND-01", begun=lambda clause, _mode: begun.append(clause))
+    assert runs["EXP-14"].verdict is Verdict.FAIL
+    assert runs["EXP-15"].seen == "EXP-14 failed first"
+    assert all(begun.count(clause) <= 2 for clause in runs)
+
+
+def test_with_options_that_may_point_elsewhere_no_clause_runs_ahead() -> None:
+    ended: set[str] = set()
+    early: set[str] = set()
+    known = {one.id: one for one in select()}
+    _runs(
+        "Plain",
+        *SOME,
+        options={"token": "mine"},
+        progress=lambda run: ended.add(run.id),
+        begun=lambda clause, _mode: early.update({clause} - ended if "EXP-01" not in ended else ()),
+    )
+    assert {"EXP-01"} <= early
+    assert not any(known[clause].is_about_deliveries for clause in early)
 
 
 def test_a_real_backend_is_refused_and_if_allowed_gets_no_canary() -> None:

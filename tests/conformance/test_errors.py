@@ -1,5 +1,6 @@
 """What the report says of an exporter's errors: secrets masked, whatever the error is."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,12 +86,11 @@ class RaisesTheUnspeakable(ReferenceExporter):
 
 
 class CannotBeBuiltAgain(ReferenceExporter):
-    built = 0
-
     def __init__(self, config) -> None:
-        type(self).built += 1
-        if self.built > 1:
-            raise UnspeakableError
+        try:
+            Path(os.environ["BUILT"]).touch(exist_ok=False)
+        except FileExistsError:
+            raise UnspeakableError from None
         super().__init__(config)
 
 
@@ -115,8 +115,11 @@ def test_an_error_without_words_fails_the_clause_all_the_same() -> None:
     assert run.seen == "it raised UnspeakableError: (its message cannot be shown)"
 
 
-def test_an_error_without_words_in_the_constructor_ends_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_without_words_in_the_constructor_ends_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("BUILT", str(tmp_path / "built"))
     report = check(f"{Path(__file__).stem}:CannotBeBuiltAgain", patterns=["EXP-04"], modes=["raw"])
     run = report.run("EXP-04", "raw")
     assert run.verdict is Verdict.INCONCLUSIVE

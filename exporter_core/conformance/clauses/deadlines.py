@@ -434,6 +434,7 @@ class WallClock(Canary):
     check="time.monotonic() or context.remaining(), never time.time()",
     canary=WallClock,
     derived=True,
+    heeds=("EXP-06",),
     needs=("gate", "deadline"),
 )
 def wall_clock(case: Case) -> None:

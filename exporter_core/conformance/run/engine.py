@@ -139,14 +139,14 @@ def _filled(report: Report, setup: WorkerSetup, watcher: Watcher, *, alone: bool
 def _run_side_by_side(report: Report, setups: Sequence[WorkerSetup], watcher: Watcher, most: int) -> None:
     """Run a pool for each setup on a thread of its own, while signal handlers run here. Raises the first error.
 
-    One clause of each setup computes at a time, and two of the last setup once the others have ended.
+    One clause of each setup computes at a time, and two of the last one that runs.
     """
-    ended: list[WorkerSetup] = []
+    left = list(setups)
 
     def run(setup: WorkerSetup) -> None:
-        with Pool(report, setup, watcher, most, lambda: 1 + len(ended)) as pool:
+        with Pool(report, setup, watcher, most, lambda: 2 if len(left) == 1 else 1) as pool:
             pool.run()
-        ended.append(setup)
+        left.remove(setup)
 
     with ThreadPoolExecutor() as threads:
         running = [threads.submit(run, setup) for setup in setups]

@@ -61,9 +61,7 @@ class WorkerServer(ForkServer):
         channel: socket.socket,
         output: int,
         dump: Path,
-        *,
         seed: int | None,
-        generates: bool,
     ) -> ForkedProcess:
         """Fork a worker.
 
@@ -72,8 +70,7 @@ class WorkerServer(ForkServer):
             channel: its end of the connection that its messages go over.
             output: the descriptor of the file for its output.
             dump: the file for its stacks, in a folder in which the worker makes its own.
-            seed: that of the batches that Hypothesis makes for this worker or those after it; None if none needs any.
-            generates: True if this worker has to have them; those after it have them in any case.
+            seed: that of the batches that it makes with Hypothesis at first; None if it needs none.
 
         Raises:
             SetupError: a fork server has ended, and another one too; or the current folder is gone.
@@ -82,10 +79,10 @@ class WorkerServer(ForkServer):
             directory = str(Path.cwd())
         except FileNotFoundError:
             raise SetupError("the current folder does not exist any more; run the check from another one") from None
-        order = {"directory": directory, "environment": dict(environment), "dump": str(dump)}
+        order = {"directory": directory, "environment": dict(environment), "dump": str(dump), "seed": seed}
         for _ in range(_TRIES):
             server = cls.get()
-            worker = server.fork({**order, "seed": seed, "generates": generates}, output, channel.fileno())
+            worker = server.fork(order, output, channel.fileno())
             if worker.started(_START):
                 return worker
             worker.end(0)

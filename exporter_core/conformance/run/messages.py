@@ -57,8 +57,6 @@ class Ready:
     options: Mapping[str, Any] | None = None  # Any: the exporter's options
     """Secrets masked; from the first worker alone."""
     of_the_sdk: bool = False
-    has_generated: bool = False
-    """True if it has the batches that Hypothesis makes."""
 
 
 @dataclass(frozen=True)

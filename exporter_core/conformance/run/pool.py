@@ -42,12 +42,17 @@ _WAITS: Final = 8  # bounded waits that a clause can make one after the other
 _BUSIEST: Final = 4.0  # times as long that a clause may take on a machine that is as busy
 _AMOUNTS: Final = 90.0  # seconds more for the clause that exports large amounts, whose waits are longer
 _START = 90.0  # seconds in which a worker has to say that it is there; it builds the exporter meanwhile
-_ASLEEP: Final = 0.05  # seconds for which a worker has to sleep until another one goes on beside it
+_ASLEEP: Final = 0.03  # seconds for which a worker has to sleep until another one goes on beside it
 _SLOW: Final = 1.0  # seconds after which a clause is taken to wait, where nothing tells that its worker sleeps
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
-_EARLY: Final = ("INT-01", DELIVERS, "EXP-09", "EXP-14", "EXP-15", "SHD-01", "SHD-11", "SHD-02")
-"""The clauses that wait longest whatever the exporter does, after those that they build on: the others run beside."""
-MOST: Final = 4
+_EARLY: Final = (
+    *("INT-01", "EXP-09", DELIVERS, "EXP-15", "SHD-02", "SHD-11", FIDELITY, "EXP-06", "EXP-07", "EXP-17", "EXP-14"),
+    *("SHD-04", "EXP-12", "PY-01", "PY-03"),
+)
+"""The clauses that take longest whatever the exporter does, and that many build on: the others run beside."""
+_BLOCKING: Final = (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR)
+_FEW: Final = 8  # clauses for which no worker is started beside one that computes
+MOST: Final = 7
 """Workers at a time."""
 _STILLBORN: Final = 3  # workers in a row that end before they have run anything
 _LOOK: Final = 0.02  # seconds between two looks at what the workers do, and at a stop
@@ -70,7 +75,7 @@ class Watcher:
 class WorkerProcess:
     """A process that runs clauses, and the clause that it runs."""
 
-    def __init__(self, setup: WorkerSetup, *, seed: int | None, generates: bool) -> None:
+    def __init__(self, setup: WorkerSetup, *, generates: bool) -> None:
         self._folder = empty_folder("conformance-worker-")
         self._dump, self._output = Path(self._folder.name, "stacks"), Path(self._folder.name, "output")
         environment = {
@@ -82,7 +87,7 @@ class WorkerProcess:
         with theirs, self._output.open("wb") as text:
             try:
                 self._process = WorkerServer.fork_worker(
-                    environment, theirs, text.fileno(), self._dump, seed=seed, generates=generates
+                    environment, theirs, text.fileno(), self._dump, setup.settings.seed if generates else None
                 )
             except BaseException:
                 self.channel.close()
@@ -90,7 +95,9 @@ class WorkerProcess:
                 raise
         self._rest = b""
         self.clause: str | None = None
-        self.ready = self.has_generated = False
+        self.ready = False
+        self.generates = generates
+        """True if it has the batches that Hypothesis makes, which take long to make."""
         self.since = monotonic()
         """The time at which it was started, or given its clause."""
         self._awake = self.since
@@ -177,7 +184,10 @@ def _state(task: str) -> bytes:
 
 
 class Pool:
-    """Runs clauses in workers, each clause after those that it builds on.
+    """Runs clauses in workers, those that take longest first.
+
+    A clause may run ahead of those that it builds on. Its result counts once they have passed. If one of them has
+    failed, it is run again, which says that it is BLOCKED.
 
     Args:
         report: gets the results; its clauses are run, in their order as far as waiting clauses allow.
@@ -205,13 +215,19 @@ class Pool:
         """Texts that no worker may be quoted with."""
         self._limit = _SPARE + _WAITS * report.settings.patience
         self._failed: dict[str, Verdict] = {}
+        # What may point elsewhere sends nothing more before its first clause has seen that it points at the sink.
+        self._may_run_ahead = not (setup.options or setup.sink or setup.allow_real_backend)
+        self._ahead: set[str] = set()
+        """The clauses that were begun before all that they build on had ended."""
+        self._held: dict[str, Run] = {}
+        """The results of such clauses, until those that they build on have ended."""
         self._workers: list[WorkerProcess] = []
         self._starter = ThreadPoolExecutor(1)
         self._next: Future[WorkerProcess] | None = None
-        """The worker that is being started: the fork server may be at work for itself."""
-        self._started = self._stillborn = 0
+        """The worker that is being started."""
+        self._stillborn = 0
         self._found = False
-        """True once a worker has found the exporter."""
+        """True once a worker has found the exporter, and built it."""
 
     def __enter__(self) -> Self:
         return self
@@ -221,12 +237,17 @@ class Pool:
         if self._next is not None and self._next.exception() is None:
             self._workers.append(self._next.result())
         for worker in self._workers:
+            worker.channel.close()  # so that all end at once
+        for worker in self._workers:
             worker.close()
 
     def run(self) -> None:
         """Run every clause. Raises SetupError if the exporter cannot be found or built."""
         while self._left and not self._watcher.stop.is_set():
-            self._assign()
+            for worker in [one for one in self._workers if one.clause in self._ahead and self._is_void(one.clause)]:
+                self._drop(worker)
+            while self._assign():
+                pass
             if self._next is not None and (self._next.done() or not self._workers):
                 started, self._next = self._next, None
                 self._workers.append(started.result())
@@ -244,25 +265,41 @@ class Pool:
 
     # --- the assignment ----------------------------------------------------------------------------------------------
 
-    def _assign(self) -> None:
-        """Give the next clause to a worker unless enough are at work that do not wait; start one if there is none."""
-        if sum(one.clause is not None and not self._waits(one) for one in self._workers) >= self._share():
-            return
-        clauses, idle = self._runnable(), [one for one in self._workers if one.idle]
-        # Hypothesis takes long, and makes its batches while the first worker runs other clauses.
-        pairs = ((one, clause) for clause in clauses for one in idle if clause != FIDELITY or one.has_generated)
-        worker, clause = next(pairs, (None, ""))
-        if worker is not None:
-            asked = clause in self._asked
-            worker.run(RunClause(clause, self._failed, self._never_delivers, canary=asked))
-            if asked:
-                self._watcher.begun(clause, self._setup.mode)
-        elif clauses and len(self._workers) < self._most and all(one.ready for one in self._workers) and not self._next:
-            setup = replace(self._setup, first=self._started == 0)
-            seed = setup.settings.seed if FIDELITY in self._left else None
-            generates = not setup.first or self._most == 1
-            self._next = self._starter.submit(WorkerProcess, setup, seed=seed, generates=generates)
-            self._started += 1
+    def _assign(self) -> bool:
+        """Give the next clause to a worker, or start one for it; False if there is none, or enough are at work."""
+        computing = [one for one in self._workers if not one.idle and not self._waits(one)]
+        clauses = self._runnable()
+        if not clauses or len(computing) + (self._next is not None) >= self._share():
+            return False
+        has_room = len(self._workers) + (self._next is not None) < self._most
+        # Hypothesis takes long: a worker makes its batches while others are at work.
+        made = any(one.generates for one in self._workers)
+        generates = has_room and not made and clauses[0] == FIDELITY
+        if not generates:
+            anybody = not (made or has_room or self._next)
+            able = [(one, one.generates or anybody) for one in self._workers if one.idle]
+            pairs = ((one, clause) for clause in clauses for one, makes in able if makes or clause != FIDELITY)
+            if (pair := next(pairs, None)) is not None:
+                self._begin(*pair)
+                return True
+        starting = sum(not one.ready for one in self._workers)
+        is_worth_it = generates or len(clauses) > starting + _FEW * bool(computing)
+        if not (has_room and is_worth_it) or self._next is not None or (self._workers and not self._found):
+            return False
+        setup = replace(self._setup, first=not self._found)
+        generates |= self._most == 1 and FIDELITY in clauses
+        self._next = self._starter.submit(WorkerProcess, setup, generates=generates)
+        return True
+
+    def _begin(self, worker: WorkerProcess, clause: str) -> None:
+        if self._is_known(clause):
+            self._ahead.discard(clause)
+        else:
+            self._ahead.add(clause)
+        asked = clause in self._asked
+        worker.run(RunClause(clause, self._failed, self._never_delivers, canary=asked))
+        if asked:
+            self._watcher.begun(clause, self._setup.mode)
 
     def _waits(self, worker: WorkerProcess) -> bool:
         """True if it waits in a clause, rather than computes."""
@@ -273,13 +310,21 @@ class Pool:
         return self._left[worker.clause].technique not in _COMPUTING and monotonic() - worker.since > _SLOW
 
     def _runnable(self) -> list[str]:
-        """The clauses that no worker runs and that need no result which is still to come."""
+        """The clauses that are left, that no worker runs or has run, and whose result may be the last one."""
         at_work = {worker.clause for worker in self._workers}
-        return [
-            name
-            for name, clause in self._left.items()
-            if name not in at_work and self._left.keys().isdisjoint(clause.prerequisites)
-        ]
+        left = [name for name in self._left if name not in at_work and name not in self._held]
+        ahead = self._may_run_ahead and self._most > 1
+        return [name for name in left if self._is_known(name) or (ahead and not self._is_void(name))]
+
+    def _is_known(self, clause: str) -> bool:
+        """True if all that the clause builds on has ended."""
+        return self._left.keys().isdisjoint(self._left[clause].prerequisites)
+
+    def _is_void(self, clause: str) -> bool:
+        """True if the clause has another result after the failures so far."""
+        one = self._left[clause]
+        failed = any(self._failed.get(before) in _BLOCKING for before in one.prerequisites)
+        return failed or (self._never_delivers and one.is_about_deliveries)
 
     # --- the results -------------------------------------------------------------------------------------------------
 
@@ -290,13 +335,13 @@ class Pool:
         for message in messages or ():
             match message:
                 case Refused():
+                    self._drop(worker)
                     self._refused(Masker(self._secrets)(message.why))
                     return
                 case Secrets():
                     self._secrets.update(message.texts)
                 case Ready():
                     worker.ready = self._found = True
-                    worker.has_generated = message.has_generated
                     self._stillborn = 0
                     self._report.origin, self._report.tier = message.origin, message.tier
                     self._report.of_the_sdk = message.of_the_sdk
@@ -309,6 +354,14 @@ class Pool:
                         return
 
     def _add(self, run: Run) -> None:
+        """Enter a result, and those that were held until it came."""
+        self._held[run.id] = run
+        while (name := next(filter(self._is_known, self._held), None)) is not None:
+            run = self._held.pop(name)
+            if name not in self._ahead or not self._is_void(name):
+                self._enter(run)
+
+    def _enter(self, run: Run) -> None:
         del self._left[run.id]
         if run.verdict is not Verdict.PASS:
             self._failed[run.id] = run.verdict
@@ -318,24 +371,28 @@ class Pool:
             self._watcher.ended(run)
 
     def _refused(self, why: str) -> None:
-        """End the check, for the exporter cannot be found; if it could be before, end the clauses that are left."""
+        """End the check, for the exporter cannot be found; if it was before, go on with the workers that have it."""
         if not self._found:
             name = "" if self._setup.allow_real_backend else kept_back(os.environ, why)
             hint = f"; {name} of the environment is kept from the exporter: give it in --config as ${{{name}}}"
             raise SetupError(why + hint * bool(name))
-        self._give_up(why)
+        self._most = len(self._workers)
+        if not self._workers:
+            self._give_up(why)
 
     def _give_up(self, why: str) -> None:
         """End the clauses that no worker runs."""
         at_work = {worker.clause for worker in self._workers}
         for name in [one for one in self._left if one not in at_work]:
-            self._add(Run(name, self._setup.mode, Verdict.KIT_ERROR, seen=f"not run: {why}"))
+            self._held.pop(name, None)
+            self._enter(Run(name, self._setup.mode, Verdict.KIT_ERROR, seen=f"not run: {why}"))
 
     def _watch(self, worker: WorkerProcess) -> None:
         """Kill a worker that has been silent for too long."""
         age = monotonic() - worker.since
         if not worker.ready and age > _START:
             silent = f"its process said nothing for {_START:g} s and was killed"
+            self._drop(worker)
             self._refused(f"{self._setup.target!r} cannot be built: {silent}")
         elif worker.clause is not None and age > self._longest(worker.clause):
             run = Run(worker.clause, self._setup.mode, Verdict.FAIL, expected="the clause ends", dump=worker.stacks())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -169,7 +169,7 @@ def _give(run: Run, case: BaseCase, error: VerdictError) -> None:
 
 def _enter(run: Run, case: BaseCase) -> None:
     """Enter the case's observations in the run, secrets masked."""
-    mask = case.masker()
+    mask = cache(case.masker())  # many lines of a timeline are alike
 
     def one_line(text: str) -> str:
         line = " ".join(mask(text).split())  # in this order: a secret may have two spaces in a row

@@ -52,13 +52,8 @@ _BUILD: Final = 30.0  # seconds
 _LEAVE: Final = 1.0  # seconds for its shutdown, whose result is the clauses' business
 
 
-def serve(channel: socket.socket, *, has_generated: bool) -> None:
-    """Run the clauses that messages on the channel name, until the messages end.
-
-    Args:
-        channel: brings the messages, and takes the results.
-        has_generated: True if this process has the batches that Hypothesis makes.
-    """
+def serve(channel: socket.socket) -> None:
+    """Run the clauses that messages on the channel name, and send the results there, until the messages end."""
     own = os.getpid()
 
     def tell(message: Message) -> None:
@@ -67,10 +62,10 @@ def serve(channel: socket.socket, *, has_generated: bool) -> None:
         channel.sendall(encode(message))
 
     with channel.makefile("rb") as lines:
-        work(map(decode, lines), tell, has_generated=has_generated)
+        work(map(decode, lines), tell)
 
 
-def work(messages: Iterator[Message], tell: Tell, *, has_generated: bool = True) -> None:
+def work(messages: Iterator[Message], tell: Tell) -> None:
     """Run the clauses that messages name, and send the results."""
     setup = next(messages)
     assert isinstance(setup, WorkerSetup)  # noqa: S101 - a pool sends it first
@@ -79,7 +74,7 @@ def work(messages: Iterator[Message], tell: Tell, *, has_generated: bool = True)
     except BaseException as error:  # noqa: BLE001 - a plugin's import may raise anything
         tell(Refused(ErrorSnapshot.of(error).text.strip() or name_of_type(error)))
         return
-    tell(replace(ready, has_generated=has_generated))
+    tell(ready)
     gc.collect()
     gc.freeze()  # what is there by now need not be looked through by every clause that counts what is left
     for order in messages:

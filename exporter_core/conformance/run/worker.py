@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import importlib
+import inspect
 import os
 import signal
 import socket
@@ -28,31 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_generated: set[int] = set()
-"""The seeds of which this process has the batches that Hypothesis makes."""
-_wanted: list[int] = []
-"""The seeds of the orders so far."""
-
-
-def _prepare(order: dict[str, Any]) -> None:  # Any: JSON
-    """Make the batches of the order's seed if the child cannot do without."""
-    if order["seed"] is not None:
-        _wanted.append(order["seed"])
-        if order["generates"]:
-            _generate()
-
-
-def _generate() -> None:
-    """Make the batches of the last order's seed, which takes longer than all imports."""
-    for seed in {*_wanted[-1:]} - _generated:
-        from exporter_core.conformance.generated import batches_of  # noqa: PLC0415 - the import is half of it
-
-        batches_of(seed)
-        _generated.add(seed)
-        gc.collect()
-        gc.freeze()
-
-
 def _entries(environment: Mapping[str, str]) -> list[str]:
     """The folders in ``PYTHONPATH``."""
     return [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one]
@@ -69,7 +45,11 @@ def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> Non
         keep_folders_in(Path(order["dump"]).parent)
         with Path(order["dump"]).open("w") as stacks:
             faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-            run_clauses(socket.socket(fileno=descriptors[0]), has_generated=order["seed"] in _generated)
+            if order["seed"] is not None:
+                from exporter_core.conformance.generated import batches_of  # noqa: PLC0415 - the import is half of it
+
+                batches_of(order["seed"])
+            run_clauses(socket.socket(fileno=descriptors[0]))
     except BaseException:
         traceback.print_exc()
         raise
@@ -78,11 +58,12 @@ def _work(path: list[str], order: dict[str, Any], descriptors: list[int]) -> Non
 def main() -> None:
     """Serve until the parent is gone."""
     clauses()
+    inspect.getmodule(sys._getframe())  # keeps the files of all modules, which pydantic asks for in each worker
     gc.collect()
     gc.freeze()  # what is imported need not be looked through by every clause that counts what is left
     # The import path without the folder and the variable of the start, of which a worker has its own.
     path = sys.path[1 + len(_entries(os.environ)) :]
-    serve(sys.argv[1:], partial(_work, path), _prepare, _generate)
+    serve(sys.argv[1:], partial(_work, path))
 
 
 if __name__ == "__main__":
