@@ -231,9 +231,13 @@ def _watch(
     wake.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    told, tell = os.pipe()
     pid = os.fork()
     if not pid:
         os.setsid()
+        os.close(tell)
+        os.read(told, 1)  # returns when its id is told: whatever it does to its parent now, it can be ended
+        os.close(told)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for one in (status, wakes, wake):
@@ -244,7 +248,9 @@ def _watch(
         _end_with(work, order, descriptors[1:])
     for descriptor in descriptors:
         os.close(descriptor)
+    os.close(told)
     _tell(status, pid)
+    os.close(tell)
     code, is_wanted = None, True
     while is_wanted and os.getppid() == server:
         ready = polling.select([status, wakes], [], [], _LOOK)[0]
