@@ -53,6 +53,19 @@ def pytest_collection() -> Iterator[None]:
 
 
 @pytest.fixture
+def warm_python(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python programs that a test starts are forked from one that has imported the libraries, but nothing of ours.
+
+    A test of what is imported has the mark ``fresh_python``: its programs get interpreters of their own.
+    """
+    if request.node.get_closest_marker("fresh_python") is None:
+        import warm_python
+
+        warm_python.prepare()
+        monkeypatch.setattr("subprocess.Popen", warm_python.Popen)
+
+
+@pytest.fixture
 def no_proxy_of_the_machine(monkeypatch):
     """The machine's own proxies are no part of a test."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "no_grpc_proxy"):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 PRELUDE = r"""
 import os, sys, threading, time
 from exporter_core.config import PipelineConfig, ReaderSettings, ResourceSettings
