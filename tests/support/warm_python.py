@@ -90,11 +90,13 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]  # bytes or str, as its
         if self._status is None:
             return super()._internal_poll(*arguments, **options)  # type: ignore[misc,no-any-return]
         if self.returncode is None and self._waitpid_lock.acquire(blocking=False):  # type: ignore[attr-defined]
-            with contextlib.closing(contextlib.ExitStack()) as stack:
-                stack.callback(self._waitpid_lock.release)  # type: ignore[attr-defined]
-                pid, status = self._try_wait(os.WNOHANG)
-                if self.returncode is None and pid:
-                    self._handle_exitstatus(status)  # type: ignore[attr-defined]
+            try:
+                if self.returncode is None:
+                    pid, status = self._try_wait(os.WNOHANG)
+                    if pid:
+                        self._handle_exitstatus(status)  # type: ignore[attr-defined]
+            finally:
+                self._waitpid_lock.release()  # type: ignore[attr-defined]
         return self.returncode
 
 
@@ -131,7 +133,7 @@ def _start(
         file.seek(0)
         try:
             socket.send_fds(_server(kind), [b"f"], [theirs.fileno(), file.fileno(), *standard])
-        except BrokenPipeError:  # it was killed
+        except ConnectionError:  # it was killed
             _servers.pop(kind).close()
     pid = status.recv(16)
     if pid:
@@ -199,15 +201,18 @@ def _serve(orders: socket.socket, parent: int) -> list[str]:
         if not descriptors:
             break
         status, *files = descriptors
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # it may come before the child is ready for it
         pid = os.fork()
         if not pid:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             for one in (orders, wakes, wake, *running.values()):
                 one.close()
             os.close(status)
             return _become(files)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         for one in files:
             os.close(one)
         running[pid] = socket.socket(fileno=status)
