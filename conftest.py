@@ -67,6 +67,7 @@ LONGEST = (
     "tests/pipeline/test_exit.py",
     "tests/conformance/test_right_exporters.py",
     "tests/conformance/test_truth.py",
+    "tests/packaging/test_third_party.py",
 )
 
 GENEROUS_SECONDS = 100.0
