@@ -93,7 +93,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 2)
 
 .PHONY: test
 test: $(STAMP) browser servers ## run every test but those that take long
-	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # Documents in which commands check exporters, or look into every plugin.
 LONG_SESSIONS := tests/docs tests/cli/test_documentation.py

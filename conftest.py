@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,7 @@ ExporterT = TypeVar("ExporterT")
 # How long an example takes depends on what else the machine does; the time-out of the whole test is bound enough.
 # make nightly takes more examples of each property: a property that needs fewer or more than others says so as a
 # fraction or a multiple of the profile's.
-COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=20)
 settings.register_profile("exporter-core", COMMON)
 settings.register_profile("thorough", COMMON, max_examples=300)
 settings.load_profile("exporter-core")
@@ -39,7 +40,37 @@ os.environ.setdefault("EXPORTER_CORE_CACHE", str(Path(__file__).parent / ".pytes
 # No plugin of pydantic's is installed; each process that looks for one reads the metadata of all distributions.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
 
-GENEROUS_SECONDS = 30.0
+# What takes longest, by the time that it takes beside the rest. Whole checks, which start processes of their own, stand
+# apart from one another.
+LONGEST = (
+    "exporter-core-prometheus/tests/test_conformance.py",
+    "tests/bridge/test_configurator.py",
+    "tests/cli/test_run.py",
+    "tests/conformance/test_references.py",
+    "tests/docs/test_documents.py",
+    "tests/conformance/report/test_html.py",
+    "tests/conformance/scheduler/test_guard.py",
+    "tests/test_gevent.py",
+    "exporter-core-otlp/tests/test_conformance.py",
+    "tests/conformance/test_mutants.py",
+    "tests/conformance/test_scheduled.py",
+    "tests/services/test_services.py",
+    "tests/conformance/test_wrong_input.py",
+    "tests/cli/test_program.py",
+    "exporter-core-sqlite/tests/test_conformance.py",
+    "tests/zoo/test_process.py",
+    "tests/conformance/scheduler/test_races.py",
+    "exporter-core-sqlite/tests/test_retention.py",
+    "tests/conformance/test_sdk_driver.py",
+    "exporter-core-prometheus/tests/test_pull_prometheus.py",
+    "exporter-core-console/tests/test_conformance.py",
+    "tests/pipeline/test_exit.py",
+    "tests/conformance/test_right_exporters.py",
+    "tests/conformance/test_truth.py",
+    "tests/packaging/test_third_party.py",
+)
+
+GENEROUS_SECONDS = 100.0
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,6 +81,29 @@ def pytest_collection() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest modules first: the processes of pytest-xdist that end before the last one have nothing to do.
+
+    The others follow by their number of tests.
+    """
+    number = Counter(item.path for item in items)
+    place = {path: index for path in number for index, end in enumerate(LONGEST) if path.as_posix().endswith(end)}
+    items.sort(key=lambda item: (place.get(item.path, len(LONGEST)), -number[item.path]))
+
+
+@pytest.fixture
+def warm_python(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python programs that a test starts are forked from one that has imported the libraries, but nothing of ours.
+
+    A test of what is imported has the mark ``fresh_python``: its programs get interpreters of their own.
+    """
+    if request.node.get_closest_marker("fresh_python") is None:
+        import warm_python
+
+        warm_python.prepare()
+        monkeypatch.setattr("subprocess.Popen", warm_python.Popen)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from exporter_core.authoring import PreferenceOptions, SerialExporter
 from exporter_core.sync import Latch, Turn
 from exporter_core.testing import FakeClock
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 GENEROUS = 30.0  # seconds; ends a failing test, never decides a passing one
 
 

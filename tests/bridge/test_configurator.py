@@ -188,12 +188,13 @@ def test_strictness_in_a_program_that_initializes_itself_is_an_exit_that_it_can_
             FILE.replace("periodic", "perodic"),
             "otel.yaml:5:7: meter_provider.readers[0]: unknown key 'perodic'; did you mean 'periodic'?",
         ),
-        (
+        pytest.param(
             FILE.replace("{exporter: {console: {format: json}}}", "{interval: 0, exporter: {sqlite: }}"),
             (
                 "otel.yaml:5:28: meter_provider.readers[0].periodic.interval: 0 would export without a pause; expected "
                 "at least 1 (milliseconds) (and 1 more: exporter-core validate otel.yaml shows them)"
             ),
+            marks=pytest.mark.nightly,
         ),
     ],
 )

@@ -25,6 +25,8 @@ from exporter_core.context import Context
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import DeadlineExceededError, ExporterError, ExporterShutdownError
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 CONSOLE = "opentelemetry-sdk:console"
 HTTP = "otlp_proto_http"
 GRPC = "otlp_proto_grpc"

@@ -27,6 +27,8 @@ from exporter_core.errors import (
     UnsupportedContractError,
 )
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 EXPORTER = '''
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
@@ -372,6 +374,7 @@ def test_validate_and_schema_know_their_options(installed, tmp_path):
     assert "endpoint" in definitions["exporter otlp_proto_http"]["properties"]
 
 
+@pytest.mark.fresh_python
 def test_listing_and_selecting_import_nothing_of_the_sdk(run_python):
     code = """if True:
         import sys

@@ -26,8 +26,11 @@ class Done(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch, inspected_once):
-    """An empty working folder, an index of the test's own, and nothing that changes how output looks."""
+def surroundings(tmp_path, monkeypatch, inspected_once, warm_python):
+    """An empty working folder, an index of the test's own, and nothing that changes how output looks.
+
+    Programs in processes of their own are forked from one that has imported the libraries.
+    """
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)

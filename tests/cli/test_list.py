@@ -96,6 +96,7 @@ def test_refresh_sees_what_the_index_cannot(cli, plugins, monkeypatch):
     assert seen == [False, True, False, True]
 
 
+@pytest.mark.fresh_python
 def test_listing_as_json_imports_no_plugin_and_nothing_heavy(run_python, plugins):
     plugins.add("exiting", EXITING)
     checked = """
@@ -113,6 +114,7 @@ assert not found, found
     run_python(checked)  # with the index that the first has made
 
 
+@pytest.mark.fresh_python
 def test_listing_for_people_imports_no_plugin_and_no_plugin_machinery(run_python, plugins):
     plugins.add("exiting", EXITING)
     run_python("""

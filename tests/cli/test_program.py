@@ -281,6 +281,7 @@ def test_the_completion_script_is_for_this_program(cli, monkeypatch, shell):
     assert "_EXPORTER_CORE_COMPLETE" in out
 
 
+@pytest.mark.fresh_python
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_a_missing_extra_is_one_line_that_says_what_to_install(program, tmp_path, missing):
     folder = tmp_path / "without"

@@ -22,13 +22,18 @@ meter_provider:
 """
 
 
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema(ExporterRegistry()))
+
+
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_every_snippet_loads_without_a_warning_and_fits_the_schema(tmp_path: Path, snippet: str) -> None:
+def test_every_snippet_loads_without_a_warning_and_fits_the_schema(tmp_path: Path, schema, snippet: str) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text(snippet if "file_format" in snippet else BASE + snippet, encoding="utf-8")
     assert load_config(file, environ={}).warnings == ()
     data = parse(file.read_text(encoding="utf-8"), source="f", environ={}).root.data()
-    jsonschema.Draft202012Validator(json_schema(ExporterRegistry())).validate(data)
+    schema.validate(data)
 
 
 def test_the_wrong_snippet_has_the_problems_that_are_shown(tmp_path: Path) -> None:

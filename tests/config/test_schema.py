@@ -11,11 +11,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import ValidationError
 
-from exporter_core.config import json_schema, parse_config
+from exporter_core.config import json_schema, load_config, parse_config
 from exporter_core.config.loader import OTHER_KEYS
 from exporter_core.config.models import FileModel
+from exporter_core.config.yaml import parse
 from exporter_core.errors import ConfigError
 from exporter_core.instruments import NO_CARDINALITY_LIMITS
+from exporter_core.registry import ExporterRegistry
 
 OFFICIAL = jsonschema.Draft202012Validator(
     json.loads((resources.files("opentelemetry.configuration") / "schema.json").read_text(encoding="utf-8"))
@@ -209,6 +211,12 @@ def test_keys_that_are_ignored_are_in_our_schema(registry, key: str) -> None:
     assert "Ignored" in json_schema(registry)["properties"][key]["description"]
 
 
+@pytest.fixture(scope="module")
+def of_the_installed() -> jsonschema.Draft202012Validator:
+    """Our schema, with the options of the exporters that are installed."""
+    return jsonschema.Draft202012Validator(json_schema(ExporterRegistry()))
+
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 
@@ -217,14 +225,10 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_every_example_fits_the_official_schema_and_ours_and_loads(path: Path) -> None:
-    from exporter_core.config import load_config
-    from exporter_core.config.yaml import parse
-    from exporter_core.registry import ExporterRegistry
-
+def test_every_example_fits_the_official_schema_and_ours_and_loads(path: Path, of_the_installed) -> None:
     data = parse(path.read_text(encoding="utf-8"), source=path.name, environ={}).root.data()
     OFFICIAL.validate(data)
-    jsonschema.Draft202012Validator(json_schema(ExporterRegistry())).validate(data)
+    of_the_installed.validate(data)
     assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
     variables = re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))
     config = load_config(path, environ=dict.fromkeys(variables, "value"))

@@ -32,8 +32,17 @@ def run(subject: Subject, mode: str = "raw", **changed: int) -> None:
     run_state_machine_as_test(seed(SEED)(contract_machine(subject, mode)), settings=settings(FIXED, **changed))
 
 
-@pytest.mark.parametrize("mode", ["raw", "guarded"])
-@pytest.mark.parametrize("exporter", ["ReferenceExporter", "BufferingExporter", "AsyncExporter"])
+@pytest.mark.parametrize(
+    ("exporter", "mode"),
+    [
+        ("ReferenceExporter", "raw"),
+        ("BufferingExporter", "guarded"),
+        ("AsyncExporter", "raw"),
+        pytest.param("ReferenceExporter", "guarded", marks=pytest.mark.nightly),
+        pytest.param("BufferingExporter", "raw", marks=pytest.mark.nightly),
+        pytest.param("AsyncExporter", "guarded", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_reference_exporter_is_what_the_model_says(exporter: str, mode: str) -> None:
     run(resolve(f"{REFERENCE}:{exporter}"), mode)
 

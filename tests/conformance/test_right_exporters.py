@@ -87,6 +87,6 @@ def test_what_multiprocessing_keeps_to_the_end_of_the_process_is_not_left_by_the
     exporter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    target, settings = f"{Path(__file__).stem}:{exporter}", Settings(patience=5, canaries=False)
+    target, settings = f"{Path(__file__).stem}:{exporter}", Settings(patience=60, canaries=False)
     run = check(target, patterns=["SHD-02"], modes=["raw"], settings=settings).run("SHD-02", "raw")
     assert run.verdict is Verdict.PASS, run.seen

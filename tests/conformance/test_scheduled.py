@@ -73,8 +73,15 @@ def test_a_report_says_which_line_was_interrupted_and_how_to_see_it_again(capsys
     assert again.verdict is Verdict.FAIL  # in another process
 
 
-@pytest.mark.parametrize("mode", ["raw", "guarded"])
-@pytest.mark.parametrize("exporter", ["ReferenceExporter", "BufferingExporter"])
+@pytest.mark.parametrize(
+    ("exporter", "mode"),
+    [
+        ("ReferenceExporter", "raw"),
+        ("BufferingExporter", "guarded"),
+        pytest.param("ReferenceExporter", "guarded", marks=pytest.mark.nightly),
+        pytest.param("BufferingExporter", "raw", marks=pytest.mark.nightly),
+    ],
+)
 def test_each_canary_dies_of_its_recorded_seed(exporter: str, mode: str) -> None:
     subject = resolve(f"kit.reference:{exporter}")
     for clause in SCHEDULED.values():

@@ -13,6 +13,8 @@ import pytest
 import exporter_core
 from exporter_core import contract
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 CONTRACT, CONTEXT, ERRORS = "contract.py", "context.py", "errors.py"
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from exporter_core.config import load_config
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 IDS = [str(document.relative_to(ROOT)) for document in DOCUMENTS]

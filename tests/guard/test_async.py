@@ -11,6 +11,8 @@ from exporter_core.context import Context
 from exporter_core.errors import ContextCancelledError, DeadlineExceededError, ExporterError, ExporterShutdownError
 from exporter_core.testing import FakeExporter
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 
 class AsyncExporter(FakeExporter):
     """Does what it is told, in coroutines."""

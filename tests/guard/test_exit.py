@@ -13,6 +13,8 @@ from exporter_core import Context
 from exporter_core.guard import GuardedExporter
 from exporter_core.testing import FakeExporter
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 PROGRAM = """
 import asyncio, atexit, sys, threading, time
 from opentelemetry.sdk.metrics.export import MetricsData

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 runners = pytest.mark.parametrize("runner", ["thread", "inline"])
 
 PROGRAM = """

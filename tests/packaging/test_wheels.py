@@ -42,7 +42,11 @@ def test_a_wheel_is_the_package_typed_and_licensed_and_nothing_else(source: Path
     assert ("exporter-core = " if source == ROOT else "[exporter_core.exporters.v1]") in entry_points
 
 
-@pytest.mark.parametrize("source", DISTRIBUTIONS, ids=lambda source: "core" if source == ROOT else source.name)
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(one, marks=[pytest.mark.nightly] * (number > 1)) for number, one in enumerate(DISTRIBUTIONS)],
+    ids=lambda source: "core" if source == ROOT else source.name,
+)
 def test_the_source_distribution_builds_the_same_wheel(source: Path, build, tmp_path: Path) -> None:
     with tarfile.open(build(source, "sdist")) as archive:
         safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Debian 12's Python 3.11.2 has none

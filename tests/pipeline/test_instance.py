@@ -9,6 +9,8 @@ import pytest
 
 from exporter_core.testing import FakeExporter
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 KEY = "service.instance.id"
 GIVEN = {"resource": {"attributes": [{"name": KEY, "value": "the-one"}]}}
 

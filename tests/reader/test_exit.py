@@ -3,6 +3,10 @@
 import time
 from collections.abc import Callable
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 CODE = """
 import sys, threading
 from opentelemetry.sdk.metrics import MeterProvider

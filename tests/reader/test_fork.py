@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+pytestmark = [
+    pytest.mark.usefixtures("warm_python"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork"),
+]
 
 PRELUDE = """
 import os, sys, threading, time, traceback

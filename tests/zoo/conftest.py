@@ -111,7 +111,7 @@ def site(tmp_path) -> Site:
 
 
 @pytest.fixture
-def run(site, tmp_path):
+def run(site, tmp_path, warm_python):
     """Run a program with the site directory on its path; what it wrote.
 
     It ends with the expected status, in time, and tells no secret.

@@ -9,10 +9,13 @@ from importlib import resources
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 from exporter_core_console import ConsoleConfig
 
 from exporter_core.option_table import option_table
+
+pytestmark = pytest.mark.usefixtures("warm_python")
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SCHEMA = json.loads(resources.files("opentelemetry.configuration").joinpath("schema.json").read_text(encoding="utf-8"))

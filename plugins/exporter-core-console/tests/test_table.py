@@ -29,6 +29,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from exporter_core import Context, ContextCancelledError
 from exporter_core.authoring import Style
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 PLAIN = Style(color=False, unicode=True)
 
 

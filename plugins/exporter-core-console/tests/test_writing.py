@@ -17,6 +17,8 @@ import pytest
 
 from exporter_core import Context, ContextCancelledError, DeadlineExceededError, ExporterError
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 SOON = 0.1
 GENEROUS = 20
 

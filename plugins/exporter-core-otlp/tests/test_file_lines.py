@@ -18,6 +18,8 @@ from hypothesis import given, settings, strategies as st
 
 from exporter_core import Context, ContextCancelledError, DeadlineExceededError, ExporterError
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 BEGINS = b'{"n":'
 
 

@@ -25,6 +25,8 @@ from exporter_core.conformance.observe.tokens import Tokens
 from exporter_core.conformance.sinks import OtlpGrpcSink
 from exporter_core.otlp import decode
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 RETRYABLE = {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 CODES = [code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 

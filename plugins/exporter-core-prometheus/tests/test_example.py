@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 EXAMPLE = Path(__file__).parents[3] / "examples" / "prometheus-remote-write"
 
 

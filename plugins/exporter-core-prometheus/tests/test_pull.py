@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from exporter_core import ConfigError, ExporterError, Pipeline, SetupError
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 GENEROUS_SECONDS = 30.0
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"

@@ -25,7 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter_core import Context, ExporterShutdownError
 
-GENEROUS_SECONDS = 30.0
+GENEROUS_SECONDS = 100.0
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from exporter_core import (
     load_exporter,
 )
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 
 @pytest.fixture(params=["thread", "inline"])
 def guarded(request, path, context):

@@ -20,6 +20,8 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, 
 
 from exporter_core import Context, ExporterError, PartialSuccessError
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 
 def test_a_missing_directory_is_named_and_not_created(tmp_path, make_exporter, context, data):
     path = tmp_path / "missing" / "metrics.db"

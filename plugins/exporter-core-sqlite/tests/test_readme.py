@@ -16,6 +16,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from exporter_core.option_table import option_table
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 

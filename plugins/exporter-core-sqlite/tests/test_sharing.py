@@ -13,6 +13,8 @@ from exporter_core_sqlite import read
 
 from exporter_core import Context
 
+pytestmark = pytest.mark.usefixtures("warm_python")
+
 WRITER = """
     import sys
     from exporter_core import Context
