@@ -63,9 +63,8 @@ class HasRoomForAMegabyte(BufferingExporter):
 
     @staticmethod
     def _size(metrics: MetricsData) -> int:
-        first = [metric.data.data_points[:1] for metric in metrics_in(metrics)]  # a batch has points alike
-        count = sum(len(metric.data.data_points) for metric in metrics_in(metrics))
-        return count * max((len(str(point.attributes.get("text", ""))) for (point,) in first if point), default=0)  # type: ignore[union-attr, misc]  # of the kit
+        points = [point for metric in metrics_in(metrics) for point in metric.data.data_points]
+        return sum(len(str((point.attributes or {}).get("text", ""))) for point in points)
 
 
 @killed_by("EXP-01", "lost")
