@@ -46,6 +46,7 @@ _ATTRIBUTES: Final[dict[str, Any]] = {  # Any: whatever an attribute can be
     "text.empty": "",
     "text.marks": "\" ' \\ \n \t = , ; { } # % \x7f",
     "text.space": "\t around \n ",
+    "text.lines": "one\u2028two\u2029three\x85four",  # three lines for str.splitlines
     "text.long": "0123456789abcdef" * 4100,  # more than two bytes can count
     "TEXT": "a name that differs from another one in case",
     "text.right.to.left": "שלום",
@@ -73,6 +74,13 @@ _BEYOND: Final[dict[str, Any]] = {  # Any: as above
     "mixed": (1, 1.0, True, "1", b"1", (1,), {"integer": 1}),
 }
 """Further values, which OTLP carries."""
+_RESERVED: Final = ("time", "timestamp", "name", "unit", "type", "le", "quantile", "host", "source", "id", "message")
+"""Names that formats have a use of their own for."""
+_LONG_NAME: Final = "conformance.long." + "n" * 238  # 255 characters, which the API allows
+_BACK: Final = (1_698_539_400, 1_699_162_200)  # seconds, when the clocks of Europe and of North America go back
+_HOUR: Final = 3600
+_SECOND: Final = 1_000_000_000  # nanoseconds
+_RECORDED: Final = (math.inf, -math.inf, math.nan, -0.0, 2**53 + 1, _LEAST)
 ALIKE: Final = (1, 1.0, True, "1", "True", "1.0", 0, 0.0, -0.0, False, "", (1,), (1.0,), (True,), ("1",), ())
 """Values that are equal in Python, or that look alike as text, and differ for a backend."""
 
@@ -91,10 +99,12 @@ def every_kind(identified: Callable[..., dict[str, Any]]) -> MetricsData:
 
     none = Buckets(0, [])
     many = {f"attribute.{number}": number for number in range(_MANY)}
+    reserved = {**dict.fromkeys(_RESERVED, "kept"), "k" * _MANY: "a long name"}
     gauges = [
         Metric("conformance.gauge", "gauge ⚙ with edges", "Cel", Gauge(numbers(*_NUMBERS))),
         Metric("conformance.attributes", "", "", Gauge([NumberDataPoint(identified(**_ATTRIBUTES), _START, _TIME, 1)])),
         Metric("conformance.attributes.many", "", "", Gauge([NumberDataPoint(identified(**many), _START, _TIME, 1)])),
+        Metric(_LONG_NAME, "d" * 5000, "u" * 63, Gauge([NumberDataPoint(identified(**reserved), _START, _TIME, 1)])),
     ]
     sums = [
         Metric(
@@ -121,6 +131,7 @@ def every_kind(identified: Callable[..., dict[str, Any]]) -> MetricsData:
         exponential(5, 9.5, 3, 1, Buckets(-1, [1, 0, 2]), Buckets(0, [1]), 0, -1.0, 8.0, _exemplars()),
         exponential(0, 0.0, 20, 0, none, none, 0, math.inf, -math.inf),
         exponential(2, 2.0, -10, 0, Buckets(-2, [1, 1]), none, 0, 1e-300, 1e300),
+        exponential(3, 2.0, 1, 0, Buckets(-3, [0, 0, 1, 0]), Buckets(3, [0, 1, 1, 0, 0]), 0, -9.0, 1.0),
         exponential(2 * _MANY, 2.0, 5, 0, Buckets(-_MANY, [1] * _MANY), Buckets(_MANY, [1] * _MANY), 0, -1.0, 1.0),
     ]
     distributions = [
@@ -169,6 +180,7 @@ def _exemplars() -> list[Exemplar]:
         Exemplar({"sampled": "yes", **_ATTRIBUTES}, 3, _TIME - 1, span_id=2**64 - 1, trace_id=0xDEF),
         Exemplar({}, -0.5, _TIME, span_id=None, trace_id=None),
         *(Exemplar({"number": number}, number, _TIME, span_id=1, trace_id=1) for number in range(_MANY_EXEMPLARS)),
+        *(Exemplar({}, number, _TIME, span_id=1, trace_id=1) for number in _RECORDED),
     ]
 
 
@@ -177,14 +189,19 @@ def beyond(identified: Callable[..., dict[str, Any]], *, nested: bool) -> Metric
     attributes = {"text.nul": "a\0b", **(_BEYOND if nested else {})}
     gauge = Gauge([NumberDataPoint(identified(**attributes), _START, _TIME, 1)])
     scope = InstrumentationScope("область ⚙", "версия 1", "", attributes)
-    metrics = [Metric("conformance.имя ⚙", "a\0b", "µs/☃", gauge)]
+    none = Buckets(0, [])
+    flagged = ExponentialHistogramDataPoint(identified(), _START, _TIME, 0, 0.0, 0, 0, none, none, 1, 0.0, 0.0)
+    metrics = [
+        Metric("conformance.имя ⚙", "a\0b", "µs/☃", gauge),
+        Metric("conformance.flags", "", "", ExponentialHistogram([flagged], _DELTA)),
+    ]
     resource = Resource({"service.name": "conformance"})
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
 
 
 def alike(identity: Mapping[str, Any], values: Sequence[object], parts: Sequence[int | str]) -> MetricsData:
     """Metrics data whose points all have this identity, and differ in one thing each: an attribute's type, the time,
-    the metric, the scope or the resource.
+    the start, the metric, the scope or the resource. Some times are those that a local clock shows twice.
 
     Args:
         identity: the attributes of all points.
@@ -192,14 +209,17 @@ def alike(identity: Mapping[str, Any], values: Sequence[object], parts: Sequence
         parts: of the attribute in which scopes and resources differ; none equals another, since the SDK groups by them.
     """
 
-    def numbered(attributes: Mapping[str, Any], number: int, *, later: int = 0) -> NumberDataPoint:
-        return NumberDataPoint({**identity, **attributes}, _START, _TIME + later, number)
+    def numbered(attributes: Mapping[str, Any], number: int, *, later: int = 0, begun: int = _START) -> NumberDataPoint:
+        return NumberDataPoint({**identity, **attributes}, begun, _TIME + later, number)
 
     typed = [numbered({"value": value}, number) for number, value in enumerate(values)]
     timed = [numbered({}, number, later=number) for number in range(3)]
+    timed += [numbered({}, 5, later=(back + hour) * _SECOND - _TIME) for back in _BACK for hour in (0, _HOUR)]
+    begun = [numbered({}, 7, begun=_START + number) for number in (0, 1, _HOUR * _SECOND)]
     gauges = [
         Metric("conformance.alike", "", "1", Gauge(typed)),
         Metric("conformance.alike.times", "", "1", Gauge(timed)),
+        Metric("conformance.alike.starts", "", "1", Sum(begun, _CUMULATIVE, True)),
     ]
     named = [
         Metric(name, "", unit, Sum([numbered({}, 9)], temporality, True))

@@ -6,7 +6,10 @@ channel for is INEXPRESSIBLE; the rest is judged.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from exporter_core.bridge.inbound import InboundExporter, failure_in, is_failure
 from exporter_core.conformance.observe.journal import AnsweredFailure, UnknownAnswer
@@ -52,6 +55,10 @@ class SdkDriver:
     def shutdown(self, context: Context) -> None:
         """Shut down."""
         self._call("shutdown", context)
+
+    def read(self) -> None:
+        """Let the SDK make a reader over the exporter, which it asks for its preferences; one without a schedule."""
+        PeriodicExportingMetricReader(self._bridge._exporter, export_interval_millis=math.inf)
 
     def _call(self, operation: str, context: Context, *arguments: object) -> None:
         answer, logged = self._bridge.call(operation, context, *arguments)

@@ -69,7 +69,7 @@ def _while_held(case: Case, exporter: Driven) -> None:
 def _between_attempts(case: Case, exporter: Driven) -> None:
     """Spoil a batch while its first attempt stands before the gate, to be refused with 503 when that opens."""
     case.harness.fault("status:503", "ok")
-    batch = case.batch()
+    batch = case.rich()
     call = case.send_to_gate(exporter, batch)
     _poison(batch.metrics)
     case.open_for(call)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import SHORT, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
+from exporter_core.conformance.clauses.parts import PARTS, sends_parts
 from exporter_core.conformance.observe.clock import stepped_clock
+from exporter_core.conformance.observe.connecting import ADDRESS, NAME, lookups_of_name
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.context import Context
 
 _TIMES_LONGER = 4
@@ -28,12 +29,13 @@ _HELD = 120  # batches, which is more than some queues have room for
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
 _SLOW = 0.7  # seconds until a slow answer comes: a whole deadline after it is noticeably late
-_AFTER_SLOW = 1.4, 2.5  # seconds of a deadline that leaves time for another attempt after a slow answer; see above
+_AFTER_SLOW = ("retry-after:1", 2.2), ("status:503", 1.4), ("status:503", 2.5)
+"""Slow answers, and seconds of a deadline that leaves time for another attempt after each; the last for long pauses."""
 _MORE = 0.35  # seconds of a deadline that leaves time for several attempts, and for several bytes
 _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
+_UNDER_WAY = 0.15  # seconds in which an export gets to where it waits
 _RETRY_AFTER = 3600, 4
 """Seconds that a backend asks to wait; an exporter with a time-out of its own gives up at once over the longer ones."""
-_ADDRESS, _NAME = "127.0.0.1", "localhost"  # of a sink
 _HONOURS = (
     "Honours the deadline and the cancellation of the context, retries included: raises its error when it is done."
 )
@@ -66,7 +68,8 @@ def done_before(case: Case) -> None:
 )
 def no_response(case: Case) -> None:
     """Export with a short deadline, then with a longer one, while the gate is shut: it ends before the gate opens.
-    Where data is held, export until there is no more room; then to a backend that reads nothing.
+    Where data is held, export until there is no more room; then to a backend that reads nothing, and, where a batch is
+    sent in several requests, to one that does not answer the second one.
     """
     case.shut()
     _ends_at_its_deadline(case, case.blocked_at_gate()[1], "while the gate was shut")
@@ -78,6 +81,32 @@ def no_response(case: Case) -> None:
         if "silence" in case.harness.faults:
             case.open()
             _nobody_reads(case)
+        if {"ok", "hang"} <= case.harness.faults:
+            case.open()
+            _in_a_further_request(case)
+
+
+def _in_a_further_request(case: Case) -> None:
+    """Export a batch of several requests, of which the second one is never answered; then the first one late, too."""
+    if not sends_parts(case):
+        return
+
+    def exported(context: Context, slow: float = 0.0) -> ObservedCall:
+        case.harness.fault("ok", "hang")
+        if slow:
+            case.shut()
+        call = case.send(case.exporter(), case.tokens.wide(PARTS), context)
+        if slow:
+            call.wait(slow)
+            case.open()
+        return call
+
+    for seconds, slow in ((_FURTHER[0], 0.0), (2 * _SLOW, _SLOW)):
+        call = exported(case.short_context(seconds), slow)
+        expected = "export ends at its deadline while the second request of a batch was not answered"
+        case.ends_with_context(call, expected, lambda context, slow=slow: exported(context, slow))  # type: ignore[misc]  # binds
+        case.observe(f"the second request of a batch was not answered: {describe_call(call)}{call.late}")
+    case.harness.fault("ok")
 
 
 def _nobody_reads(case: Case) -> None:
@@ -175,14 +204,14 @@ def connecting(case: Case) -> None:
 
 def _looking_up(case: Case) -> None:
     """Export to the backend by a name, whose look-ups hang; what C code looks up is not seen."""
-    named = case.pointing(lambda text: text.replace(_ADDRESS, _NAME))
+    named = case.pointing(lambda text: text.replace(ADDRESS, NAME))
     if named is None:
         return
 
     def export(context: Context) -> ObservedCall:
         return case.send(case.exporter(named), case.batch(), context)
 
-    with _hung_lookups() as lookups:
+    with lookups_of_name() as lookups:
         control = export(case.long_context())
         case.ends(control, "export to a backend with a name ends")
         if control.error is not None or not lookups.count:
@@ -192,45 +221,6 @@ def _looking_up(case: Case) -> None:
         call = export(case.short_context(max(SHORT, _TIMES_LONGER * control.seconds)))
         case.ends_with_context(call, "export ends at its deadline while the look-up of a name hung", export)
     case.observe(f"the look-up of a name hung: {describe_call(call)}{call.late}")
-
-
-class _Lookups:
-    """Look-ups of the name by Python code, which can be made to hang."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._may_go_on = threading.Event()
-        self._may_go_on.set()
-
-    def hang(self) -> None:
-        """Let every look-up hang from now on."""
-        self._may_go_on.clear()
-
-    def release(self) -> None:
-        """Let every look-up end."""
-        self._may_go_on.set()
-
-    def pass_by(self) -> None:
-        """Count a look-up, and wait while look-ups hang."""
-        self.count += 1
-        self._may_go_on.wait()
-
-
-@contextmanager
-def _hung_lookups() -> Iterator[_Lookups]:
-    lookups, before = _Lookups(), socket.getaddrinfo
-
-    def look_up(host: Any, *arguments: Any, **named: Any) -> Any:  # Any: those of getaddrinfo
-        if host in (_NAME, _NAME.encode()):
-            lookups.pass_by()
-        return before(host, *arguments, **named)
-
-    socket.getaddrinfo = look_up
-    try:
-        yield lookups
-    finally:
-        socket.getaddrinfo = before
-        lookups.release()
 
 
 def _shaking_hands(case: Case) -> None:
@@ -306,22 +296,25 @@ def _on_a_further_attempt(case: Case, step: str) -> None:
 
 
 def _after_a_slow_answer(case: Case) -> None:
-    """Export to a backend that takes long to answer 503, and hangs at the next attempt: that has what time is left."""
+    """Export to a backend that takes long to answer 503, and hangs at the next attempt: that has what time is left. It
+    asks to wait for a second in between; where that is too long, it does not ask.
+    """
 
-    def export(context: Context) -> ObservedCall:
-        case.harness.fault("status:503", "hang")
+    def export(context: Context, step: str) -> ObservedCall:
+        case.harness.fault(step, "hang")
         case.shut()
         call = case.send(case.exporter(), case.batch(), context)
         call.wait(_SLOW)
         case.open()
         return call
 
-    for seconds in _AFTER_SLOW:
+    for step, seconds in _AFTER_SLOW:
         before = case.harness.requests()
-        call = export(case.short_context(seconds))
-        case.ends_with_context(call, "export ends at its deadline while an attempt after a slow answer hung", export)
+        call = export(case.short_context(seconds), step)
+        expected = "export ends at its deadline while an attempt after a slow answer hung"
+        case.ends_with_context(call, expected, lambda context, step=step: export(context, step))  # type: ignore[misc]  # binds
         case.observe(f"an attempt after a slow answer hung: {describe_call(call)}{call.late}")
-        if not call.overrun or case.harness.requests() > before + 1:
+        if case.harness.requests() > before + 1 or (step == "status:503" and not call.overrun):
             return
 
 
@@ -347,7 +340,8 @@ def _again(case: Case) -> Callable[[Context], ObservedCall]:
 )
 def cancelled_in_flight(case: Case) -> None:
     """Cancel an export that waits at the shut gate: it ends before the gate opens; likewise one whose first attempt was
-    answered 503, and whose second one hangs.
+    answered 503, and whose second one hangs; one that is connecting; one of which the backend reads nothing; and one
+    that waits for the answer to the second of a batch's several requests.
     """
     call = case.send_to_gate(case.exporter(), context=case.background_context())
     call.cancel()
@@ -356,6 +350,38 @@ def cancelled_in_flight(case: Case) -> None:
     if {"status", "hang"} <= case.harness.faults and case.canary is None:
         case.open()
         _in_a_further_attempt(case)
+        _in_another_phase(case)
+
+
+def _in_another_phase(case: Case) -> None:
+    """Cancel an export in each phase but the wait for an answer; nobody sees an attempt to connect."""
+
+    def exported(step: str, make: Callable[[], TokenBatch]) -> Callable[[Context], ObservedCall]:
+        def export(context: Context) -> ObservedCall:
+            batch = make()
+            case.harness.fault(*step.split())
+            call = case.send(case.exporter(), batch, context)
+            call.wait(_UNDER_WAY)
+            return call
+
+        return export
+
+    phases: list[tuple[str, str, Callable[[], TokenBatch]]] = [
+        ("silence", "while the backend read nothing of it", case.tokens.heavy),
+        ("blackhole", "while connecting", case.batch),
+    ]
+    if sends_parts(case):
+        phases.append(("ok hang", "in the second request of a batch", lambda: case.tokens.wide(PARTS)))
+    for step, when, make in phases:
+        if not set(step.split()) <= case.harness.faults:
+            continue
+        export = exported(step, make)
+        call = export(case.background_context())
+        if not call.over:
+            call.cancel()
+            case.ends_with_context(call, f"export ends when it is cancelled {when}", export)
+        case.observe(f"cancelled {when}: {describe_call(call)}{call.late}")
+    case.harness.fault("ok")
 
 
 def _in_a_further_attempt(case: Case) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
-from exporter_core.conformance.observe.clock import EVERY, stepped_clock
+from exporter_core.conformance.observe.clock import EVERY, local_time, stepped_clock
 from exporter_core.conformance.observe.harness import Harness
 from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in, unlike
 from exporter_core.conformance.resources import Resources
@@ -41,11 +41,15 @@ _LARGE = 5_021  # points of a large batch, which the largest one is ten times as
 _PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a small batch
 _WIDE = 120  # metrics of a scope, scopes of a resource, and resources of a batch
 _ONE_REQUEST = frozenset({"otlp_http", "remote_write", "http"})  # kinds of sinks that serve one a connection at a time
+_UNIFORM = 1_021  # points of a metric that is large enough for several requests
+_APART = 8  # batches, each under another resource
+_BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"  # an hour of a day in October comes twice
 _OFTEN, _OFTEN_SECONDS = 260, 5.0  # exports of one exporter, more than a byte counts, and seconds for them
 _IDLE = 3600.0  # seconds between two exports
 _POINTS_A_BATCH = 45  # of the largest batch, for each small batch that is held
 _ROOM = 0.3  # seconds in which a full queue may make room
 _HELD = 120  # batches
+_HEAVY = 10  # batches that are held, of as many points of a hundred thousand bytes: more than some count as room
 _LONG = 15.0  # seconds for amounts; what takes longer is not looked at
 _SOON = 10.0  # seconds that the delivery of many batches may take
 _DELIVER = "Deliver the metrics, or accept them for delivery by the next force_flush or shutdown; return when done."
@@ -79,8 +83,8 @@ class DropsPoint(Canary):
 def success(case: Case) -> None:
     """Export and read back, points of equal values and series that repeat too, and a batch with a context that has no
     deadline; an exporter that holds data is flushed first. Then another exporter, a large batch, one of many metrics,
-    scopes and resources, many batches, an export an hour after another one, hundreds of exports, and more batches held
-    than a queue may have room for.
+    scopes and resources, many batches, an export an hour after another one, hundreds of exports of batches that the
+    caller lets go of, and more batches and bytes held than a queue may have room for.
     """
     with never_delivering(case):
         _delivers(case)
@@ -136,28 +140,33 @@ def _delivers(case: Case) -> None:
 
 
 def _an_hour_later(case: Case) -> None:
-    """Export, step the clocks forward an hour, and export: an exporter that was idle is as good as a new one."""
-    exporter, batch = case.exporter(), case.batch(1)
+    """Export, step the clocks forward an hour, and export: an exporter that was idle is as good as a new one, and what
+    it holds is as good as new.
+    """
+    exporter, batch, held = case.exporter(), case.batch(1), case.batch(1)
     with stepped_clock(EVERY) as step:
         case.succeeded(case.sent(exporter, case.batch(1)))
+        case.accepted(exporter, held)
         step(_IDLE)
         call = case.sent(exporter, batch)
         if call.error is not None:
             raise Failed("export succeeds an hour after another one", describe_call(call)) from call.error
-        case.delivered(batch, expected="every point of an export an hour after another one has arrived")
+        case.delivered(held, batch, expected="every point has arrived, of an export and of one an hour before it")
         case.shut_down(exporter)
 
 
 def _often(case: Case, exporter: Driven) -> None:
     """Export and flush hundreds of times: every export of an exporter's life is like the first."""
     events, end = len(case.journal.events), monotonic() + _OFTEN_SECONDS
-    batches, done = [case.batch(1) for _ in range(_OFTEN)], list[TokenBatch]()
+    done = list[TokenBatch]()
     flushed = _OFTEN // 2 if case.capabilities.holds else 0  # the others are held together, if there is room
 
     def export() -> None:
-        for number, batch in enumerate(batches):
+        for number in range(_OFTEN):
+            batch = case.batch(1)
             exporter.export(Context.with_timeout(_LONG), batch.metrics)
-            done.append(batch)
+            done.append(batch.without_metrics())
+            del batch  # another one is made in its place
             if number < flushed:
                 exporter.force_flush(Context.with_timeout(_LONG))
             if monotonic() > end:
@@ -238,9 +247,10 @@ def _held(case: Case) -> None:
     began = monotonic()
     if _all_delivered(case, few) and (monotonic() - began) * many / few < _SOON:
         _all_delivered(case, many)
+        _all_delivered(case, _HEAVY, lambda: case.tokens.heavy(_HEAVY))
 
 
-def _all_delivered(case: Case, number: int) -> bool:
+def _all_delivered(case: Case, number: int, make: Callable[[], TokenBatch] | None = None) -> bool:
     """Export so many batches while the gate is shut: what is accepted is delivered once it is open.
 
     False if that takes too long to be looked at.
@@ -250,9 +260,9 @@ def _all_delivered(case: Case, number: int) -> bool:
 
     def fill() -> None:
         for _ in range(number):
-            batch = case.batch(1)
+            batch = make() if make else case.batch(1)
             exporter.export(Context.with_timeout(_ROOM), batch.metrics)
-            accepted.append(batch)
+            accepted.append(batch.without_metrics())
 
     case.shut()
     call = case.start("export", fill)
@@ -306,8 +316,9 @@ class Corrupts(Canary):
     needs=("read_back",),
 )
 def fidelity(case: Case) -> None:
-    """Export every kind of point with its extremes, then batches that Hypothesis makes from the seed; then points that
-    share an identity and differ in one thing each, such as an attribute that is 1, 1.0 or True.
+    """Export every kind of point with its extremes, batches that Hypothesis makes from the seed, one of many points of
+    one metric, and some that the caller lets go of, each of another resource; then points that share an identity and
+    differ in one thing each, such as an attribute that is 1, 1.0 or True, or the hour that local time has twice.
     """
     from exporter_core.conformance.generated import batches_of  # noqa: PLC0415 - a fifth of a second, for this one
 
@@ -318,11 +329,37 @@ def fidelity(case: Case) -> None:
         batches += batches_of(case.seed)
         if getattr(case.subject.harness, "kind", "").startswith("otlp"):
             batches.append(case.tokens.beyond(nested=not case.subject.of_the_sdk))
+        batches.append(case.tokens.uniform(min(_UNIFORM, case.points)))
+        plain = case.batch()
+        case.succeeded(case.sent(exporter, plain))  # what cannot be read after this one is the exporter's doing
+        case.delivered(plain, expected="every point of a plain batch arrives")
     for batch in batches:
         case.succeeded(case.sent(exporter, batch))
+    if case.canary is None:
+        batches += _let_go_of(case, exporter)
     case.delivered(*batches, expected="every point arrives as it was", whole=True)
     if case.canary is None and not case.capabilities.translates:
-        _alike(case, exporter)
+        with local_time(_BERLIN):
+            _alike(case, exporter)
+
+
+def _let_go_of(case: Case, exporter: Driven) -> list[TokenBatch]:
+    """Export batches of which nothing is left when the next one is made, which may have the same place in memory."""
+    done, places = list[TokenBatch](), set[int]()
+
+    def export() -> None:
+        for number in range(_APART):
+            batch = case.tokens.apart(number, places)
+            exporter.export(Context.with_timeout(_LONG), batch.metrics)
+            if case.capabilities.holds:
+                exporter.force_flush(Context.with_timeout(_LONG))
+            done.append(batch.without_metrics())
+            del batch
+
+    call = case.start("export", export)
+    case.ends(call, f"{_APART} exports end")
+    case.succeeded(call)
+    return done
 
 
 def _alike(case: Case, exporter: Driven) -> None:

@@ -46,8 +46,8 @@ class FlushesEarly(Holds):
 )
 def readable(case: Case) -> None:
     """Flush before anything was exported, which returns. Export, and read back as soon as the flush returns; if the
-    exporter holds data, the gate is shut until the flush waits there. Then hold two batches, of which one is never
-    answered.
+    exporter holds data, the gate is shut until the flush waits there. Then hold one whose export's context ends before
+    the flush, and two batches, of which one is never answered.
 
     An exporter that delivers early, such as on a thread of its own, may have nothing left when the gate is shut.
     """
@@ -80,8 +80,26 @@ def readable(case: Case) -> None:
     case.delivered(*batches, expected="every accepted point is readable when force_flush returns")
     if gated and case.canary is None:
         _after_deadline(case)
+        _context_is_over(case)
         if "hang" in case.harness.faults:
             _beside_a_hung_one(case)
+
+
+def _context_is_over(case: Case) -> None:
+    """Cancel the context of an export that has returned, with the gate shut: the batch has been accepted."""
+    if not case.cancellable:
+        return
+    exporter, batch, context = case.exporter(), case.batch(), case.background_context()
+    case.shut()
+    call = case.export(exporter, batch, context)
+    context.cancel("by the clause")
+    case.open()
+    if call.error is None:
+        flush = case.flush(exporter)
+        if flush.error is not None:
+            expected = "force_flush delivers a batch whose export's context has ended since"
+            raise Failed(expected, describe_call(flush)) from flush.error
+        case.delivered(batch, expected="what export accepted is delivered, though its context has ended since")
 
 
 def _beside_a_hung_one(case: Case) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from exporter_core.context import Context
 
 _INTERVAL = 0.01  # seconds
+_BRIEF = 0.1  # seconds of a deadline that passes while nobody answers
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _TELLING = 4  # characters of a secret that is looked for: fewer are anywhere
 _LEAVE = 60.0  # seconds that the reader may take to shut down
@@ -132,8 +133,9 @@ class TellsSecret(Canary):
     after=("EXP-05", "EXP-14"),
 )
 def errors(case: Case) -> None:
-    """Look at the errors of a cancelled export, of a refused one and of one whose connection was reset; and at what is
-    logged, warned of and printed from the making of an exporter to its shutdown.
+    """Look at the errors of a cancelled export, of a refused one, of one whose connection was reset, of a partial
+    success, of one that ended at its deadline, and of one after a shutdown; and at what is logged, warned of and
+    printed from the making of an exporter to its shutdown, further attempts included.
 
     In the SDK's interface an answer has no type and no cause: there it is logs and exceptions that carry no secret.
     """
@@ -164,9 +166,29 @@ def errors(case: Case) -> None:
             # The bridge makes an error of the SDK's answer, which has no cause.
             if step == "reset" and error.__cause__ is None and not call.overrun and not case.subject.of_the_sdk:
                 raise Failed("the cause is chained", f"{type(error).__name__} has no __cause__")
+    if case.canary is None and case.has_harness and "ok" in case.harness.faults:
+        _in_every_branch(case)
     with _heard() as logged:
         case.shut_down(exporter)
+        call = case.export(exporter)
     _tells_nothing(case, logged)
+    if case.canary is None and call.error is not None:  # else another clause's business
+        _tells_no_secret(case, call.error)
+
+
+def _in_every_branch(case: Case) -> None:
+    """Look at what is told where a failure passes, where it is one in part, and at a deadline."""
+    for steps in ("status:503 ok", "partial:1 ok", "hang"):
+        if not {step.partition(":")[0] for step in steps.split()} <= case.harness.faults:
+            continue
+        case.harness.fault(*steps.split())
+        with _heard() as logged:
+            call = case.send(case.exporter(), case.batch(), case.short_context(_BRIEF if steps == "hang" else _TRYING))
+            case.until(lambda: call.over, seconds=2 * _TRYING)  # noqa: B023 - awaited here
+        case.harness.fault("ok")
+        if call.error is not None:
+            _tells_no_secret(case, call.error)
+        _tells_nothing(case, logged)
 
 
 @contextmanager
@@ -193,9 +215,13 @@ def _secrets(case: Case) -> set[str]:
 def _look(case: Case, error: BaseException, logged: Sequence[str] = ()) -> None:
     if not case.judged_by_sdk and not isinstance(error, ExporterCoreError):
         raise Failed("an error of exporter_core.errors", f"{type(error).__module__}.{type(error).__qualname__}")
+    _tells_no_secret(case, error)
+    _tells_nothing(case, logged)
+
+
+def _tells_no_secret(case: Case, error: BaseException) -> None:
     if _tells(case, [_chain(error), *(text for one in _errors_of(error) for text in _shown(one, vars(one)))]):
         raise Failed("no secret in the error", "the secret of the options is in its text, or in that of what it chains")
-    _tells_nothing(case, logged)
 
 
 def _errors_of(error: BaseException) -> Iterator[BaseException]:

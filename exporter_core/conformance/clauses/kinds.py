@@ -14,6 +14,7 @@ from exporter_core.conformance.clauses.canary import Canary, Serialised
 from exporter_core.conformance.observe.journal import words_of
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
+from exporter_core.conformance.sdk import SdkDriver
 from exporter_core.contract import InstrumentKind
 from exporter_core.errors import ContractError, PluginLoadError
 
@@ -69,13 +70,19 @@ class NoneForGauge(Canary):
     canary=NoneForGauge,
 )
 def valid(case: Case) -> None:
-    """Ask for both answers for each of the seven kinds; if the guard cannot be built, ask the exporter itself."""
+    """Ask for both answers for each of the seven kinds; if the guard cannot be built, ask the exporter itself. An
+    exporter of the SDK is one that the SDK can make a reader over.
+    """
     try:
         exporter = case.exporter()
     except (ContractError, PluginLoadError) as error:
         _have_both(case, case.plain_exporter("raw"))
         raise VerdictError(Verdict.INCONCLUSIVE, f"the exporter cannot be built: {words_of(error)}") from error
     _have_both(case, exporter)
+    if isinstance(exporter, SdkDriver):
+        call = case.do("PeriodicExportingMetricReader", exporter.read)
+        if call.error is not None:
+            raise Failed("the SDK makes a reader over it", describe_call(call)) from call.error
     case.observe("both answers are valid for every kind")
 
 
@@ -116,7 +123,7 @@ class Flips(Canary):
     after=("KND-01",),
 )
 def stable(case: Case) -> None:
-    """Ask, export, ask, let an export fail if the harness can, ask, shut down, ask."""
+    """Ask, export, ask, flush, ask, let an export fail if the harness can, ask, shut down, ask."""
     exporter = case.exporter()
 
     def answers_now(when: str) -> dict[InstrumentKind, tuple[object, ...]]:
@@ -128,6 +135,8 @@ def stable(case: Case) -> None:
     before = answers_now("before an export")
     case.export(exporter)
     later = {"an export": answers_now("after an export")}
+    case.flush(exporter)
+    later["a flush"] = answers_now("after a flush")
     if case.has_harness and "status" in case.harness.faults:
         case.harness.fault("status:400", "ok")
         case.sent(exporter, case.batch(), case.short_context(case.patience / 2))

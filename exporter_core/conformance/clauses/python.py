@@ -14,7 +14,8 @@ import sys
 import threading
 import tracemalloc
 import warnings
-from contextlib import suppress
+import weakref
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -224,9 +225,11 @@ def exits(case: Case) -> None:
     after=("SHD-02",),
 )
 def growth(case: Case) -> None:
-    """Make, use and shut down some exporters, and let some go without a shutdown; then export the same series again
-    and again, and look at the memory.
+    """Make, use and shut down some exporters, and let some go without a shutdown: none of those that were shut down is
+    kept. Then export the same series again and again, every second time to a backend that refuses it, and look at the
+    memory, the threads and the descriptors.
     """
+    kept: list[weakref.ref[object]] = []
 
     def cycle(*, shut_down: bool) -> None:
         exporter = case.exporter()
@@ -234,6 +237,8 @@ def growth(case: Case) -> None:
             case.export(exporter)
         if shut_down:
             case.shut_down(exporter)
+            with suppress(TypeError):  # of a class with slots
+                kept.append(weakref.ref(getattr(exporter, "exporter", exporter)))
 
     cycle(shut_down=True)
     case.forget()
@@ -247,6 +252,9 @@ def growth(case: Case) -> None:
         if not case.until(lambda: len(before.added()) < _CYCLES // 2, fault="is_leaking"):
             left = before.added()
             raise Failed(f"as much after {_CYCLES} exporters as before", f"{len(left)} more: {', '.join(left[:4])}")
+    alive = sum(one() is not None for one in kept)
+    if case.canary is None and len(kept) > 1 and alive == len(kept):
+        raise Failed("an exporter that was shut down is let go of", f"{alive} of {len(kept)} are kept")
     functions = atexit._ncallbacks() - functions
     if functions >= _CYCLES // 2:
         raise Failed(f"as much after {_CYCLES} exporters as before", f"{functions} more functions to be called at exit")
@@ -256,13 +264,16 @@ def growth(case: Case) -> None:
 
 
 def _keeps_nothing(case: Case) -> None:
-    """Export the same series again and again: what is kept of each export is not as large as half of its request."""
+    """Export the same series again and again, every second time to a backend that refuses it: what is kept of each is
+    not as large as half of its request, and nothing stays open.
+    """
     exporter = case.exporter()
     (of_resource,) = case.batch(_SAME).metrics.resource_metrics
     (of_scope,) = of_resource.scope_metrics
     (metric,) = of_scope.metrics
     points = pickle.dumps(metric.data.data_points)
-    sizes: list[int] = []
+    sizes, opened = list[int](), list[int]()
+    refuses = "status" in case.harness.faults
 
     def metrics() -> MetricsData:
         """The same series in objects of their own, which an exporter that keeps them keeps each time."""
@@ -271,11 +282,17 @@ def _keeps_nothing(case: Case) -> None:
 
     def fill() -> None:
         for _ in range(3):  # the first time, what is kept for good is made
-            for _ in range(_EXPORTS):
-                exporter.export(Context.with_timeout(case.patience), metrics())
-                exporter.force_flush(Context.with_timeout(case.patience))
+            for number in range(_EXPORTS):
+                is_refused = refuses and number % 2 == 1
+                if refuses:
+                    case.harness.fault("status:400" if is_refused else "ok")
+                with suppress(Exception) if is_refused else nullcontext():
+                    exporter.export(Context.with_timeout(case.patience), metrics())
+                    exporter.force_flush(Context.with_timeout(case.patience))
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
+            now = Resources.now()
+            opened.append(len(now.threads) + len(now.descriptors) + len(now.children))
 
     tracemalloc.start()
     try:
@@ -286,9 +303,12 @@ def _keeps_nothing(case: Case) -> None:
     if not call.succeeded:
         return  # another clause's business
     case.shut_down(exporter)
-    kept = min(later - sooner for sooner, later in itertools.pairwise(sizes)) / _EXPORTS
+    more = min(later - sooner for sooner, later in itertools.pairwise(opened))
+    if more >= _EXPORTS // 2:
+        raise Failed("nothing more stays open with each export", f"{more} more after {_EXPORTS} exports")
+    kept = min(later - sooner for sooner, later in itertools.pairwise(sizes)) / (_EXPORTS // 2)
     sent = max((one.size for one in case.exchanges_so_far()), default=0)
-    if kept > max(_NOTHING, sent / 2):
+    if kept > max(2 * _NOTHING, sent / 2):
         raise Failed(
             "memory does not grow with the number of exports", f"{kept:.0f} bytes more with each, of {sent} bytes sent"
         )

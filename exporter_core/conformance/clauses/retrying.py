@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Swallows
+from exporter_core.conformance.clauses.parts import PARTS, places, requests_of_parts
+from exporter_core.conformance.observe.connecting import ADDRESS, NAME, lookups_of_name, no_network, watched_connects
 from exporter_core.conformance.observe.harness import FILE_FAULTS, Harness
 from exporter_core.conformance.observe.journal import outcome_of
 from exporter_core.conformance.observe.logs import recorded_logs
@@ -37,7 +39,8 @@ _OTHER_SUCCESSES = (201, 202, 204, 206)
 _IN_A_ROW = 5  # failures that are all reported
 _LIFETIME = 3  # exports in an exporter's life that each meet one passing failure
 _GROWN, _LONG_PAUSE = 2.5, 0.2  # times that the last pause is the first, and seconds that it takes at least
-_PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a batch
+_FOR_GOOD, _RENEWED = (401, 403, 404), 2  # statuses, and attempts that they may be met with
+_CONNECTS = 30  # attempts to connect in half a second are a storm, where each may try some addresses
 _BURST, _BURST_SECONDS = 6, 0.05  # so many attempts within this time are a storm
 _NONSENSE = ("redirect", "garbage", "truncate")
 _MORE_THAN_A_POOL, _ENDED = 33, 12  # exports that fail, by refusals and by deadlines
@@ -134,23 +137,11 @@ def _pauses_alike(case: Case, exporter: Driven) -> None:
     raise Failed("the pause before a second attempt does not grow in an exporter's life", seen)
 
 
-def _requests_of_parts(case: Case, exporter: Driven) -> int:
-    """Export a batch of several resources, scopes and metrics: the number of requests that it is sent in."""
-    before = case.harness.requests()
-    case.succeeded(case.sent(exporter, case.tokens.wide(_PARTS)))
-    return case.harness.requests() - before
-
-
-def _places(requests: int) -> list[int]:
-    """The numbers of the requests of a batch that meet a failure; none for a batch that is sent in one."""
-    return sorted({1, 2, requests}) if requests > 1 else []
-
-
 def _each_part(case: Case) -> None:
     """Let one of a batch's several requests meet 503: that one is tried again, and no other."""
     exporter = case.exporter()
-    for number in _places(_requests_of_parts(case, exporter)):
-        batch = case.tokens.wide(_PARTS)
+    for number in places(requests_of_parts(case, exporter)):
+        batch = case.tokens.wide(PARTS)
         case.harness.fault(*["ok"] * (number - 1), _BUSY, "ok")
         call = case.sent(exporter, batch)
         if call.error is not None:
@@ -171,8 +162,8 @@ def _each_part(case: Case) -> None:
 )
 def remains(case: Case) -> None:
     """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy, and to
-    one that answers each kind of status; then several times in a row to one that refuses, and to one that refuses one
-    of a batch's several requests.
+    one that answers each kind of status; then several times in a row to one that refuses, to one that refuses one of a
+    batch's several requests, to one whose name nobody knows, and where there is no network.
     """
     can = [step for step in dict.fromkeys(_REFUSALS + FILE_FAULTS) if step.partition(":")[0] in case.harness.faults]
     if not can:
@@ -197,15 +188,47 @@ def remains(case: Case) -> None:
             case.journal.stamp("note", f"{step} does not hit it: it writes in another way")
             continue
         case.raised(call, when=f"with {step}")
-        if call.context is not None and isinstance(call.context.error(), ContextCancelledError):
-            raise Failed("the context is the caller's, who alone cancels it", f"export cancelled it, with {step}")
+        _left_uncancelled(call, step)
         came_to_an_end |= not call.overrun
     if not came_to_an_end:
         raise VerdictError(Verdict.INCONCLUSIVE, "it was still trying at its deadline, whatever the failure was")
     if "status" in case.harness.faults and case.canary is None:
-        _each_status(case)
-        _in_a_row(case)
-        _one_part(case)
+        for look in (_each_status, _in_a_row, _one_part, _unknown_name, _no_network):
+            look(case)
+
+
+def _left_uncancelled(call: ObservedCall, step: str) -> None:
+    if call.context is not None and isinstance(call.context.error(), ContextCancelledError):
+        raise Failed("the context is the caller's, who alone cancels it", f"export cancelled it, with {step}")
+
+
+def _unknown_name(case: Case) -> None:
+    """Export to the backend by a name that is not found; what C code looks up is not seen."""
+    named = case.pointing(lambda text: text.replace(ADDRESS, NAME)) if case.harness.tier == "wire" else None
+    if named is None:
+        return
+    case.harness.fault("ok")
+    with lookups_of_name() as lookups:
+        call = case.send(case.exporter(named), case.batch())
+        case.ends(call, "export to a backend with a name ends")
+        if call.error is not None or not lookups.count:
+            case.journal.stamp("note", f"{lookups.count} look-ups of a name seen; export, {describe_call(call)}")
+            return
+        lookups.fail()
+        call = case.send(case.exporter(named), case.batch(), case.short_context(_TRYING))
+        case.ends(call, "export ends at its deadline")
+    case.raised(call, when="where the backend's name is unknown")
+
+
+def _no_network(case: Case) -> None:
+    """Export where no network leads to the backend; what C code connects is not seen."""
+    case.harness.fault("ok")
+    exporter = case.exporter()
+    with no_network() as refused:
+        call = case.send(exporter, case.batch(), case.short_context(_TRYING))
+        case.ends(call, "export ends at its deadline")
+    if refused:
+        case.raised(call, when="where the network is unreachable")
 
 
 def _each_status(case: Case) -> None:
@@ -233,8 +256,8 @@ def _one_part(case: Case) -> None:
     call = case.sent(exporter, case.batch())
     if call.error is not None or getattr(case.subject.harness, "requests", None) is Harness.requests:
         return  # another clause's business, or nobody counts
-    for number in _places(_requests_of_parts(case, exporter)):
-        batch = case.tokens.wide(_PARTS)
+    for number in places(requests_of_parts(case, exporter)):
+        batch = case.tokens.wide(PARTS)
         case.harness.fault(*["ok"] * (number - 1), _FINAL_REFUSAL, "ok")
         call = case.sent(exporter, batch)
         if call.error is None and not case.has_arrived(batch):
@@ -266,8 +289,9 @@ class Retries(Canary):
     after=("EXP-14",),
 )
 def permanent(case: Case) -> None:
-    """Count the attempts when the backend answers 400; look at the pause that Retry-After: 1 asks for, and at those
-    between attempts when it answers 503 with Retry-After: 0, or with a date there, 429, 503 and resets connections.
+    """Count the attempts when the backend answers 400, and 401, 403 and 404, which may be tried once more with renewed
+    credentials; look at the pause that Retry-After: 1 asks for, and at those between attempts when it answers 503 with
+    Retry-After: 0, or with a date there, 429, 503 and resets connections, and at those when it refuses them.
     """
     case.harness.fault(_FINAL_REFUSAL)
     case.raised(case.sent(case.exporter(), case.batch(), case.short_context(case.patience / 2)), when="with status 400")
@@ -275,11 +299,40 @@ def permanent(case: Case) -> None:
         raise Failed("one attempt for status 400", f"{case.harness.requests()} attempts")
     if case.canary is None:
         _waits_as_asked(case)  # first: what has failed before may be tried again later, in sight or not
+        _refused_for_good(case)
+        if "refuse" in case.harness.faults:
+            _connects_spaced(case)
     for step in ("retry-after:0", "retry-after-date:60", "status:429", _BUSY, "reset"):
         if step.partition(":")[0] in case.harness.faults:
             case.observe(f"1 attempt for status 400, {_spaced(case, step)} with {step}")
         if case.canary is not None:
             return
+
+
+def _refused_for_good(case: Case) -> None:
+    """Export to a backend that refuses whoever asks: with the same credentials that is final, as is a wrong path."""
+    for status in _FOR_GOOD:
+        before = case.harness.requests()
+        case.harness.fault(f"status:{status}")
+        call = case.send(case.exporter(), case.batch(), case.short_context(case.patience / 2))
+        case.ends(call, "export ends at its deadline")
+        attempts = case.harness.requests() - before
+        if attempts > _RENEWED:
+            raise Failed(f"at most {_RENEWED} attempts for status {status}", f"{attempts} attempts")
+
+
+def _connects_spaced(case: Case) -> None:
+    """Export to a backend that refuses connections: attempts to connect are spaced, where Python code makes them."""
+    case.harness.fault("refuse")
+    with watched_connects() as times:
+        call = case.send(case.exporter(), case.batch(), case.short_context(_TRYING))
+        case.ends(call, "export ends at its deadline")
+    case.harness.fault("ok")
+    for first, last in zip(times, times[_CONNECTS - 1 :], strict=False):
+        if last - first < _TRYING:
+            seen = f"{_CONNECTS} attempts to connect in {1000 * (last - first):.0f} ms"
+            raise Failed("attempts are spaced where connections are refused", seen)
+    case.observe(f"{len(times)} attempts to connect in {_TRYING:g} s, all refused")
 
 
 def _waits_as_asked(case: Case) -> None:
@@ -341,7 +394,8 @@ class Conceals(Swallows):
 )
 def partial(case: Case) -> None:
     """Export five points to a backend that refuses two of them: it raises, with the count; likewise where it refuses
-    one of a batch's several requests.
+    one of a batch's several requests, of which the others arrive. A partial success without a refused point is a
+    success with a warning.
 
     The SDK's interface has no count: there an exporter fails, or logs a warning.
     """
@@ -358,14 +412,20 @@ def partial(case: Case) -> None:
         return
     _counted(case, call, 2)
     if case.canary is None:
-        case.harness.fault("ok")
-        requests = _requests_of_parts(case, exporter)
-        for number in _places(requests):
+        exporter = case.exporter()  # what a failure leaves is another clause's business
+        case.harness.fault("partial:0", "ok")
+        call = case.sent(exporter, case.batch())
+        if call.error is not None:
+            raise Failed(
+                "export succeeds with a warning that 0 points were refused", describe_call(call)
+            ) from call.error
+        requests = requests_of_parts(case, exporter)
+        for number in places(requests):
             case.harness.fault(*["ok"] * (number - 1), "partial:1", "ok")
-            _counted(case, case.sent(exporter, case.tokens.wide(_PARTS)), 1)
+            _counted(case, case.sent(exporter, case.tokens.wide(PARTS)), 1)
         if requests > 1:
             case.harness.fault("partial:1")
-            _counted(case, case.sent(exporter, case.tokens.wide(_PARTS)), requests)
+            _counted(case, case.sent(exporter, case.tokens.wide(PARTS)), requests)
 
 
 def _counted(case: Case, call: ObservedCall, points: int) -> None:
@@ -407,9 +467,9 @@ class Poisoned(Canary):
     needs=("read_back",),
 )
 def usable(case: Case) -> None:
-    """Export after a failure, an empty batch too; after a request that was stored and whose connection was then reset;
-    after an export that ended at its deadline or was cancelled; and after many that failed, more than a pool has room
-    for.
+    """Export after a failure, an empty batch too, and one of metrics without points; after a request that was stored
+    and whose connection was then reset; after an export that ended at its deadline or was cancelled; and after many
+    that failed, more than a pool has room for. Flush and shut down after a failure: neither raises it again.
     """
     exporter, history, refused = case.exporter(), case.batch(), case.batch()
     case.succeeded(case.sent(exporter, history))
@@ -420,30 +480,51 @@ def usable(case: Case) -> None:
         case.harness.fault("status:400", "ok")
         case.raised(case.sent(exporter, refused), when="with status 400")
     else:
-        can = [one for one in ("full", "quota") if {"ok", one} <= case.harness.faults]
-        mends = [one for one in ("refuse",) if {"ok", one} <= case.harness.faults]
-        for step in (*can, *mends):  # after half a line, too
-            case.harness.fault(step)
-            case.sent(exporter, case.batch())
-            case.harness.fault("ok")
-        if not can:  # a harness that cannot mend what it breaks; a file is hit all the same
-            with without_room():
-                case.sent(exporter, case.batch(), case.short_context(_TRYING))
+        _cannot_write(case, exporter)
     batch = case.batch()
     case.succeeded(case.sent(exporter, batch))
     case.succeeded(case.sent(exporter, case.tokens.empty()))
+    case.succeeded(case.sent(exporter, case.tokens.hollow()))
     case.delivered(history, batch, expected="an export after a failure is delivered, and what was before is there")
     if case.has_arrived(refused):
         raise Failed("an error of export is final: nothing of it is sent later", "what had been refused arrived later")
-    if case.canary is None and case.harness.tier == "wire" and {"status", "reset"} <= case.harness.faults:
-        _stored_and_reset(case)
     if case.canary is None and {"ok", "status"} <= case.harness.faults:
+        _told_once(case)
+        if case.harness.tier == "wire" and "reset" in case.harness.faults:
+            _stored_and_reset(case)
         _after_many(case)
     if case.harness.gated:
         _usable_after(case, "at its deadline", case.blocked_at_gate)
         if case.cancellable:
             _usable_after(case, "when it was cancelled", lambda: _cancelled(case))
             _others_go_on(case)
+
+
+def _cannot_write(case: Case, exporter: Driven) -> None:
+    """Let exports fail as those to a file do, after half a line too."""
+    can = [one for one in ("full", "quota") if {"ok", one} <= case.harness.faults]
+    mends = [one for one in ("refuse",) if {"ok", one} <= case.harness.faults]
+    for step in (*can, *mends):
+        case.harness.fault(step)
+        case.sent(exporter, case.batch())
+        case.harness.fault("ok")
+    if not can:  # a harness that cannot mend what it breaks; a file is hit all the same
+        with without_room():
+            case.sent(exporter, case.batch(), case.short_context(_TRYING))
+
+
+def _told_once(case: Case) -> None:
+    """Flush and shut down after an export whose failure was raised: that was its report."""
+    exporter = case.exporter()
+    case.harness.fault(_FINAL_REFUSAL)
+    call = case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
+    case.harness.fault("ok")
+    if call.error is None or call.overrun or not case.until(lambda: case.journal.is_idle):
+        return  # another clause's business
+    for again in (case.flush(exporter), case.shut_down(exporter)):
+        if again.error is not None:
+            expected = f"{again.name} succeeds after an export whose failure was raised"
+            raise Failed(expected, describe_call(again)) from again.error
 
 
 def _stored_and_reset(case: Case) -> None:

@@ -32,9 +32,13 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
-_FAILURES = ("status:400", "reset", "garbage", "refuse", "hang")
+_FAILURES = ("status:400", "reset", "garbage", "truncate", "partial:1", "refuse", "hang")
+_LARGE = 2_000  # points of a batch that an exporter may treat in another way
 _NO_ROOM = "a full disk"  # where the harness cannot mend what it breaks
 _EXPORTS = 3  # before a shutdown
+_ASKED = 4  # seconds that a backend asks to wait
+_ANSWERED = 0.03  # seconds for an exporter to read that, and to wait
+_BACKING_OFF = 0.2  # seconds of a deadline that is over before
 _FAILING = 0.2  # seconds in which an export fails
 _LOOK = 0.002  # seconds between two looks of a canary
 _OWN_TIMEOUT = 1.15  # seconds in which a shutdown that waits for a second, whatever time it has, has given up
@@ -97,7 +101,7 @@ def _reports_failure(case: Case) -> None:
 )
 def releases(case: Case) -> None:
     """Compare threads, descriptors, sockets, children and temporary files before the exporter is made and after its
-    shutdown; likewise after exports that failed.
+    shutdown; likewise after a large batch, and after exports that failed.
     """
     before = _before(case)
     with _temporary_files(case) as left:
@@ -157,7 +161,8 @@ def _has_failed(case: Case, exporter: Driven, step: str) -> bool:
             call = case.send(exporter, case.batch(), case.short_context(_FAILING))
             return case.until(lambda: call.over, seconds=_ENDED)
     case.harness.fault(step)
-    call = case.send(exporter, case.batch(), case.short_context(_FAILING))
+    batch = case.tokens.large(min(_LARGE, case.points)) if step == "ok" else case.batch()
+    call = case.send(exporter, batch, case.short_context(_FAILING))
     # Behind the guard one that ignores its deadline still runs when its call is over.
     ended = case.until(lambda: call.over and case.journal.is_idle, seconds=_ENDED)
     case.harness.fault("ok")
@@ -273,10 +278,29 @@ class ShutdownJoins(Serialised):
     needs=("gate", "deadline"),
 )
 def hung(case: Case) -> None:
-    """Shut down while an export waits at the shut gate: one shutdown has a deadline, another is cancelled."""
+    """Shut down while an export waits at the shut gate: one shutdown has a deadline, another is cancelled; then while
+    one waits to try again, as the backend asked it to.
+    """
     _stopped(case, "at its deadline")
     if case.cancellable:
         _stopped(case, "when it is cancelled")
+    if "retry-after" in case.harness.faults and case.canary is None:
+        _stopped_in_backoff(case)
+
+
+def _stopped_in_backoff(case: Case) -> None:
+    def begun(context: Context) -> ObservedCall:
+        exporter, before = case.exporter(), case.harness.requests()
+        case.harness.fault(f"retry-after:{_ASKED}")
+        export = case.send(exporter, case.batch())
+        case.until(lambda: export.over or case.harness.requests() > before)
+        export.wait(_ANSWERED)
+        return case.started("shutdown", lambda: exporter.shutdown(context), context)
+
+    stopping = begun(case.short_context(_BACKING_OFF))
+    case.ends_with_context(stopping, "shutdown ends at its deadline beside an export that waits to try again", begun)
+    case.observe(f"beside a back-off: {describe_call(stopping)}{stopping.late}")
+    case.harness.fault("ok")
 
 
 def _stopped(case: Case, how: str) -> None:

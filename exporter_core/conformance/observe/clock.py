@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -18,6 +19,22 @@ EVERY = (*WALL, "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 _IN_C = frozenset({"grpc"})
 """Packages that hand a clock's time to code in C, which reads the system's own clock, that nobody has stepped."""
 _NANOSECONDS = 1_000_000_000
+
+
+@contextmanager
+def local_time(zone: str) -> Iterator[None]:
+    """Let local time be that of a zone, as POSIX writes it, so that no database is needed."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = zone
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
 
 
 @contextmanager

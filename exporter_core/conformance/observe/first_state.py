@@ -83,6 +83,9 @@ _GLOBALS: Final = (
     ("the logger provider of OpenTelemetry", "opentelemetry._logs._internal", "_LOGGER_PROVIDER"),
     ("the propagator of OpenTelemetry", "opentelemetry.propagate", "_HTTP_TEXT_FORMAT"),
 )
+_REGISTRIES: Final = (("sqlite3", "adapters"), ("copyreg", "dispatch_table"))
+"""Registries that say what becomes of the values of a type, in the whole process."""
+_NAMES_OF_REGISTRIES: Final = frozenset(map(".".join, _REGISTRIES))
 _SETTINGS: Final = (bool, int, float, str, bytes, tuple)
 """The types of what a module has for a setting; None stands for what is made when it is needed."""
 _HANDLERS_OF_ERRORS: Final = ("strict", "ignore", "replace", "backslashreplace", "surrogateescape", "xmlcharrefreplace")
@@ -161,6 +164,11 @@ def _is_another(name: str, before: Any, now: Any) -> bool:  # noqa: PLR0911 - on
             return [one for one in now if one in before] != before or not all(
                 any(folder in str(one) for folder in _PACKAGES) for one in more
             )
+        case _ if name in _NAMES_OF_REGISTRIES:  # packages teach it types of their own when they are imported
+            added = [one[0] if isinstance(one, tuple) else one for one in now if one not in before]
+            return any(now.get(one) is not value for one, value in before.items()) or any(
+                getattr(one, "__module__", "") == "builtins" for one in added
+            )
         case "sys.meta_path" | "sys.path_hooks" | "gc.callbacks":
             return bool(now[: len(before)] != before)
         case "the names of builtins":
@@ -207,6 +215,7 @@ def _table() -> dict[str, Callable[[], object]]:
         "sys.dont_write_bytecode": lambda: sys.dont_write_bytecode,
         "the names of builtins": lambda: frozenset(vars(builtins)) - {"_"},
         "the default context of decimal numbers": lambda: _arithmetic(decimal.DefaultContext),
+        **{f"{module}.{name}": partial(_registered, module, name) for module, name in _REGISTRIES},
         "the class of loggers": logging.getLoggerClass,
         "the names of the levels of logging": lambda: [logging.getLevelName(level) for level in _LEVELS],
         "the handlers of errors of codecs": lambda: [codecs.lookup_error(name) for name in _HANDLERS_OF_ERRORS],
@@ -220,6 +229,11 @@ def _table() -> dict[str, Callable[[], object]]:
     for name, module, key in _GLOBALS:
         table[name] = partial(lambda module, key: getattr(sys.modules.get(module), key, None), module, key)
     return table
+
+
+def _registered(module: str, name: str) -> dict[object, object]:
+    """The entries that a registry of the standard library has, which its module need not have been imported for."""
+    return dict(getattr(sys.modules.get(module), name, {}))
 
 
 def _arithmetic(context: decimal.Context) -> tuple[object, ...]:

@@ -13,18 +13,21 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count, islice
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
+    ExponentialHistogram,
     Gauge,
+    Histogram,
     Metric,
     MetricsData,
     NumberDataPoint,
     ResourceMetrics,
     ScopeMetrics,
+    Sum,
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -70,11 +73,15 @@ FIELDS = frozenset(
 """The names of the fields that a point may have."""
 
 
+_Made = TypeVar("_Made")
+
+_TRIES = 200  # objects that are made for a place
 _NAMED = 3  # items that differ which are named
 _SHOWN = 120  # characters of a value that are shown
 _START = 1_700_000_000_000_000_000
 _NOW = 1_700_000_060_000_000_000
 _SECOND = 1_000_000_000
+_CUMULATIVE, _DELTA = AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA
 _REAL = frozenset({"sum", "min", "max", "explicit_bounds"})
 
 
@@ -110,6 +117,10 @@ class TokenBatch:
             points: Any = metric.data.data_points  # made by the kit, of lists
             points[:] = [one for one in points if (one.attributes or {}).get(TOKEN) in kept]
         return TokenBatch(self.metrics, tuple(point for point in self.points if point.token in kept))
+
+    def without_metrics(self) -> TokenBatch:
+        """The points alone, so that the metrics data can be let go of."""
+        return TokenBatch(MetricsData([]), self.points)
 
 
 @dataclass(frozen=True)
@@ -343,6 +354,15 @@ def _one_scope(metrics: list[Metric]) -> MetricsData:
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
 
 
+def _placed(places: set[int], make: Callable[[], _Made]) -> _Made:
+    """Make an object until one has a place in memory that another one had."""
+    others: list[object] = []
+    while id(made := make()) not in places and len(others) < _TRIES:
+        others.append(made)
+    places.add(id(made))
+    return made
+
+
 class Tokens:
     """Makes batches; every point of every batch has another identity.
 
@@ -389,6 +409,36 @@ class Tokens:
     def empty(self) -> TokenBatch:
         """A batch without anything."""
         return TokenBatch(MetricsData([]), ())
+
+    def hollow(self) -> TokenBatch:
+        """A resource without scopes, a scope without metrics, and metrics without points."""
+        kinds: list[Any] = [Gauge([]), Sum([], _CUMULATIVE, True)]
+        kinds += [Histogram([], _CUMULATIVE), ExponentialHistogram([], _CUMULATIVE)]
+        metrics = [Metric(f"conformance.hollow.{number}", "", "1", data) for number, data in enumerate(kinds)]
+        made = _one_scope(metrics)
+        made.resource_metrics[0].scope_metrics.append(ScopeMetrics(InstrumentationScope("conformance.hollow"), [], ""))  # type: ignore[attr-defined]  # made of lists
+        made.resource_metrics.append(ResourceMetrics(Resource({"service.name": "conformance.hollow"}), [], ""))  # type: ignore[attr-defined]  # as above
+        return TokenBatch(made, ())
+
+    def apart(self, number: int, places: set[int]) -> TokenBatch:
+        """One point under a resource and a scope of this number, in places in memory that others had before if it can.
+
+        Args:
+            number: which.
+            places: those that were used before; those of this batch are added.
+        """
+        point = NumberDataPoint(self.identified(), _START, _NOW, number)
+        metric = Metric(f"conformance.apart.{number}", "", "1", Gauge([point]))
+        scope = _placed(places, lambda: InstrumentationScope("conformance", f"1.{number}"))
+        resource = _placed(places, lambda: Resource({"number": number}))
+        of_resource = [ResourceMetrics(resource, [ScopeMetrics(scope, [metric], "")], "")]
+        data = _placed(places, lambda: MetricsData(of_resource))
+        return TokenBatch(data, tuple(flatten(data)))
+
+    def uniform(self, points: int) -> TokenBatch:
+        """A sum with so many points, and with everything that is around points."""
+        data = [NumberDataPoint(self.identified(), _START, _NOW, index) for index in range(points)]
+        return self.of([Metric("conformance.uniform", "with a description", "By", Sum(data, _DELTA, True))])
 
     def rich(self) -> TokenBatch:
         """Every kind of point, with the values at the edges of what each can hold."""

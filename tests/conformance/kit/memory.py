@@ -40,6 +40,8 @@ class Response:
     body: str = ""
     retry_after: float | None = None
     rejected: int = 0
+    warned: bool = False
+    """True for a partial success, also one of all points."""
     complete: bool = True
 
 
@@ -132,7 +134,7 @@ class MemoryHarness(Harness):
         self.arrived += points[: len(points) - rejected]
         self.stamp("wire", f"stored {len(points) - rejected} points")
         self._exchanges[place] = self._exchanges[place]._replace(stored=monotonic())
-        return Response(200, "accepted", rejected=rejected)
+        return Response(200, "accepted", rejected=rejected, warned=step == "partial")
 
     def pause(self, seconds: float) -> Wait:
         """The time before another attempt."""

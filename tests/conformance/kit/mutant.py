@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import threading
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from exporter_core.context import Context
-from exporter_core.errors import ContextCancelledError
+from exporter_core.errors import ContextCancelledError, PartialSuccessError
 from kit.reference import ReferenceExporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Sequence
 
-    from kit.memory import MemoryHarness
+    from exporter_core.conformance.observe.tokens import Point
+    from kit.memory import MemoryHarness, Wait
 
 POLL = 0.002
 """Seconds between two looks."""
@@ -57,6 +59,27 @@ class Parametrised(ReferenceExporter):
     def __init_subclass__(cls, **values: Any) -> None:  # Any: whatever they differ in
         for name, value in values.items():
             setattr(cls, name, value)
+
+
+class Splits(ReferenceExporter):
+    """Sends a request for each metric of a batch, and is right."""
+
+    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        rejected = 0
+        for part in self._parts(points):
+            try:
+                yield from self._part(part)
+            except PartialSuccessError as error:
+                rejected += error.rejected_points
+        if rejected:
+            raise PartialSuccessError(f"{rejected} points were refused", rejected_points=rejected)
+
+    def _parts(self, points: Sequence[Point]) -> list[list[Point]]:
+        parts = groupby(points, lambda point: [point.fields.get(name) for name in ("resource", "scope", "name")])
+        return [list(part) for _, part in parts] or [[]]
+
+    def _part(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        return super()._delivery(points)
 
 
 def is_cancelled(context: Context) -> bool:

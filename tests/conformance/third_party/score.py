@@ -1,9 +1,10 @@
 """Check every exporter of the catalogue, and say how truthful the checker is.
 
 ``make strangers``, or ``python -m third_party.score`` in ``tests/conformance``, prints a line for each and writes the
-score as JSON, by name: ``caught`` (a clause failed that does not fail on the right counterpart), ``named`` (one of
-those that the exporter breaks did), ``first`` (the first clause that failed) and ``clauses`` (all that failed). Of a
-right one: ``must`` (the MUST clauses that failed) and ``clauses``.
+score as JSON, by name: ``caught`` (a clause failed that does not fail on the right counterpart, or nothing was checked
+since the exporter cannot be built, with the reason as ``error``), ``named`` (one of those that the exporter breaks
+did), ``first`` (the first clause that failed) and ``clauses`` (all that failed). Of a right one: ``must`` (the MUST
+clauses that failed) and ``clauses``.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def check(entry: Entry, clauses: Sequence[str] = (), points: int = FEWER) -> dic
 def score_of(entry: Entry, found: dict[str, Any], excused: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the score of one exporter; ``excused`` are the clauses that its right counterpart fails too."""
     if "error" in found:
-        return {"caught": False, "named": False, "first": None, "clauses": [], "error": found["error"]}
+        is_refused = "cannot be built" in found["error"]
+        return {"caught": is_refused, "named": False, "first": None, "clauses": [], "error": found["error"]}
     failed = [name for name in found["failed"] if name not in excused]
     score: dict[str, Any] = {
         "caught": bool(failed),

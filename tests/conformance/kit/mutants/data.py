@@ -196,14 +196,15 @@ class EncodesAgain(ReferenceExporter):
 
 
 class _Spoils(Parametrised):
-    """Changes the caller's batch, once it has sent that."""
+    """Changes the caller's batch, once it has sent that; one without points is left alone."""
 
     spoil: Callable[[Any], object]  # Any: scopes, made by the kit, of lists and dictionaries
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         super().export(context, metrics)
         for of_resource in metrics.resource_metrics:
-            type(self).spoil(of_resource.scope_metrics)
+            if any(metric.data.data_points for one in of_resource.scope_metrics[:1] for metric in one.metrics[:1]):
+                type(self).spoil(of_resource.scope_metrics)
 
 
 @killed_by("DAT-02", "attributes")

@@ -60,8 +60,8 @@ class PerReadTimeout(_OtherContext, kind="piece", other=lambda _context: Context
 
 
 @killed_by("EXP-08", "export had not ended")
-class NoConnectTimeout(_OtherContext, kind="connect", other=lambda _context: Context.background()):
-    """Connects without a time-out."""
+class NoConnectTimeout(_OtherContext, kind="connect", other=cancellation_only):
+    """Connects without a time-out; a cancellation ends it."""
 
 
 @killed_by("EXP-09", "export had not ended")

@@ -9,13 +9,12 @@ import logging
 import tempfile
 import threading
 import time
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from exporter_core.errors import ExporterError, PartialSuccessError
 from kit.memory import SECRET
-from kit.mutant import OWN_SECONDS, POLL, is_calm, killed_by
+from kit.mutant import OWN_SECONDS, POLL, Splits, is_calm, killed_by
 from kit.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
@@ -161,29 +160,8 @@ class LeavesItsFolder(ReferenceExporter):
         super().export(context, metrics)
 
 
-class _Splits(ReferenceExporter):
-    """Sends a request for each metric of a batch, and is right."""
-
-    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
-        rejected = 0
-        for part in self._parts(points):
-            try:
-                yield from self._part(part)
-            except PartialSuccessError as error:
-                rejected += error.rejected_points
-        if rejected:
-            raise PartialSuccessError(f"{rejected} points were refused", rejected_points=rejected)
-
-    def _parts(self, points: Sequence[Point]) -> list[list[Point]]:
-        parts = groupby(points, lambda point: [point.fields.get(name) for name in ("resource", "scope", "name")])
-        return [list(part) for _, part in parts] or [[]]
-
-    def _part(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
-        return super()._delivery(points)
-
-
 @killed_by("EXP-14", "it returned")
-class LastRequestDecides(_Splits):
+class LastRequestDecides(Splits):
     """Raises what the last request of a batch has met."""
 
     _failure: ExporterError | None = None
@@ -204,7 +182,7 @@ class LastRequestDecides(_Splits):
 
 
 @killed_by("EXP-13", "duplicated")
-class StartsOver(_Splits):
+class StartsOver(Splits):
     """Sends every request of a batch again where one of several was tried again."""
 
     def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
