@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.clock import TIMER_THREAD
 
@@ -46,7 +46,7 @@ class Resources:
         Without those that no exporter could release: the checker's own threads, the one for the deadlines of all
         contexts, and the processes that multiprocessing keeps to the end.
         """
-        kept_descriptors, kept_children = (set(numbers) for numbers in zip(*_kept_by_multiprocessing(), strict=True))
+        kept_descriptors, kept_children = (set(numbers) for numbers in zip(*_processes_kept(), strict=True))
         return cls(
             threads=frozenset(one for one in threading.enumerate() if not one.name.startswith((_OWN, TIMER_THREAD))),
             descriptors=frozenset(one for one in descriptors() if one[0] not in kept_descriptors),
@@ -102,7 +102,13 @@ def without_room() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def _kept_by_multiprocessing() -> Iterator[tuple[str, str]]:
+def kept_by_multiprocessing() -> dict[str, Any]:  # Any: of many kinds
+    """The record that it keeps of this process; ``tempdir`` is the folder that it makes once, or None."""
+    process = sys.modules.get("multiprocessing.process")
+    return process.current_process()._config if process else {}
+
+
+def _processes_kept() -> Iterator[tuple[str, str]]:
     """Descriptor and number of each process that it starts once, for the whole process: nobody could release them."""
     for module, instance, descriptor, child in _ONCE:
         one = getattr(sys.modules.get(f"multiprocessing.{module}"), instance, None)

@@ -91,10 +91,12 @@ def _context_is_over(case: Case) -> None:
         return
     exporter, batch, context = case.exporter(), case.batch(), case.background_context()
     case.shut()
-    call = case.export(exporter, batch, context)
-    context.cancel("by the clause")
+    call = case.start("export", lambda: exporter.export(context, batch.metrics), context)
+    held = case.until(lambda: call.over, seconds=_TRYING)  # or it delivers by itself, and waits for that
+    if held:
+        context.cancel("by the clause")
     case.open()
-    if call.error is None:
+    if held and call.error is None:
         flush = case.flush(exporter)
         if flush.error is not None:
             expected = "force_flush delivers a batch whose export's context has ended since"

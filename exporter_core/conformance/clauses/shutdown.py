@@ -9,12 +9,13 @@ import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, HoldsUntilFlush, Leaks, Serialised, Swallows
-from exporter_core.conformance.resources import Resources, without_room
+from exporter_core.conformance.resources import Resources, kept_by_multiprocessing, without_room
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
 from exporter_core.conformance.sdk import WITHOUT_CHANNEL
@@ -129,9 +130,14 @@ def _temporary_files(case: Case) -> Iterator[Callable[[], list[str]]]:
     folder.mkdir()
     tempfile.tempdir = str(folder)
     try:
-        yield lambda: sorted(one.name for one in folder.iterdir())
+        yield lambda: sorted(
+            one.name for one in folder.iterdir() if str(one) != kept_by_multiprocessing().get("tempdir")
+        )
     finally:
         tempfile.tempdir = before
+        kept = kept_by_multiprocessing()
+        if Path(kept.get("tempdir") or "").parent == folder:
+            kept["tempdir"] = None  # it is gone with this one
 
 
 def _nothing_remains_after(case: Case, step: str) -> bool:
