@@ -1,4 +1,4 @@
-"""What an exporter does before it is connected, where Python code does it: looks a name up, and connects."""
+"""The steps of Python code before an exporter is connected: looking a name up, and connecting."""
 
 from __future__ import annotations
 
