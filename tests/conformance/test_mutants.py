@@ -10,7 +10,12 @@ from exporter_core.conformance.run.verdicts import Verdict
 from kit.mutants import MUTANTS
 
 PIECES = 4
-ALSO_KILLED_BY: dict[str, set[str]] = {"RedirectIsFine": {"EXP-19"}}
+ALSO_KILLED_BY: dict[str, set[str]] = {
+    "RedirectIsFine": {"EXP-19"},
+    "DropsPoint": {"EXP-14"},
+    "SendsTwice": {"EXP-16"},
+    "KeepsCallbacks": {"PY-03"},
+}
 """The clauses that kill a mutant beside its own; where one's failure blocks others, they kill nothing."""
 
 
