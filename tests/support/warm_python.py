@@ -54,6 +54,7 @@ LIBRARIES = (
     "yaml",
 )
 
+NUMBER = 16  # bytes of a number that is told: a process id, and later how the process has ended
 LOOK = 5.0  # seconds between two looks at the parent, whose forked copies may hold its sockets open
 
 
@@ -82,7 +83,7 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]  # bytes or str, as its
             return super()._try_wait(wait_flags)  # type: ignore[misc,no-any-return]
         if wait_flags & os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
             return 0, 0
-        told = self._status.recv(16)
+        told = self._status.recv(NUMBER, socket.MSG_WAITALL)
         self._status.close()
         return self.pid, int(told) if told else signal.SIGKILL  # the server is gone, and says nothing any more
 
@@ -135,7 +136,7 @@ def _start(
             socket.send_fds(_server(kind), [b"f"], [theirs.fileno(), file.fileno(), *standard])
         except ConnectionError:  # it was killed
             _servers.pop(kind).close()
-    pid = status.recv(16)
+    pid = status.recv(NUMBER, socket.MSG_WAITALL)
     if pid:
         return int(pid), status
     status.close()
@@ -216,7 +217,7 @@ def _serve(orders: socket.socket, parent: int) -> list[str]:
         for one in files:
             os.close(one)
         running[pid] = socket.socket(fileno=status)
-        running[pid].sendall(b"%d" % pid)
+        running[pid].sendall(b"%*d" % (NUMBER, pid))
     os._exit(0)
 
 
@@ -224,7 +225,7 @@ def _reap(running: dict[int, socket.socket]) -> None:
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             with contextlib.suppress(OSError), running.pop(ended[0]) as status:
-                status.sendall(b"%d" % ended[1])
+                status.sendall(b"%*d" % (NUMBER, ended[1]))
 
 
 def _become(files: list[int]) -> list[str]:
@@ -249,6 +250,7 @@ def _become(files: list[int]) -> list[str]:
 
 def _run(arguments: list[str]) -> None:
     """Do what the interpreter does with such arguments."""
+    import linecache
     import runpy
 
     kind = arguments[0]
@@ -262,6 +264,8 @@ def _run(arguments: list[str]) -> None:
         elif kind == "-c":
             sys.argv[:] = ["-c", *arguments[2:]]
             sys.path.insert(0, "")
+            if sys.version_info >= (3, 13):  # which shows the lines of such a program in a traceback
+                linecache.cache["<string>"] = len(arguments[1]), None, arguments[1].splitlines(True), "<string>"
             exec(compile(arguments[1], "<string>", "exec"), main.__dict__)  # noqa: S102 - the test's program
         else:
             sys.argv[:] = arguments
