@@ -183,8 +183,17 @@ class Case(BaseCase):
         """True if options that were given may point elsewhere: the backend counts requests, and saw none at all."""
         if not (self.subject.options or getattr(self.subject.harness, "pointed", False)):
             return False
-        counts = getattr(self.subject.harness, "requests", None) is not Harness.requests
-        return counts and not self.harness.requests() and not self.harness.connections()
+        return self.counts_requests and not self.harness.requests() and not self.harness.connections()
+
+    @property
+    def counts_requests(self) -> bool:
+        """True if the harness counts the requests that reach the backend."""
+        return getattr(self.subject.harness, "requests", None) is not Harness.requests
+
+    @property
+    def sink_kind(self) -> str:
+        """The kind of the sink, such as ``otlp_http``; empty for a harness of another kind."""
+        return getattr(self.subject.harness, "kind", "")
 
     @property
     def writes_to_stdout(self) -> bool:

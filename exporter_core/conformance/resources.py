@@ -103,7 +103,7 @@ def without_room() -> Iterator[None]:
 
 
 def kept_by_multiprocessing() -> dict[str, Any]:  # Any: of many kinds
-    """The record that it keeps of this process; ``tempdir`` is the folder that it makes once, or None."""
+    """The record that multiprocessing keeps of this process; ``tempdir`` is the folder that it makes once, or None."""
     process = sys.modules.get("multiprocessing.process")
     return process.current_process()._config if process else {}
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import SHORT, describe_call
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.by_name import reached_by_name
 from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
 from exporter_core.conformance.clauses.parts import PARTS, sends_parts
 from exporter_core.conformance.observe.clock import stepped_clock
-from exporter_core.conformance.observe.connecting import ADDRESS, NAME, lookups_of_name
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import SetupError
 
@@ -204,22 +204,12 @@ def connecting(case: Case) -> None:
 
 def _looking_up(case: Case) -> None:
     """Export to the backend by a name, whose look-ups hang; what C code looks up is not seen."""
-    named = case.pointing(lambda text: text.replace(ADDRESS, NAME))
-    if named is None:
-        return
-
-    def export(context: Context) -> ObservedCall:
-        return case.send(case.exporter(named), case.batch(), context)
-
-    with lookups_of_name() as lookups:
-        control = export(case.long_context())
-        case.ends(control, "export to a backend with a name ends")
-        if control.error is not None or not lookups.count:
-            case.journal.stamp("note", f"{lookups.count} look-ups of a name seen; export, {describe_call(control)}")
+    with reached_by_name(case) as backend:
+        if backend is None:
             return
-        lookups.hang()
-        call = export(case.short_context(max(SHORT, _TIMES_LONGER * control.seconds)))
-        case.ends_with_context(call, "export ends at its deadline while the look-up of a name hung", export)
+        backend.lookups.hang()
+        call = backend.export(case.short_context(max(SHORT, _TIMES_LONGER * backend.seconds)))
+        case.ends_with_context(call, "export ends at its deadline while the look-up of a name hung", backend.export)
     case.observe(f"the look-up of a name hung: {describe_call(call)}{call.late}")
 
 

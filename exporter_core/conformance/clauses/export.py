@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
+from exporter_core.conformance.clauses.parts import PARTS, requests_of_parts
 from exporter_core.conformance.observe.clock import EVERY, local_time, stepped_clock
-from exporter_core.conformance.observe.harness import Harness
 from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in, unlike
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, VerdictError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.harness import Harness
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.subject import Driven
 
@@ -38,7 +39,6 @@ _BETWEEN = 0.001  # seconds between two counts of the requests
 _ORDINARY = 2_000  # points of a batch: what the SDK lets one instrument have, unless it is told otherwise
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
-_PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a small batch
 _WIDE = 120  # metrics of a scope, scopes of a resource, and resources of a batch
 _ONE_REQUEST = frozenset({"otlp_http", "remote_write", "http"})  # kinds of sinks that serve one a connection at a time
 _UNIFORM = 1_021  # points of a metric that is large enough for several requests
@@ -327,7 +327,7 @@ def fidelity(case: Case) -> None:
     # The fixed ones show a canary's fault, which is in every batch. Translations confuse the names of generated ones.
     if case.canary is None and not case.capabilities.translates:
         batches += batches_of(case.seed)
-        if getattr(case.subject.harness, "kind", "").startswith("otlp"):
+        if case.sink_kind.startswith("otlp"):
             batches.append(case.tokens.beyond(nested=not case.subject.of_the_sdk))
         batches.append(case.tokens.uniform(min(_UNIFORM, case.points)))
         plain = case.batch()
@@ -407,7 +407,7 @@ def once(case: Case) -> None:
     case.delivered(*batches, expected="every point arrives once", once=True)
     if case.canary is None and not case.capabilities.translates:
         other = case.exporter()
-        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(_PARTS)]
+        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(PARTS)]
         if all(_exported(case, other, batch) for batch in more):
             case.delivered(*more, expected="every point of large batches arrives once", once=True)
 
@@ -506,7 +506,7 @@ def synchronous(case: Case) -> None:
         _returned_nothing(case.flush(exporter))
         if case.has_harness and case.harness.gated and not case.capabilities.holds:
             _waits_for_its_delivery(case, exporter)
-            if getattr(case.subject.harness, "requests", None) is not Harness.requests:  # else nobody counts
+            if case.counts_requests:
                 if "hang" in case.harness.faults and case.canary is None:
                     _waits_for_every_part(case, exporter)
                 _sends_nothing_later(case, before)
@@ -537,11 +537,9 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
 
 def _waits_for_every_part(case: Case, exporter: Driven) -> None:
     """Let one of a batch's several requests hang: an export that returns has not waited for it."""
-    sent = case.harness.requests()
-    case.succeeded(case.sent(exporter, case.tokens.wide(_PARTS)))
-    requests = case.harness.requests() - sent
+    requests = requests_of_parts(case, exporter)
     for number in sorted({1, requests}) if requests > 1 else ():
-        batch = case.tokens.wide(_PARTS)
+        batch = case.tokens.wide(PARTS)
         case.harness.fault(*["ok"] * (number - 1), "hang", "ok")
         call = case.send(case.exporter(), batch, case.short_context(_GIVEN))
         case.until(lambda: call.over, seconds=2 * _GIVEN)  # noqa: B023 - awaited here
@@ -588,9 +586,7 @@ def _sent_later(case: Case, before: Resources) -> int:
         if not ended or call.error is None:
             case.journal.stamp("note", "it did not end at its deadline, which is another clause's business")
             return 0
-        if getattr(case.subject.harness, "kind", "") in _ONE_REQUEST and not case.until(
-            lambda: (case.harness.connections() or 0) <= open_before
-        ):
+        if case.sink_kind in _ONE_REQUEST and not case.until(lambda: (case.harness.connections() or 0) <= open_before):
             expected = "an export that ended at its deadline lets go of its request, which was not answered"
             raise Failed(expected, "its connection is still open")
         if sent == at_first:  # nothing shows that its one request had left by then

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
+from exporter_core.conformance.clauses.by_name import reached_by_name
 from exporter_core.conformance.clauses.canary import Canary, Swallows
 from exporter_core.conformance.clauses.parts import PARTS, places, requests_of_parts
-from exporter_core.conformance.observe.connecting import ADDRESS, NAME, lookups_of_name, no_network, watched_connects
-from exporter_core.conformance.observe.harness import FILE_FAULTS, Harness
+from exporter_core.conformance.observe.connecting import no_network, watched_connects
+from exporter_core.conformance.observe.harness import FILE_FAULTS
 from exporter_core.conformance.observe.journal import outcome_of
 from exporter_core.conformance.observe.logs import recorded_logs
 from exporter_core.conformance.resources import without_room
@@ -204,18 +205,14 @@ def _left_uncancelled(call: ObservedCall, step: str) -> None:
 
 def _unknown_name(case: Case) -> None:
     """Export to the backend by a name that is not found; what C code looks up is not seen."""
-    named = case.pointing(lambda text: text.replace(ADDRESS, NAME)) if case.harness.tier == "wire" else None
-    if named is None:
+    if case.harness.tier != "wire":
         return
     case.harness.fault("ok")
-    with lookups_of_name() as lookups:
-        call = case.send(case.exporter(named), case.batch())
-        case.ends(call, "export to a backend with a name ends")
-        if call.error is not None or not lookups.count:
-            case.journal.stamp("note", f"{lookups.count} look-ups of a name seen; export, {describe_call(call)}")
+    with reached_by_name(case) as backend:
+        if backend is None:
             return
-        lookups.fail()
-        call = case.send(case.exporter(named), case.batch(), case.short_context(_TRYING))
+        backend.lookups.fail()
+        call = backend.export(case.short_context(_TRYING))
         case.ends(call, "export ends at its deadline")
     case.raised(call, when="where the backend's name is unknown")
 
@@ -254,7 +251,7 @@ def _one_part(case: Case) -> None:
     case.harness.fault("ok")
     exporter = case.exporter()
     call = case.sent(exporter, case.batch())
-    if call.error is not None or getattr(case.subject.harness, "requests", None) is Harness.requests:
+    if call.error is not None or not case.counts_requests:
         return  # another clause's business, or nobody counts
     for number in places(requests_of_parts(case, exporter)):
         batch = case.tokens.wide(PARTS)
@@ -596,7 +593,7 @@ def _goes_on(case: Case, exporter: Driven, after: str, calls: Sequence[ObservedC
 def _others_go_on(case: Case) -> None:
     """Cancel the context of an export that has succeeded, while the next one waits at the gate: that goes on."""
     exporter, past, batch = case.exporter(), case.background_context(), case.batch()
-    counts = getattr(case.subject.harness, "requests", None) is not Harness.requests
+    counts = case.counts_requests
     case.succeeded(case.sent(exporter, case.batch()))  # so that the next two send as much as each other
     before = case.harness.requests() if counts else 0
     case.succeeded(case.sent(exporter, case.batch(), past))
@@ -680,7 +677,7 @@ def nonsense(case: Case) -> None:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot answer with nonsense")
     if "redirect" in can and case.harness.tier == "wire":
         can.append("redirect:303")  # who follows that asks for a page, and delivers nothing
-    if getattr(case.subject.harness, "kind", "") == "otlp_http":
+    if case.sink_kind == "otlp_http":
         can.append("garbage:html")  # OTLP's success is a message of its own, and not a page with status 200
     for step in can:
         case.harness.fault(step)
@@ -702,7 +699,7 @@ def _was_delivered_elsewhere(case: Case) -> bool:
     """True if a redirect was followed with the batch itself, and the answer there, a page with status 200, is a success
     of the protocol: of any but OTLP.
     """
-    if getattr(case.subject.harness, "kind", "") == "otlp_http":
+    if case.sink_kind == "otlp_http":
         return False
     last = case.exchanges_so_far()[-1:]
     return any(one.request.startswith("POST") and one.size and one.answer == "200" for one in last)
