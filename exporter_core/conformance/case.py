@@ -53,6 +53,7 @@ WORKING_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
 has failed."""
 _NEVER_OF_CALLS = ("KND", "DAT", "PY")  # families that are about something else, whatever the backend does
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
+_OWN_LIMIT = 5.3  # seconds after which most time-outs that an exporter has of its own are over
 
 
 class Case(BaseCase):
@@ -133,6 +134,18 @@ class Case(BaseCase):
     def capabilities(self) -> Capabilities:
         """The properties that the exporter's harness claims for it."""
         return self.subject.harness.capabilities if self.subject.harness else Capabilities()
+
+    @property
+    def own_limit(self) -> float:
+        """Seconds after which a time-out of the exporter's own is over; fewer where the checker has less patience."""
+        return min(_OWN_LIMIT, self.patience * 3 / 4)
+
+    def ample_context(self) -> Context:
+        """A context with more time than anything takes, on which a time-out of the exporter's own is soon over.
+
+        An exporter of the SDK is told milliseconds, which last as long as they do.
+        """
+        return self.long_context() if self.subject.of_the_sdk else self.hurried_context()
 
     def other_harness(self) -> Harness:
         """A harness with a backend of its own; the first one where there cannot be another."""

@@ -50,9 +50,14 @@ _HONOURS = (
     canary=IgnoresContext,
 )
 def done_before(case: Case) -> None:
-    """Export with an expired context, then with a cancelled one."""
+    """Export with an expired context, then with a cancelled one; likewise after an export that was good."""
     for name, context in case.done_contexts():
         case.raised(case.export(case.exporter(), context=context), when=f"with {name}")
+    if case.has_harness and case.canary is None:
+        used = case.exporter()
+        case.export(used)
+        for name, context in case.done_contexts():
+            case.raised(case.export(used, context=context), when=f"with {name}, after another export")
 
 
 @clause(

@@ -138,6 +138,11 @@ def _delivers(case: Case) -> None:
         _large(case, other)
     finally:
         gc.enable()
+    last = case.batch(1)
+    call = case.send(other, last)
+    if case.until(lambda: call.over, seconds=_GIVEN) and call.succeeded:  # else it may be at one that took too long
+        expected = "what arrived before a large batch is still there after the next one"
+        case.delivered(*small, timeless, *more, last, expected=expected)
 
 
 def _an_hour_later(case: Case) -> None:

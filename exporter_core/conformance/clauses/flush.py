@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import SHORT, describe_call
@@ -47,7 +48,8 @@ class FlushesEarly(Holds):
 def readable(case: Case) -> None:
     """Flush before anything was exported, which returns. Export, and read back as soon as the flush returns; if the
     exporter holds data, the gate is shut until the flush waits there. Then hold one whose export's context ends before
-    the flush, and two batches, of which one is never answered.
+    the flush, and two batches, of which one is never answered. Last, flush with much time while the gate is shut, and
+    look for some seconds, after which most time-outs of an exporter's own are over.
 
     An exporter that delivers early, such as on a thread of its own, may have nothing left when the gate is shut.
     """
@@ -83,6 +85,19 @@ def readable(case: Case) -> None:
         _context_is_over(case)
         if "hang" in case.harness.faults:
             _beside_a_hung_one(case)
+        _waits_as_long_as_it_takes(case)
+
+
+def _waits_as_long_as_it_takes(case: Case) -> None:
+    exporter, batch = case.exporter(), case.batch()
+    case.shut()
+    case.accepted(exporter, batch)
+    flush = case.start("force_flush", partial(exporter.force_flush, case.ample_context()))
+    case.until(lambda: flush.over, seconds=case.own_limit)
+    if flush.succeeded and not case.has_arrived(batch):
+        seen = f"it returned after {flush.seconds:.1f} s, while the gate was shut"
+        raise Failed("force_flush returns when its data is delivered, or raises", seen)
+    case.open_for(flush)
 
 
 def _context_is_over(case: Case) -> None:
@@ -149,10 +164,15 @@ def _after_deadline(case: Case) -> None:
     canary=IgnoresContext,
 )
 def done_before(case: Case) -> None:
-    """Flush with an expired context, then with a cancelled one."""
+    """Flush with an expired context, then with a cancelled one; likewise after an export, and with a batch held."""
     exporter = case.exporter()
     for name, context in case.done_contexts():
         case.raised(case.flush(exporter, context), when=f"with {name}")
+    if case.has_harness and case.canary is None:
+        when = "and a batch held" if case.capabilities.holds else "after an export"
+        for name, context in case.done_contexts():
+            case.export(exporter)
+            case.raised(case.flush(exporter, context), when=f"with {name} {when}")
 
 
 class FlushWaits(Serialised):

@@ -45,6 +45,7 @@ _TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up wh
 _CYCLES = 8
 _SAME, _EXPORTS = 300, 4  # points of a batch, and exports of it
 _NOTHING = 2048  # bytes that the journal, among others, keeps of an export
+_CHANGED = "changed: "
 _BOUNDS = 3  # how many times a child's own patience its parent has
 
 
@@ -339,7 +340,8 @@ class SetsSwitchInterval(Canary):
 def leaves_process_alone(case: Case) -> None:
     """Plant values in the process, make an exporter, export, let an export fail, flush and shut down: the values are
     there, nobody has written to standard output, and the standard library's functions are its own. Nor has a call
-    changed what belongs to the thread that makes it.
+    changed what belongs to the thread that makes it, or what only the main thread can change, such as the handlers of
+    signals.
     """
     # What a harness of another's looks at may be standard output.
     elsewhere = case.has_harness and case.harness.tier == "wire" and not case.writes_to_stdout
@@ -356,28 +358,54 @@ def leaves_process_alone(case: Case) -> None:
         found = changed()
         if case.canary is None:
             found += _changed_in_thread(case)
+    if case.canary is None:
+        found += _changed_on_main_thread(case)
     if found:
         raise Failed("the process is as it was", f"it changed {', '.join(found)}")
     case.observe("the process was as before")
 
 
+def _changed_on_main_thread(case: Case) -> list[str]:
+    """Use an exporter on the main thread of a forked child, where signals can be handled: what it has changed there."""
+
+    def child() -> str:
+        with watched_process(output=False) as changed:
+            exporter = case.exporter()
+            if case.has_harness and "hang" in case.harness.faults:
+                case.harness.fault("hang", "ok")
+                with suppress(Exception):  # another clause's business
+                    exporter.export(Context.with_timeout(_TAKEN), case.batch().metrics)
+            _use(case, exporter)
+            return _CHANGED + ", ".join(changed())
+
+    seen = in_child(case, child)
+    changed = seen.removeprefix(_CHANGED)
+    return [f"{changed}, in calls on the main thread"] if changed not in ("", seen) else []
+
+
+def _use(case: Case, exporter: Driven) -> None:
+    """Export, let an export fail, flush and shut down, all on this thread."""
+    context = case.short_context(case.patience / 2)
+
+    def call(operation: Callable[[Context], object]) -> None:
+        with suppress(Exception):  # another clause's business
+            operation(context)
+
+    call(lambda context: exporter.export(context, case.batch().metrics))
+    if case.has_harness and "status" in case.harness.faults:
+        case.harness.fault("status:400", "ok")
+        call(lambda context: exporter.export(context, case.batch().metrics))
+    call(exporter.force_flush)
+    call(exporter.shutdown)
+
+
 def _changed_in_thread(case: Case) -> list[str]:
-    """Export on a thread, let an export fail there, flush and shut down: what is then another one in it."""
+    """Use an exporter on a thread: what is then another one in it."""
     found: list[str] = []
 
     def use() -> None:
-        exporter, context, before = case.exporter(), case.short_context(case.patience / 2), state_of_thread()
-
-        def call(operation: Callable[[Context], object]) -> None:
-            with suppress(Exception):  # another clause's business
-                operation(context)
-
-        call(lambda context: exporter.export(context, case.batch().metrics))
-        if case.has_harness and "status" in case.harness.faults:
-            case.harness.fault("status:400", "ok")
-            call(lambda context: exporter.export(context, case.batch().metrics))
-        call(exporter.force_flush)
-        call(exporter.shutdown)
+        exporter, before = case.exporter(), state_of_thread()
+        _use(case, exporter)
         found.extend(f"{name} of the calling thread" for name in changed_in_thread(before))
 
     used = case.start("export", use)

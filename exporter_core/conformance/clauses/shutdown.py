@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
@@ -42,8 +42,8 @@ _ANSWERED = 0.03  # seconds for an exporter to read that, and to wait
 _BACKING_OFF = 0.2  # seconds of a deadline that is over before
 _FAILING = 0.2  # seconds in which an export fails
 _LOOK = 0.002  # seconds between two looks of a canary
-_OWN_TIMEOUT = 1.15  # seconds in which a shutdown that waits for a second, whatever time it has, has given up
 _ENDED = 1.0  # seconds for it to have ended; whoever takes longer is not looked at after failures
+_BESIDE = 0.05  # seconds in which a shutdown has begun
 _OTHERS = 32  # descriptors that are not the exporter's
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
 _HELD = 5  # batches: more than a shutdown that drops some might leave alone
@@ -102,7 +102,8 @@ def _reports_failure(case: Case) -> None:
 )
 def releases(case: Case) -> None:
     """Compare threads, descriptors, sockets, children and temporary files before the exporter is made and after its
-    shutdown; likewise after a large batch, and after exports that failed.
+    shutdown; likewise after a large batch, after exports that failed, and after a shutdown beside an export in flight,
+    with time left and at its deadline.
     """
     before = _before(case)
     with _temporary_files(case) as left:
@@ -121,6 +122,29 @@ def releases(case: Case) -> None:
             if {"ok", step.partition(":")[0]} <= _faults(case) and not _nothing_remains_after(case, step):
                 return
         _touches_its_own(case)
+        if case.has_harness and case.harness.gated:
+            for seconds in (None, _FAILING):
+                _nothing_remains_beside(case, seconds)
+
+
+def _nothing_remains_beside(case: Case, seconds: float | None) -> None:
+    """Shut down while a delivery waits at the shut gate, with so many seconds or with much time: nothing remains."""
+    gc.collect()
+    before = Resources.now()
+    exporter = case.exporter()
+    running = case.attempted(partial(case.send_to_gate, exporter))
+    if running is None:
+        return
+    context = case.long_context() if seconds is None else case.short_context(seconds)
+    stopping = case.start("shutdown", partial(exporter.shutdown, context))
+    case.until(lambda: stopping.over, seconds=_BESIDE if seconds is None else _ENDED)
+    case.open()
+    if case.until(lambda: stopping.over and running.over and case.journal.is_idle):  # else it is another clause's
+        case.forget()
+        del exporter
+        gc.collect()
+        when = "with time left" if seconds is None else "at its deadline"
+        _released(case, before, f"after a shutdown beside an export in flight, {when}")
 
 
 @contextmanager
@@ -251,19 +275,31 @@ class ShutdownLeavesEarly(Canary):
     after=("SHD-02", "SHD-06"),
 )
 def done_before(case: Case) -> None:
-    """Shut down with an expired context, then with a cancelled one: it raises, and nothing remains."""
+    """Shut down with an expired context, then with a cancelled one: it raises, and nothing remains; likewise where
+    nothing was ever exported, and where nothing is held any more.
+    """
     for name, context in case.done_contexts()[: 1 if case.judged_by_sdk else 2]:
-        before = _before(case)
-        exporter = case.exporter()
-        case.export(exporter)
-        stopping = case.shut_down(exporter, context)
-        if not case.judged_by_sdk:  # shutdown returns nothing in the SDK, and export afterwards is SHD-06's business
-            case.raised(stopping, when=f"with {name}")
-            after = case.export(exporter)
-            if not isinstance(after.error, ExporterShutdownError):
-                raise Failed(f"shut down, although with {name}", f"export afterwards: {describe_call(after)}")
-        _released(case, before)
-        case.observe(f"nothing remained after a shutdown with {name}")
+        _shut_down_done(case, context, f"with {name}", case.export)
+        if case.canary is None and not case.judged_by_sdk:
+            _shut_down_done(case, context, f"with {name}, before any export", lambda _: None)
+            if case.has_harness and case.capabilities.holds:
+                _shut_down_done(
+                    case, context, f"with {name}, after a flush", lambda exporter: case.sent(exporter, case.batch())
+                )
+
+
+def _shut_down_done(case: Case, context: Context, when: str, use: Callable[[Driven], object]) -> None:
+    before = _before(case)
+    exporter = case.exporter()
+    use(exporter)
+    stopping = case.shut_down(exporter, context)
+    if not case.judged_by_sdk:  # shutdown returns nothing in the SDK, and export afterwards is SHD-06's business
+        case.raised(stopping, when=when)
+        after = case.export(exporter)
+        if not isinstance(after.error, ExporterShutdownError):
+            raise Failed(f"shut down, although {when}", f"export afterwards: {describe_call(after)}")
+    _released(case, before)
+    case.observe(f"nothing remained after a shutdown {when}")
 
 
 class ShutdownJoins(Serialised):
@@ -611,29 +647,64 @@ class Abandons(Canary):
     needs=("read_back", "gate"),
 )
 def beside_export(case: Case) -> None:
-    """Shut down with much time while a delivery waits at the shut gate, and look for a while: nothing returns as if it
-    were done that is not.
+    """Shut down with much time while a delivery waits at the shut gate, and look for some seconds, after which most
+    time-outs of an exporter's own are over: nothing returns as if it were done that is not, and the shutdown outlasts
+    what runs. Where data is held, also beside a flush that waits there.
     """
-    exporter, batch = case.exporter(), case.batch()
     case.shut()
+    starts = [_flush_at_gate] * (case.capabilities.holds and case.canary is None) + [_export_at_gate]
+    found = [one for start in starts if (one := start(case)) is not None]
+    stops = [case.start("shutdown", partial(one.exporter.shutdown, case.ample_context())) for one in found]
+    calls = [*stops, *(one.running for one in found)]
+    case.until(lambda: all(call.over for call in calls), seconds=case.own_limit)
+    for one, stopping in zip(found, stops, strict=True):
+        _nothing_claimed(case, one, stopping, " while the gate was shut")
+        if stopping.succeeded and not one.running.over and not case.judged_by_sdk:
+            raise Failed(
+                f"shutdown returns when no {one.running.name} runs any more, or raises",
+                f"it returned while one waited at the gate, {stopping.seconds:.1f} s after it began",
+            )
+    case.open_for(*calls)
+    for one, stopping in zip(found, stops, strict=True):
+        _nothing_claimed(case, one, stopping, "")
+        ends = f"shutdown, {describe_call(stopping)}; {one.running.name}, {describe_call(one.running)}"
+        case.observe(f"beside a delivery in flight: {ends}")
+
+
+class _InFlight(NamedTuple):
+    """A delivery that waits at the shut gate, or will as soon as something asks for it."""
+
+    exporter: Driven
+    batch: TokenBatch
+    running: ObservedCall
+    """The export, or the flush."""
+    is_held: bool
+    """True if the export has returned, and the batch is held."""
+
+
+def _export_at_gate(case: Case) -> _InFlight:
+    exporter, batch = case.exporter(), case.batch()
     call = case.start("export", partial(exporter.export, case.long_context(), batch.metrics))
     if case.capabilities.holds:
         case.ends(call, "export accepts a batch while the gate is shut")
     else:
         case.await_entry(call)
-    stopping = case.start("shutdown", partial(exporter.shutdown, case.long_context()))
-    case.until(lambda: stopping.over and call.over, seconds=_OWN_TIMEOUT)
-    _nothing_claimed(case, call, stopping, batch, " while the gate was shut")
-    case.open_for(stopping, call)
-    _nothing_claimed(case, call, stopping, batch, "")
-    case.observe(f"beside an export in flight: shutdown, {describe_call(stopping)}; export, {describe_call(call)}")
+    return _InFlight(exporter, batch, call, case.capabilities.holds)
 
 
-def _nothing_claimed(case: Case, call: ObservedCall, stopping: ObservedCall, batch: TokenBatch, when: str) -> None:
-    """Fail if the export, or where data is held the shutdown, has returned without a delivery."""
-    for one in (call, stopping):
-        claims = one is stopping if case.capabilities.holds else one is call
-        if claims and call.error is None and one.succeeded and not case.has_arrived(batch):
-            raise Failed(
-                f"{one.name} beside the other returns when the data is delivered, or raises", f"it returned{when}"
-            )
+def _flush_at_gate(case: Case) -> _InFlight | None:
+    """None if the flush does not come to the gate, such as where nothing is left to flush."""
+    exporter, batch = case.exporter(), case.batch()
+    case.accepted(exporter, batch)
+    flush = case.start("force_flush", partial(exporter.force_flush, case.long_context()))
+    case.attempted(partial(case.await_entry, flush))
+    return None if flush.over else _InFlight(exporter, batch, flush, is_held=False)
+
+
+def _nothing_claimed(case: Case, one: _InFlight, stopping: ObservedCall, when: str) -> None:
+    """Fail if the export or the flush, or where data is held the shutdown, has returned without a delivery."""
+    claims = stopping if one.is_held else one.running
+    if one.running.error is None and claims.succeeded and not case.has_arrived(one.batch):
+        raise Failed(
+            f"{claims.name} beside the other returns when the data is delivered, or raises", f"it returned{when}"
+        )
