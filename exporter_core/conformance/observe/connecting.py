@@ -55,7 +55,8 @@ def lookups_of_name() -> Iterator[Lookups]:
     lookups, before = Lookups(), socket.getaddrinfo
 
     def look_up(host: Any, *arguments: Any, **named: Any) -> Any:  # Any: those of getaddrinfo
-        if host in (NAME, NAME.encode()):
+        flags = named.get("flags", arguments[4] if len(arguments) > 4 else 0)  # noqa: PLR2004 - the place behind the host
+        if host in (NAME, NAME.encode()) and not flags & socket.AI_NUMERICHOST:  # which asks nobody
             lookups.pass_by()
         return before(host, *arguments, **named)
 
