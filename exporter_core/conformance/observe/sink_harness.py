@@ -374,7 +374,7 @@ class FileSinkHarness(_OnSink[sinks.FileSink]):
         super().teardown()
 
     def _make(self, directory: Path) -> sinks.FileSink:
-        return sinks.FileSink(directory / "sink")
+        return sinks.FileSink(directory / "sink", forgets=True)
 
     def _contents(self) -> Iterable[bytes]:
         return [self.sink.content()]

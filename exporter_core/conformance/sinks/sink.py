@@ -300,14 +300,16 @@ class FileSink(_StreamSink, _Gated):
     Args:
         path: the file, which need not exist yet.
         secrets: unused, since a file's content is never masked.
+        forgets: True to forget what was read before the file was removed or cut, unless another file beside it may have
+            that, such as a compressed copy. A file that only has another name since keeps its content.
     """
 
     kind = "file"
 
-    def __init__(self, path: str | os.PathLike[str], *, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, secrets: Iterable[str] = (), forgets: bool = False) -> None:
         super().__init__(secrets=secrets)
         self.path = Path(path).absolute()
-        self._options["path"] = str(self.path)
+        self._options |= {"path": str(self.path), "forgets": forgets}
 
 
 class StdoutSink(_StreamSink, _Gated):

@@ -57,6 +57,33 @@ def test_a_file_that_was_cut_is_read_from_its_start(file, path):
     assert file.content() == b""
 
 
+def test_what_a_file_had_that_was_removed_or_cut_is_forgotten_if_it_is_asked_for(path):
+    with FileSink(path, forgets=True) as file:
+        path.write_text("first\n")
+        file.lines()
+        path.unlink()
+        path.write_text("after a removal\n")
+        assert file.content() == b"after a removal\n"
+        path.write_text("cut\n")
+        assert file.content() == b"cut\n"
+        path.unlink()
+        assert file.content() == b""
+
+
+def test_what_a_file_had_that_is_kept_under_another_name_is_not_forgotten(path):
+    with FileSink(path, forgets=True) as file:
+        path.write_text("first\n")
+        file.lines()
+        with path.open("a") as out:
+            out.write("second\n")
+        path.rename(path.with_suffix(".1"))
+        path.write_text("third\n")
+        assert [line.text for line in file.lines()] == ["first", "second", "third"]
+        path.unlink()  # while there is another one, which may be a copy
+        path.write_text("fourth\n")
+        assert [line.text for line in file.lines()] == ["first", "second", "third", "fourth"]
+
+
 def test_otlp_json_lines_are_points(file, path, metrics):
     line = MessageToJson(encode_metrics(metrics), indent=None)
     path.write_text(f"starting {{up}}\n{line}\n{line[:-1]}", encoding="utf-8")

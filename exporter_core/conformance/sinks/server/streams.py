@@ -7,10 +7,11 @@ import bisect
 import fcntl
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from exporter_core.conformance.sinks.records import Line, Point, Stamp, kept_beside
 from exporter_core.conformance.sinks.server.core import SinkServer, identity_in
@@ -86,6 +87,11 @@ class StreamServer(SinkServer):
             self._pieces.append((len(self._content), self.stamp()))
             self.changed()
 
+    def _forget(self, place: int) -> None:
+        """Forget the content from this place on."""
+        del self._content[place:]
+        self._pieces = [(min(end, place), stamp) for end, stamp in self._pieces]
+
     def _seen(self, end: int) -> Stamp:
         """The time at which the byte before this position was seen."""
         return self._pieces[bisect.bisect_left(self._pieces, end, key=lambda piece: piece[0])][1]
@@ -94,11 +100,14 @@ class StreamServer(SinkServer):
 class FileServer(StreamServer):
     """A file that the exporter writes; while the gate is shut, a full pipe that nobody reads has its name."""
 
-    def __init__(self, path: str, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, path: str, secrets: Iterable[str] = (), *, forgets: bool = False) -> None:
         super().__init__(secrets)
         self._path = Path(path)
+        self._forgets = forgets
         self._kept = kept_beside(self._path)
+        self._file: BinaryIO | None = None  # open, so that nothing else gets its identity
         self._read = 0
+        self._begun = 0  # the place in the content at which the file's begins
         self._pipe: int | None = None
         self._filling = 0  # bytes in the pipe that no exporter wrote
 
@@ -106,6 +115,7 @@ class FileServer(StreamServer):
         """Read no more."""
         await super().stop()
         self._end_pipe()
+        self._end_file()
 
     def shut(self) -> Stamp:
         """Put a full pipe in the place of the file, which is kept beside it."""
@@ -129,19 +139,52 @@ class FileServer(StreamServer):
         return opened
 
     def sync(self) -> None:
-        """Read the file beyond what was read before; a file that was cut is read from its start."""
+        """Read the file beyond what was read before; one that was cut, or that has its name since, from its start."""
         while not self.is_shut and self._read_pipe():
             pass
+        if self._file is not None and self._is_gone(os.fstat(self._file.fileno())):
+            if self._forgets and not self._has_company():
+                self._forget(self._begun)
+            self._end_file()
         try:
-            with (self._kept if self._kept.exists() else self._path).open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._read:
-                    self._read = 0
-                file.seek(self._read)
-                data = file.read()
+            file = (self._kept if self._kept.exists() else self._path).open("rb")
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return  # nothing has been written yet, or a fault has the file's name
-        self._read += len(data)
-        self._add(data)
+        now = os.fstat(file.fileno())
+        if not stat.S_ISREG(now.st_mode):  # a fault's
+            file.close()
+            return
+        if self._file is None or not os.path.samestat(os.fstat(self._file.fileno()), now):
+            self._read_file()  # to the end of one that has another name since
+            self._end_file()
+            self._file, self._begun = file, len(self._content)
+        else:
+            file.close()
+        self._read_file()
+
+    def clear(self) -> None:
+        super().clear()
+        self._begun = 0
+
+    def _is_gone(self, now: os.stat_result) -> bool:
+        return not now.st_nlink or now.st_size < self._read
+
+    def _has_company(self) -> bool:
+        """True if another file is beside this one, such as a compressed copy, which may have what this one had."""
+        with os.scandir(self._path.parent) as found:
+            return any(one.is_file() and one.name not in (self._path.name, self._kept.name) for one in found)
+
+    def _read_file(self) -> None:
+        if self._file is not None:
+            self._file.seek(self._read)
+            data = self._file.read()
+            self._read += len(data)
+            self._add(data)
+
+    def _end_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._read = None, 0
 
     def _read_pipe(self) -> bool:
         """Read a piece of what was written while the gate was shut; False if there was none."""
