@@ -131,20 +131,24 @@ def _nothing_remains_beside(case: Case, seconds: float | None) -> None:
     """Shut down while a delivery waits at the shut gate, with so many seconds or with much time: nothing remains."""
     gc.collect()
     before = Resources.now()
+    if _ended_beside(case, seconds):
+        case.forget()
+        gc.collect()
+        when = "with time left" if seconds is None else "at its deadline"
+        _released(case, before, f"after a shutdown beside an export in flight, {when}")
+
+
+def _ended_beside(case: Case, seconds: float | None) -> bool:
+    """True if both end once the gate is open; else that is another clause's business."""
     exporter = case.exporter()
     running = case.attempted(partial(case.send_to_gate, exporter))
     if running is None:
-        return
+        return False
     context = case.long_context() if seconds is None else case.short_context(seconds)
     stopping = case.start("shutdown", partial(exporter.shutdown, context))
     case.until(lambda: stopping.over, seconds=_BESIDE if seconds is None else _ENDED)
     case.open()
-    if case.until(lambda: stopping.over and running.over and case.journal.is_idle):  # else it is another clause's
-        case.forget()
-        del exporter
-        gc.collect()
-        when = "with time left" if seconds is None else "at its deadline"
-        _released(case, before, f"after a shutdown beside an export in flight, {when}")
+    return case.until(lambda: stopping.over and running.over and case.journal.is_idle)
 
 
 @contextmanager
