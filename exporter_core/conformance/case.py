@@ -261,6 +261,15 @@ class Case(BaseCase):
         context = context or self.long_context()
         return self.do("shutdown", lambda: exporter.shutdown(context), context)
 
+    def has_come(self, call: ObservedCall) -> int:
+        """The number of different points that have arrived; 0 for a call that has to end whatever arrives."""
+        if not self.has_harness or call.due or call.context in self._brief:
+            return 0
+        try:
+            return len(set(self.arrived()))
+        except VerdictError:  # what is on its way may be half there
+            return 0
+
     def outlasted(self, call: ObservedCall, context: Context | None, expected: str, seen: str) -> VerdictError:
         """The verdict on a call that had not ended when patience did.
 

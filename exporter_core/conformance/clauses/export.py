@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from concurrent.futures import Future
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
@@ -157,22 +158,9 @@ def _an_hour_later(case: Case) -> None:
 
 def _often(case: Case, exporter: Driven) -> None:
     """Export and flush hundreds of times: every export of an exporter's life is like the first."""
-    events, end = len(case.journal.events), monotonic() + _OFTEN_SECONDS
-    done = list[TokenBatch]()
+    events = len(case.journal.events)
     flushed = _OFTEN // 2 if case.capabilities.holds else 0  # the others are held together, if there is room
-
-    def export() -> None:
-        for number in range(_OFTEN):
-            batch = case.batch(1)
-            exporter.export(Context.with_timeout(_LONG), batch.metrics)
-            done.append(batch.without_metrics())
-            del batch  # another one is made in its place
-            if number < flushed:
-                exporter.force_flush(Context.with_timeout(_LONG))
-            if monotonic() > end:
-                break
-
-    call = case.start("export", export)
+    call, done = _exporting(case, exporter, _OFTEN, flushed=flushed, until=monotonic() + _OFTEN_SECONDS)
     ended = case.until(lambda: call.over, seconds=_LONG)
     del case.journal.events[events:]  # hundreds
     case.journal.stamp("note", f"{len(done)} exports one after the other; then {describe_call(call)}")
@@ -182,6 +170,37 @@ def _often(case: Case, exporter: Driven) -> None:
         expected = f"export number {len(done) + 1} in a row succeeds"
         raise Failed(expected, describe_call(call)) from call.error
     _delivered(case, exporter, *done)
+
+
+def _exporting(
+    case: Case,
+    exporter: Driven,
+    number: int,
+    make: Callable[[], TokenBatch] | None = None,
+    *,
+    seconds: float = _LONG,
+    flushed: int = 0,
+    until: float = inf,
+) -> tuple[ObservedCall, list[TokenBatch]]:
+    """Start to export so many batches, of which nothing is left when the next one is made; those accepted are listed.
+
+    ``make`` makes a batch, of one point unless it is given. Each call has a deadline of so many ``seconds``. So many
+    of the batches are each followed by a flush (``flushed``). ``until`` is the time at which it stops.
+    """
+    done = list[TokenBatch]()
+
+    def export() -> None:
+        for place in range(number):
+            batch = make() if make else case.batch(1)
+            exporter.export(Context.with_timeout(seconds), batch.metrics)
+            done.append(batch.without_metrics())
+            del batch  # another one is made in its place
+            if place < flushed:
+                exporter.force_flush(Context.with_timeout(seconds))
+            if monotonic() > until:
+                break
+
+    return case.start("export", export), done
 
 
 def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
@@ -227,6 +246,7 @@ def _exported(case: Case, exporter: Driven, batch: TokenBatch, *, refusable: boo
     """Export, and fail unless what is accepted arrives; None if it was refused, or took too long."""
     points, call = len(batch.points), case.send(exporter, batch)
     if not case.until(lambda: call.over, seconds=_LONG):
+        call.cancel()
         case.observe(f"an export of {points} points took longer than {_LONG:g} s, and was not looked at")
         return None
     if call.error is not None:
@@ -256,16 +276,8 @@ def _all_delivered(case: Case, number: int, make: Callable[[], TokenBatch] | Non
     False if that takes too long to be looked at.
     """
     exporter, events = case.exporter(), len(case.journal.events)
-    accepted: list[TokenBatch] = []
-
-    def fill() -> None:
-        for _ in range(number):
-            batch = make() if make else case.batch(1)
-            exporter.export(Context.with_timeout(_ROOM), batch.metrics)
-            accepted.append(batch.without_metrics())
-
     case.shut()
-    call = case.start("export", fill)
+    call, accepted = _exporting(case, exporter, number, make, seconds=_ROOM)
     case.until(lambda: call.over, seconds=_LONG)
     case.open_for(call)
     context = case.long_context()
@@ -324,39 +336,35 @@ def fidelity(case: Case) -> None:
 
     exporter = case.exporter()
     batches = [case.rich()]
+    generated = case.canary is None and not case.capabilities.translates
     # The fixed ones show a canary's fault, which is in every batch. Translations confuse the names of generated ones.
-    if case.canary is None and not case.capabilities.translates:
+    if generated:
         batches += batches_of(case.seed)
         if case.sink_kind.startswith("otlp"):
             batches.append(case.tokens.beyond(nested=not case.subject.of_the_sdk))
-        batches.append(case.tokens.uniform(min(_UNIFORM, case.points)))
         plain = case.batch()
         case.succeeded(case.sent(exporter, plain))  # what cannot be read after this one is the exporter's doing
         case.delivered(plain, expected="every point of a plain batch arrives")
     for batch in batches:
         case.succeeded(case.sent(exporter, batch))
+    if generated:
+        uniform = case.tokens.uniform(min(_UNIFORM, case.points))
+        if _exported(case, case.exporter(), uniform, refusable=False) is not None:  # a request a point takes long
+            batches.append(uniform)
     if case.canary is None:
         batches += _let_go_of(case, exporter)
     case.delivered(*batches, expected="every point arrives as it was", whole=True)
-    if case.canary is None and not case.capabilities.translates:
+    if generated:
         with local_time(_BERLIN):
             _alike(case, exporter)
 
 
 def _let_go_of(case: Case, exporter: Driven) -> list[TokenBatch]:
     """Export batches of which nothing is left when the next one is made, which may have the same place in memory."""
-    done, places = list[TokenBatch](), set[int]()
-
-    def export() -> None:
-        for number in range(_APART):
-            batch = case.tokens.apart(number, places)
-            exporter.export(Context.with_timeout(_LONG), batch.metrics)
-            if case.capabilities.holds:
-                exporter.force_flush(Context.with_timeout(_LONG))
-            done.append(batch.without_metrics())
-            del batch
-
-    call = case.start("export", export)
+    places = set[int]()
+    numbers = iter(range(_APART))
+    flushed = _APART if case.capabilities.holds else 0
+    call, done = _exporting(case, exporter, _APART, lambda: case.tokens.apart(next(numbers), places), flushed=flushed)
     case.ends(call, f"{_APART} exports end")
     case.succeeded(call)
     return done
