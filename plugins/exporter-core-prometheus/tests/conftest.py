@@ -64,6 +64,8 @@ class Server:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
+        self.now: float | None = None
+        """The time at which queries look that name no other, in seconds since 1970; None for the present."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -110,6 +112,7 @@ class Server:
 
     def query(self, promql: str, at: float | None = None) -> dict[tuple[tuple[str, str], ...], float]:
         """An instant vector: the values by labels."""
+        at = self.now if at is None else at
         data = self.api("query", query=promql, nocache=1, **({} if at is None else {"time": f"{at:.3f}"}))
         assert data["resultType"] == "vector", data
         return {tuple(sorted(one["metric"].items())): float(one["value"][1]) for one in data["result"]}
