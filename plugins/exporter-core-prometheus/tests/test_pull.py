@@ -207,7 +207,7 @@ def test_a_scrape_ends_at_its_own_time_out_though_a_callback_hangs(serve, gate):
         status, _, body = served.ask(X_Prometheus_Scrape_Timeout_Seconds="0.2")
         assert status == 503
         assert b"the scrape timed out: the collection still runs" in body
-        assert gate.entered.is_set()
+        assert gate.entered.wait(GENEROUS_SECONDS)
     report = served.pipeline.flush(timeout=0.2)
     assert not report.ok
     gate.open.set()
