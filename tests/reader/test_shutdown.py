@@ -262,6 +262,16 @@ def test_a_flush_that_comes_too_late_for_the_thread_fails_at_once(rig: Callable)
     assert isinstance(delivery.error, ExporterShutdownError)
 
 
+def test_points_of_an_export_that_nobody_has_given_up_when_all_ends_are_named_by_the_shutdowns_result_alone(
+    rig: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = rig()
+    job = Job(one.reader, "shutdown", Context.with_timeout(LONG))
+    job.points_handed_over = 3  # by the reader's thread, whose export goes on
+    one.reader.conclude(job, told=True)
+    assert caplog.messages == []
+
+
 def test_exporters_that_the_caller_has_to_shut_down_share_the_time_that_is_left(rig: Callable, until: Callable) -> None:
     clock, gate = FakeClock(), threading.Event()
     left: list[float | None] = []
