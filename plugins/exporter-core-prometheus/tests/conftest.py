@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from ports import free_port
 
 from exporter_core import Context, DeadlineExceededError, ExporterShutdownError
 from exporter_core.conformance.sinks import RemoteWriteSink, SinkHost
@@ -49,11 +49,6 @@ def context() -> Context:
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 class Server:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.metrics import Observation
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from exporter_core import ConfigError, ExporterError, Pipeline, SetupError
@@ -386,8 +387,7 @@ def test_a_forked_child_lets_go_of_its_parents_socket_and_serves_on_a_free_port_
 
 @needs_proc
 def test_a_forked_child_whose_port_is_its_parents_says_so_once():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     out = run(
         """
         child = os.fork()
@@ -412,8 +412,7 @@ def test_a_forked_child_whose_port_is_its_parents_says_so_once():
 
 @needs_proc
 def test_a_daemon_takes_its_parents_port_over():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     code = f"""
