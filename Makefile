@@ -195,7 +195,7 @@ clauses: $(STAMP) ## write docs/clauses.md, the page of the conformance checker'
 
 .PHONY: services
 services: $(STAMP) ## run real servers against healthy, hung and refusing backends, and print what was delivered
-	@$(BIN)/python tests/services/table.py
+	@PYTHONPATH=tests/support $(BIN)/python tests/services/table.py
 
 .PHONY: bench
 bench: $(STAMP) servers ## run the benchmarks
