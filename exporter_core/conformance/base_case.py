@@ -9,6 +9,7 @@ import traceback
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
+from exporter_core.conformance.observe.clock import HurriedClock
 from exporter_core.conformance.observe.journal import AnsweredFailure, Exchange, Journal, ObservedCall, words_of
 from exporter_core.conformance.observe.noise import NoiseMeter
 from exporter_core.conformance.places import raised_in, waits_in
@@ -106,6 +107,13 @@ class BaseCase:
         self.journal.stamp("note", f"a deadline of {seconds:g} s")
         self._brief.append(self._kept(Context.with_timeout(seconds)))
         return self._brief[-1]
+
+    def hurried_context(self, seconds: float = _LONG) -> Context:
+        """A context whose deadline is as far away as it says, and whose own time passes many times faster: with it, an
+        exporter that waits by its context gets to the end of long pauses.
+        """
+        clock = HurriedClock()
+        return self._kept(Context(deadline=clock.monotonic() + seconds * clock.speed, clock=clock))
 
     def background_context(self) -> Context:
         """A context without a deadline, cancelled when the run is over."""

@@ -52,6 +52,7 @@ WORKING_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
 """The clauses about each operation itself; the first of them fails for a call that hangs until it is cancelled, if none
 has failed."""
 _NEVER_OF_CALLS = ("KND", "DAT", "PY")  # families that are about something else, whatever the backend does
+_LOGGED = 100  # requests that a report shows
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 
 
@@ -504,7 +505,7 @@ class Case(BaseCase):
                 context.cancel("the clause is over")
             if self._harness is not None:
                 try:
-                    self.exchanges = self._all_of("wire_log")
+                    self.exchanges = self._all_of("wire_log")[:_LOGGED]
                 finally:
                     self._harness.teardown()
             if self._other_harness is not None:

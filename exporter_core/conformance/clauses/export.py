@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
-from exporter_core.conformance.clauses.parts import PARTS, requests_of_parts
+from exporter_core.conformance.clauses.parts import parts_of
 from exporter_core.conformance.observe.clock import EVERY, local_time, stepped_clock
 from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in, unlike
 from exporter_core.conformance.resources import Resources
@@ -40,7 +40,7 @@ _BETWEEN = 0.001  # seconds between two counts of the requests
 _ORDINARY = 2_000  # points of a batch: what the SDK lets one instrument have, unless it is told otherwise
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
-_WIDE = 120  # metrics of a scope, scopes of a resource, and resources of a batch
+_FEW, _WIDE = 3, 120  # metrics of a scope, scopes of a resource, and resources of a batch
 _ONE_REQUEST = frozenset({"otlp_http", "remote_write", "http"})  # kinds of sinks that serve one a connection at a time
 _UNIFORM = 1_021  # points of a metric that is large enough for several requests
 _APART = 8  # batches, each under another resource
@@ -49,7 +49,7 @@ _OFTEN, _OFTEN_SECONDS = 260, 5.0  # exports of one exporter, more than a byte c
 _IDLE = 3600.0  # seconds between two exports
 _AT_REST = 6.0  # seconds in which a thread has sent what was accepted
 _SOONER = (0.1, 1.0)  # seconds in which most have
-_POINTS_A_BATCH = 45  # of the largest batch, for each small batch that is held
+_POINTS_A_BATCH = 23  # of the largest batch, for each small batch that is held
 _ROOM = 0.3  # seconds in which a full queue may make room
 _HELD = 120  # batches
 _HEAVY = 10  # batches that are held, of as many points of a hundred thousand bytes: more than some count as room
@@ -432,7 +432,7 @@ def once(case: Case) -> None:
     case.delivered(*batches, expected="every point arrives once", once=True)
     if case.canary is None and not case.capabilities.translates:
         other = case.exporter()
-        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(PARTS)]
+        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(_FEW)]
         if all(_exported(case, other, batch) for batch in more):
             case.delivered(*more, expected="every point of large batches arrives once", once=True)
 
@@ -562,16 +562,16 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
 
 def _waits_for_every_part(case: Case, exporter: Driven) -> None:
     """Let one of a batch's several requests hang: an export that returns has not waited for it."""
-    requests = requests_of_parts(case, exporter)
-    for number in sorted({1, requests}) if requests > 1 else ():
-        batch = case.tokens.wide(PARTS)
+    parts = parts_of(case, exporter)
+    for number in parts.places:
+        batch = parts.make()
         case.harness.fault(*["ok"] * (number - 1), "hang", "ok")
         call = case.send(case.exporter(), batch, case.short_context(_GIVEN))
         case.until(lambda: call.over, seconds=2 * _GIVEN)  # noqa: B023 - awaited here
         case.harness.fault("ok")
         if call.succeeded and not case.has_arrived(batch):
             expected = "export returns when all of its requests are answered"
-            raise Failed(expected, f"it returned while request {number} of {requests} was not")
+            raise Failed(expected, f"it returned while request {number} of {parts.requests} was not")
 
 
 def _sends_nothing_later(case: Case, before: Resources) -> None:

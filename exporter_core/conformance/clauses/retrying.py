@@ -11,7 +11,7 @@ from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.by_name import reached_by_name
 from exporter_core.conformance.clauses.canary import Canary, Swallows
-from exporter_core.conformance.clauses.parts import PARTS, places, requests_of_parts
+from exporter_core.conformance.clauses.parts import parts_of
 from exporter_core.conformance.observe.connecting import no_network, watched_connects
 from exporter_core.conformance.observe.harness import FILE_FAULTS
 from exporter_core.conformance.observe.journal import outcome_of
@@ -142,8 +142,9 @@ def _pauses_alike(case: Case, exporter: Driven) -> None:
 def _each_part(case: Case) -> None:
     """Let one of a batch's several requests meet 503: that one is tried again, and no other."""
     exporter = case.exporter()
-    for number in places(requests_of_parts(case, exporter)):
-        batch = case.tokens.wide(PARTS)
+    parts = parts_of(case, exporter)
+    for number in parts.places:
+        batch = parts.make()
         case.harness.fault(*["ok"] * (number - 1), _BUSY, "ok")
         call = case.sent(exporter, batch)
         if call.error is not None:
@@ -163,9 +164,10 @@ def _each_part(case: Case) -> None:
     needs=("read_back",),
 )
 def remains(case: Case) -> None:
-    """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy, and to
-    one that answers each kind of status; then several times in a row to one that refuses, to one that refuses one of a
-    batch's several requests, to one whose name nobody knows, and where there is no network.
+    """Export to a backend that refuses for good, in each way that the harness can; then to one that stays busy, or
+    away, with a context whose own time passes so fast that all attempts are made; to one that answers each kind of
+    status; several times in a row to one that refuses, to one that refuses one of a batch's several requests, to one
+    whose name nobody knows, and where there is no network.
     """
     can = [step for step in dict.fromkeys(_REFUSALS + FILE_FAULTS) if step.partition(":")[0] in case.harness.faults]
     if not can:
@@ -195,8 +197,27 @@ def remains(case: Case) -> None:
     if not came_to_an_end:
         raise VerdictError(Verdict.INCONCLUSIVE, "it was still trying at its deadline, whatever the failure was")
     if "status" in case.harness.faults and case.canary is None:
-        for look in (_each_status, _in_a_row, _one_part, _unknown_name, _no_network):
+        for look in (_to_the_last_attempt, _each_status, _in_a_row, _one_part, _unknown_name, _no_network):
             look(case)
+
+
+def _to_the_last_attempt(case: Case) -> None:
+    """Export to a backend that stays busy, or is away, with time that passes fast enough for all attempts.
+
+    An exporter that does not wait by its context, as one of the SDK cannot, is not looked at so.
+    """
+    for step in (_BUSY, "reset", "refuse"):
+        if step.partition(":")[0] not in case.harness.faults or case.subject.of_the_sdk:
+            continue
+        exporter, batch = case.exporter(), case.batch()
+        case.harness.fault(step)
+        call = case.send(exporter, batch, case.hurried_context())
+        if case.until(lambda: call.over, seconds=_PASSING + case.patience / 4):  # noqa: B023 - awaited here
+            case.raised(call, when=f"with {step}, after its last attempt")
+        else:
+            call.cancel()
+            case.until(lambda: call.over, seconds=_PASSING)  # noqa: B023 - as above
+        case.harness.fault("ok")
 
 
 def _left_uncancelled(call: ObservedCall, step: str) -> None:
@@ -254,8 +275,9 @@ def _one_part(case: Case) -> None:
     call = case.sent(exporter, case.batch())
     if call.error is not None or not case.counts_requests:
         return  # another clause's business, or nobody counts
-    for number in places(requests_of_parts(case, exporter)):
-        batch = case.tokens.wide(PARTS)
+    parts = parts_of(case, exporter)
+    for number in parts.places:
+        batch = parts.make()
         case.harness.fault(*["ok"] * (number - 1), _FINAL_REFUSAL, "ok")
         call = case.sent(exporter, batch)
         if call.error is None and not case.has_arrived(batch):
@@ -422,13 +444,18 @@ def partial(case: Case) -> None:
             raise Failed(
                 "export succeeds with a warning that 0 points were refused", describe_call(call)
             ) from call.error
-        requests = requests_of_parts(case, exporter)
-        for number in places(requests):
+        parts = parts_of(case, exporter)
+        for number in parts.places:
+            batch = parts.make()
             case.harness.fault(*["ok"] * (number - 1), "partial:1", "ok")
-            _counted(case, case.sent(exporter, case.tokens.wide(PARTS)), 1)
-        if requests > 1:
+            _counted(case, case.sent(exporter, batch), 1)
+            lost = len(set(batch.tokens).difference(case.arrived()))
+            if lost > 1:
+                expected = f"the others of a batch's {parts.requests} requests arrive, as one point of one was refused"
+                raise Failed(expected, f"{lost} points lost")
+        if parts.places:
             case.harness.fault("partial:1")
-            _counted(case, case.sent(exporter, case.tokens.wide(PARTS)), requests)
+            _counted(case, case.sent(exporter, parts.make()), parts.requests)
 
 
 def _counted(case: Case, call: ObservedCall, points: int) -> None:
