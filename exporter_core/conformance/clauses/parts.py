@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.tokens import TokenBatch
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a batch
 _POINTS = 2_000  # of a batch: what the SDK lets one instrument have
+_MORE = 10_021  # points that few send in one request if they have a limit
 
 
 class Parts(NamedTuple):
@@ -29,11 +31,13 @@ class Parts(NamedTuple):
         return sorted({1, 2, self.requests}) if self.requests > 1 else []
 
 
-def parts_of(case: Case, exporter: Driven) -> Parts:
+def parts_of(case: Case, exporter: Driven, *, largest: bool = False) -> Parts:
     """Export batches of several resources, scopes and metrics, and of many points, to find those sent in several
     requests; one request where there are none, and where nobody counts.
+
+    ``largest`` is True to try many more points as well.
     """
-    for make in _forms(case) if case.counts_requests else ():
+    for make in _forms(case, (_POINTS, _MORE) if largest else (_POINTS,)) if case.counts_requests else ():
         before = case.harness.requests()
         call = case.sent(exporter, make())
         requests = case.harness.requests() - before
@@ -44,7 +48,7 @@ def parts_of(case: Case, exporter: Driven) -> Parts:
     return Parts(case.batch, 1)
 
 
-def _forms(case: Case) -> Iterator[Callable[[], TokenBatch]]:
-    yield lambda: case.tokens.wide(_PARTS)
+def _forms(case: Case, points: Iterable[int]) -> Iterator[Callable[[], TokenBatch]]:
+    yield partial(case.tokens.wide, _PARTS)
     if not case.capabilities.translates:
-        yield lambda: case.tokens.large(min(_POINTS, case.points))
+        yield from (partial(case.tokens.large, min(number, case.points)) for number in points)

@@ -276,7 +276,7 @@ def _one_part(case: Case) -> None:
     call = case.sent(exporter, case.batch())
     if call.error is not None or not case.counts_requests:
         return  # another clause's business, or nobody counts
-    parts = parts_of(case, exporter)
+    parts = parts_of(case, exporter, largest=True)
     for number in parts.places:
         batch = parts.make()
         case.harness.fault(*["ok"] * (number - 1), _FINAL_REFUSAL, "ok")
@@ -445,7 +445,7 @@ def partial(case: Case) -> None:
             raise Failed(
                 "export succeeds with a warning that 0 points were refused", describe_call(call)
             ) from call.error
-        parts = parts_of(case, exporter)
+        parts = parts_of(case, exporter, largest=True)
         for number in parts.places:
             batch = parts.make()
             case.harness.fault(*["ok"] * (number - 1), "partial:1", "ok")
