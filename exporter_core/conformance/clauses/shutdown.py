@@ -689,17 +689,18 @@ class _InFlight(NamedTuple):
 def _export_at_gate(case: Case) -> _InFlight:
     exporter, batch = case.exporter(), case.batch()
     call = case.start("export", partial(exporter.export, case.long_context(), batch.metrics))
-    if case.capabilities.holds:
-        case.ends(call, "export accepts a batch while the gate is shut")
-    else:
+    is_held = case.capabilities.holds and case.until(lambda: call.over, seconds=_ENDED)
+    if not is_held:  # nor does one hold data that delivers by itself, and waits for that
         case.await_entry(call)
-    return _InFlight(exporter, batch, call, case.capabilities.holds)
+    return _InFlight(exporter, batch, call, is_held)
 
 
 def _flush_at_gate(case: Case) -> _InFlight | None:
     """None if the flush does not come to the gate, such as where nothing is left to flush."""
     exporter, batch = case.exporter(), case.batch()
-    case.accepted(exporter, batch)
+    call = case.start("export", partial(exporter.export, case.long_context(), batch.metrics))
+    if not case.until(lambda: call.succeeded, seconds=_ENDED):
+        return None
     flush = case.start("force_flush", partial(exporter.force_flush, case.long_context()))
     case.attempted(partial(case.await_entry, flush))
     return None if flush.over else _InFlight(exporter, batch, flush, is_held=False)
