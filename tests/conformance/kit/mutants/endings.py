@@ -17,18 +17,7 @@ if TYPE_CHECKING:
 _SECONDS = 3.0
 
 
-@killed_by("SHD-11", "it returned while one waited at the gate")
-class LeavesTheExport(ReferenceExporter):
-    """Returns from a shutdown with much time while an export runs, which goes on."""
-
-    def shutdown(self, context: Context) -> None:
-        if self._running is None or not is_calm(context):
-            super().shutdown(context)
-        else:
-            self._close_for_calls()
-
-
-@killed_by("SHD-11", "it returned while one waited at the gate")
+@killed_by("SHD-11", "it returned while the gate was shut")
 class LeavesTheFlush(BufferingExporter):
     """Returns from a shutdown with much time while a flush runs, which delivers the rest."""
 
