@@ -677,22 +677,25 @@ class _InFlight(NamedTuple):
     batch: TokenBatch
     running: ObservedCall
     """The export, or the flush."""
+    is_held: bool = True
+    """True if an export has accepted the batch."""
 
 
 def _export_at_gate(case: Case) -> _InFlight:
     exporter, batch = case.exporter(), case.batch()
     call = case.start("export", partial(exporter.export, case.long_context(), batch.metrics))
-    if case.capabilities.holds:
-        case.ends(call, "export accepts a batch while the gate is shut")
-    else:
+    is_held = case.capabilities.holds and case.until(lambda: call.over, seconds=_ENDED)
+    if not is_held:  # nor does one hold data that delivers by itself, and waits for that
         case.await_entry(call)
-    return _InFlight(exporter, batch, call)
+    return _InFlight(exporter, batch, call, is_held)
 
 
 def _flush_at_gate(case: Case) -> _InFlight | None:
     """None if the flush does not come to the gate, such as where nothing is left to flush."""
     exporter, batch = case.exporter(), case.batch()
-    case.accepted(exporter, batch)
+    call = case.start("export", partial(exporter.export, case.long_context(), batch.metrics))
+    if not case.until(lambda: call.succeeded, seconds=_ENDED):
+        return None
     flush = case.start("force_flush", partial(exporter.force_flush, case.long_context()))
     case.attempted(partial(case.await_entry, flush))
     return None if flush.over else _InFlight(exporter, batch, flush)
@@ -700,7 +703,7 @@ def _flush_at_gate(case: Case) -> _InFlight | None:
 
 def _nothing_claimed(case: Case, one: _InFlight, stopping: ObservedCall, when: str) -> None:
     """Fail if the export, or where data is held the shutdown, has returned without a delivery; a flush is FLU-01's."""
-    claims = stopping if case.capabilities.holds else one.running
+    claims = stopping if one.is_held else one.running
     if one.running.error is None and claims.succeeded and not case.has_arrived(one.batch):
         raise Failed(
             f"{claims.name} beside the other returns when the data is delivered, or raises", f"it returned{when}"
