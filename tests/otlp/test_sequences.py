@@ -2,6 +2,8 @@
 
 import math
 import threading
+from http import HTTPStatus
+from socket import AddressFamily
 
 import pytest
 from opentelemetry.sdk.metrics import Exemplar
@@ -73,6 +75,18 @@ def scopes(*parts):
 
 def values_of_one_key():
     for value in (True, 1, 1.0, "1", b"1", None, (1,), [1], (True,), {"n": 1}, 0.0, -0.0, 2**63 - 1, -(2**63), True):
+        yield batch(total(point({"a": value, "b": "x"}), point({"a": "x", "b": value})))
+
+
+class Loud(str):
+    __slots__ = ()
+
+    def encode(self, *_arguments):
+        return b"LOUD"
+
+
+def texts_and_numbers_of_other_classes():
+    for value in (HTTPStatus.OK, 200, AddressFamily.AF_INET, 2, HTTPStatus.NOT_FOUND, Loud("x"), "x", Loud("y")):
         yield batch(total(point({"a": value, "b": "x"}), point({"a": "x", "b": value})))
 
 
@@ -220,6 +234,7 @@ def resource_attributes_changed_in_place():
 
 SEQUENCES = [
     values_of_one_key,
+    texts_and_numbers_of_other_classes,
     data_that_changes_its_type,
     a_scope_that_goes_and_returns,
     one_name_in_several_scopes,
