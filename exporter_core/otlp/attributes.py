@@ -284,6 +284,8 @@ class Contents:
         if places == range(len(self.names)):
             return self
         starts = self.items
+        if isinstance(places, range):  # of successive ones
+            return self.between(places.start, places.stop, starts[places.start], starts[places.stop])
         items = chain.from_iterable([range(starts[place], starts[place + 1]) for place in places])
         return Contents([self.names[place] for place in places], [self.values[item] for item in items])
 

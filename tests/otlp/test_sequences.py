@@ -210,6 +210,15 @@ def exemplars_of_every_kind():
         yield batch(total(point({"a": "x" * 120}, 1, 1, exemplars), point({"a": "y"}, 1, 1, exemplars[:1]), point({})))
 
 
+def exemplars_with_attributes():
+    for value in ("x", "y" * 200, 1, True, None, ["x"], {"n": 1}):
+        yield batch(
+            total(*(point({"n": n}, 1, 1, [Exemplar({"user": str(n), "v": value}, n, 7, n, 6)]) for n in range(6))),
+            total(*(point({"n": n}, 1, 1, [Exemplar({"user": value}, n, 7)] * (n % 3)) for n in range(6))),
+            total(*(point({"n": n}, 1, 1, [Exemplar({"n": n} if n else None, 0.5, 7)]) for n in range(6))),
+        )
+
+
 def texts_of_every_length_and_script():
     for text in ("", "x", "größe", "漢" * 60, "x" * 127, "x" * 128, "x" * 20_000, "\0", "😀"):
         yield batch(total(point({text: text, "k": text})), scope=InstrumentationScope(text, text or None))
@@ -251,6 +260,7 @@ SEQUENCES = [
     extreme_numbers,
     times_that_come_and_go,
     exemplars_of_every_kind,
+    exemplars_with_attributes,
     texts_of_every_length_and_script,
     what_is_said_of_a_metric,
     metrics_added_and_removed,
