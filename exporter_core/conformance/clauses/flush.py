@@ -13,6 +13,8 @@ from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.observe.tokens import TokenBatch
@@ -166,15 +168,19 @@ def _after_deadline(case: Case) -> None:
     canary=IgnoresContext,
 )
 def done_before(case: Case) -> None:
-    """Flush with an expired context, then with a cancelled one; likewise after an export, and with a batch held."""
+    """Flush with an expired context, then with a cancelled one; likewise after an export, and where data is held, after
+    a flush.
+    """
     exporter = case.exporter()
-    for name, context in case.done_contexts():
-        case.raised(case.flush(exporter, context), when=f"with {name}")
+    uses: list[tuple[str, Callable[[], object]]] = [("", lambda: None)]
     if case.has_harness and case.canary is None:
-        when = "and a batch held" if case.capabilities.holds else "after an export"
+        uses.append((", after an export", lambda: case.export(exporter)))
+        if case.capabilities.holds:
+            uses.append((", after a flush", lambda: case.sent(exporter, case.batch())))
+    for when, use in uses:
         for name, context in case.done_contexts():
-            case.export(exporter)
-            case.raised(case.flush(exporter, context), when=f"with {name} {when}")
+            use()
+            case.raised(case.flush(exporter, context), when=f"with {name}{when}")
 
 
 class FlushWaits(Serialised):

@@ -702,12 +702,9 @@ def _flush_at_gate(case: Case) -> _InFlight | None:
 
 
 def _nothing_claimed(case: Case, one: _InFlight, stopping: ObservedCall, when: str) -> None:
-    """Fail if the export or the flush, or where data is held the shutdown, has returned without a delivery."""
-    if one.running.error is not None:
-        return
-    for call in (one.running, stopping):
-        owes = call.name != "export" if one.is_held else call is one.running
-        if owes and call.succeeded and not case.has_arrived(one.batch):
-            raise Failed(
-                f"{call.name} beside the other returns when the data is delivered, or raises", f"it returned{when}"
-            )
+    """Fail if the export, or where data is held the shutdown, has returned without a delivery; a flush is FLU-01's."""
+    claims = stopping if one.is_held else one.running
+    if one.running.error is None and claims.succeeded and not case.has_arrived(one.batch):
+        raise Failed(
+            f"{claims.name} beside the other returns when the data is delivered, or raises", f"it returned{when}"
+        )
