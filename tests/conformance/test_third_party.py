@@ -20,6 +20,8 @@ HELPERS = {
     "CommandExporter",
     "KeptDatabaseExporter",
     "RewritingExporter",
+    "Rewrites",
+    "_Cut",
 }
 # "unsteady": a race decides, or the number of interleavings that a busy machine has time for.
 LAST = json.loads((FOLDER / "last_score.json").read_text(encoding="utf-8"))

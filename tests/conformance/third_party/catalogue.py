@@ -21,11 +21,14 @@ class Entry:
     """The sink that observes it, in the place of a harness."""
     clauses: tuple[str, ...] = ()
     """Those that choose the clauses of a full check."""
+    token: str = ""
+    """The secret of its options, where there is no harness."""
 
     @property
     def options(self) -> dict[str, Any]:
         """Its options where there is no harness, which point it at the sink."""
-        return {"endpoint": "{endpoint}"} if self.sink else {}
+        token = {"token": self.token} if self.token else {}
+        return {"endpoint": "{endpoint}", **token} if self.sink else {}
 
     @property
     def target(self) -> str:
@@ -42,6 +45,7 @@ class Entry:
         return (self.load().__doc__ or "").strip()
 
 
+TOKEN = "tk-5f1e77aa90c3b2"  # noqa: S105 - not one
 SOCKETS = ("!P",)  # the scheduler does not see threads that wait for a socket
 
 RIGHT = (
@@ -79,14 +83,30 @@ RIGHT = (
     Entry("right_habits", "MappedFileExporter", clauses=SOCKETS),
     Entry("right_habits", "ReplacedFileExporter", clauses=SOCKETS),
     Entry("right_habits", "WalExporter", clauses=SOCKETS),
+    Entry("right_late_http", "PlainHttp", clauses=SOCKETS),
+    Entry("wrong_late_http", "InParts", clauses=SOCKETS),
+    Entry("right_late_holding", "Queued", clauses=SOCKETS),
+    Entry("right_late_holding", "Buffered", clauses=SOCKETS),
+    Entry("right_late_async", "LoopThread", clauses=SOCKETS),
+    Entry("right_late_local", "LineFile", clauses=SOCKETS),
+    Entry("right_late_local", "Sqlite", clauses=SOCKETS),
+    Entry("right_late_local", "TcpLine", clauses=SOCKETS),
+    Entry("right_late_grpc", "Grpc", clauses=SOCKETS),
+    Entry("right_late_sdk", "SdkHttp", sink="otlp_http", clauses=SOCKETS, token=TOKEN),
+    Entry("right_late_async", "Coroutines", clauses=SOCKETS),
+    Entry("right_late_holding", "QueuedTimeout", clauses=SOCKETS),
+    Entry("right_late", "Spool", clauses=SOCKETS),
+    Entry("right_late", "ParallelParts", clauses=SOCKETS),
+    Entry("right_late", "SdkBuffered", sink="otlp_http,holds", clauses=SOCKETS, token=TOKEN),
+    Entry("right_late", "NumericHostFlag", clauses=SOCKETS),
 )
 
 
 def made_from(
-    module: str, right: str, table: dict[str, str], sink: str = "", clauses: tuple[str, ...] = ()
+    module: str, right: str, table: dict[str, str], sink: str = "", clauses: tuple[str, ...] = (), token: str = ""
 ) -> list[Entry]:
     """Return the entries of a table of names and the clauses that each breaks."""
-    return [Entry(module, name, tuple(breaks.split()), right, sink, clauses) for name, breaks in table.items()]
+    return [Entry(module, name, tuple(breaks.split()), right, sink, clauses, token) for name, breaks in table.items()]
 
 
 WRONG = (
@@ -766,5 +786,161 @@ WRONG = (
         {"SdkQueuesReferences": "DAT-01", "SdkFlushSaysTrue": "FLU-04"},
         "otlp_http,holds",
         SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_http",
+        "PlainHttp",
+        {
+            "SecondsOnly": "EXP-13 EXP-15",
+            "FollowsFound": "EXP-18 EXP-14",
+            "DropsTooLarge": "EXP-14",
+            "SendsPartialAgain": "EXP-16 EXP-15 EXP-03",
+            "FallsOffTheLongLoop": "EXP-14",
+            "QuotesRejectedToken": "HND-02",
+            "CannotReadIsFine": "EXP-18",
+            "ZeroMeansTen": "EXP-09",
+            "WallClockPause": "EXP-12 EXP-13",
+            "SleepsShortPauses": "EXP-11 EXP-10 SHD-04",
+            "AtLeastTwoSeconds": "EXP-06 EXP-07 EXP-08",
+            "AlarmClock": "PY-05",
+            "CompressesUnannounced": "EXP-01",
+            "FalsyMinimum": "EXP-02",
+            "CutsLongValues": "EXP-02",
+            "LimitsAttributes": "EXP-02",
+            "LosesEmptyValues": "EXP-02",
+            "StripsSpace": "EXP-02",
+            "AppendsInfinity": "DAT-02",
+            "SharesByHost": "EXP-20",
+            "SharesSocketWithChild": "PY-01 PY-04",
+            "LeavesErrorUnread": "EXP-13 EXP-17 EXP-14",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_http",
+        "InParts",
+        {
+            "PartsForgetKind": "EXP-02",
+            "PartsOfNumbers": "EXP-01 EXP-02",
+            "StopsAtPartial": "EXP-16 EXP-14",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_holding",
+        "Queued",
+        {
+            "FullQueueDrops": "EXP-01",
+            "EmptyQueueIsDone": "FLU-01 EXP-01",
+            "LaterSuccessForgives": "FLU-04 EXP-14",
+            "ThreadDiesAtFailure": "EXP-17 FLU-01",
+            "GivesUpDraining": "SHD-11 SHD-01",
+            "PoolAtExit": "PY-02",
+            "ChildKeepsThread": "PY-01 PY-04",
+            "AnswersUnderLock": "KND-05",
+            "RegistersEachAtExit": "PY-03",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_holding",
+        "Buffered",
+        {
+            "FlushesSixtyFour": "FLU-01 EXP-01",
+            "NothingHeldNoLook": "FLU-02",
+            "FirstFailureEnds": "FLU-01 EXP-17 EXP-01",
+            "CopiesLists": "DAT-01",
+            "TimerFlush": "SHD-02 PY-03",
+            "CancelledShutdownReturns": "SHD-03",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_async",
+        "LoopThread",
+        {
+            "LeavesTheTask": "EXP-04 SHD-02 EXP-10",
+            "LeavesLoopOpen": "SHD-02 PY-03",
+            "WaitsForAllAsksNone": "EXP-14 EXP-16",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_async",
+        "Coroutines",
+        {
+            "SleepsInCoroutine": "EXP-11 EXP-09",
+            "ShutdownLeavesExport": "SHD-11 SHD-02 SHD-09",
+            "NoCancelOfShutdown": "SHD-04",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_files",
+        "LineFile",
+        {
+            "WritesOnce": "EXP-14",
+            "LeavesHalfLine": "EXP-17",
+            "RotatesMegabytesAway": "EXP-01",
+            "KeepsTheBrokenFile": "EXP-17",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_files",
+        "Sqlite",
+        {
+            "OneRowASeries": "EXP-01 EXP-02",
+            "OneThreadOnly": "EXP-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_files",
+        "TcpLine",
+        {
+            "SendsWhatFits": "EXP-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_grpc",
+        "Grpc",
+        {
+            "NewChannelOldLeft": "SHD-02 PY-03",
+            "WarningIsFailure": "EXP-16",
+            "ExhaustedIsFinalFine": "EXP-14",
+            "ClosedChannelError": "SHD-06",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_late_sdk",
+        "SdkHttp",
+        {
+            "ForgetsSuper": "KND-01",
+            "SuccessAfterShutdown": "SHD-06 HND-01",
+            "LastPartDecides": "EXP-14",
+            "SecondsForMillis": "EXP-06",
+            "ShutdownWaitsForPause": "SHD-04",
+            "LogsHeaders": "HND-02",
+        },
+        sink="otlp_http",
+        clauses=SOCKETS,
+        token=TOKEN,
+    ),
+    *made_from(
+        "wrong_late_interface",
+        "PlainHttp",
+        {
+            "MetricsFirst": "INT-01",
+            "ForgetsObservables": "KND-01",
+            "ClosedHasNoPreference": "KND-02 KND-01",
+            "SharesBounds": "KND-03",
+            "CachesOnMethod": "PY-03",
+            "SetsEnvironment": "PY-05",
+            "ErrorsAreUntyped": "HND-02",
+        },
+        clauses=SOCKETS,
     ),
 )
