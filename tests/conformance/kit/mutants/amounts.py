@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kit.memory import Wait
 
 _MOST = 1000  # points of a request
-_ROOM = 2048  # batches
+_ROOM = 200  # batches: fewer than are held where the largest batch is small
 _PAUSE = 1.0  # seconds before a second attempt
 
 
