@@ -220,12 +220,11 @@ class BaseCase:
 
         Raises VerdictError, INCONCLUSIVE, for one that was late on a machine too loud to tell.
         """
-        meter = self._noise.get(call)
-        noise, waited = (meter.seconds, meter.waited) if meter else (0.0, 0.0)
+        noise = self._noise[call].seconds if call in self._noise else 0.0
         if call.lateness > IN_TIME and noise > _LOUDEST:
             itself = f"on a machine that was {noise * 1000:.0f} ms late itself"
             raise VerdictError(Verdict.INCONCLUSIVE, f"it ended {call.lateness * 1000:.0f} ms later, {itself}")
-        return call.lateness > IN_TIME + max(noise, waited)  # what computes on a busy machine has to wait for its turn
+        return call.lateness > IN_TIME + max(noise, call.waited)  # what computes on a busy machine waits for its turn
 
     def _repeated(self, call: ObservedCall, again: Callable[[Context], ObservedCall]) -> ObservedCall:
         """The same call once more, whose context ends in the same way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _LOOK = 0.01  # seconds
 _LOOKS = 10
+_NANOSECONDS = 1_000_000_000
 
 
 class Event(NamedTuple):
@@ -89,6 +91,8 @@ class ObservedCall:
         self.error: BaseException | None = None
         self.context = context
         """The context that the function gets."""
+        self.waited = 0.0
+        """The seconds for which its thread could have run and did not, where Linux tells; once it is over."""
         self._cancelled: float | None = None
         self._ended = 0.0
         self._function = function
@@ -170,14 +174,24 @@ class ObservedCall:
         return any(self.wait(_LOOK) for _ in range(_LOOKS))
 
     def _run(self) -> None:
+        waited = _waited_to_run()
         try:
             self.result = self._function()
         except BaseException as error:  # noqa: BLE001 - what was raised is what the clause looks at
             self.error = error
         self._ended = monotonic()
+        self.waited = _waited_to_run() - waited
         del self._function  # which holds what was exported, and the case
         self._journal.stamp("return", f"{self.name} {outcome_of(self.error)}")
         self._over.set()
+
+
+def _waited_to_run() -> float:
+    """The seconds for which this thread could have run and did not; 0 where nobody counts them."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / _NANOSECONDS
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 class AnsweredFailure(Exception):  # noqa: N818 - an answer, and no error of anybody's

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MOST = 1000  # points of a request
 _ROOM = 200  # batches: fewer than are held where the largest batch is small
-_PAUSE = 1.0  # seconds before a second attempt
+_PAUSE = 0.2  # seconds before a second attempt, and three in all
 
 
 class _Cuts(Splits):
