@@ -120,6 +120,23 @@ def context() -> Context:
     return Context.with_timeout(GENEROUS_SECONDS)
 
 
+@pytest.fixture
+def with_more_time() -> Callable[..., Any]:
+    """Calls ``attempt(seconds)``, in which a time is meant to run out, with more and more until it comes far enough.
+
+    On a busy machine a time can run out before that begins which a test is about: the attempt then returns nothing.
+    """
+
+    def call(attempt: Callable[[float], Any], seconds: float = 0.05) -> Any:
+        while not (found := attempt(seconds)):
+            seconds *= 4
+            if seconds > GENEROUS_SECONDS:
+                raise TimeoutError("it never came far enough")
+        return found
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def sinks() -> Iterator[SinkHost]:
     """The process that all sinks of a test run are in."""

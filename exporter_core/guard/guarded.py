@@ -339,10 +339,11 @@ class GuardedExporter:
             self._tally.note_error(text)
             return error
         late, abandoned = result is _LATE, result.outcome is Outcome.ABANDONED
-        self._tally.export_failed(points, seconds, text, abandoned=late or abandoned, still_runs=abandoned)
-        if late or isinstance(error, PartialSuccessError):
-            rejected = error.rejected_points if isinstance(error, PartialSuccessError) else 0
-            self._tally.accepted_beside(points - rejected, late_ok=late)
+        with self._tally.mutex:  # between the two, points that were accepted would count as lost
+            self._tally.export_failed(points, seconds, text, abandoned=late or abandoned, still_runs=abandoned)
+            if late or isinstance(error, PartialSuccessError):
+                rejected = error.rejected_points if isinstance(error, PartialSuccessError) else 0
+                self._tally.accepted_beside(points - rejected, late_ok=late)
         return error
 
     def _ended_late(self, call: Call, result: Result) -> None:

@@ -274,7 +274,7 @@ class PeriodicReader(Collection):
         unsettled = self._exporter.stats().points_unsettled
         if told:
             of_job = shutdown.points_handed_over - shutdown.points_accepted - shutdown.points_lost
-            self._failures.lose(unsettled - of_job)
+            self._failures.lose(max(0, unsettled - of_job))  # an export that nobody has given up yet is not unsettled
         elif shutdown.error is not None:
             self._failures.report(shutdown.error, shutdown.points_lost + unsettled)
         self._failures.report_suppressed()

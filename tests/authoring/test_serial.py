@@ -77,7 +77,7 @@ def test_the_turn_is_given_back_after_a_failure(exporter, metrics) -> None:
     exporter.gate = Latch()
     for _ in range(2):
         with pytest.raises(DeadlineExceededError):
-            exporter.export(Context.with_timeout(0.01), metrics)
+            exporter.export(FakeClock(auto_advance=True).context(timeout=1), metrics)
     assert exporter.events == ["begin", "end"] * 2
 
 
@@ -119,7 +119,7 @@ def test_what_a_delivery_raises_is_raised_as_it_is(exporter, metrics) -> None:
 
     exporter.gate, exporter.on_cancelled = Latch(), fail
     with pytest.raises(ExporterError) as raised:
-        exporter.export(Context.with_timeout(0.01), metrics)
+        exporter.export(FakeClock(auto_advance=True).context(timeout=1), metrics)
     assert raised.value is failure
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from exporter_core.cli import main
 from exporter_core.cli.check import options_of
@@ -253,9 +254,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_2(refused) -> None:
 
 
 def test_a_port_of_its_own_serves_both_modes_one_after_the_other() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     report = check("given:Plain", patterns=["KND-01"], sink=f"tcp:{port}", options={"retries": 3})
     assert {run.verdict for run in report.runs.values()} == {Verdict.PASS}
     assert report.tier == "wire"

@@ -135,12 +135,6 @@ def in_thread() -> Callable[..., Future[Any]]:
 
 
 @pytest.fixture
-def context() -> Context:
-    """A context that no run which succeeds uses up."""
-    return Context.with_timeout(PATIENCE)
-
-
-@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 

@@ -27,10 +27,10 @@ def test_every_operation_runs_on_the_callers_thread(guarded, context, metrics):
 
 
 def test_it_starts_no_thread(guarded, context, metrics):
-    before = threading.enumerate()
+    before = set(threading.enumerate())
     guard = guarded(runner="inline")
     guard.export(context, metrics)
-    assert threading.enumerate() == before
+    assert set(threading.enumerate()) <= before  # threads of earlier tests may end
 
 
 @pytest.mark.parametrize("operation", ["export", "force_flush", "shutdown"])

@@ -208,21 +208,26 @@ def test_a_redirect_is_an_error_that_names_the_place(serve, client_of, context):
 # --- time ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_requests_of_an_export_share_one_timeout(sink, context):
+def test_the_requests_of_an_export_share_one_timeout(sink, context, with_more_time):
     class Twice(NetworkExporter[HttpOptions, HttpClient]):
         def deliver(self, context, metrics):
             for body in metrics:
                 post(self.client, context, body)
 
-    config = HttpOptions(endpoint=sink.endpoint, timeout=200)
-    exporter = Twice(config, HttpClient(config, user_agent="tests/1"))
-    sink.script("ok", then="hang")
-    with pytest.raises(DeadlineExceededError, match=r"timed out while waiting for the answer \(timeout: 0.2 s\)$"):
-        exporter.export(context, [b"one", b"two"])
-    assert not context.done
-    assert exporter.destination().location == f"{sink.endpoint}/"
-    exporter.shutdown(context)
-    sink.await_closed()
+    def attempt(seconds):
+        config = HttpOptions(endpoint=sink.endpoint, timeout=round(seconds * 1000))
+        exporter = Twice(config, HttpClient(config, user_agent="tests/1"))
+        sink.script("ok", then="hang")
+        with pytest.raises(DeadlineExceededError, match=rf" \(timeout: {seconds:g} s\)$") as caught:
+            exporter.export(context, [b"one", b"two"])
+        assert not context.done
+        assert exporter.destination().location == f"{sink.endpoint}/"
+        exporter.shutdown(context)
+        sink.await_closed()
+        bodies = [request.body for request in sink.requests()]
+        return bodies[-1:] == [b"two"] and "timed out while waiting for the answer" in str(caught.value)
+
+    with_more_time(attempt, 0.2)
 
 
 # --- options ---------------------------------------------------------------------------------------------------------

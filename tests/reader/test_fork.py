@@ -93,6 +93,8 @@ print("parent", len(made), made[0].calls)
 
 def test_in_a_child_the_schedule_goes_on(forking: Callable) -> None:
     out = forking("""
+from exporter_core.reader import forking
+forking.FORK_SECONDS = LONG  # as the thread may be in the middle of a collection
 reader = build(interval=0.01)
 provider = MeterProvider([reader], shutdown_on_exit=False)
 counter = provider.get_meter("m").create_counter("c")
@@ -251,6 +253,8 @@ print("done")
 
 def test_threads_may_fork_at_once_while_readers_collect(forking: Callable) -> None:
     out = forking("""
+from exporter_core.reader import forking
+forking.FORK_SECONDS = LONG  # a second is not enough for the collections of a busy machine
 readers = [build(str(number), interval=0.001) for number in range(3)]
 provider = MeterProvider(readers, shutdown_on_exit=False)
 provider.get_meter("m").create_counter("c").add(1)

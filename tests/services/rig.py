@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,8 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ports import free_port
 
 HERE = Path(__file__).parent
 REQUESTS = 81
@@ -45,12 +46,6 @@ class Outcome:
         """Recorded = delivered + reported, and nothing was delivered twice."""
         once = len(set(self.delivered)) == len(self.delivered) and set(self.delivered) <= set(self.recorded)
         return once and len(self.recorded) == len(self.delivered) + self.reported
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def http_servers(port: int, folder: Path) -> dict[str, list[str]]:

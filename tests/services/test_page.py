@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import rig
+from ports import free_port
 
 from exporter_core.conformance.sinks import OtlpHttpSink
 
@@ -78,7 +79,7 @@ def counted(sink: OtlpHttpSink) -> int:
 
 @pytest.mark.parametrize("command", commands())
 def test_a_server_of_the_page_delivers_what_its_workers_count(command: str, folder: Path) -> None:
-    port = rig.free_port()
+    port = free_port()
     words = commands()[command]
     (folder / "uwsgi.ini").write_text(first_file("uwsgi.ini").replace(":8000", f"127.0.0.1:{port}"))
     if "--bind" in words:

@@ -40,6 +40,7 @@ def started():
 @pytest.fixture
 def sink(started):
     started.script()
+    started.await_closed()  # what the last test gave up on may not have been read yet
     started.clear()
     return started
 

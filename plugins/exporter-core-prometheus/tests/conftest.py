@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from ports import free_port
 
 from exporter_core import Context, DeadlineExceededError, ExporterShutdownError
 from exporter_core.conformance.sinks import RemoteWriteSink, SinkHost
@@ -51,11 +51,6 @@ def context() -> Context:
 # --- servers ----------------------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 class Server:
     """A server program on a port of its own of 127.0.0.1, which answers PromQL."""
 
@@ -64,6 +59,8 @@ class Server:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
+        self.now: float | None = None
+        """The time at which queries look that name no other, in seconds since 1970; None for the present."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -110,6 +107,7 @@ class Server:
 
     def query(self, promql: str, at: float | None = None) -> dict[tuple[tuple[str, str], ...], float]:
         """An instant vector: the values by labels."""
+        at = self.now if at is None else at
         data = self.api("query", query=promql, nocache=1, **({} if at is None else {"time": f"{at:.3f}"}))
         assert data["resultType"] == "vector", data
         return {tuple(sorted(one["metric"].items())): float(one["value"][1]) for one in data["result"]}

@@ -27,13 +27,18 @@ def run(program, *arguments, url, cwd):
     return done.stdout
 
 
-def test_the_program_writes_and_the_queries_show_its_routes(prometheus, tmp_path):
+def test_the_program_writes_and_the_queries_show_its_routes(prometheus, tmp_path, with_more_time):
     url = f"http://127.0.0.1:{prometheus.port}"
-    run("shop.py", "--seconds", "3", url=url, cwd=tmp_path)
-    shown = run("query.py", "--svg", "picture.svg", url=url, cwd=tmp_path)
-    rates, quantiles = shown.split("seconds that 95 of 100 requests take")
-    assert set(re.findall(r"^  (/\w*) +\d+\.\d+$", rates, re.MULTILINE)) == {"/", "/search", "/checkout"}
-    assert set(re.findall(r"^  (/\w*) +\d+\.\d+$", quantiles, re.MULTILINE)) == {"/", "/search", "/checkout"}
+
+    def attempt(seconds):
+        """Run it so long: on a busy machine it serves few requests in that time, and a route may be without."""
+        run("shop.py", "--seconds", str(seconds), url=url, cwd=tmp_path)
+        shown = run("query.py", "--svg", "picture.svg", url=url, cwd=tmp_path)
+        halves = shown.split("seconds that 95 of 100 requests take")
+        routes = [set(re.findall(r"^  (/\w*) +\d+\.\d+$", half, re.MULTILINE)) for half in halves]
+        return routes == [{"/", "/search", "/checkout"}] * 2
+
+    with_more_time(attempt, 3.0)
     assert "<polyline" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
     page = (EXAMPLE / "README.md").read_text(encoding="utf-8")
     for query in re.findall(r"```promql\n(.*?)```", page, re.DOTALL):

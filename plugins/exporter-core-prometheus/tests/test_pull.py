@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.metrics import Observation
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from exporter_core import ConfigError, ExporterError, Pipeline, SetupError
@@ -207,7 +208,7 @@ def test_a_scrape_ends_at_its_own_time_out_though_a_callback_hangs(serve, gate):
         status, _, body = served.ask(X_Prometheus_Scrape_Timeout_Seconds="0.2")
         assert status == 503
         assert b"the scrape timed out: the collection still runs" in body
-        assert gate.entered.is_set()
+        assert gate.entered.wait(GENEROUS_SECONDS)
     report = served.pipeline.flush(timeout=0.2)
     assert not report.ok
     gate.open.set()
@@ -386,8 +387,7 @@ def test_a_forked_child_lets_go_of_its_parents_socket_and_serves_on_a_free_port_
 
 @needs_proc
 def test_a_forked_child_whose_port_is_its_parents_says_so_once():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     out = run(
         """
         child = os.fork()
@@ -412,8 +412,7 @@ def test_a_forked_child_whose_port_is_its_parents_says_so_once():
 
 @needs_proc
 def test_a_daemon_takes_its_parents_port_over():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     code = f"""

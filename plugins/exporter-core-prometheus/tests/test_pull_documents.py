@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from exporter_core_prometheus import PrometheusConfig
+from ports import free_port
 
 from exporter_core.option_table import option_table
 
@@ -22,16 +23,6 @@ GENEROUS_SECONDS = 60.0
 
 def test_the_table_of_options_is_the_one_of_the_config_model():
     assert option_table(PrometheusConfig) in README.read_text(encoding="utf-8"), "print it with the command above it"
-
-
-def free_ports(count):
-    """The first of so many free ports, one after the other."""
-    while True:
-        with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
-            first = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            for port in range(first + 1, first + count):
-                taken.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
 
 
 def scraped(port):
@@ -53,7 +44,7 @@ def test_each_worker_of_gunicorn_has_a_port_of_its_own_and_its_successor_takes_i
     (file,) = re.findall(r"```yaml\n# pulled\.yaml\n(.*?)```", page, re.DOTALL)
     (hook,) = re.findall(r"```python\n# gunicorn_ports\.py\n(.*?)```", page, re.DOTALL)
     (service,) = re.findall(r"```python\n# service\.py\n(.*?)```", page, re.DOTALL)
-    port, first = free_ports(1), free_ports(2)
+    port, first = free_port(), free_port(2)
     (tmp_path / "metrics.yaml").write_text(file)
     (tmp_path / "gunicorn_ports.py").write_text(hook.replace("9464", str(first)))
     service = service.replace("requests.add(1)", "requests.add(1, {'pid': __import__('os').getpid()})")

@@ -78,7 +78,7 @@ def test_two_exporters_of_one_process_write_one_new_file_at_once(path, make_expo
 
 def test_exporters_that_make_the_same_file_at_once_all_succeed(tmp_path, make_exporter, context, data):
     for attempt in range(8):
-        exporters = [make_exporter(path=tmp_path / f"{attempt}.db") for _ in range(4)]
+        exporters = [make_exporter(path=tmp_path / f"{attempt}.db", busy_timeout_seconds=60) for _ in range(4)]
         barrier = threading.Barrier(4)
         with ThreadPoolExecutor(4) as threads:
 

@@ -109,7 +109,7 @@ class MemoryHarness(Harness):
         """Send the points and get the answer. Raises ConnectionResetError."""
         self.received += 1
         step, _, number = self._next_step().partition(":")
-        self._exchanges.append(Exchange(monotonic(), "request", points=len(points), fault=step))
+        self._exchanges.append(Exchange(self._now(), "request", points=len(points), fault=step))
         place = len(self._exchanges) - 1
         self.stamp("wire", f"request {self.received}: {step}{number and ':'}{number}")
         if self.is_shut:
@@ -133,8 +133,11 @@ class MemoryHarness(Harness):
         rejected = int(number) if step == "partial" else 0
         self.arrived += points[: len(points) - rejected]
         self.stamp("wire", f"stored {len(points) - rejected} points")
-        self._exchanges[place] = self._exchanges[place]._replace(stored=monotonic())
+        self._exchanges[place] = self._exchanges[place]._replace(stored=self._now())
         return Response(200, "accepted", rejected=rejected, warned=step == "partial")
+
+    def _now(self) -> float:
+        return monotonic() + self.ahead
 
     def pause(self, seconds: float) -> Wait:
         """The time before another attempt."""
@@ -160,6 +163,7 @@ class MemoryHarness(Harness):
         self._exchanges: list[Exchange] = []
         self.received = self.waiting = self.open_connections = 0
         self.script = ["ok"]
+        self.ahead = 0.0  # seconds, moved on by a client that only pretends to wait
         self.is_shut = self.is_closed = False
         self._waiters: list[Context] = []
         self._pauses: list[Context] = []

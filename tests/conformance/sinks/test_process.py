@@ -9,11 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
+from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.sinks import (
     HttpSink,
     OtlpHttpSink,
@@ -26,10 +26,6 @@ from exporter_core.conformance.sinks import (
 )
 from exporter_core.conformance.sinks.server.core import NetworkServer
 from exporter_core.errors import ExporterCoreError
-
-
-def descriptors() -> set[str]:
-    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
 
 def await_end(pid: int) -> bool:
@@ -45,11 +41,11 @@ def await_end(pid: int) -> bool:
 def test_leaving_the_block_ends_the_process_and_leaves_nothing_behind():
     with HttpSink():
         pass  # what the interpreter opens only once is open after this
-    before, threads = descriptors(), threading.active_count()
+    before = Resources.now()
     with HttpSink() as sink, StdoutSink() as other:
         pids = [sink.pid, other.pid]
-        assert threading.active_count() == threads
-    assert descriptors() == before
+        assert Resources.now().threads <= before.threads
+    assert before.added() == []
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -64,7 +60,7 @@ def test_several_sinks_share_one_process():
 
 
 def test_a_taken_port_is_a_clear_error_and_leaves_no_process():
-    before = descriptors()
+    before = Resources.now()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -74,7 +70,7 @@ def test_a_taken_port_is_a_clear_error_and_leaves_no_process():
             HttpSink(port=port),
         ):
             pass
-    assert descriptors() == before
+    assert before.added() == []
 
 
 def test_two_sinks_cannot_have_one_port():
