@@ -9,6 +9,7 @@ import traceback
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Literal
 
+from exporter_core.conformance.observe.clock import HurriedClock
 from exporter_core.conformance.observe.journal import AnsweredFailure, Exchange, Journal, ObservedCall, words_of
 from exporter_core.conformance.observe.noise import NoiseMeter
 from exporter_core.conformance.places import raised_in, waits_in
@@ -39,6 +40,7 @@ _SETTLE = 0.05  # seconds for a call to get back to where the first one was canc
 _LATE = 0.1  # seconds after its context's end at which a call is late: it is made again without that end
 _CONTROLS, _CONTROLLED = 5, 1.0  # calls at most that it is compared with, and seconds for them; one at least
 _LOOKS = 5
+_FURTHER = 3  # times that patience lasts for a call of which more and more arrives
 _HELD = 0.05  # seconds for which a canary has to hold a call that it holds, lest a moment's wait counts
 
 
@@ -106,6 +108,13 @@ class BaseCase:
         self._brief.append(self._kept(Context.with_timeout(seconds)))
         return self._brief[-1]
 
+    def hurried_context(self, seconds: float = _LONG) -> Context:
+        """A context whose deadline is as far away as it says, and whose own time passes many times faster: with it, an
+        exporter that waits by its context gets to the end of long pauses.
+        """
+        clock = HurriedClock()
+        return self._kept(Context(deadline=clock.monotonic() + seconds * clock.speed, clock=clock))
+
     def background_context(self) -> Context:
         """A context without a deadline, cancelled when the run is over."""
         return self._kept(Context.background())
@@ -150,13 +159,23 @@ class BaseCase:
             ended = call.wait(soon)
             if not ended:
                 self.waits_at = waits_in(call.thread, self.own_files)
+                so_far = self.has_come(call)
                 ended = call.wait(seconds - soon)
+                for _ in range(_FURTHER):
+                    before, so_far = so_far, self.has_come(call)
+                    if ended or so_far == before:
+                        break
+                    ended = call.wait(self.patience)  # it is slow, as one may be that sends a request for each point
         if ended:
             return
         self.journal.stamp("note", f"{call.name} still runs")
         self.waits_at = waits_in(call.thread, self.own_files)
         seen = f"{call.name} had not ended {self.waited}{self._while_shut}"
         raise self.outlasted(call, call.context or context, expected, seen)
+
+    def has_come(self, call: ObservedCall) -> int:  # noqa: ARG002 - for a subclass
+        """The number of different points that have arrived; 0 if the call has to end whatever arrives."""
+        return 0
 
     def outlasted(
         self,

@@ -52,6 +52,7 @@ WORKING_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
 """The clauses about each operation itself; the first of them fails for a call that hangs until it is cancelled, if none
 has failed."""
 _NEVER_OF_CALLS = ("KND", "DAT", "PY")  # families that are about something else, whatever the backend does
+_LOGGED = 100  # requests that a report shows
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 
 
@@ -260,6 +261,15 @@ class Case(BaseCase):
         """Shut down to the end."""
         context = context or self.long_context()
         return self.do("shutdown", lambda: exporter.shutdown(context), context)
+
+    def has_come(self, call: ObservedCall) -> int:
+        """The number of different points that have arrived; 0 for a call that has to end whatever arrives."""
+        if not self.has_harness or call.due or call.context in self._brief:
+            return 0
+        try:
+            return len(set(self.arrived()))
+        except VerdictError:  # what is on its way may be half there
+            return 0
 
     def outlasted(self, call: ObservedCall, context: Context | None, expected: str, seen: str) -> VerdictError:
         """The verdict on a call that had not ended when patience did.
@@ -495,7 +505,7 @@ class Case(BaseCase):
                 context.cancel("the clause is over")
             if self._harness is not None:
                 try:
-                    self.exchanges = self._all_of("wire_log")
+                    self.exchanges = self._all_of("wire_log")[:_LOGGED]
                 finally:
                     self._harness.teardown()
             if self._other_harness is not None:

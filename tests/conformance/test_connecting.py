@@ -20,6 +20,10 @@ def listening() -> Iterator[tuple[str, int]]:
 def test_a_name_is_unknown_once_look_ups_are_told_to_fail(listening: tuple[str, int]) -> None:
     with lookups_of_name() as lookups:
         assert socket.getaddrinfo(NAME, listening[1])
+        lookups.hang()
+        with pytest.raises(socket.gaierror):  # at once: an address is asked for, and nothing is looked up
+            socket.getaddrinfo(NAME, listening[1], flags=socket.AI_NUMERICHOST)
+        lookups.release()
         lookups.fail()
         with pytest.raises(socket.gaierror):
             socket.create_connection((NAME, listening[1]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from exporter_core.conformance.base_case import SHORT, describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.by_name import reached_by_name
 from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
-from exporter_core.conformance.clauses.parts import PARTS, sends_parts
+from exporter_core.conformance.clauses.parts import parts_of
 from exporter_core.conformance.observe.clock import stepped_clock
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import SetupError
@@ -88,14 +87,16 @@ def no_response(case: Case) -> None:
 
 def _in_a_further_request(case: Case) -> None:
     """Export a batch of several requests, of which the second one is never answered; then the first one late, too."""
-    if not sends_parts(case):
+    case.harness.fault("ok")
+    parts = parts_of(case, case.exporter())
+    if not parts.places:
         return
 
     def exported(context: Context, slow: float = 0.0) -> ObservedCall:
         case.harness.fault("ok", "hang")
         if slow:
             case.shut()
-        call = case.send(case.exporter(), case.tokens.wide(PARTS), context)
+        call = case.send(case.exporter(), parts.make(), context)
         if slow:
             call.wait(slow)
             case.open()
@@ -178,11 +179,10 @@ def connecting(case: Case) -> None:
 
     Nobody sees an attempt to connect: the deadline leaves time for one, going by an export that succeeds.
     """
-    began = monotonic()
     control = case.sent(case.exporter(), case.batch())
     if control.error is not None:
         raise VerdictError(Verdict.INCONCLUSIVE, f"an export to the backend as it is: {describe_call(control)}")
-    seconds = max(SHORT, _TIMES_LONGER * (monotonic() - began))
+    seconds = max(SHORT, _TIMES_LONGER * control.seconds)
     case.harness.fault("blackhole")
     call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
     _ends_at_its_deadline(case, call, "while connecting hung")
@@ -360,8 +360,10 @@ def _in_another_phase(case: Case) -> None:
         ("silence", "while the backend read nothing of it", case.tokens.heavy),
         ("blackhole", "while connecting", case.batch),
     ]
-    if sends_parts(case):
-        phases.append(("ok hang", "in the second request of a batch", lambda: case.tokens.wide(PARTS)))
+    case.harness.fault("ok")
+    parts = parts_of(case, case.exporter())
+    if parts.places:
+        phases.append(("ok hang", "in the second request of a batch", parts.make))
     for step, when, make in phases:
         if not set(step.split()) <= case.harness.faults:
             continue

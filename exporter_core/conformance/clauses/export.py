@@ -9,13 +9,14 @@ import threading
 from collections import Counter
 from concurrent.futures import Future
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
-from exporter_core.conformance.clauses.parts import PARTS, requests_of_parts
+from exporter_core.conformance.clauses.parts import parts_of
 from exporter_core.conformance.observe.clock import EVERY, local_time, stepped_clock
 from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in, unlike
 from exporter_core.conformance.resources import Resources
@@ -39,14 +40,16 @@ _BETWEEN = 0.001  # seconds between two counts of the requests
 _ORDINARY = 2_000  # points of a batch: what the SDK lets one instrument have, unless it is told otherwise
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
-_WIDE = 120  # metrics of a scope, scopes of a resource, and resources of a batch
+_FEW, _WIDE = 3, 120  # metrics of a scope, scopes of a resource, and resources of a batch
 _ONE_REQUEST = frozenset({"otlp_http", "remote_write", "http"})  # kinds of sinks that serve one a connection at a time
 _UNIFORM = 1_021  # points of a metric that is large enough for several requests
 _APART = 8  # batches, each under another resource
 _BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"  # an hour of a day in October comes twice
 _OFTEN, _OFTEN_SECONDS = 260, 5.0  # exports of one exporter, more than a byte counts, and seconds for them
 _IDLE = 3600.0  # seconds between two exports
-_POINTS_A_BATCH = 45  # of the largest batch, for each small batch that is held
+_AT_REST = 6.0  # seconds in which a thread has sent what was accepted
+_SOONER = (0.1, 1.0)  # seconds in which most have
+_POINTS_A_BATCH = 23  # of the largest batch, for each small batch that is held
 _ROOM = 0.3  # seconds in which a full queue may make room
 _HELD = 120  # batches
 _HEAVY = 10  # batches that are held, of as many points of a hundred thousand bytes: more than some count as room
@@ -142,11 +145,26 @@ def _delivers(case: Case) -> None:
 def _an_hour_later(case: Case) -> None:
     """Export, step the clocks forward an hour, and export: an exporter that was idle is as good as a new one, and what
     it holds is as good as new.
+
+    In an hour, what a thread has begun to send would long be over: the clocks step again later where that may not be.
     """
+    for seconds in _SOONER if case.capabilities.holds else ():
+        try:
+            _idle_for_an_hour(case, seconds)
+        except Failed as failure:
+            case.journal.stamp("note", f"once more, later, since {failure.seen}")
+        else:
+            return
+    _idle_for_an_hour(case, _AT_REST)
+
+
+def _idle_for_an_hour(case: Case, seconds: float) -> None:
+    """Step the clocks once what is accepted has arrived, after so many seconds at the latest."""
     exporter, batch, held = case.exporter(), case.batch(1), case.batch(1)
     with stepped_clock(EVERY) as step:
         case.succeeded(case.sent(exporter, case.batch(1)))
         case.accepted(exporter, held)
+        case.until(lambda: case.has_arrived(held), seconds=seconds)
         step(_IDLE)
         call = case.sent(exporter, batch)
         if call.error is not None:
@@ -157,22 +175,9 @@ def _an_hour_later(case: Case) -> None:
 
 def _often(case: Case, exporter: Driven) -> None:
     """Export and flush hundreds of times: every export of an exporter's life is like the first."""
-    events, end = len(case.journal.events), monotonic() + _OFTEN_SECONDS
-    done = list[TokenBatch]()
+    events = len(case.journal.events)
     flushed = _OFTEN // 2 if case.capabilities.holds else 0  # the others are held together, if there is room
-
-    def export() -> None:
-        for number in range(_OFTEN):
-            batch = case.batch(1)
-            exporter.export(Context.with_timeout(_LONG), batch.metrics)
-            done.append(batch.without_metrics())
-            del batch  # another one is made in its place
-            if number < flushed:
-                exporter.force_flush(Context.with_timeout(_LONG))
-            if monotonic() > end:
-                break
-
-    call = case.start("export", export)
+    call, done = _exporting(case, exporter, _OFTEN, flushed=flushed, until=monotonic() + _OFTEN_SECONDS)
     ended = case.until(lambda: call.over, seconds=_LONG)
     del case.journal.events[events:]  # hundreds
     case.journal.stamp("note", f"{len(done)} exports one after the other; then {describe_call(call)}")
@@ -182,6 +187,37 @@ def _often(case: Case, exporter: Driven) -> None:
         expected = f"export number {len(done) + 1} in a row succeeds"
         raise Failed(expected, describe_call(call)) from call.error
     _delivered(case, exporter, *done)
+
+
+def _exporting(
+    case: Case,
+    exporter: Driven,
+    number: int,
+    make: Callable[[], TokenBatch] | None = None,
+    *,
+    seconds: float = _LONG,
+    flushed: int = 0,
+    until: float = inf,
+) -> tuple[ObservedCall, list[TokenBatch]]:
+    """Start to export so many batches, of which nothing is left when the next one is made; those accepted are listed.
+
+    ``make`` makes a batch, of one point unless it is given. Each call has a deadline of so many ``seconds``. So many
+    of the batches are each followed by a flush (``flushed``). ``until`` is the time at which it stops.
+    """
+    done = list[TokenBatch]()
+
+    def export() -> None:
+        for place in range(number):
+            batch = make() if make else case.batch(1)
+            exporter.export(Context.with_timeout(seconds), batch.metrics)
+            done.append(batch.without_metrics())
+            del batch  # another one is made in its place
+            if place < flushed:
+                exporter.force_flush(Context.with_timeout(seconds))
+            if monotonic() > until:
+                break
+
+    return case.start("export", export), done
 
 
 def _delivered(case: Case, exporter: Driven, *batches: TokenBatch) -> None:
@@ -227,6 +263,7 @@ def _exported(case: Case, exporter: Driven, batch: TokenBatch, *, refusable: boo
     """Export, and fail unless what is accepted arrives; None if it was refused, or took too long."""
     points, call = len(batch.points), case.send(exporter, batch)
     if not case.until(lambda: call.over, seconds=_LONG):
+        call.cancel()
         case.observe(f"an export of {points} points took longer than {_LONG:g} s, and was not looked at")
         return None
     if call.error is not None:
@@ -256,16 +293,8 @@ def _all_delivered(case: Case, number: int, make: Callable[[], TokenBatch] | Non
     False if that takes too long to be looked at.
     """
     exporter, events = case.exporter(), len(case.journal.events)
-    accepted: list[TokenBatch] = []
-
-    def fill() -> None:
-        for _ in range(number):
-            batch = make() if make else case.batch(1)
-            exporter.export(Context.with_timeout(_ROOM), batch.metrics)
-            accepted.append(batch.without_metrics())
-
     case.shut()
-    call = case.start("export", fill)
+    call, accepted = _exporting(case, exporter, number, make, seconds=_ROOM)
     case.until(lambda: call.over, seconds=_LONG)
     case.open_for(call)
     context = case.long_context()
@@ -324,39 +353,35 @@ def fidelity(case: Case) -> None:
 
     exporter = case.exporter()
     batches = [case.rich()]
+    generated = case.canary is None and not case.capabilities.translates
     # The fixed ones show a canary's fault, which is in every batch. Translations confuse the names of generated ones.
-    if case.canary is None and not case.capabilities.translates:
+    if generated:
         batches += batches_of(case.seed)
         if case.sink_kind.startswith("otlp"):
             batches.append(case.tokens.beyond(nested=not case.subject.of_the_sdk))
-        batches.append(case.tokens.uniform(min(_UNIFORM, case.points)))
         plain = case.batch()
         case.succeeded(case.sent(exporter, plain))  # what cannot be read after this one is the exporter's doing
         case.delivered(plain, expected="every point of a plain batch arrives")
     for batch in batches:
         case.succeeded(case.sent(exporter, batch))
+    if generated:
+        uniform = case.tokens.uniform(min(_UNIFORM, case.points))
+        if _exported(case, case.exporter(), uniform, refusable=False) is not None:  # a request a point takes long
+            batches.append(uniform)
     if case.canary is None:
         batches += _let_go_of(case, exporter)
     case.delivered(*batches, expected="every point arrives as it was", whole=True)
-    if case.canary is None and not case.capabilities.translates:
+    if generated:
         with local_time(_BERLIN):
             _alike(case, exporter)
 
 
 def _let_go_of(case: Case, exporter: Driven) -> list[TokenBatch]:
     """Export batches of which nothing is left when the next one is made, which may have the same place in memory."""
-    done, places = list[TokenBatch](), set[int]()
-
-    def export() -> None:
-        for number in range(_APART):
-            batch = case.tokens.apart(number, places)
-            exporter.export(Context.with_timeout(_LONG), batch.metrics)
-            if case.capabilities.holds:
-                exporter.force_flush(Context.with_timeout(_LONG))
-            done.append(batch.without_metrics())
-            del batch
-
-    call = case.start("export", export)
+    places = set[int]()
+    numbers = iter(range(_APART))
+    flushed = _APART if case.capabilities.holds else 0
+    call, done = _exporting(case, exporter, _APART, lambda: case.tokens.apart(next(numbers), places), flushed=flushed)
     case.ends(call, f"{_APART} exports end")
     case.succeeded(call)
     return done
@@ -407,7 +432,7 @@ def once(case: Case) -> None:
     case.delivered(*batches, expected="every point arrives once", once=True)
     if case.canary is None and not case.capabilities.translates:
         other = case.exporter()
-        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(PARTS)]
+        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(_FEW)]
         if all(_exported(case, other, batch) for batch in more):
             case.delivered(*more, expected="every point of large batches arrives once", once=True)
 
@@ -537,16 +562,16 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
 
 def _waits_for_every_part(case: Case, exporter: Driven) -> None:
     """Let one of a batch's several requests hang: an export that returns has not waited for it."""
-    requests = requests_of_parts(case, exporter)
-    for number in sorted({1, requests}) if requests > 1 else ():
-        batch = case.tokens.wide(PARTS)
+    parts = parts_of(case, exporter)
+    for number in parts.places:
+        batch = parts.make()
         case.harness.fault(*["ok"] * (number - 1), "hang", "ok")
         call = case.send(case.exporter(), batch, case.short_context(_GIVEN))
         case.until(lambda: call.over, seconds=2 * _GIVEN)  # noqa: B023 - awaited here
         case.harness.fault("ok")
         if call.succeeded and not case.has_arrived(batch):
             expected = "export returns when all of its requests are answered"
-            raise Failed(expected, f"it returned while request {number} of {requests} was not")
+            raise Failed(expected, f"it returned while request {number} of {parts.requests} was not")
 
 
 def _sends_nothing_later(case: Case, before: Resources) -> None:
@@ -565,28 +590,31 @@ def _sends_nothing_later(case: Case, before: Resources) -> None:
 def _sent_later(case: Case, before: Resources) -> int:
     """Count the requests that arrived after the deadline of an export that ended then; 0 if that cannot be told."""
     # Its work may go on after it has ended for its caller, in sight or not.
-    open_before = case.harness.connections() or 0
     beside = case.mode == "guarded" or inspect.iscoroutinefunction(case.subject.exporter_class.export)
     at_first = case.harness.requests()
     case.shut()
     try:
-        counts: list[int] = []
+        counts: list[tuple[int, int]] = []
+
+        def count() -> None:
+            counts.append((case.harness.requests(), case.harness.connections() or 0))
+
         # Its requests are counted before its deadline passes, however busy the machine is.
-        parked = case.attempted(lambda: case.blocked_at_gate(lambda: counts.append(case.harness.requests())))
+        parked = case.attempted(lambda: case.blocked_at_gate(count))
         if parked is None:
             return 0
         exporter, call = parked
-        sent = counts[-1]
+        sent, connected = counts[-1]  # an attempt before this one may have left a connection open
         while not call.wait(_BETWEEN):
-            count = case.harness.requests()
+            requests = case.harness.requests()
             if call.due or call.over:
                 break
-            sent = count
+            sent = requests
         ended = call.wait(_GIVEN) and (not beside or case.until(lambda: case.journal.is_idle, seconds=_QUIET))
         if not ended or call.error is None:
             case.journal.stamp("note", "it did not end at its deadline, which is another clause's business")
             return 0
-        if case.sink_kind in _ONE_REQUEST and not case.until(lambda: (case.harness.connections() or 0) <= open_before):
+        if case.sink_kind in _ONE_REQUEST and not case.until(lambda: (case.harness.connections() or 0) < connected):
             expected = "an export that ended at its deadline lets go of its request, which was not answered"
             raise Failed(expected, "its connection is still open")
         if sent == at_first:  # nothing shows that its one request had left by then

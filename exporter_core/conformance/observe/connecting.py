@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from contextlib import contextmanager
+from inspect import signature
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,10 +55,11 @@ def lookups_of_name() -> Iterator[Lookups]:
     """Watch the look-ups of the name in the block."""
     lookups, before = Lookups(), socket.getaddrinfo
 
-    def look_up(host: Any, *arguments: Any, **named: Any) -> Any:  # Any: those of getaddrinfo
-        if host in (NAME, NAME.encode()):
-            lookups.pass_by()
-        return before(host, *arguments, **named)
+    def look_up(*arguments: Any, **named: Any) -> Any:  # Any: those of getaddrinfo
+        asked = signature(before).bind(*arguments, **named).arguments
+        if asked["host"] in (NAME, NAME.encode()) and not asked.get("flags", 0) & socket.AI_NUMERICHOST:
+            lookups.pass_by()  # with that flag nothing is looked up
+        return before(*arguments, **named)
 
     socket.getaddrinfo = look_up
     try:

@@ -57,6 +57,7 @@ _QUOTA: Final = 16  # bytes beyond its present size that a file may grow to: a l
 SINK_PORTS: Final[set[int]] = set()
 """The ports of the sinks that this process has started."""
 _LOGGED: Final = 100  # requests and connections of a run that its timeline shows
+_MOST: Final = 10_000  # requests of a run that a clause looks at
 
 
 class _Host:
@@ -222,7 +223,7 @@ class SinkHarness(_OnSink[_NetworkSink]):
 
     def wire_log(self) -> Iterable[Exchange]:
         """The requests that the sink got."""
-        for one, points in self.sink.outlines(_LOGGED):
+        for one, points in self.sink.outlines(_MOST):
             yield Exchange(
                 seconds=one.received.ns / 1e9,
                 request=f"{one.method} {one.path}".strip(),

@@ -436,9 +436,11 @@ class Tokens:
         return TokenBatch(data, tuple(flatten(data)))
 
     def uniform(self, points: int) -> TokenBatch:
-        """A sum with so many points, and with everything that is around points."""
+        """A sum with so many points, with everything that is around points, and then points of every kind."""
         data = [NumberDataPoint(self.identified(), _START, _NOW, index) for index in range(points)]
-        return self.of([Metric("conformance.uniform", "with a description", "By", Sum(data, _DELTA, True))])
+        made = _one_scope([Metric("conformance.uniform", "with a description", "By", Sum(data, _DELTA, True))])
+        made = MetricsData([*made.resource_metrics, *every_kind(self._attributes).resource_metrics])
+        return TokenBatch(made, tuple(flatten(made)))
 
     def rich(self) -> TokenBatch:
         """Every kind of point, with the values at the edges of what each can hold."""

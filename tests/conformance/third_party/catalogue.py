@@ -69,6 +69,16 @@ RIGHT = (
     Entry("right_fresh", "TwoAtATimeExporter", clauses=SOCKETS),
     Entry("right_fresh", "DeltaExporter", clauses=SOCKETS),
     Entry("right_fresh", "SdkHoldingExporter", sink="otlp_http,holds", clauses=SOCKETS),
+    Entry("right_habits", "PointByPointExporter", clauses=SOCKETS),
+    Entry("right_habits", "GreetingExporter", clauses=SOCKETS),
+    Entry("right_habits", "WarmExporter", clauses=SOCKETS),
+    Entry("right_habits", "JitterExporter", clauses=SOCKETS),
+    Entry("right_habits", "RunsALoopExporter", clauses=SOCKETS),
+    Entry("right_habits", "StagesExporter", clauses=SOCKETS),
+    Entry("right_habits", "KeptChannelExporter", clauses=SOCKETS),
+    Entry("right_habits", "MappedFileExporter", clauses=SOCKETS),
+    Entry("right_habits", "ReplacedFileExporter", clauses=SOCKETS),
+    Entry("right_habits", "WalExporter", clauses=SOCKETS),
 )
 
 
