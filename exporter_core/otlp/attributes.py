@@ -15,12 +15,13 @@ from opentelemetry.attributes import BoundedAttributes
 from exporter_core.otlp.wire import UnencodableError, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 # Arrays nested in arrays: each level costs up to three levels of the 100 that protobuf parsers accept.
 MAX_NESTING = 30
 
-_IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+_CONTENT = (str, int, float, bytes, type(None))
+_IMMUTABLE = frozenset({*_CONTENT, bool})
 # Equal values of one of these types are encoded alike. Not so 0.0 and -0.0.
 _EQUAL_IS_SAME = frozenset({str, int, bool, bytes, type(None)})
 _COPIED_AT_ONCE = frozenset({dict, BoundedAttributes})
@@ -123,7 +124,7 @@ class AttributeWriter:
                 column = self._column(key, values)
                 if column is None:
                     column = [self._pair(key, value) for value in values]
-                    immutable = immutable and all(map(_is_immutable, values))
+                    immutable = immutable and _are_immutable(values)
                 columns.append(column)
         except ValueError:
             return self._one_by_one(contents)
@@ -208,13 +209,15 @@ def items_of(source: Any) -> dict[Any, Any]:  # a mapping, or what stands in its
 
 def can_change(items: Mapping[Any, Any]) -> bool:
     """True if something in a mapping can change unseen."""
-    values = items.values()
-    immutable = _IMMUTABLE.issuperset(map(type, values)) or all(map(_is_immutable, values))
-    return not (immutable and _TEXT.issuperset(map(type, items)))
+    return not (_are_immutable(items.values()) and _TEXT.issuperset(map(type, items)))
 
 
-def _is_immutable(value: Any) -> bool:  # of any type
-    return type(value) in _IMMUTABLE or (type(value) is tuple and _IMMUTABLE.issuperset(map(type, value)))
+def _are_immutable(values: Collection[Any]) -> bool:  # of any type
+    """True if no value can change. Members of an enumeration cannot if they are texts or numbers: these are written."""
+    return _IMMUTABLE.issuperset(map(type, values)) or all(
+        issubclass(type(value), _CONTENT) or (type(value) is tuple and _IMMUTABLE.issuperset(map(type, value)))
+        for value in values
+    )
 
 
 def are_same(source: Any, copy: dict[Any, Any]) -> bool:  # a mapping, or what stands in its place
@@ -223,11 +226,7 @@ def are_same(source: Any, copy: dict[Any, Any]) -> bool:  # a mapping, or what s
         return False
     values = list(source.values())
     try:
-        return (
-            _IMMUTABLE.issuperset(map(type, values))
-            and list(source) == list(copy)
-            and same_values(values, list(copy.values()))
-        )
+        return _are_immutable(values) and list(source) == list(copy) and same_values(values, list(copy.values()))
     except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when compared
         return False
 
@@ -285,6 +284,8 @@ class Contents:
         if places == range(len(self.names)):
             return self
         starts = self.items
+        if isinstance(places, range):  # of successive ones
+            return self.between(places.start, places.stop, starts[places.start], starts[places.stop])
         items = chain.from_iterable([range(starts[place], starts[place + 1]) for place in places])
         return Contents([self.names[place] for place in places], [self.values[item] for item in items])
 

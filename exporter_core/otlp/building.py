@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate, chain, islice
 from math import isqrt
-from operator import is_
+from operator import is_, ne
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.otlp.attributes import Contents, items_of
@@ -182,8 +182,8 @@ class _Draft:
         end = 0
         if runs:
             comparison = _Comparison(self._kept, old, again, trusted=trusted)
-            for run in runs:
-                for (place, old_place, count), contents in comparison.unchanged(run):
+            for part in chain.from_iterable(map(comparison.comparable, runs)):
+                for (place, old_place, count), contents in comparison.unchanged(part):
                     rest += range(end, place)
                     end = place + count
                     self._take(old, place, comparison.old_starts[old_place], old_place, count)
@@ -328,6 +328,19 @@ class _Comparison:
         self.old_starts = list(accumulate(old.counts, initial=0))
         self._old_items = old.contents.items
 
+    def comparable(self, run: _Run) -> Iterator[_Run]:
+        """The parts of a run whose metrics have as many points as they had, none of them lost or to be encoded anew."""
+        place, old_place, count = run
+        counts, old_counts = self._new.counts[place : place + count], self._old.counts[old_place : old_place + count]
+        apart = {at for at, differ in enumerate(map(ne, counts, old_counts)) if differ}
+        apart.update(at - place for at in self._again)
+        apart.update(at - old_place for at in self._old.faulty)
+        start = 0
+        for at in [*sorted(apart.intersection(range(count))), count]:
+            if at > start:
+                yield place + start, old_place + start, at - start
+            start = at + 1
+
     def unchanged(self, run: _Run) -> Iterator[tuple[_Run, Contents]]:
         """The metrics of a run that are as they were: looked at together, and in ever smaller groups where not."""
         place, old_place, count = run
@@ -342,11 +355,6 @@ class _Comparison:
     def _same(self, place: int, old_place: int, count: int) -> Contents | None:
         """The contents of attributes that are as they were; None if some have changed."""
         new, old = self._new, self._old
-        places, old_places = range(place, place + count), range(old_place, old_place + count)
-        if not (self._again.isdisjoint(places) and old.faulty.isdisjoint(old_places)):
-            return None
-        if new.counts[place : place + count] != old.counts[old_place : old_place + count]:
-            return None
         start, stop = self._starts[place], self._starts[place + count]
         old_start, old_stop = self.old_starts[old_place], self.old_starts[old_place + count]
         sources = new.sources[start:stop]

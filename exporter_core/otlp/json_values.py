@@ -82,9 +82,10 @@ def double(value: float) -> str:
 def _integer(value: int, allowed: range, what: str) -> str:
     if not isinstance(value, int):
         raise UnencodableError(f"expected an integer, not {type(value).__name__}")
-    if value not in allowed:
+    number = int(value)  # a range looks through all of its numbers for one of another class, as of an enumeration
+    if number not in allowed:
         raise UnencodableError(f"{short(value)} does not fit {what}")
-    return f"{int(value)}"
+    return f"{number}"
 
 
 def _key_value(key: object, value: object, depth: int) -> str:

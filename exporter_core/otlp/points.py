@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
 )
 
-from exporter_core.otlp.attributes import AttributeWriter
+from exporter_core.otlp.attributes import AttributeWriter, Contents, items_of
 from exporter_core.otlp.shapes import HistogramShape, NumberShape, Shape
 from exporter_core.otlp.wire import HEADS, VARINTS, UnencodableError, short, sint32_varint
 
@@ -157,10 +157,11 @@ class _WithExemplars:
     def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
         """The constant pieces of points with the encoded exemplars of each."""
         length = self.length
-        bodies = [piece[2:] if piece[1] <= _LAST else _headless(piece) for piece in pieces]
-        return [
-            HEADS[len(body) + len(more) + length] + body + more for body, more in zip(bodies, exemplars, strict=True)
+        bodies = [
+            (piece[2:] if piece[1] <= _LAST else _headless(piece)) + more if more else b""
+            for piece, more in zip(pieces, exemplars, strict=True)
         ]
+        return [HEADS[len(body) + length] + body if body else piece for piece, body in zip(pieces, bodies, strict=True)]
 
 
 def _headless(point: bytes) -> bytes:
@@ -266,7 +267,7 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
     return b"".join(
         (
             _pack("explicit_bounds", _packed_field, _BOUNDS, "d", point.explicit_bounds),
-            *histogram_exemplars([point.exemplars], exemplars),
+            *(histogram_exemplars([point.exemplars], exemplars) if point.exemplars else ()),
             _when(_START, point.start_time_unix_nano),
             _when(_TIME, point.time_unix_nano),
             _pack("count", _fixed64, _COUNT, point.count),
@@ -384,7 +385,7 @@ def _exemplars(tag: bytes) -> Callable[[Sequence[Sequence[Exemplar]], AttributeW
         if not exemplars:
             return [b""] * len(rows)
         try:
-            written = _alike(tag, exemplars)
+            written = _alike(tag, exemplars, writer)
         except (ValueError, KeyError, OverflowError, TypeError, AttributeError, struct.error):
             written = []
             for exemplar in exemplars:
@@ -393,32 +394,41 @@ def _exemplars(tag: bytes) -> Callable[[Sequence[Sequence[Exemplar]], AttributeW
         if len(exemplars) == len(rows) and all(rows):
             return written
         left = iter(written)
-        return [b"".join(islice(left, len(row))) for row in rows]
+        return [b"".join(islice(left, len(row))) if row else b"" for row in rows]
 
     return write
 
 
-def _alike(tag: bytes, exemplars: list[Exemplar]) -> list[bytes]:
-    """Exemplars that were all sampled in spans, or none of them, and have no attributes: the usual case.
+def _alike(tag: bytes, exemplars: list[Exemplar], writer: AttributeWriter) -> list[bytes]:
+    """Exemplars that were all sampled in spans, or none of them: the usual case.
 
     Raises:
         ValueError, KeyError, OverflowError, TypeError, AttributeError, struct.error: when one is not like that, or
-            a number does not fit.
+            something does not fit.
     """
-    if any([exemplar.filtered_attributes for exemplar in exemplars]):  # noqa: C419 - a list is faster
-        raise ValueError("exemplars have attributes")
     count = len(exemplars)
     spans: list[Any] = [exemplar.span_id for exemplar in exemplars]
     traces: list[Any] = [exemplar.trace_id for exemplar in exemplars]
+    attributes = [exemplar.filtered_attributes for exemplar in exemplars]
     sampled = spans.count(None) + traces.count(None) < 2 * count
+    length = 2 * _FIELD + (28 if sampled else 0)
     columns = Columns(count)
-    columns.add_constant(tag + VARINTS[2 * _FIELD + (28 if sampled else 0)])
+    if not any(attributes):
+        columns.add_constant(tag + VARINTS[length])
     columns.add(0x11, "Q", [exemplar.time_unix_nano for exemplar in exemplars])
     columns.add_values([exemplar.value for exemplar in exemplars], _EXEMPLAR_NUMBERS)
     if sampled:
         columns.add_bytes(b"\x22\x08", 8, struct.Struct(f">{count}Q").pack(*spans))
         columns.add_bytes(b"\x2a\x10", 16, b"".join([trace.to_bytes(16, "big") for trace in traces]))
-    return list(columns.pieces(0, count))
+    pieces = columns.pieces(0, count)
+    if not any(attributes):
+        return list(pieces)
+    encoded = writer.write(Contents.of(list(map(items_of, attributes))))
+    if encoded.errors:
+        raise ValueError("attributes have no place in the format")
+    return [
+        tag + VARINTS[length + len(body)] + piece + body for piece, body in zip(pieces, encoded.bodies, strict=True)
+    ]
 
 
 _EXEMPLAR_NUMBERS = {int: (_AS_INT, "q"), float: (0x19, "d")}

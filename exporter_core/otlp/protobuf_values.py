@@ -19,10 +19,7 @@ def attribute_writer(number: int) -> AttributeWriter:
     tag = VARINTS[number << 3 | LENGTH]
 
     def render(key: object, value: object) -> bytes:
-        try:
-            payload = _key_value(key, value, 0)
-        except UnicodeEncodeError as error:
-            raise UnencodableError("a text with a lone surrogate has no UTF-8 form") from error
+        payload = _key_value(key, value, 0)
         return tag + VARINTS[len(payload)] + payload
 
     lengths: dict[str, _TextHeads] = {}
@@ -59,7 +56,7 @@ class _TextHeads(dict[int, bytes]):
 def _key_value(key: object, value: object, depth: int) -> bytes:
     if not isinstance(key, str):
         raise UnencodableError(f"a key is a text, not {type(key).__name__}")
-    name = key.encode()
+    name = utf8(key)
     any_value = _any_value(value, depth)
     # An empty key is the default of its field; an empty AnyValue is None and is sent.
     prefix = b"\x0a" + VARINTS[len(name)] + name if name else b""
@@ -68,7 +65,7 @@ def _key_value(key: object, value: object, depth: int) -> bytes:
 
 def _any_value(value: object, depth: int) -> bytes:  # noqa: PLR0911 - one return a type
     if isinstance(value, str):
-        text = value.encode()
+        text = utf8(value)
         return b"\x0a" + VARINTS[len(text)] + text
     if value is None:
         return b""

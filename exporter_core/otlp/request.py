@@ -94,11 +94,22 @@ class Layout:
         self.points = len(request.pieces)
         # One a point, with all that stands before it, and one with all that follows the last number.
         self._pieces = request.pieces.copy()
-        self._spans = _spans(request)
+        spans = _spans(request)
         self._size, closing = self._lay(frame, request, separator)
         self._pieces.append(closing)
-        self._stops = {group: stop for group, _, stop in self._spans}
-        self._starts = {group: start for group, start, _ in reversed(self._spans)}
+        self._stops = {group: stop for group, _, stop in spans}
+        self._starts = {group: start for group, start, _ in reversed(spans)}
+        # Where the numbers of a group are begun to be read, and how many are taken in turn from which of these places.
+        self._begun: list[tuple[int | None, int]] = []
+        self._turns: list[tuple[int, int]] = []
+        places: dict[int | None, tuple[int, int]] = {}
+        for group, start, stop in spans:
+            place, at = places.get(group, (0, -1))
+            if at != start:
+                place = len(self._begun)
+                self._begun.append((group, start))
+            places[group] = place, stop
+            self._turns.append((place, stop - start))
 
     def size(self, groups: Sequence[Numbers]) -> int:
         """The bytes of the request with these numbers."""
@@ -110,7 +121,7 @@ class Layout:
 
     def write(self, groups: Sequence[Numbers]) -> bytes:
         """The request with these numbers. No second copy is made of a long one."""
-        numbers = chain(chain.from_iterable(self._numbers(groups)), (b"",))
+        numbers = chain(self._numbers(groups), (b"",))
         if self.points < _BLOCK:
             return self._block(0, numbers)
         out = io.BytesIO()
@@ -128,18 +139,13 @@ class Layout:
         parts[1::2] = islice(numbers, len(pieces))
         return b"".join(parts)
 
-    def _numbers(self, groups: Sequence[Numbers]) -> Iterator[Iterable[bytes]]:
-        """The second piece of each point, span by span."""
-        at: dict[int, int] = {}
-        left: dict[int, Iterator[bytes]] = {}
-        for group, start, stop in self._spans:
-            if group is None:
-                yield repeat(b"", stop - start)
-                continue
-            if at.get(group) != start:
-                left[group] = groups[group].pieces(start, self._stops[group])
-            at[group] = stop
-            yield islice(left[group], stop - start)
+    def _numbers(self, groups: Sequence[Numbers]) -> Iterator[bytes]:
+        """The second piece of each point."""
+        left = [
+            repeat(b"") if group is None else groups[group].pieces(start, self._stops[group])
+            for group, start in self._begun
+        ]
+        return chain.from_iterable([islice(left[place], count) for place, count in self._turns])
 
     def _lay(self, frame: Frame, request: Request, separator: bytes) -> tuple[int, bytes]:
         """Put all frames before the points that follow them; the bytes in all, and those behind the last point."""

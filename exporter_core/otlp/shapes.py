@@ -122,6 +122,8 @@ class HistogramShape(Shape):
             write: encodes bounds; called once for all that are written alike.
         """
         different = {id(bounds): bounds for bounds in constants}
+        if len(different) == 1:
+            return [write(constants[0])] * len(constants)
         if self.zero:
             encoded = {number: write(bounds) for number, bounds in different.items()}
         else:

@@ -1,6 +1,7 @@
 """One encoder over many exports, between which everything may change: structure, series, kinds, numbers, attributes."""
 
 import copy
+import enum
 import gc
 import threading
 
@@ -31,7 +32,18 @@ FEW = settings.default.max_examples // 2  # each is several batches
 relaxed = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=FEW)
 both = pytest.mark.parametrize("make_encoder", [Encoder, JsonEncoder])
 
-TRAPS = st.sampled_from([0, 1, True, False, 0.0, -0.0, 1.0, "", "1", "x", b"1", None, (1,), (True,), 200, 70_000])
+
+class Status(enum.IntEnum):
+    OK = 200
+
+
+class Text(enum.StrEnum):
+    ONE = "1"
+
+
+TRAPS = st.sampled_from(
+    [0, 1, True, False, 0.0, -0.0, 1.0, "", "1", "x", b"1", None, (1,), (True,), 200, 70_000, Status.OK, Text.ONE]
+)
 ANY_VALUE = st.one_of(TRAPS, st.builds(list, st.just((1,))), st.builds(str.lower, st.just("TEXT MADE ANEW")))
 CONTENT = st.dictionaries(st.sampled_from("abc"), ANY_VALUE, max_size=3)
 NUMBERS = st.sampled_from([0, 1, 1.0, -0.0, 300, 2**40, -5, float("inf")])

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from http import HTTPStatus
 from unittest import mock
 
 import pytest
@@ -325,3 +326,14 @@ def test_an_integer_attribute_has_up_to_64_bits(digits):
 def test_an_integer_attribute_of_anything_else_is_refused(digits):
     with pytest.raises(DecodeError, match=r"resourceMetrics\[0\]\.resource\.attributes\[1\]\.value\.intValue"):
         decode_json(_with_integer(digits))
+
+
+def test_members_of_enumerations_are_the_integers_that_they_are(build):
+    metrics = build.data(
+        build.counter(build.point({"status": HTTPStatus.OK, "retries": (HTTPStatus.OK,)}, HTTPStatus.OK))
+    )
+    (resource,) = json.loads(encode_json(metrics))["resourceMetrics"]
+    (point,) = resource["scopeMetrics"][0]["metrics"][0]["sum"]["dataPoints"]
+    integer = {"intValue": "200"}
+    assert [each["value"] for each in point["attributes"]] == [integer, {"arrayValue": {"values": [integer]}}]
+    assert point["asInt"] == "200"

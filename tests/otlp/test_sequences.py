@@ -2,6 +2,8 @@
 
 import math
 import threading
+from http import HTTPStatus
+from socket import AddressFamily
 
 import pytest
 from opentelemetry.sdk.metrics import Exemplar
@@ -73,6 +75,18 @@ def scopes(*parts):
 
 def values_of_one_key():
     for value in (True, 1, 1.0, "1", b"1", None, (1,), [1], (True,), {"n": 1}, 0.0, -0.0, 2**63 - 1, -(2**63), True):
+        yield batch(total(point({"a": value, "b": "x"}), point({"a": "x", "b": value})))
+
+
+class Loud(str):
+    __slots__ = ()
+
+    def encode(self, *_arguments):
+        return b"LOUD"
+
+
+def texts_and_numbers_of_other_classes():
+    for value in (HTTPStatus.OK, 200, AddressFamily.AF_INET, 2, HTTPStatus.NOT_FOUND, Loud("x"), "x", Loud("y")):
         yield batch(total(point({"a": value, "b": "x"}), point({"a": "x", "b": value})))
 
 
@@ -196,6 +210,15 @@ def exemplars_of_every_kind():
         yield batch(total(point({"a": "x" * 120}, 1, 1, exemplars), point({"a": "y"}, 1, 1, exemplars[:1]), point({})))
 
 
+def exemplars_with_attributes():
+    for value in ("x", "y" * 200, 1, True, None, ["x"], {"n": 1}):
+        yield batch(
+            total(*(point({"n": n}, 1, 1, [Exemplar({"user": str(n), "v": value}, n, 7, n, 6)]) for n in range(6))),
+            total(*(point({"n": n}, 1, 1, [Exemplar({"user": value}, n, 7)] * (n % 3)) for n in range(6))),
+            total(*(point({"n": n}, 1, 1, [Exemplar({"n": n} if n else None, 0.5, 7)]) for n in range(6))),
+        )
+
+
 def texts_of_every_length_and_script():
     for text in ("", "x", "größe", "漢" * 60, "x" * 127, "x" * 128, "x" * 20_000, "\0", "😀"):
         yield batch(total(point({text: text, "k": text})), scope=InstrumentationScope(text, text or None))
@@ -220,6 +243,7 @@ def resource_attributes_changed_in_place():
 
 SEQUENCES = [
     values_of_one_key,
+    texts_and_numbers_of_other_classes,
     data_that_changes_its_type,
     a_scope_that_goes_and_returns,
     one_name_in_several_scopes,
@@ -236,6 +260,7 @@ SEQUENCES = [
     extreme_numbers,
     times_that_come_and_go,
     exemplars_of_every_kind,
+    exemplars_with_attributes,
     texts_of_every_length_and_script,
     what_is_said_of_a_metric,
     metrics_added_and_removed,
