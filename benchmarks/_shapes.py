@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from http import HTTPStatus
+from socket import AddressFamily
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -16,6 +18,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,6 +207,114 @@ def sampled(*, sums: bool = False) -> Program:
     return program
 
 
+def seldom_sampled() -> Program:
+    """A histogram and a counter, of whose measurements one in thirty is made in a sampled span."""
+    program = Program()
+    meter = program.meter()
+    record, count = meter.create_histogram("h", "s", "A histogram.").record, meter.create_counter("c").add
+    tracer = TracerProvider(shutdown_on_exit=False, sampler=TraceIdRatioBased(1 / 30)).get_tracer("benchmark")
+
+    def measure() -> None:
+        for number in range(200):
+            with tracer.start_as_current_span("span"):
+                attributes = {"number": str(number), "kind": "x"}
+                record(program.random.randrange(5000), attributes)
+                count(1, attributes)
+
+    program.measure = measure
+    return program
+
+
+def filtered() -> Program:
+    """A histogram and a counter whose view drops attributes, which exemplars then have."""
+    program = Program(views=(View(instrument_name="*", attribute_keys={"route"}),), exemplars=True)
+    meter = program.meter()
+    record, count = meter.create_histogram("h", "s", "A histogram.").record, meter.create_counter("c").add
+
+    def measure() -> None:
+        for number in range(100):
+            user = str(program.random.randrange(1_000_000))
+            attributes = {"route": str(number), "user": user, "client.address": "10.0.0.1"}
+            record(program.random.randrange(5000), attributes)
+            count(1, attributes)
+
+    program.measure = measure
+    return program
+
+
+def enumerations() -> Program:
+    """Counters whose attributes are members of enumerations, as HTTP statuses and those of sockets are."""
+    program = Program()
+    meter = program.meter()
+    instruments = [meter.create_counter(f"counter{number}") for number in range(3)]
+
+    def measure() -> None:
+        for instrument in instruments:
+            for number in range(60):
+                for status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+                    attributes = {"peer": f"peer{number}", "family": AddressFamily.AF_INET, "status": status}
+                    instrument.add(1, attributes)
+
+    program.measure = measure
+    return program
+
+
+def one_more_series() -> Program:
+    """A hundred counters, one of which has a new series at each collection."""
+    program = Program()
+    meter = program.meter()
+    instruments = [meter.create_counter(f"counter{number}") for number in range(100)]
+    collections = 0
+
+    def measure() -> None:
+        nonlocal collections
+        collections += 1
+        instruments[40].add(1, {"number": f"new {collections}"})
+        for instrument in instruments:
+            for number in range(5):
+                instrument.add(1, {"number": str(number)})
+
+    program.measure = measure
+    return program
+
+
+def in_any_order() -> Program:
+    """Counters and a histogram with delta temporality, whose series come in the order of their first requests."""
+    program = Program(delta=True)
+    meter = program.meter()
+    instruments = [meter.create_counter(f"counter{number}").add for number in range(3)]
+    instruments.append(meter.create_histogram("histogram", "s", "A histogram.").record)
+
+    def measure() -> None:
+        for instrument in instruments:
+            for number in program.random.sample(range(200), 200):
+                instrument(1, {"route": f"/items/{number}", "method": "GET", "status": 200})
+
+    program.measure = measure
+    return program
+
+
+def without_attributes() -> Program:
+    """Sixty metrics of every kind, without attributes."""
+    program = Program()
+    meter = program.meter()
+    instruments: list[Callable[[int], None]] = []
+    for number in range(15):
+        instruments += (
+            meter.create_counter(f"counter{number}", "1", "A counter.").add,
+            meter.create_up_down_counter(f"level{number}", "1", "A level.").add,
+            meter.create_histogram(f"histogram{number}", "s", "A histogram.").record,
+            meter.create_gauge(f"gauge{number}", "1", "A gauge.").set,
+        )
+
+    def measure() -> None:
+        for instrument in instruments:
+            instrument(program.random.randrange(100))
+
+    program.measure = measure
+    return program
+
+
 def counters(*, new: float = 0.0, delta: bool = True, series: int = 200, more: int = 1) -> Program:
     """Counters, a part of whose series are new at each collection; with delta temporality all mappings are."""
     program = Program(delta=delta)
@@ -281,8 +392,14 @@ SHAPES: dict[str, tuple[Callable[[], Program], Bounds]] = {
     "exponential histograms, counts above": (lambda: exponential(often=True), Bounds(2, 0.3)),
     "histogram with exemplars": (sampled, Bounds(4, 0.5)),
     "sum with exemplars": (lambda: sampled(sums=True), Bounds(4, 0.5)),
+    "exemplars of few points": (seldom_sampled, Bounds(4, 0.5)),
+    "exemplars with attributes": (filtered, Bounds(3, 0.5, trusted=0.5)),
     "all series new": (lambda: counters(new=1.0), Bounds(2, 1)),
     "half of the series new": (lambda: counters(new=0.5), Bounds(2.5, 1)),
+    "one series new": (one_more_series, Bounds(3.5, 0.5)),
+    "delta series in any order": (in_any_order, Bounds(2.5, 1, trusted=0.5)),
+    "members of enumerations": (enumerations, Bounds(6, 0.4)),
+    "60 metrics without attributes": (without_attributes, Bounds(1.5, 0.5)),
     "integers and floats mixed": (lambda: many(50, 20, 5, floats=True), Bounds(6, 0.3)),
     "200 scopes with attributes": (lambda: many(400, 2, 200, attributes=True), Bounds(5, 0.3)),
     "20 attributes a series": (lambda: counters(delta=False, series=100, more=19), Bounds(8, 0.6)),

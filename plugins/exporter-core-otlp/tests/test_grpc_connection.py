@@ -198,7 +198,7 @@ def test_a_request_larger_than_the_servers_windows_goes_as_these_open(answering,
         lambda call, _: (received.append(call.body), call.answer(message())),
         settings={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1000},
     )
-    exporter = exporter_to(server, max_request_bytes=10_000_000)
+    exporter = exporter_to(server, max_request_bytes=10_000_000, timeout=0)  # hundreds of round trips take their time
     for _ in range(2):
         exporter.export(context, data_of(range(20_000)))
     assert len(received[0]) > 500_000
