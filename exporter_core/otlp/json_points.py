@@ -90,9 +90,10 @@ class Rows:
         """
         if set(map(len, rows)) != {size}:
             raise ValueError("points differ in shape")
-        array("Q", list(chain.from_iterable(rows)))  # raises where one does not fit
+        digits = list(map(str, array("Q", list(chain.from_iterable(rows)))))
         if size:
-            self._add(name, b'["%b"]', ['","'.join(map(str, row)).encode() for row in rows])
+            column = ['","'.join(digits[at : at + size]).encode() for at in range(0, len(digits), size)]
+            self._add(name, b'["%b"]', column)
 
     def finish(self) -> "Rows":
         """Write the rows."""
@@ -333,8 +334,8 @@ def write_exemplars(rows: Iterable[Sequence[Exemplar]], writer: AttributeWriter)
     return [_exemplars(row, writer).encode() if row else b"" for row in rows]
 
 
-def _exemplars(exemplars: Iterable[Exemplar], writer: AttributeWriter) -> str:
-    items = ",".join([f"{{{_exemplar(exemplar, writer)}}}" for exemplar in exemplars])
+def _exemplars(exemplars: Iterable[Exemplar] | None, writer: AttributeWriter) -> str:
+    items = ",".join([f"{{{_exemplar(exemplar, writer)}}}" for exemplar in exemplars or ()])
     return f'"exemplars":[{items}]' if items else ""
 
 

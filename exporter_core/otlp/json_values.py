@@ -8,6 +8,7 @@ import math
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
+from operator import index
 
 from exporter_core.otlp.attributes import MAX_NESTING, AttributeWriter
 from exporter_core.otlp.wire import UnencodableError, short, utf8
@@ -80,9 +81,10 @@ def double(value: float) -> str:
 
 
 def _integer(value: int, allowed: range, what: str) -> str:
-    if not isinstance(value, int):
-        raise UnencodableError(f"expected an integer, not {type(value).__name__}")
-    number = int(value)  # a range looks through all of its numbers for one of another class, as of an enumeration
+    try:
+        number = index(value)  # a range looks through all of its numbers for one of another class, as of an enumeration
+    except TypeError as error:
+        raise UnencodableError(f"expected an integer, not {type(value).__name__}") from error
     if number not in allowed:
         raise UnencodableError(f"{short(value)} does not fit {what}")
     return f"{number}"

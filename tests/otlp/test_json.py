@@ -18,6 +18,8 @@ from opentelemetry.sdk.metrics.export import (
     ExponentialHistogram,
     ExponentialHistogramDataPoint,
     Gauge,
+    Histogram,
+    HistogramDataPoint,
     Metric,
 )
 
@@ -337,3 +339,9 @@ def test_members_of_enumerations_are_the_integers_that_they_are(build):
     integer = {"intValue": "200"}
     assert [each["value"] for each in point["attributes"]] == [integer, {"arrayValue": {"values": [integer]}}]
     assert point["asInt"] == "200"
+
+
+def test_bucket_counts_of_another_class_of_integers_are_digits(build):
+    point = HistogramDataPoint({}, 1, 2, 201, 3.0, [True, HTTPStatus.OK], (1.0,), 0.0, 2.0)
+    metrics = build.data(Metric("m", "", "", Histogram([point], AggregationTemporality.CUMULATIVE)))
+    assert b'"bucketCounts":["1","200"]' in encode_json(metrics)
