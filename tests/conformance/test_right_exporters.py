@@ -34,12 +34,13 @@ class HasAProcess(ReferenceExporter):
     _process: Any = None
 
     def export(self, context, metrics) -> None:
-        super().export(context, metrics)
+        self._refuse()
         if self._process is None:
             made = multiprocessing.get_context(self.method)
             self._queue = made.SimpleQueue()
             self._process = made.Process(target=self._queue.get, daemon=True)
             self._process.start()
+        super().export(context, metrics)
 
     def _disconnect(self) -> None:
         if self._process is not None:
