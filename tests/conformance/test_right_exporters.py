@@ -83,7 +83,7 @@ def test_what_is_never_delivered_is_one(clause: str) -> None:
     assert run.seen.startswith("it returned")
 
 
-@pytest.mark.parametrize("exporter", ["Spawns", "AsksTheServer"])
+@pytest.mark.parametrize("exporter", ["Spawns", pytest.param("AsksTheServer", marks=pytest.mark.nightly)])
 def test_what_multiprocessing_keeps_to_the_end_of_the_process_is_not_left_by_the_exporter(
     exporter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
