@@ -12,6 +12,7 @@ from kit.mutants import MUTANTS
 PIECES = 4
 ALSO_KILLED_BY: dict[str, set[str]] = {
     "RedirectIsFine": {"EXP-19"},
+    "RetriesRefusals": {"EXP-16"},
     "DropsPoint": {"EXP-14"},
     "SendsTwice": {"EXP-16"},
     "KeepsCallbacks": {"PY-03"},

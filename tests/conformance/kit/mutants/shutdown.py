@@ -244,14 +244,21 @@ class SecondShutdownReturns(ReferenceExporter):
 
 @killed_by("SHD-10", "it returned")
 class Resurrects(ReferenceExporter):
-    """Works again after a shutdown that timed out beside a running export."""
+    """Works again, when it is used, after a shutdown that timed out beside a running export."""
+
+    _timed_out = False
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        if self._timed_out:
+            self._is_shut_down = False
+        super().export(context, metrics)
 
     def shutdown(self, context: Context) -> None:
         beside = self._running is not None
         try:
             super().shutdown(context)
         except DeadlineExceededError:
-            self._is_shut_down = not beside
+            self._timed_out = beside
             raise
 
 
