@@ -46,6 +46,7 @@ _BURST, _BURST_SECONDS = 6, 0.05  # so many attempts within this time are a stor
 _NONSENSE = ("redirect", "garbage", "truncate")
 _MORE_THAN_A_POOL, _ENDED = 33, 12  # exports that fail, by refusals and by deadlines
 _QUICK = 0.2  # seconds in which an export is refused
+_NAMELESS, _CUT_OFF = "where the backend's name is unknown", "where the network is unreachable"
 _PASSING = 0.3  # seconds in which an exporter may try what passes
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _ASKED, _NEARLY = 1, 0.9  # seconds that a backend asks to wait, and the part of them that is near enough
@@ -182,8 +183,7 @@ def remains(case: Case) -> None:
         # is for every attempt and the pauses between them; who goes on to the deadline raises an error there.
         seconds = case.patience / 2 if step in (_FINAL_REFUSAL, _BUSY) else _TRYING
         call = case.send(exporter, batch, case.short_context(seconds))
-        if not case.until(lambda: call.over):  # noqa: B023 - awaited here
-            case.journal.stamp("note", f"with {step} it never ended, which is another clause's business")
+        if not _has_ended(case, call, f"with {step}"):
             break
         mends = "ok" in case.harness.faults  # else nothing can be read back after the fault
         if mends:
@@ -221,6 +221,13 @@ def _to_the_last_attempt(case: Case) -> None:
         case.raised(call, when=f"with {step}, after its last attempt")
 
 
+def _has_ended(case: Case, call: ObservedCall, when: str, seconds: float | None = None) -> bool:
+    if case.until(lambda: call.over, seconds=seconds):
+        return True
+    case.journal.stamp("note", f"{when} it never ended, which is another clause's business")
+    return False
+
+
 def _left_uncancelled(call: ObservedCall, step: str) -> None:
     if call.context is not None and isinstance(call.context.error(), ContextCancelledError):
         raise Failed("the context is the caller's, who alone cancels it", f"export cancelled it, with {step}")
@@ -236,8 +243,9 @@ def _unknown_name(case: Case) -> None:
             return
         backend.lookups.fail()
         call = backend.export(case.short_context(_TRYING))
-        case.ends(call, "export ends at its deadline")
-    case.raised(call, when="where the backend's name is unknown")
+        ended = _has_ended(case, call, _NAMELESS)
+    if ended:
+        case.raised(call, when=_NAMELESS)
 
 
 def _no_network(case: Case) -> None:
@@ -246,9 +254,9 @@ def _no_network(case: Case) -> None:
     exporter = case.exporter()
     with no_network() as refused:
         call = case.send(exporter, case.batch(), case.short_context(_TRYING))
-        case.ends(call, "export ends at its deadline")
-    if refused:
-        case.raised(call, when="where the network is unreachable")
+        ended = _has_ended(case, call, _CUT_OFF)
+    if refused and ended:
+        case.raised(call, when=_CUT_OFF)
 
 
 def _each_status(case: Case) -> None:
@@ -256,8 +264,7 @@ def _each_status(case: Case) -> None:
         case.harness.fault(f"status:{status}")
         seconds = case.patience / 2 if status in _FINAL_STATUSES else _PASSING
         call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
-        if not case.until(lambda: call.over, seconds=seconds + _PASSING):  # noqa: B023 - awaited here
-            case.journal.stamp("note", f"with status {status} it never ended, which is another clause's business")
+        if not _has_ended(case, call, f"with status {status}", seconds + _PASSING):
             return
         case.raised(call, when=f"with status {status}")
 
