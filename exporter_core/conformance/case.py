@@ -18,7 +18,14 @@ from exporter_core.conformance.observe.harness import (
     failed_in,
     watched,
 )
-from exporter_core.conformance.observe.journal import Exchange, ObservedCall, UnknownAnswer, outcome_of, words_of
+from exporter_core.conformance.observe.journal import (
+    LOGGED,
+    Exchange,
+    ObservedCall,
+    UnknownAnswer,
+    outcome_of,
+    words_of,
+)
 from exporter_core.conformance.observe.sink_harness import StdoutSinkHarness
 from exporter_core.conformance.observe.sink_option import in_texts
 from exporter_core.conformance.observe.tokens import Point, TokenBatch, Tokens, compare, compare_identities
@@ -52,7 +59,6 @@ WORKING_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
 """The clauses about each operation itself; the first of them fails for a call that hangs until it is cancelled, if none
 has failed."""
 _NEVER_OF_CALLS = ("KND", "DAT", "PY")  # families that are about something else, whatever the backend does
-_LOGGED = 100  # requests that a report shows
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 _OWN_LIMIT = 5.3  # seconds after which most time-outs that an exporter has of its own are over
 
@@ -518,7 +524,7 @@ class Case(BaseCase):
                 context.cancel("the clause is over")
             if self._harness is not None:
                 try:
-                    self.exchanges = self._all_of("wire_log")[:_LOGGED]
+                    self.exchanges = self._all_of("wire_log")[:LOGGED]
                 finally:
                     self._harness.teardown()
             if self._other_harness is not None:

@@ -410,10 +410,11 @@ def _alike(tag: bytes, exemplars: list[Exemplar], writer: AttributeWriter) -> li
     spans: list[Any] = [exemplar.span_id for exemplar in exemplars]
     traces: list[Any] = [exemplar.trace_id for exemplar in exemplars]
     attributes = [exemplar.filtered_attributes for exemplar in exemplars]
+    plain = not any(attributes)
     sampled = spans.count(None) + traces.count(None) < 2 * count
     length = 2 * _FIELD + (28 if sampled else 0)
     columns = Columns(count)
-    if not any(attributes):
+    if plain:
         columns.add_constant(tag + VARINTS[length])
     columns.add(0x11, "Q", [exemplar.time_unix_nano for exemplar in exemplars])
     columns.add_values([exemplar.value for exemplar in exemplars], _EXEMPLAR_NUMBERS)
@@ -421,7 +422,7 @@ def _alike(tag: bytes, exemplars: list[Exemplar], writer: AttributeWriter) -> li
         columns.add_bytes(b"\x22\x08", 8, struct.Struct(f">{count}Q").pack(*spans))
         columns.add_bytes(b"\x2a\x10", 16, b"".join([trace.to_bytes(16, "big") for trace in traces]))
     pieces = columns.pieces(0, count)
-    if not any(attributes):
+    if plain:
         return list(pieces)
     encoded = writer.write(Contents.of(list(map(items_of, attributes))))
     if encoded.errors:

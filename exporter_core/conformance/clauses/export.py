@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary
-from exporter_core.conformance.clauses.parts import parts_of
+from exporter_core.conformance.clauses.parts import ORDINARY, parts_of
 from exporter_core.conformance.observe.clock import EVERY, local_time, stepped_clock
 from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in, unlike
 from exporter_core.conformance.resources import Resources
@@ -37,7 +37,6 @@ _QUIET = 0.2  # seconds for threads to end, whose errors and late requests are l
 _BESIDE = 0.05  # seconds in which late requests are looked for where nothing tells that there will be no more
 _GIVEN = 0.5  # seconds for an export to end whose deadline has passed, or soon has
 _BETWEEN = 0.001  # seconds between two counts of the requests
-_ORDINARY = 2_000  # points of a batch: what the SDK lets one instrument have, unless it is told otherwise
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
 _FEW, _WIDE = 3, 120  # metrics of a scope, scopes of a resource, and resources of a batch
@@ -250,7 +249,7 @@ def _large(case: Case, exporter: Driven) -> None:
     if case.capabilities.translates:  # what a format makes of a point is told from its fields
         _exported(case, exporter, case.batch(_SEVERAL * _MANY))
         return
-    ordinary = case.tokens.large(min(_ORDINARY, case.points))
+    ordinary = case.tokens.large(min(ORDINARY, case.points))
     if _exported(case, exporter, ordinary, refusable=False) is None:
         return
     fewer, wide = min(_LARGE, case.points), case.tokens.wide(min(_WIDE, case.points))
@@ -437,7 +436,7 @@ def once(case: Case) -> None:
     case.delivered(*batches, expected="every point arrives once", once=True)
     if case.canary is None and not case.capabilities.translates:
         other = case.exporter()
-        more = [case.tokens.large(min(_ORDINARY + 1, case.points)), case.tokens.wide(_FEW)]
+        more = [case.tokens.large(min(ORDINARY + 1, case.points)), case.tokens.wide(_FEW)]
         if all(_exported(case, other, batch) for batch in more):
             case.delivered(*more, expected="every point of large batches arrives once", once=True)
 

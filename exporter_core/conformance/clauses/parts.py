@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
 
 _PARTS = 3  # metrics of a scope, scopes of a resource, and resources of a batch
-_POINTS = 2_000  # of a batch: what the SDK lets one instrument have
+ORDINARY: Final = 2_000
+"""Points of a batch: what the SDK lets one instrument have, unless it is told otherwise."""
 _MORE = 10_021  # points that few send in one request if they have a limit
 
 
@@ -37,7 +38,7 @@ def parts_of(case: Case, exporter: Driven, *, largest: bool = False) -> Parts:
 
     ``largest`` is True to try many more points as well.
     """
-    for make in _forms(case, (_POINTS, _MORE) if largest else (_POINTS,)) if case.counts_requests else ():
+    for make in _forms(case, (ORDINARY, _MORE) if largest else (ORDINARY,)) if case.counts_requests else ():
         before = case.harness.requests()
         call = case.sent(exporter, make())
         requests = case.harness.requests() - before

@@ -54,9 +54,10 @@ class Lookups:
 def lookups_of_name() -> Iterator[Lookups]:
     """Watch the look-ups of the name in the block."""
     lookups, before = Lookups(), socket.getaddrinfo
+    parameters = signature(before)
 
     def look_up(*arguments: Any, **named: Any) -> Any:  # Any: those of getaddrinfo
-        asked = signature(before).bind(*arguments, **named).arguments
+        asked = parameters.bind(*arguments, **named).arguments
         if asked["host"] in (NAME, NAME.encode()) and not asked.get("flags", 0) & socket.AI_NUMERICHOST:
             lookups.pass_by()  # with that flag nothing is looked up
         return before(*arguments, **named)

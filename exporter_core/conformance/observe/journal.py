@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from exporter_core.untrusted import ErrorSnapshot, name_of_type
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
+LOGGED: Final = 100
+"""Requests, and connections, of a run that its report shows."""
 _LOOK = 0.01  # seconds
 _LOOKS = 10
 _NANOSECONDS = 1_000_000_000

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeVa
 from exporter_core.conformance import sinks
 from exporter_core.conformance.observe.descriptors import FileIdentity, is_blocked_writing, lead_to, writing_to
 from exporter_core.conformance.observe.harness import FAULTS, FILE_FAULTS, Harness, UnreadableError
-from exporter_core.conformance.observe.journal import Exchange, words_of
+from exporter_core.conformance.observe.journal import LOGGED, Exchange, words_of
 from exporter_core.conformance.observe.sink_points import IDENTITIES, as_points
 from exporter_core.conformance.sinks.records import kept_beside
 
@@ -56,7 +56,6 @@ _FULL: Final = "/dev/full"
 _QUOTA: Final = 16  # bytes beyond its present size that a file may grow to: a line begins, and does not end
 SINK_PORTS: Final[set[int]] = set()
 """The ports of the sinks that this process has started."""
-_LOGGED: Final = 100  # requests and connections of a run that its timeline shows
 _MOST: Final = 10_000  # requests of a run that a clause looks at
 
 
@@ -248,11 +247,11 @@ class SinkHarness(_OnSink[_NetworkSink]):
 
     def _log(self) -> None:
         told: list[tuple[sinks.Stamp | None, str]] = []
-        for connection in self.sink.connections()[:_LOGGED]:
+        for connection in self.sink.connections()[:LOGGED]:
             about = f"connection {connection.number}"
             closed_by = "this end" if connection.closed_by == "sink" else "the exporter"
             told += [(connection.opened, f"{about} opened"), (connection.closed, f"{about} closed by {closed_by}")]
-        for one, points in self.sink.outlines(_LOGGED):
+        for one, points in self.sink.outlines(LOGGED):
             about = f"request {one.number}"
             of_points = f", {points} points" if points else ""
             arrived = f"{about}: {one.method} {one.path}, {one.body_size} bytes{of_points}, {one.fault}"
