@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-BACKOFF = 0.002  # seconds before the second attempt; doubled each time
+
 _TRANSIENT = frozenset({429, 502, 503, 504})
 _OK = 200
 
@@ -44,6 +44,7 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
 
     conformance_harness: ClassVar[type[MemoryHarness]] = MemoryHarness
     attempts: ClassVar[int] = 4
+    backoff: ClassVar[float] = 0.002  # seconds before the second attempt; doubled each time
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)
@@ -146,7 +147,7 @@ class ReferenceExporter(Exporter[ReferenceConfig]):
     def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
         """Every attempt to send the points, which stay those that were handed over."""
         for attempt in range(self.attempts):
-            pause = BACKOFF * 2**attempt
+            pause = self.backoff * 2**attempt
             try:
                 response = yield from self._exchange(points)
             except ConnectionError as error:

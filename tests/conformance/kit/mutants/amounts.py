@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.observe.tokens import Point
-    from kit.memory import Wait
+    from kit.memory import Response, Wait
 
 _MOST = 1000  # points of a request
 _ROOM = 200  # batches: fewer than are held where the largest batch is small
-_PAUSE = 0.2  # seconds before a second attempt, and three in all
 
 
 class _Cuts(Splits):
@@ -76,16 +75,16 @@ class DropsBeyondRoom(BufferingExporter):
 class EndsQuietly(ReferenceExporter):
     """Returns after the last of its attempts, seconds after the first one."""
 
+    backoff = 0.4
+
     def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
-        for attempt in range(self.attempts):
-            try:
-                response = yield from self._exchange(points)
-            except ConnectionError:
-                self._disconnect()
-            else:
-                failure = self._failure_of(response)
-                if failure is None:
-                    return
-                if not self._transient(response):
-                    raise failure
-            yield self._sink.pause(_PAUSE * 2**attempt)
+        self._is_refused = False
+        try:
+            yield from super()._delivery(points)
+        except ExporterError:
+            if self._is_refused:
+                raise
+
+    def _transient(self, response: Response) -> bool:
+        self._is_refused = not super()._transient(response)
+        return not self._is_refused
