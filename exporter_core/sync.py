@@ -19,20 +19,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from exporter_core.context import Context
 
 __all__ = [  # some of them are re-exported
-    "Latch", "Lock", "Once", "RLock", "Signal", "SimpleQueue", "ThreadLocal", "Turn", "start_thread", "thread_id",
+    "Latch", "Lock", "Once", "RLock", "Signal", "SimpleQueue", "ThreadLocal", "Turn", "blocking", "start_thread",
+    "thread_id",
 ]  # fmt: skip
 
 _LONGEST_GREEN: Final = 1e8  # seconds; a longer wait is one of three years after the other
 
 
-def _native(name: str) -> Any:  # Any: functions and types of _thread
-    """Return what the module ``_thread`` has by itself."""
+def _native(name: str, module: ModuleType = _thread) -> Any:  # Any: functions and types of several modules
+    """Return what the module has by itself, without what gevent has put in its place."""
     monkey = sys.modules.get("gevent.monkey")
-    return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)
+    return getattr(module, name) if monkey is None else monkey.get_original(module.__name__, name)
 
 
 if TYPE_CHECKING:
@@ -50,6 +52,15 @@ class _Here(ThreadLocal):
 
 
 _here = _Here()
+
+
+def blocking(module: ModuleType, name: str) -> Any:  # Any: functions of several modules
+    """Return the module's function that blocks: its own on a thread started here, elsewhere what others have put there.
+
+    gevent's would run an event loop on our thread. CPython 3.12.1 has crashed where such a thread ended while the
+    interpreter did.
+    """
+    return _native(name, module) if _here.ours else getattr(module, name)
 
 
 def start_thread(function: Callable[..., object], *arguments: object, name: str) -> None:

@@ -91,6 +91,21 @@ pipeline.shutdown(0)
 """) == ["True"]
 
 
+def test_an_exporter_waits_for_its_backend_without_an_event_loop_on_its_thread(run):
+    assert run("""
+import gc
+from gevent.hub import Hub
+pipeline = build({"otlp_http": {"endpoint": endpoint.replace("127.0.0.1", "localhost")}}, shutdown_timeout=1)
+pipeline.meter_provider.get_meter("m").create_counter("c").add(1)
+pipeline.flush(timeout=0.5)
+backend.settimeout(10)
+backend.accept()  # it did reach the backend
+print([hub for hub in gc.get_objects() if isinstance(hub, Hub) and hub and hub is not gevent.get_hub()])
+stopped.append(True)
+pipeline.shutdown(0)
+""") == ["[]"]
+
+
 def test_a_deadline_holds_beside_a_greenlet_that_lets_no_other_run(run):
     assert run("""
 ended = []

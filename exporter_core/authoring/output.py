@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 
 from exporter_core.errors import ExporterError
 from exporter_core.forking import call_after_fork
-from exporter_core.sync import Turn
+from exporter_core.sync import Turn, blocking
 from exporter_core.untrusted import CodeFailedError, DetachedCall
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _write(context: Context, descriptor: int, data: bytes, shared: _SharedFile, 
 
 def _wait_for_room(context: Context, descriptor: int) -> None:
     """Return when a write would do something: take data, or fail. Raises the context's error when it ends first."""
-    poll = select.poll()
+    poll = blocking(select, "poll")()
     poll.register(descriptor, select.POLLOUT)
     context.raise_if_done()
     while not poll.poll(_pause(context) * 1000):

@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from exporter_core.forking import call_after_fork
-from exporter_core.sync import Latch
+from exporter_core.sync import Latch, blocking
 from exporter_core.untrusted import DetachedCall
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Lookup:
 
     def run(self) -> None:
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            found = blocking(socket, "getaddrinfo")(self.host, self.port, type=socket.SOCK_STREAM)
             self.addresses = [(family, address) for family, _, _, _, address in found]
         except OSError as error:
             self.error = error

@@ -9,6 +9,8 @@ import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from exporter_core.sync import blocking
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -46,7 +48,7 @@ class Waiter:
 
         Returns the descriptors of those that are ready or have failed. Raises the context's error once that is done.
         """
-        poller = select.poll()
+        poller = blocking(select, "poll")()
         bell = self._woken.fileno()
         poller.register(bell, READ)
         for sock, events in sockets.items():

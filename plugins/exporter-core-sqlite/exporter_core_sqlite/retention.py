@@ -30,8 +30,8 @@ _SIZES = "SELECT page_count, freelist_count, page_size FROM pragma_page_count, p
 
 # Deletes the series that have points in the range and nowhere else.
 _DELETE_SERIES = """
-DELETE FROM series WHERE id IN (SELECT series_id FROM points WHERE id BETWEEN ?1 AND ?2)
-AND NOT EXISTS (SELECT 1 FROM points p WHERE p.series_id = series.id AND p.id NOT BETWEEN ?1 AND ?2)
+DELETE FROM series WHERE id IN (SELECT series_id FROM points WHERE id BETWEEN :first AND :last)
+AND NOT EXISTS (SELECT 1 FROM points p WHERE p.series_id = series.id AND p.id NOT BETWEEN :first AND :last)
 """
 
 _DELETE_UNUSED = (
@@ -115,7 +115,7 @@ def _delete_points(connection: sqlite3.Connection, first: int, last: int) -> boo
     between = (first, last)
     for table in ("exemplars", "histograms", "exponential_histograms"):
         connection.execute(f"DELETE FROM {table} WHERE point_id BETWEEN ? AND ?", between)  # noqa: S608 - names from the line above
-    series_deleted = connection.execute(_DELETE_SERIES, between).rowcount > 0
+    series_deleted = connection.execute(_DELETE_SERIES, {"first": first, "last": last}).rowcount > 0
     connection.execute("DELETE FROM points WHERE id BETWEEN ? AND ?", between)
     return series_deleted
 
