@@ -87,24 +87,12 @@ def _guarded(command: Callable[[], int]) -> int:
         output.fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
         return 1
     except Exception as error:
-        broken = _broken_distributions(error)
-        for location, reason in broken:
-            output.fail(f"{location}: {reason}; nothing that looks for entry points works: remove the directory")
-        if not broken:
+        from exporter_core.discovery import failed_over  # noqa: PLC0415 - errors only
+
+        lines = failed_over(error)
+        for line in lines:
+            output.fail(line)
+        if not lines:
             raise
         return 2
     return code
-
-
-def _broken_distributions(error: Exception) -> tuple[tuple[str, str], ...]:
-    """Return the metadata directories that cannot be read, with reasons, if the standard library failed over one.
-
-    Pydantic and OpenTelemetry read the entry points of every distribution when they are imported.
-    """
-    from traceback import walk_tb  # noqa: PLC0415 - errors only
-
-    from exporter_core.discovery import unreadable  # noqa: PLC0415 - errors only
-
-    readers = {"importlib.metadata", "importlib_metadata"}
-    frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    return unreadable() if any(frame.f_globals.get("__name__") in readers for frame in frames) else ()

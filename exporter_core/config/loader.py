@@ -17,7 +17,7 @@ from exporter_core.config.resource import read_resource
 from exporter_core.config.settings import PipelineConfig, ReaderSettings, ResourceSettings
 from exporter_core.config.views import check_view
 from exporter_core.config.yaml import MAX_DEPTH, parse
-from exporter_core.discovery import PluginPolicy, installed_observers, normalize, select_observer
+from exporter_core.discovery import PluginPolicy, failed_over, installed_observers, normalize, select_observer
 from exporter_core.errors import ConfigError, ConfigProblem, SetupError
 from exporter_core.registry import ExporterRegistry
 from exporter_core.validation import kind_of, nearest, problems_of, shown_path
@@ -112,6 +112,11 @@ def _resolve(
         FileModel.model_validate({key: data[key] for key in data if key in _KEYS})
     except ValidationError as error:
         findings.add(problems_of(error, FileModel, what="key"))
+    except Exception as error:
+        broken = failed_over(error)
+        if not broken:
+            raise
+        raise ConfigError([ConfigProblem(line) for line in broken]) from error
     # Each part is validated on its own, so that a fault in one part does not hide those of the others.
     core, provider = _mapping(data.get("exporter_core")), _mapping(data.get("meter_provider"))
     plugins = sound(Plugins, core.get("plugins", {}))

@@ -38,6 +38,7 @@ __all__ = [
     "PluginEntry",
     "PluginPolicy",
     "conflicts",
+    "failed_over",
     "installed",
     "installed_observers",
     "normalize",
@@ -75,6 +76,21 @@ def installed_observers(*, path: Sequence[str] | None = None, refresh: bool = Fa
 def unreadable(*, path: Sequence[str] | None = None) -> tuple[tuple[str, str], ...]:
     """Return the metadata directories whose entry points cannot be read, each with the problem in one line."""
     return listing(path).problems
+
+
+def failed_over(error: Exception) -> tuple[str, ...]:
+    """Return a line for each metadata directory over which the standard library failed with the error; often none.
+
+    Pydantic and OpenTelemetry read the entry points of every distribution when they are imported or first used.
+    """
+    readers = {"importlib.metadata", "importlib_metadata"}
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") not in readers:
+        trace = trace.tb_next
+    if trace is None:
+        return ()
+    advice = "nothing that looks for entry points works: remove the directory"
+    return tuple(f"{location}: {reason}; {advice}" for location, reason in unreadable())
 
 
 def summary_of(entry: PluginEntry) -> str:

@@ -510,3 +510,21 @@ def test_metric_producers_are_refused_because_the_sdk_has_none():
     registering = [name for name in dir(export.MetricReader) if "producer" in name.lower()]
     assert named + taken + registering == []
     assert [group for group in importlib.metadata.entry_points().groups if "producer" in group] == []
+
+
+def test_a_distribution_that_leaves_pydantic_without_entry_points_is_named(run_python, site, monkeypatch):
+    monkeypatch.delenv("PYDANTIC_DISABLE_PLUGINS")
+    location = site.install("half-written", b"\xff\xfe[exporter_core")
+    code = """
+import sys
+from exporter_core.config import parse_config
+from exporter_core.errors import ConfigError
+
+sys.path.append(sys.argv[1])
+try:
+    parse_config({"file_format": "1.1"})
+except ConfigError as error:
+    print(*error.problems, sep="\\n")
+"""
+    (line,) = run_python(code, *site.path).splitlines()
+    assert line.startswith(f"{location}: entry_points.txt: not UTF-8")
