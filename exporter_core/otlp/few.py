@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.otlp.attributes import are_same, items_of
-from exporter_core.otlp.kept import Kept
+from exporter_core.otlp.kept import UNREADABLE, Kept
 from exporter_core.otlp.surroundings import surroundings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from exporter_core.otlp.request import Frame, Numbers
 
 FEW = 16
-"""The most metrics and the most points that are few."""
+"""The most metrics and the most points that are few; without attributes, as many more as the format says."""
+
+_attributes_of = attrgetter("attributes")
 
 
 class FewPoints:
@@ -50,7 +53,7 @@ class FewPoints:
         surroundings = surroundings_of(metrics, form, old.surroundings, trusted=trusted)
         self.omitted = surroundings.omitted
         self.kept = Kept(surroundings=surroundings)
-        written = iter([self._metric(metric) for metric in _metrics(metrics)])
+        written = self._written(metrics)
         scopes = iter([self._framed(each.frame, islice(written, each.count)) for each in surroundings.scopes])
         resources = [self._framed(each.frame, islice(scopes, each.count)) for each in surroundings.resources]
         self._data = self._framed(form.request, resources)
@@ -73,19 +76,27 @@ class FewPoints:
         content = self._form.separator.join(siblings)
         return frame.opening(len(content)) + content + frame.closing
 
-    def _metric(self, metric: Metric) -> bytes:
-        form, data = self._form, metric.data
-        kind = form.kinds[type(data)]
-        settings = getattr(data, "aggregation_temporality", None), getattr(data, "is_monotonic", None)
-        said = metric.name, metric.description, metric.unit, type(data), *settings
-        frame = self._known.frames.get(said) or form.metric(metric)
-        self.kept.few.frames[said] = frame
-        points = [
-            form.point(self._attributes(kind.attributes, point.attributes), kind.rest(point, form.exemplar_attributes))
-            for point in data.data_points
-        ]
-        content = b"".join(points)[len(form.separator) :]
-        return frame.opening(len(content)) + content + frame.closing
+    def _written(self, metrics: MetricsData) -> Iterator[bytes]:
+        """Each metric."""
+        form, old, new, sources = self._form, self._known.frames, self.kept.few.frames, self.kept.sources
+        kinds, exemplars, gap = form.kinds, form.exemplar_attributes, len(form.separator)
+        for metric in _metrics(metrics):
+            data, kind = metric.data, type(metric.data)
+            temporality = getattr(data, "aggregation_temporality", None)
+            said = metric.name, metric.description, metric.unit, kind, temporality, getattr(data, "is_monotonic", None)
+            known = old.get(metric.name)
+            if known is None or known[0] != said:
+                known = said, form.metric(metric)
+            new[metric.name] = known
+            frame, way = known[1], kinds[kind]
+            content = b""
+            for point in data.data_points:
+                source = point.attributes
+                sources.append(source)
+                body = self._attributes(way.attributes, source) if source else way.attributes.of(None)
+                content += form.point(body, way.rest(point, exemplars))
+            content = content[gap:]
+            yield frame.opening(len(content)) + content + frame.closing
 
     def _attributes(self, writer: AttributeWriter, source: Any) -> bytes:  # a mapping, or what stands in its place
         key = writer, id(source)
@@ -93,22 +104,26 @@ class FewPoints:
         if known is None or not (self._trusted or are_same(source, known[0])):
             copy = items_of(source)
             known = copy, writer.of(copy)
-        self.kept.sources.append(source)
         self.kept.few.bodies[key] = known
         return known[1]
 
 
-def has_few_points(metrics: MetricsData, most: int) -> bool:
-    """True if there are no more metrics and points than `FEW`, nor more points than `most`."""
+def has_few_points(metrics: MetricsData, form: Format, most: int) -> bool:
+    """True if there are no more metrics and points than are few, nor more points than `most`."""
     found: list[Metric] = []
     for resource in metrics.resource_metrics:
         for scope in resource.scope_metrics:
             found += scope.metrics
-            if len(found) > FEW:
+            if len(found) > form.bare * FEW:
                 return False
     try:
-        return sum([len(metric.data.data_points) for metric in found]) <= min(FEW, most)
-    except AttributeError:  # data of an unknown kind
+        count = sum([len(metric.data.data_points) for metric in found])
+        if count > min(form.bare * FEW, most):
+            return False
+        return max(count, len(found)) <= FEW or not any(
+            map(_attributes_of, chain.from_iterable([metric.data.data_points for metric in found]))
+        )
+    except UNREADABLE:  # data of an unknown kind, or attributes that are no mapping
         return False
 
 

@@ -39,6 +39,10 @@ class Format(Protocol):
         """The bytes between siblings; every point begins with it."""
 
     @property
+    def bare(self) -> int:
+        """So many times as many points are few if they have no attributes: it takes little to write each anew."""
+
+    @property
     def request(self) -> Frame:
         """The outermost frame."""
 

@@ -29,6 +29,7 @@ class Json:
     """Metrics as an `ExportMetricsServiceRequest` in OTLP JSON."""
 
     separator = points.SEPARATOR
+    bare = 1
     request: Frame = _Object('{"resourceMetrics":[', "]}")
 
     def __init__(self) -> None:

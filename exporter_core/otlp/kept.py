@@ -39,11 +39,11 @@ class FewKept:
     """The constant parts of an encoding of few points.
 
     Attributes:
-        frames: of the metrics, by all that is said of each.
+        frames: what is said of a metric and its frame, by its name.
         bodies: the attributes of the points and how they were encoded, by what wrote them and the mapping's identity.
     """
 
-    frames: dict[tuple[Any, ...], Frame] = field(default_factory=dict)
+    frames: dict[str, tuple[tuple[Any, ...], Frame]] = field(default_factory=dict)
     bodies: dict[tuple[AttributeWriter, int], tuple[dict[Any, Any], bytes]] = field(default_factory=dict)
 
 

@@ -33,7 +33,8 @@ _COUNT, _SUM, _MIN, _MAX, _BUCKET_COUNTS, _BOUNDS = 0x21, 0x29, 0x59, 0x61, 0x32
 _LAST = 127  # the highest last byte of a length; the bytes before it are higher
 _FIELD = 9  # bytes of a tag and a fixed64
 _NUMBERS = {int: (_AS_INT, "q"), float: (_AS_DOUBLE, "d")}
-_TIMED = {int: struct.Struct("<BQBQBq").pack, float: struct.Struct("<BQBQBd").pack}
+_WITH_START = {kind: (struct.Struct(f"<BQBQB{code}").pack, tag) for kind, (tag, code) in _NUMBERS.items()}
+_WITHOUT_START = {kind: (struct.Struct(f"<BQB{code}").pack, tag) for kind, (tag, code) in _NUMBERS.items()}
 _SHORT = 2  # bytes of the varints of counts that are kept
 _ORDER = "" if sys.byteorder == "little" else "<"  # native numbers are packed in half the time
 _BLOCK = 512  # points that are written at once: their pieces stay in the processor's cache
@@ -250,9 +251,15 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
     Raises:
         UnencodableError: when a number does not fit its field.
     """
-    start, time, value = point.start_time_unix_nano, point.time_unix_nano, point.value
+    start: int | None = point.start_time_unix_nano
+    time, value = point.time_unix_nano, point.value
     try:
-        numbers = _TIMED[type(value)](_START, start, _TIME, time, _NUMBERS[type(value)][0], value)
+        if start is None:  # as the SDK has it in a gauge
+            pack, tag = _WITHOUT_START[type(value)]
+            numbers = pack(_TIME, time, tag, value)
+        else:
+            pack, tag = _WITH_START[type(value)]
+            numbers = pack(_START, start, _TIME, time, tag, value)
     except (KeyError, struct.error, OverflowError):
         numbers = _when(_START, start) + _when(_TIME, time) + _number(_AS_INT, _AS_DOUBLE, value)
     return number_exemplars([point.exemplars], exemplars)[0] + numbers if point.exemplars else numbers
@@ -264,19 +271,42 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
     Raises:
         UnencodableError: when a number does not fit its field.
     """
-    return b"".join(
-        (
-            _pack("explicit_bounds", _packed_field, _BOUNDS, "d", point.explicit_bounds),
-            *(histogram_exemplars([point.exemplars], exemplars) if point.exemplars else ()),
-            _when(_START, point.start_time_unix_nano),
-            _when(_TIME, point.time_unix_nano),
-            _pack("count", _fixed64, _COUNT, point.count),
-            _optional("sum", _SUM, point.sum),
-            _optional("min", _MIN, point.min),
-            _optional("max", _MAX, point.max),
-            _pack("bucket_counts", _packed_field, _BUCKET_COUNTS, "Q", point.bucket_counts),
+    bounds, counts = point.explicit_bounds, point.bucket_counts
+    more = histogram_exemplars([point.exemplars], exemplars)[0] if point.exemplars else b""
+    try:
+        return (
+            _packed_field(_BOUNDS, "d", bounds)
+            + more
+            + _histogram(
+                _START,
+                point.start_time_unix_nano,
+                _TIME,
+                point.time_unix_nano,
+                _COUNT,
+                point.count,
+                _SUM,
+                point.sum,
+                _MIN,
+                point.min,
+                _MAX,
+                point.max,
+            )
+            + _packed_field(_BUCKET_COUNTS, "Q", counts)
         )
-    )
+    except (struct.error, OverflowError, TypeError):
+        return b"".join(
+            (
+                _pack("explicit_bounds", _packed_field, _BOUNDS, "d", bounds),
+                more,
+                _when(_START, point.start_time_unix_nano),
+                _when(_TIME, point.time_unix_nano),
+                _pack("count", _fixed64, _COUNT, point.count),
+                _optional("sum", _SUM, point.sum),
+                _optional("min", _MIN, point.min),
+                _optional("max", _MAX, point.max),
+                _pack("bucket_counts", _packed_field, _BUCKET_COUNTS, "Q", counts),
+            )
+        )
 
 
 def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeWriter) -> bytes:
@@ -330,6 +360,7 @@ def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeW
 
 
 _ZERO_COUNT, _EXPONENTIAL_MIN, _EXPONENTIAL_MAX = 0x39, 0x61, 0x69
+_histogram = struct.Struct("<BQBQBQBdBdBd").pack
 _exponential = struct.Struct("<BQBQBQBdBQBdBd").pack
 
 
@@ -376,7 +407,14 @@ def _one_empty_bucket(offset: int) -> bytes:
 def _packed_field(tag: int, kind: str, numbers: Sequence[float]) -> bytes:
     if not numbers:
         return b""
-    return bytes((tag,)) + VARINTS[len(numbers) * 8] + struct.pack(f"<{len(numbers)}{kind}", *numbers)
+    head, pack = _packed(tag, kind, len(numbers))
+    return head + pack(*numbers)
+
+
+@lru_cache(maxsize=64)
+def _packed(tag: int, kind: str, count: int) -> tuple[bytes, Callable[..., bytes]]:
+    """The head of a packed field of so many numbers, and what packs them."""
+    return bytes((tag,)) + VARINTS[count * 8], struct.Struct(f"<{count}{kind}").pack
 
 
 def _exemplars(tag: bytes) -> Callable[[Sequence[Sequence[Exemplar]], AttributeWriter], list[bytes]]:

@@ -4,7 +4,6 @@ Source: opentelemetry-proto, `opentelemetry/proto/metrics/v1/metrics.proto`. Whe
 information (a gauge's start time, the kind of a metric without points), this one sends it.
 """
 
-from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Metric, Sum
@@ -16,7 +15,10 @@ from exporter_core.otlp.request import Frame
 from exporter_core.otlp.wire import HEADS, LENGTH, VARINTS, field, text_field
 
 _NEVER = -1, b""
-_NUMBERS = {Gauge: 5, Sum: 7, Histogram: 9, ExponentialHistogram: 10}
+_TAGS = {
+    kind: VARINTS[number << 3 | LENGTH]
+    for kind, number in ((Gauge, 5), (Sum, 7), (Histogram, 9), (ExponentialHistogram, 10))
+}
 
 
 class _Bare:
@@ -62,6 +64,7 @@ class Protobuf:
     """Metrics as a serialized `ExportMetricsServiceRequest`."""
 
     separator = b""
+    bare = 4
     request: Frame = _Bare()
 
     def __init__(self) -> None:
@@ -97,23 +100,14 @@ class Protobuf:
 
     def metric(self, metric: Metric) -> Frame:
         """A `Metric` and its data."""
-        data: Any = metric.data  # of any kind; what it does not have is None
+        data: Any = metric.data  # of any kind
         kind: Any = type(data)
-        tag, settings = _settings(
-            kind, getattr(data, "aggregation_temporality", None), bool(getattr(data, "is_monotonic", False))
-        )
+        settings = b"" if kind is Gauge else b"\x10" + VARINTS[int(data.aggregation_temporality)]
+        if kind is Sum and data.is_monotonic:
+            settings += b"\x18\x01"
         header = text_field(1, metric.name) + text_field(2, metric.description) + text_field(3, metric.unit)
-        return _Metric(header + tag, settings)
+        return _Metric(header + _TAGS[kind], settings)
 
     def point(self, body: bytes, rest: bytes) -> bytes:
         """A data point as a field of the metric's data."""
         return HEADS[len(body) + len(rest)] + body + rest
-
-
-@lru_cache(maxsize=64)
-def _settings(kind: type, temporality: Any, monotonic: bool) -> tuple[bytes, bytes]:
-    """The tag of a metric's data, and what follows its points."""
-    settings = b"" if kind is Gauge else b"\x10" + VARINTS[int(temporality)]
-    if monotonic and kind is Sum:
-        settings += b"\x18\x01"
-    return VARINTS[_NUMBERS[kind] << 3 | LENGTH], settings

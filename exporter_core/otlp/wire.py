@@ -49,7 +49,8 @@ class _Varints(dict[int, bytes]):
 
 VARINTS = _Varints()
 """Unsigned integer -> its variable-length encoding."""
-HEADS = _Varints(b"\x0a")  # length -> tag and length of a field 1: the head of every data point
+_FIELD_HEADS = {number: _Varints(VARINTS[number << 3 | LENGTH]) for number in (1, 2, 3)}
+HEADS = _FIELD_HEADS[1]  # length -> tag and length of a field 1: the head of every data point
 
 
 def int64_varint(value: int) -> bytes:
@@ -89,7 +90,7 @@ def text_field(number: int, text: str | None) -> bytes:
     if text is None or text == "":
         return b""
     payload = utf8(text)
-    return VARINTS[number << 3 | LENGTH] + VARINTS[len(payload)] + payload
+    return _FIELD_HEADS[number][len(payload)] + payload
 
 
 def utf8(text: str) -> bytes:

@@ -2,10 +2,19 @@
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Metric, MetricsData, Sum
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    Sum,
+)
 
 from exporter_core.otlp import DroppedPoint, Encoder, JsonEncoder, few, mark_trusted
 
@@ -103,6 +112,36 @@ def test_one_mapping_of_points_of_several_kinds_is_written_for_each(build, make_
     encoder = make_encoder()
     for _ in range(2):
         assert encoder.encode(metrics) == of_layout(make_encoder, metrics)
+
+
+class NoTruth(dict):
+    """Attributes that cannot be asked if there are any."""
+
+    def __bool__(self):
+        raise ValueError("neither")
+
+
+@both
+def test_many_metrics_without_attributes_are_written_as_with_a_layout(build, make_encoder):
+    encoder = make_encoder()
+    cumulative = AggregationTemporality.CUMULATIVE
+
+    def batch(*sources, value):
+        number = build.point({}, value)
+        gauge = replace(build.point({}, value / 2), start_time_unix_nano=None)
+        histogram = HistogramDataPoint({}, 1, 2, 3, 4.5, (1, 2), (0.5,), value, None if value % 2 else 7)
+        metrics = [
+            Metric(f"{at}", "text", "s", data)
+            for at in range(10)
+            for data in (Sum([number], cumulative, at % 2 == 0), Gauge([gauge]), Histogram([histogram], cumulative))
+        ]
+        return build.data(*metrics, *[build.counter(build.point(source)) for source in sources])
+
+    for turn, sources in enumerate(([], [], [{}], [{"a": "x"}], [], [NoTruth(a=1)], [{}], [{}] * MANY * 2, [])):
+        metrics = batch(*sources, value=turn)
+        encoded = encoder.encode(metrics)
+        assert encoded == of_layout(make_encoder, metrics)
+        assert encoder.cached_series == encoded.points == 30 + len(sources) - len(encoded.dropped)
 
 
 @pytest.mark.parametrize("attributes", [{"big": 2**63}, {"cut": "\ud800"}, {7: "x"}, "text"])
