@@ -9,8 +9,9 @@ import threading
 from collections import Counter
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from math import inf
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, ClassVar
 
 from exporter_core.conformance.base_case import describe_call
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.clauses.parts import Parts
     from exporter_core.conformance.observe.harness import Harness
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.subject import Driven
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _QUIET = 0.2  # seconds for threads to end, whose errors and late requests are looked for
 _BESIDE = 0.05  # seconds in which late requests are looked for where nothing tells that there will be no more
 _GIVEN = 0.5  # seconds for an export to end whose deadline has passed, or soon has
+_LATER = 1.0  # seconds after which a request that was answered 503 is sent again
 _BETWEEN = 0.001  # seconds between two counts of the requests
 _SEVERAL, _MANY = 200, 12  # points of a batch, and such batches: more than a small file holds before it is rotated
 _LARGE = 5_021  # points of a large batch, which the largest one is ten times as large as
@@ -523,7 +526,8 @@ class ReturnsFuture(Canary):
 )
 def synchronous(case: Case) -> None:
     """Each operation returns None, export not before its delivery where nothing is held; an export that ended at its
-    deadline sends nothing afterwards, and lets go of the request that was not answered; no thread dies of an error.
+    deadline, or when it was cancelled, sends nothing afterwards, and lets go of the request that was not answered; nor
+    does one of which one of several requests was refused; no thread dies of an error.
     """
     before = Resources.now()
     with _thread_errors() as errors:
@@ -538,7 +542,9 @@ def synchronous(case: Case) -> None:
             if case.counts_requests:
                 if "hang" in case.harness.faults and case.canary is None:
                     _waits_for_every_part(case, exporter)
-                _sends_nothing_later(case, before)
+                _sends_nothing_later("its deadline", partial(_sent_later, case, before))
+                if case.cancellable and case.canary is None:
+                    _sends_nothing_later("it was cancelled", partial(_sent_later, case, before, cancel=True))
         _returned_nothing(case.shut_down(exporter))
         case.until(lambda: Resources.now().threads <= before.threads, seconds=_QUIET)
     if errors:
@@ -576,25 +582,49 @@ def _waits_for_every_part(case: Case, exporter: Driven) -> None:
         if call.succeeded and not case.has_arrived(batch):
             expected = "export returns when all of its requests are answered"
             raise Failed(expected, f"it returned while request {number} of {parts.requests} was not")
+    if parts.places and {"status", "retry-after"} <= case.harness.faults:
+        _sends_nothing_later("one of its requests was refused", partial(_sent_after_refusal, case, parts))
 
 
-def _sends_nothing_later(case: Case, before: Resources) -> None:
-    """Let an export end at its deadline, before the shut gate, and look for requests from then on.
+def _sends_nothing_later(end: str, count: Callable[[], int]) -> None:
+    """Let an export fail, and look for requests from then on.
 
-    What it sent before may be stored later. That a further request left just before the deadline and arrived after it
+    What it sent before may be stored later. That a further request left just before its end and arrived after it
     happens once, if at all: what sends later does so each time.
     """
     for _ in range(2):
-        later = _sent_later(case, before)
+        later = count()
         if not later:
             return
-    raise Failed("an export that has failed sends no further request", f"requests after its deadline: {later}")
+    raise Failed("an export that has failed sends no further request", f"requests after {end}: {later}")
 
 
-def _sent_later(case: Case, before: Resources) -> int:
-    """Count the requests that arrived after the deadline of an export that ended then; 0 if that cannot be told."""
+def _sent_after_refusal(case: Case, parts: Parts) -> int:
+    """Count the requests that arrived after an export had failed, the first of whose several requests was refused."""
+    at_first = case.harness.requests()
+    case.harness.fault("status:400", f"retry-after:{_LATER:g}")
+    call = case.send(case.exporter(), parts.make(), case.background_context())
+    try:
+        if not case.until(lambda: call.over, seconds=_GIVEN):
+            call.cancel()  # it waits for its other requests
+            case.until(lambda: call.over, seconds=_GIVEN)
+            return 0
+        sleep(_QUIET)  # what had left by then arrives
+        sent = case.harness.requests()
+        if sent - at_first > 1:  # otherwise it sends one after the other
+            case.until(lambda: case.harness.requests() > sent, seconds=2 * _LATER)
+        return case.harness.requests() - sent
+    finally:
+        case.harness.fault("ok")
+
+
+def _sent_later(case: Case, before: Resources, *, cancel: bool = False) -> int:
+    """Count the requests that arrived after an export had ended at its deadline, or with ``cancel`` when it was
+    cancelled; 0 if that cannot be told.
+    """
     # Its work may go on after it has ended for its caller, in sight or not.
     beside = case.mode == "guarded" or inspect.iscoroutinefunction(case.subject.exporter_class.export)
+    end = "when it was cancelled" if cancel else "at its deadline"
     at_first = case.harness.requests()
     case.shut()
     try:
@@ -604,22 +634,22 @@ def _sent_later(case: Case, before: Resources) -> int:
             counts.append((case.harness.requests(), case.harness.connections() or 0))
 
         # Its requests are counted before its deadline passes, however busy the machine is.
-        parked = case.attempted(lambda: case.blocked_at_gate(count))
+        parked = case.attempted(lambda: _cancelled_at_gate(case, count) if cancel else case.blocked_at_gate(count))
         if parked is None:
             return 0
         exporter, call = parked
         sent, connected = counts[-1]  # an attempt before this one may have left a connection open
-        while not call.wait(_BETWEEN):
+        while not cancel and not call.wait(_BETWEEN):
             requests = case.harness.requests()
             if call.due or call.over:
                 break
             sent = requests
         ended = call.wait(_GIVEN) and (not beside or case.until(lambda: case.journal.is_idle, seconds=_QUIET))
         if not ended or call.error is None:
-            case.journal.stamp("note", "it did not end at its deadline, which is another clause's business")
+            case.journal.stamp("note", f"it did not end {end}, which is another clause's business")
             return 0
         if case.sink_kind in _ONE_REQUEST and not case.until(lambda: (case.harness.connections() or 0) < connected):
-            expected = "an export that ended at its deadline lets go of its request, which was not answered"
+            expected = f"an export that ended {end} lets go of its request, which was not answered"
             raise Failed(expected, "its connection is still open")
         if sent == at_first:  # nothing shows that its one request had left by then
             return 0
@@ -632,8 +662,18 @@ def _sent_later(case: Case, before: Resources) -> int:
     later = case.harness.requests() - sent
     case.shut_down(exporter)
     if not later:
-        case.observe("an export that ended at its deadline sent nothing afterwards")
+        case.observe(f"an export that ended {end} sent nothing afterwards")
     return later
+
+
+def _cancelled_at_gate(case: Case, act: Callable[[], None]) -> tuple[Driven, ObservedCall]:
+    """Return an exporter whose export stood before the shut gate, and was cancelled there after ``act``."""
+    exporter = case.exporter()
+    call = case.send(exporter, case.batch(), case.background_context())
+    case.await_entry(call)
+    act()
+    call.cancel()
+    return exporter, call
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter_core.conformance.run import engine
-from exporter_core.conformance.run.verdicts import Settings
+from exporter_core.conformance.run.verdicts import POINTS, Settings
 from exporter_core.errors import SetupError
 from third_party.catalogue import RIGHT, WRONG, Entry
 
@@ -34,12 +34,13 @@ FEWER = 5_021
 """Points of the largest batch where other clauses are checked, which build on the first of those."""
 
 
-def check(entry: Entry, clauses: Sequence[str] = (), points: int = FEWER) -> dict[str, Any]:
+def check(entry: Entry, clauses: Sequence[str] = (), points: int | None = None) -> dict[str, Any]:
     """Check one exporter by itself, on some clauses or all; ``error`` says why there is no result.
 
-    ``points`` is the size of the largest batch where none of the clauses is about amounts.
+    ``points`` is the size of the largest batch; unless given, a user's where a clause is about amounts.
     """
-    fewer = clauses and not AMOUNTS.intersection(clauses)
+    if points is None:
+        points = FEWER if clauses and not AMOUNTS.intersection(clauses) else POINTS
     stop = threading.Event()
     limit = threading.Timer(LONGEST, stop.set)
     limit.start()
@@ -48,7 +49,7 @@ def check(entry: Entry, clauses: Sequence[str] = (), points: int = FEWER) -> dic
             entry.target,
             patterns=clauses or entry.clauses,
             modes=["raw"],
-            settings=Settings(points=points) if fewer else Settings(),
+            settings=Settings(points=points),
             sink=entry.sink or None,
             options=entry.options or None,
             stop=stop,

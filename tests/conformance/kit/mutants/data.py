@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from exporter_core.conformance.clauses.export import without_last_points, without_scope_attributes
 from exporter_core.conformance.observe.tokens import Point, flatten, metrics_in
 from exporter_core.context import Context
-from exporter_core.errors import DeadlineExceededError, ExporterCoreError
+from exporter_core.errors import (
+    ContextCancelledError,
+    DeadlineExceededError,
+    ExporterCoreError,
+    ExporterError,
+    PartialSuccessError,
+)
 from kit.memory import MemoryHarness, Response, Wait
-from kit.mutant import Parametrised, detached, killed_by
+from kit.mutant import Parametrised, Splits, detached, killed_by
 from kit.reference import BufferingExporter, ReferenceExporter
 
 if TYPE_CHECKING:
@@ -148,6 +154,53 @@ class DeliversLater(ReferenceExporter):
             super().export(Context.with_timeout(10.0), metrics)
         except (ExporterCoreError, ConnectionError):
             pass  # nobody is there to be told
+
+
+@killed_by("EXP-04", "requests after it was cancelled: 1")
+class DeliversWhenCancelled(ReferenceExporter):
+    """Ends when it is cancelled while the backend does not answer, and goes on trying on a thread of its own."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        try:
+            super().export(context, metrics)
+        except ContextCancelledError:
+            if self._sink.is_shut:
+                threading.Thread(target=self._later, args=(copy.deepcopy(metrics),), daemon=True).start()
+            raise
+
+    def _later(self, metrics: MetricsData) -> None:
+        try:
+            super().export(Context.with_timeout(10.0), metrics)
+        except (ExporterCoreError, ConnectionError):
+            pass  # nobody is there to be told
+
+
+@killed_by("EXP-04", "requests after one of its requests was refused: 1")
+class LeavesTheOthers(Splits):
+    """Raises as soon as one of a batch's requests is refused; those after it go on without it."""
+
+    def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        rejected, parts = 0, self._parts(points)
+        for number, part in enumerate(parts, 1):
+            try:
+                yield from self._part(part)
+            except PartialSuccessError as error:
+                rejected += error.rejected_points
+            except ExporterError:
+                if parts[number:]:
+                    threading.Thread(target=self._later, args=(parts[number:],), daemon=True).start()
+                raise
+        if rejected:
+            raise PartialSuccessError(f"{rejected} points were refused", rejected_points=rejected)
+
+    def _later(self, parts: list[list[Point]]) -> None:
+        context = Context.with_timeout(10.0)
+        try:
+            for part in parts:
+                for wait in self._part(part):
+                    self._wait(context, wait)
+        except (ExporterCoreError, ConnectionError):
+            pass  # as above
 
 
 @killed_by("EXP-04", "OSError ended thread bookkeeping")
