@@ -294,12 +294,12 @@ def in_any_order() -> Program:
     return program
 
 
-def without_attributes() -> Program:
-    """Sixty metrics of every kind, without attributes."""
+def without_attributes(fours: int) -> Program:
+    """So many times four metrics, one of every kind, without attributes."""
     program = Program()
     meter = program.meter()
     instruments: list[Callable[[int], None]] = []
-    for number in range(15):
+    for number in range(fours):
         instruments += (
             meter.create_counter(f"counter{number}", "1", "A counter.").add,
             meter.create_up_down_counter(f"level{number}", "1", "A level.").add,
@@ -399,7 +399,8 @@ SHAPES: dict[str, tuple[Callable[[], Program], Bounds]] = {
     "one series new": (one_more_series, Bounds(3.5, 0.5)),
     "delta series in any order": (in_any_order, Bounds(2.5, 1, trusted=0.5)),
     "members of enumerations": (enumerations, Bounds(6, 0.4)),
-    "60 metrics without attributes": (without_attributes, Bounds(1.5, 0.5)),
+    "60 metrics without attributes": (lambda: without_attributes(15), Bounds(1.5, 0.5)),
+    "200 metrics without attributes": (lambda: without_attributes(50), Bounds(1.5, 0.5)),
     "integers and floats mixed": (lambda: many(50, 20, 5, floats=True), Bounds(6, 0.3)),
     "200 scopes with attributes": (lambda: many(400, 2, 200, attributes=True), Bounds(5, 0.3)),
     "20 attributes a series": (lambda: counters(delta=False, series=100, more=19), Bounds(8, 0.6)),
