@@ -286,12 +286,15 @@ def _exported(case: Case, exporter: Driven, batch: TokenBatch, *, refusable: boo
 
 
 def _held(case: Case) -> None:
-    """Hold one batch after the other; as many more where they are delivered soon, on any machine."""
+    """Hold one batch after the other, and some that are heavy; many more where they are delivered soon."""
     few, many = _HELD, case.points // _POINTS_A_BATCH
     began = monotonic()
-    if _all_delivered(case, few) and (monotonic() - began) * many / few < _SOON:
+    if not _all_delivered(case, few):
+        return
+    soon = (monotonic() - began) * many / few < _SOON
+    _all_delivered(case, _HEAVY, lambda: case.tokens.heavy(_HEAVY))
+    if soon:
         _all_delivered(case, many)
-        _all_delivered(case, _HEAVY, lambda: case.tokens.heavy(_HEAVY))
 
 
 def _all_delivered(case: Case, number: int, make: Callable[[], TokenBatch] | None = None) -> bool:
