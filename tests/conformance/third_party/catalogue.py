@@ -99,6 +99,14 @@ RIGHT = (
     Entry("right_late", "ParallelParts", clauses=SOCKETS),
     Entry("right_late", "SdkBuffered", sink="otlp_http,holds", clauses=SOCKETS, token=TOKEN),
     Entry("right_late", "NumericHostFlag", clauses=SOCKETS),
+    Entry("right_blind_holding", "IdleWorkerQueue", clauses=SOCKETS),
+    Entry("right_blind_async", "AsyncStreams", clauses=SOCKETS),
+    Entry("right_blind_async", "LoopOnThread", clauses=SOCKETS),
+    Entry("right_blind_http", "HelperProcess", clauses=SOCKETS),
+    Entry("right_blind_local", "HalfClosingTcp", clauses=SOCKETS),
+    Entry("right_blind_http", "GzipStream", clauses=SOCKETS),
+    Entry("right_blind_http", "ScopePool", clauses=SOCKETS),
+    Entry("right_blind_holding", "SpoolFolder", clauses=SOCKETS),
 )
 
 
@@ -941,6 +949,121 @@ WRONG = (
             "SetsEnvironment": "PY-05",
             "ErrorsAreUntyped": "HND-02",
         },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_content",
+        "HalfClosingTcp",
+        {
+            "IntegersThroughFloats": "EXP-02",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_content",
+        "GzipStream",
+        {
+            "CopiesPositiveOffset": "EXP-02",
+            "NotANumberIsNoData": "EXP-02",
+            "GroupsScopes": "EXP-02",
+            "CachesEqualAttributes": "EXP-02",
+            "NormalisesTexts": "EXP-02",
+            "OmitsEmptyAttributes": "EXP-02",
+            "ZeroExtremesAreAbsent": "EXP-02",
+            "TimesThroughFloats": "EXP-02",
+            "SkipsSameValues": "EXP-01",
+            "PopsCallersList": "DAT-02",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_http",
+        "GzipStream",
+        {
+            "RetryDateIsAnError": "EXP-13",
+            "FollowsLikeABrowser": "EXP-18",
+            "GzipHeaderSticks": "EXP-01",
+            "LogsRetriedHeaders": "HND-02",
+            "WallClockBudget": "EXP-12",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_http",
+        "ScopePool",
+        {
+            "LosesPoolSlots": "EXP-17",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_async",
+        "AsyncStreams",
+        {
+            "GatherLeavesSiblings": "EXP-04",
+            "GatherLeavesSiblingsOfRefused": "EXP-04",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_async",
+        "LoopOnThread",
+        {
+            "NeverCancelsFuture": "EXP-04",
+            "CancelledFutureGoesOn": "EXP-04",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_holding",
+        "IdleWorkerQueue",
+        {
+            "InFlightIsForgotten": "FLU-01",
+            "WorkerForgetsFork": "PY-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_holding",
+        "SpoolFolder",
+        {
+            "SpoolNamesCollide": "EXP-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_holding",
+        "LineFile",
+        {
+            "LeavesFileBuffered": "EXP-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_process",
+        "GzipStream",
+        {
+            "TableWithoutObservables": "KND-01",
+            "SetsNoProxy": "PY-05",
+            "ClosesSharedSession": "EXP-20",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_process",
+        "HelperProcess",
+        {
+            "NeverWaitsForHelper": "SHD-02",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_blind_process",
+        "SdkHttp",
+        {
+            "SdkIgnoresWhenClosed": "SHD-06",
+        },
+        "otlp_http",
         clauses=SOCKETS,
     ),
 )
