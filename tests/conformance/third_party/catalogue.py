@@ -1018,7 +1018,7 @@ WRONG = (
         "wrong_blind_holding",
         "IdleWorkerQueue",
         {
-            "InFlightIsForgotten": "FLU-01",
+            "InFlightIsForgotten": "FLU-01 EXP-01",
             "WorkerForgetsFork": "PY-01",
         },
         clauses=SOCKETS,
@@ -1045,7 +1045,7 @@ WRONG = (
         {
             "TableWithoutObservables": "KND-01",
             "SetsNoProxy": "PY-05",
-            "ClosesSharedSession": "EXP-20",
+            "ClosesSharedSession": "EXP-20 EXP-01",
         },
         clauses=SOCKETS,
     ),
