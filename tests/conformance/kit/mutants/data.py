@@ -137,7 +137,7 @@ class Detaches(ReferenceExporter):
         detached(partial(super().export, context, metrics), context, self._sink, waits=is_first)
 
 
-@killed_by("EXP-04", "requests after its deadline: 1")
+@killed_by("EXP-04", "requests after its deadline: ")
 class DeliversLater(ReferenceExporter):
     """Says that the deadline passed while the backend did not answer, and goes on trying on a thread of its own."""
 
@@ -156,7 +156,7 @@ class DeliversLater(ReferenceExporter):
             pass  # nobody is there to be told
 
 
-@killed_by("EXP-04", "requests after it was cancelled: 1")
+@killed_by("EXP-04", "requests after it was cancelled: ")
 class DeliversWhenCancelled(ReferenceExporter):
     """Ends when it is cancelled while the backend does not answer, and goes on trying on a thread of its own."""
 
@@ -175,7 +175,7 @@ class DeliversWhenCancelled(ReferenceExporter):
             pass  # nobody is there to be told
 
 
-@killed_by("EXP-04", "requests after one of its requests was refused: 1")
+@killed_by("EXP-04", "requests after one of its requests was refused: ")
 class LeavesTheOthers(Splits):
     """Raises as soon as one of a batch's requests is refused; those after it go on without it."""
 
