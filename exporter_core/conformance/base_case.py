@@ -195,7 +195,7 @@ class BaseCase:
         """Fail unless the call ends, and because its context did.
 
         One that ends late may have ended by itself: then it does so as late without a deadline or a cancellation. One
-        that a busy machine made late is held up without, or has waited for the processor that long.
+        that a busy machine made late is held up without.
 
         Args:
             call: whose deadline passes, or which was cancelled.
@@ -203,7 +203,7 @@ class BaseCase:
             again: starts the same call in the same situation, with another context.
         """
         self.ends(call, expected)
-        if self.canary is not None or call.lateness - call.waited <= _LATE:
+        if self.canary is not None or call.lateness <= _LATE:
             return
         seen = f"it ended {call.lateness * 1000:.0f} ms later{self._while_shut}"
         if self._ends_without(call, again):
