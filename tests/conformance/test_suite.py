@@ -104,8 +104,8 @@ def test_each_clause_is_an_item_that_says_what_was_seen_unless_that_is_accepted(
     assert "PASS SHD-05 raw [MUST]" in said
     assert "  accepted   UNOBSERVABLE: nobody looked" in said
     assert "Traceback" not in said
-    workers = (tmp_path / "workers").read_text().split()
-    assert len(set(workers)) < len(workers)  # they are shared; one in which something is slow to end is replaced
+    # One check for both: twice as many would be two. How many workers share it depends on how busy the machine is.
+    assert len((tmp_path / "workers").read_text().split()) == 7
 
 
 def test_an_exporter_beside_its_test_is_imported_from_wherever_pytest_was_started(run_suite) -> None:
