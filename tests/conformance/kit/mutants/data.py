@@ -137,14 +137,16 @@ class Detaches(ReferenceExporter):
         detached(partial(super().export, context, metrics), context, self._sink, waits=is_first)
 
 
-@killed_by("EXP-04", "requests after its deadline: ")
+@killed_by("EXP-04", "requests after its deadline: 1")
 class DeliversLater(ReferenceExporter):
     """Says that the deadline passed while the backend did not answer, and goes on trying on a thread of its own."""
 
+    _end: ClassVar[type[ExporterCoreError]] = DeadlineExceededError
+
     def export(self, context: Context, metrics: MetricsData) -> None:
         try:
             super().export(context, metrics)
-        except DeadlineExceededError:
+        except self._end:
             if self._sink.is_shut:
                 threading.Thread(target=self._later, args=(copy.deepcopy(metrics),), daemon=True).start()
             raise
@@ -156,51 +158,43 @@ class DeliversLater(ReferenceExporter):
             pass  # nobody is there to be told
 
 
-@killed_by("EXP-04", "requests after it was cancelled: ")
-class DeliversWhenCancelled(ReferenceExporter):
+@killed_by("EXP-04", "requests after it was cancelled: 1")
+class DeliversWhenCancelled(DeliversLater):
     """Ends when it is cancelled while the backend does not answer, and goes on trying on a thread of its own."""
 
-    def export(self, context: Context, metrics: MetricsData) -> None:
-        try:
-            super().export(context, metrics)
-        except ContextCancelledError:
-            if self._sink.is_shut:
-                threading.Thread(target=self._later, args=(copy.deepcopy(metrics),), daemon=True).start()
-            raise
-
-    def _later(self, metrics: MetricsData) -> None:
-        try:
-            super().export(Context.with_timeout(10.0), metrics)
-        except (ExporterCoreError, ConnectionError):
-            pass  # nobody is there to be told
+    _end = ContextCancelledError
 
 
 @killed_by("EXP-04", "requests after one of its requests was refused: ")
 class LeavesTheOthers(Splits):
     """Raises as soon as one of a batch's requests is refused; those after it go on without it."""
 
+    def _parts(self, points: Sequence[Point]) -> list[list[Point]]:
+        self._others = super()._parts(points)
+        return list(self._others)
+
+    def _part(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
+        del self._others[0]
+        return super()._part(points)
+
     def _delivery(self, points: Sequence[Point]) -> Generator[Wait, None, None]:
-        rejected, parts = 0, self._parts(points)
-        for number, part in enumerate(parts, 1):
-            try:
-                yield from self._part(part)
-            except PartialSuccessError as error:
-                rejected += error.rejected_points
-            except ExporterError:
-                if parts[number:]:
-                    threading.Thread(target=self._later, args=(parts[number:],), daemon=True).start()
-                raise
-        if rejected:
-            raise PartialSuccessError(f"{rejected} points were refused", rejected_points=rejected)
+        try:
+            yield from super()._delivery(points)
+        except PartialSuccessError:
+            raise
+        except ExporterError:
+            if self._others:
+                threading.Thread(target=self._later, args=(self._others,), daemon=True).start()
+            raise
 
     def _later(self, parts: list[list[Point]]) -> None:
         context = Context.with_timeout(10.0)
         try:
             for part in parts:
-                for wait in self._part(part):
+                for wait in super()._part(part):
                     self._wait(context, wait)
         except (ExporterCoreError, ConnectionError):
-            pass  # as above
+            pass  # nobody is there to be told
 
 
 @killed_by("EXP-04", "OSError ended thread bookkeeping")
