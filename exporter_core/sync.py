@@ -31,7 +31,7 @@ __all__ = [  # some of them are re-exported
 _LONGEST_GREEN: Final = 1e8  # seconds; a longer wait is one of three years after the other
 
 
-def _native(name: str, module: ModuleType = _thread) -> Any:  # Any: functions and types of several modules
+def _native(module: ModuleType, name: str) -> Any:  # Any: functions and types of several modules
     """Return what the module has by itself, without what gevent has put in its place."""
     monkey = sys.modules.get("gevent.monkey")
     return getattr(module, name) if monkey is None else monkey.get_original(module.__name__, name)
@@ -40,8 +40,10 @@ def _native(name: str, module: ModuleType = _thread) -> Any:  # Any: functions a
 if TYPE_CHECKING:
     from threading import Lock, RLock, get_ident as thread_id, local as ThreadLocal  # noqa: N812 - a type
 else:
-    Lock, RLock, ThreadLocal, thread_id = map(_native, ("allocate_lock", "RLock", "_local", "get_ident"))
-_start_native: Final = _native("start_new_thread")
+    Lock, RLock, ThreadLocal, thread_id = (
+        _native(_thread, name) for name in ("allocate_lock", "RLock", "_local", "get_ident")
+    )
+_start_native: Final = _native(_thread, "start_new_thread")
 
 
 class _Here(ThreadLocal):
@@ -60,7 +62,7 @@ def blocking(module: ModuleType, name: str) -> Any:  # Any: functions of several
     gevent's would run an event loop on our thread. CPython 3.12.1 has crashed where such a thread ended while the
     interpreter did.
     """
-    return _native(name, module) if _here.ours else getattr(module, name)
+    return _native(module, name) if _here.ours else getattr(module, name)
 
 
 def start_thread(function: Callable[..., object], *arguments: object, name: str) -> None:

@@ -83,11 +83,10 @@ def failed_over(error: Exception) -> tuple[str, ...]:
 
     Pydantic and OpenTelemetry read the entry points of every distribution when they are imported or first used.
     """
+    from traceback import walk_tb  # noqa: PLC0415 - errors only
+
     readers = {"importlib.metadata", "importlib_metadata"}
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__") not in readers:
-        trace = trace.tb_next
-    if trace is None:
+    if not any(frame.f_globals.get("__name__") in readers for frame, _ in walk_tb(error.__traceback__)):
         return ()
     advice = "nothing that looks for entry points works: remove the directory"
     return tuple(f"{location}: {reason}; {advice}" for location, reason in unreadable())

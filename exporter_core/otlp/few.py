@@ -77,7 +77,7 @@ class FewPoints:
         return frame.opening(len(content)) + content + frame.closing
 
     def _written(self, metrics: MetricsData) -> Iterator[bytes]:
-        """Each metric."""
+        """Yield each metric's bytes, in order."""
         form, old, new, sources = self._form, self._known.frames, self.kept.few.frames, self.kept.sources
         kinds, exemplars, gap = form.kinds, form.exemplar_attributes, len(form.separator)
         for metric in _metrics(metrics):
@@ -111,14 +111,15 @@ class FewPoints:
 def has_few_points(metrics: MetricsData, form: Format, most: int) -> bool:
     """True if there are no more metrics and points than are few, nor more points than `most`."""
     found: list[Metric] = []
+    limit = form.bare * FEW
     for resource in metrics.resource_metrics:
         for scope in resource.scope_metrics:
             found += scope.metrics
-            if len(found) > form.bare * FEW:
+            if len(found) > limit:
                 return False
     try:
         count = sum([len(metric.data.data_points) for metric in found])
-        if count > min(form.bare * FEW, most):
+        if count > min(limit, most):
             return False
         return max(count, len(found)) <= FEW or not any(
             map(_attributes_of, chain.from_iterable([metric.data.data_points for metric in found]))

@@ -40,7 +40,7 @@ class Format(Protocol):
 
     @property
     def bare(self) -> int:
-        """So many times as many points are few if they have no attributes: it takes little to write each anew."""
+        """The factor by which more points are few where none has attributes: writing each anew takes little there."""
 
     @property
     def request(self) -> Frame:

@@ -298,10 +298,7 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
             (
                 _pack("explicit_bounds", _packed_field, _BOUNDS, "d", bounds),
                 more,
-                _when(_START, point.start_time_unix_nano),
-                _when(_TIME, point.time_unix_nano),
-                _pack("count", _fixed64, _COUNT, point.count),
-                _optional("sum", _SUM, point.sum),
+                _summed(point),
                 _optional("min", _MIN, point.min),
                 _optional("max", _MAX, point.max),
                 _pack("bucket_counts", _packed_field, _BUCKET_COUNTS, "Q", counts),
@@ -336,10 +333,7 @@ def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeW
     except (struct.error, OverflowError, TypeError):
         numbers = b"".join(
             (
-                _when(_START, point.start_time_unix_nano),
-                _when(_TIME, point.time_unix_nano),
-                _pack("count", _fixed64, _COUNT, point.count),
-                _optional("sum", _SUM, point.sum),
+                _summed(point),
                 _pack("zero_count", _fixed64, _ZERO_COUNT, point.zero_count),
                 _optional("min", _EXPONENTIAL_MIN, point.min),
                 _optional("max", _EXPONENTIAL_MAX, point.max),
@@ -357,6 +351,18 @@ def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeW
             raise UnencodableError(f"flags: {short(point.flags)} does not fit an unsigned 32-bit integer")
         numbers += b"\x50" + VARINTS[point.flags]
     return b"".join((numbers, *exponential_exemplars([point.exemplars], exemplars))) if point.exemplars else numbers
+
+
+def _summed(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> bytes:
+    """The times, the count and the sum of a point, of which one is missing or does not fit its field."""
+    return b"".join(
+        (
+            _when(_START, point.start_time_unix_nano),
+            _when(_TIME, point.time_unix_nano),
+            _pack("count", _fixed64, _COUNT, point.count),
+            _optional("sum", _SUM, point.sum),
+        )
+    )
 
 
 _ZERO_COUNT, _EXPONENTIAL_MIN, _EXPONENTIAL_MAX = 0x39, 0x61, 0x69

@@ -528,9 +528,9 @@ class ReturnsFuture(Canary):
     canary=ReturnsFuture,
 )
 def synchronous(case: Case) -> None:
-    """Each operation returns None, export not before its delivery where nothing is held; an export that ended at its
-    deadline, or when it was cancelled, sends nothing afterwards, and lets go of the request that was not answered; nor
-    does one of which one of several requests was refused; no thread dies of an error.
+    """Each operation returns None, export not before its delivery where nothing is held; an export that has failed
+    sends nothing afterwards: at its deadline, when it was cancelled, or when one of its several requests was refused;
+    it lets go of the request that was not answered; no thread dies of an error.
     """
     before = Resources.now()
     with _thread_errors() as errors:
@@ -574,7 +574,9 @@ def _waits_for_its_delivery(case: Case, exporter: Driven) -> None:
 
 
 def _waits_for_every_part(case: Case, exporter: Driven) -> None:
-    """Let one of a batch's several requests hang: an export that returns has not waited for it."""
+    """Let one of a batch's several requests hang: an export that returns has not waited for it. Let one be refused: an
+    export that raises sends no other one later.
+    """
     parts = parts_of(case, exporter)
     for number in parts.places:
         batch = parts.make()
