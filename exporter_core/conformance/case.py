@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
+from exporter_core.conformance.observe.at_rest import AtRest
 from exporter_core.conformance.observe.harness import (
     HARNESS_ERRORS,
     Capabilities,
@@ -142,10 +143,12 @@ class Case(BaseCase):
         """The properties that the exporter's harness claims for it."""
         return self.subject.harness.capabilities if self.subject.harness else Capabilities()
 
-    @property
-    def own_limit(self) -> float:
-        """Seconds after which a time-out of the exporter's own is over; fewer where the checker has less patience."""
-        return min(_OWN_LIMIT, self.patience * 3 / 4)
+    def await_own_limit(self, condition: Callable[[], bool]) -> None:
+        """Wait for the condition until a time-out of the exporter's own is over, less long where the checker has less
+        patience; where every thread waits for another one, there is no such time-out.
+        """
+        at_rest = AtRest()
+        self.until(lambda: condition() or at_rest(), seconds=min(_OWN_LIMIT, self.patience * 3 / 4))
 
     def ample_context(self) -> Context:
         """A context with more time than anything takes, on which a time-out of the exporter's own is soon over.

@@ -97,7 +97,7 @@ def _waits_as_long_as_it_takes(case: Case) -> None:
     if not case.until(lambda: call.succeeded, seconds=_TRYING):
         return  # it delivers by itself, and waits for that
     flush = case.start("force_flush", partial(exporter.force_flush, case.ample_context()))
-    case.until(lambda: flush.over, seconds=case.own_limit)
+    case.await_own_limit(lambda: flush.over)
     if flush.succeeded and not case.has_arrived(batch):
         seen = f"it returned after {flush.seconds:.1f} s, while the gate was shut"
         raise Failed("force_flush returns when its data is delivered, or raises", seen)

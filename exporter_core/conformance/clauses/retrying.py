@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,8 @@ _QUICK = 0.2  # seconds in which an export is refused
 _NAMELESS, _CUT_OFF = "where the backend's name is unknown", "where the network is unreachable"
 _PASSING = 0.3  # seconds in which an exporter may try what passes
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
-_ASKED, _NEARLY = 1, 0.9  # seconds that a backend asks to wait, and the part of them that is near enough
+_ASKED, _ASKED_MOST = 1, 3  # seconds that a backend asks to wait
+_NEARLY, _OWN_PAUSE = 0.9, 0.4  # the part of them that is near enough, and seconds for a pause that is random
 _STORM = 60  # attempts within that time
 
 
@@ -175,30 +177,41 @@ def remains(case: Case) -> None:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail")
     came_to_an_end = False
     for step in can:
-        exporter, batch = case.exporter(), case.batch()
-        if step in FILE_FAULTS and "ok" in case.harness.faults:
-            case.sent(exporter, case.batch())  # so that it may have opened what is broken then
-        case.harness.fault(step)
         # What is refused for good need not be tried again: the time is for a slow answer alone. With a busy backend it
         # is for every attempt and the pauses between them; who goes on to the deadline raises an error there.
-        seconds = case.patience / 2 if step in (_FINAL_REFUSAL, _BUSY) else _TRYING
-        call = case.send(exporter, batch, case.short_context(seconds))
-        if not _has_ended(case, call, f"with {step}"):
+        found = _is_raised(case, step, case.patience / 2 if step in (_FINAL_REFUSAL, _BUSY) else _TRYING)
+        if found is None:
             break
-        mends = "ok" in case.harness.faults  # else nothing can be read back after the fault
-        if mends:
-            case.harness.fault("ok")
-        if call.succeeded and step in FILE_FAULTS and mends and case.has_arrived(batch):
-            case.journal.stamp("note", f"{step} does not hit it: it writes in another way")
-            continue
-        case.raised(call, when=f"with {step}")
-        _left_uncancelled(call, step)
-        came_to_an_end |= not call.overrun
+        came_to_an_end |= found
+    else:
+        came_to_an_end = came_to_an_end or any(_is_raised(case, step, case.patience / 2) for step in can)
     if not came_to_an_end:
         raise VerdictError(Verdict.INCONCLUSIVE, "it was still trying at its deadline, whatever the failure was")
     if "status" in case.harness.faults and case.canary is None:
         for look in (_to_the_last_attempt, _each_status, _in_a_row, _one_part, _unknown_name, _no_network):
             look(case)
+
+
+def _is_raised(case: Case, step: str, seconds: float) -> bool | None:
+    """Fail unless an export that fails in this way raises; True if it does so before its deadline, None if it never
+    ends.
+    """
+    exporter, batch = case.exporter(), case.batch()
+    if step in FILE_FAULTS and "ok" in case.harness.faults:
+        case.sent(exporter, case.batch())  # so that it may have opened what is broken then
+    case.harness.fault(step)
+    call = case.send(exporter, batch, case.short_context(seconds))
+    if not _has_ended(case, call, f"with {step}"):
+        return None
+    mends = "ok" in case.harness.faults  # else nothing can be read back after the fault
+    if mends:
+        case.harness.fault("ok")
+    if call.succeeded and step in FILE_FAULTS and mends and case.has_arrived(batch):
+        case.journal.stamp("note", f"{step} does not hit it: it writes in another way")
+        return False
+    case.raised(call, when=f"with {step}")
+    _left_uncancelled(call, step)
+    return not call.overrun
 
 
 def _to_the_last_attempt(case: Case) -> None:
@@ -318,8 +331,9 @@ class Retries(Canary):
 )
 def permanent(case: Case) -> None:
     """Count the attempts when the backend answers 400, and 401, 403 and 404, which may be tried once more with renewed
-    credentials; look at the pause that Retry-After: 1 asks for, and at those between attempts when it answers 503 with
-    Retry-After: 0, or with a date there, 429, 503 and resets connections, and at those when it refuses them.
+    credentials; look at the pause that Retry-After asks for, beside 503 and 429, which is longer than that of the
+    exporter's own; at those between attempts when it answers 503 with Retry-After: 0, or with a date there, 429, 503
+    and resets connections, and at those when it refuses them.
     """
     case.succeeded(case.sent(case.exporter(), case.batch(1)))
     usual = case.harness.requests()  # those that an exporter sends besides a batch, such as a greeting, are no attempts
@@ -368,20 +382,34 @@ def _connects_spaced(case: Case) -> None:
 
 
 def _waits_as_asked(case: Case) -> None:
-    """Export to a backend that asks to wait for a second: an exporter that tries again does so then, not before.
+    """Export to a backend that asks to wait: an exporter that tries again does so then, not before.
 
-    One that holds data may still be trying what it was given before, and so may one whose caller has left.
+    It asks for longer than the exporter pauses by itself. One that holds data may still be trying what it was given
+    before, and so may one whose caller has left.
     """
     if case.capabilities.holds or not case.until(lambda: case.journal.is_idle):
         return
+    own = _first_pause(case, _BUSY)
+    asked = _ASKED if own is None else min(math.ceil(own / _NEARLY + _OWN_PAUSE), _ASKED_MOST)
+    own_sinks = case.harness.tier == "wire"  # others need not know the status there
+    for step in (f"retry-after:{asked}", f"retry-after:{asked}:429")[: 1 + own_sinks]:
+        waited = _first_pause(case, step)
+        if waited is not None and waited < asked * _NEARLY:
+            beside = " beside status 429" if step.endswith(":429") else ""
+            seen = f"one came {waited:.2f} s later"
+            raise Failed(f"no further attempt before Retry-After: {asked}{beside} is over", seen)
+        again = "no further attempt" if waited is None else f"a further attempt {waited:.2f} s later"
+        case.observe(f"with {step}, {again}")
+
+
+def _first_pause(case: Case, step: str) -> float | None:
+    """Seconds between the answer that an export meets first and its next attempt; None if it makes none."""
     exporter = case.exporter()  # before: it may greet the backend
     before = len(case.exchanges_so_far())
-    case.harness.fault(f"retry-after:{_ASKED}", "ok")
-    call = case.sent(exporter, case.batch(1), case.short_context(case.patience / 2))
+    case.harness.fault(step, "ok")
+    case.sent(exporter, case.batch(1), case.short_context(case.patience / 2))
     refused, *again = case.exchanges_so_far()[before:]
-    if again and (waited := again[0].seconds - (refused.answered or refused.seconds)) < _ASKED * _NEARLY:
-        raise Failed(f"no further attempt before Retry-After: {_ASKED} is over", f"one came {waited:.2f} s later")
-    case.observe(f"with Retry-After: {_ASKED}, {len(again)} further attempts: {describe_call(call)}")
+    return again[0].seconds - (refused.answered or refused.seconds) if again else None
 
 
 def _spaced(case: Case, step: str) -> int:

@@ -652,15 +652,15 @@ class Abandons(Canary):
 )
 def beside_export(case: Case) -> None:
     """Shut down with much time while a delivery waits at the shut gate, and look for some seconds, after which most
-    time-outs of an exporter's own are over: nothing returns as if it were done that is not. Where data is held, also
-    beside a flush that waits there.
+    time-outs of an exporter's own are over, or until every thread waits for another one: nothing returns as if it were
+    done that is not. Where data is held, also beside a flush that waits there.
     """
     case.shut()
     starts = [_flush_at_gate] * (case.capabilities.holds and case.canary is None) + [_export_at_gate]
     found = [one for start in starts if (one := start(case)) is not None]
     stops = [case.start("shutdown", partial(one.exporter.shutdown, case.ample_context())) for one in found]
     calls = [*stops, *(one.running for one in found)]
-    case.until(lambda: all(call.over for call in calls), seconds=case.own_limit)
+    case.await_own_limit(lambda: all(call.over for call in calls))
     for one, stopping in zip(found, stops, strict=True):
         _nothing_claimed(case, one, stopping, " while the gate was shut")
     case.open_for(*calls)

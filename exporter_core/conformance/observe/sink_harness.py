@@ -263,8 +263,9 @@ class SinkHarness(_OnSink[_NetworkSink]):
 
 
 def _for_grpc(step: str) -> str:
-    name, _, status = step.partition(":")
-    return f"{name}:{_GRPC_CODES.get(status, status)}" if name == "status" else step
+    before, _, status = step.rpartition(":")
+    has_status = before == "status" or before.startswith("retry-after:")
+    return f"{before}:{_GRPC_CODES.get(status, status)}" if has_status else step
 
 
 class FileSinkHarness(_OnSink[sinks.FileSink]):

@@ -47,7 +47,7 @@ _SLOW: Final = 1.0  # seconds after which a clause is taken to wait, where nothi
 _COMPUTING: Final = frozenset({"P"})  # techniques whose clauses take long without waiting
 _EARLY: Final = (
     *("INT-01", "EXP-09", DELIVERS, "EXP-15", "SHD-02", "SHD-11", FIDELITY, "EXP-06", "EXP-07", "EXP-17", "EXP-14"),
-    *("SHD-04", "EXP-12", "PY-01", "PY-03"),
+    *("EXP-10", "SHD-04", "PY-05", "EXP-12", "PY-01", "PY-03"),
 )
 """The clauses that take longest whatever the exporter does, and that many build on: the others run beside."""
 _BLOCKING: Final = (Verdict.FAIL, Verdict.BLOCKED, Verdict.KIT_ERROR)
