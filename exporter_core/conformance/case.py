@@ -9,8 +9,8 @@ from time import monotonic, sleep
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from exporter_core.conformance.at_rest import AtRest
 from exporter_core.conformance.base_case import IN_TIME, LEAVE, LOOK, SHORT, BaseCase, describe_call
-from exporter_core.conformance.observe.at_rest import AtRest
 from exporter_core.conformance.observe.harness import (
     HARNESS_ERRORS,
     Capabilities,

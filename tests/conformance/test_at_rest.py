@@ -8,7 +8,7 @@ PROGRAM = """
 import asyncio, json, socket, threading, time
 
 from exporter_core import Context
-from exporter_core.conformance.observe.at_rest import AtRest
+from exporter_core.conformance.at_rest import AtRest
 from exporter_core.sync import Signal
 
 
