@@ -28,8 +28,7 @@ _HELD = 120  # batches, which is more than some queues have room for
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
 _SLOW = 0.7  # seconds until a slow answer comes: a whole deadline after it is noticeably late
-_AFTER_SLOW = ("retry-after:1", 2.2), ("status:503", 1.4), ("status:503", 2.5)
-_AFTER_SLOW_QUICK = ("status:503", 1.2), ("status:503", 2.5)
+_AFTER_SLOW = ("retry-after:1", 1.9), ("status:503", 1.4), ("status:503", 2.5)
 """Slow answers, and seconds of a deadline that leaves time for another attempt after each; the last for long pauses."""
 _MORE = 0.35  # seconds of a deadline that leaves time for several attempts, and for several bytes
 _ANSWERED = 0.03  # seconds for the exporter to read an answer and be in its back-off; too few make the clause blunt
@@ -268,9 +267,9 @@ def retry_after(case: Case) -> None:
         for step in {"hang", "blackhole"} & case.harness.faults:
             if not _ends_at_the_first_attempt(case, step):
                 continue  # another clause's business
-            is_quick = _on_a_further_attempt(case, step)
+            _on_a_further_attempt(case, step)
             if step == "hang" and case.harness.gated:
-                _after_a_slow_answer(case, is_quick=is_quick)
+                _after_a_slow_answer(case)
 
 
 def _ends_at_the_first_attempt(case: Case, step: str) -> bool:
@@ -279,27 +278,21 @@ def _ends_at_the_first_attempt(case: Case, step: str) -> bool:
     return case.until(lambda: call.over, seconds=_HUNG) and call.lateness <= _HUNG / 4
 
 
-def _on_a_further_attempt(case: Case, step: str) -> bool:
-    """Export to a backend that answers 503, and hangs at the next attempt; where none comes in time, with more time.
-
-    True if one came within the first, short deadline.
-    """
+def _on_a_further_attempt(case: Case, step: str) -> None:
+    """Export to a backend that answers 503, and hangs at the next attempt; where none comes in time, with more time."""
     for seconds in _FURTHER:
         exporter, before = case.exporter(), case.harness.requests()
         case.harness.fault("status:503", step)
         call = case.send(exporter, case.batch(), case.short_context(seconds))
         case.ends_with_context(call, f"export ends at its deadline while a further attempt met {step}", _again(case))
         case.observe(f"a further attempt met {step}: {describe_call(call)}{call.late}")
-        has_come = case.harness.requests() > before + 1
-        if not call.overrun or has_come or step == "blackhole":
-            return has_come and seconds == _FURTHER[0]
-    return False
+        if not call.overrun or case.harness.requests() > before + 1 or step == "blackhole":
+            return
 
 
-def _after_a_slow_answer(case: Case, *, is_quick: bool) -> None:
-    """Export to a backend that takes long to answer 503, and hangs at the next attempt: that has what time is left.
-
-    One that is not quick to try again is asked to wait for a second in between, or is given more time.
+def _after_a_slow_answer(case: Case) -> None:
+    """Export to a backend that takes long to answer 503, and hangs at the next attempt: that has what time is left. It
+    asks to wait for a second in between; where that is too long, it does not ask.
     """
 
     def export(context: Context, step: str) -> ObservedCall:
@@ -310,7 +303,7 @@ def _after_a_slow_answer(case: Case, *, is_quick: bool) -> None:
         case.open()
         return call
 
-    for step, seconds in _AFTER_SLOW_QUICK if is_quick else _AFTER_SLOW:
+    for step, seconds in _AFTER_SLOW:
         before = case.harness.requests()
         call = export(case.short_context(seconds), step)
         expected = "export ends at its deadline while an attempt after a slow answer hung"
