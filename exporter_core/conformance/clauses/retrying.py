@@ -36,7 +36,8 @@ _FINAL_REFUSAL = "status:400"
 _BUSY = "status:503"  # which gets better with time, as far as anybody knows: it is tried again
 _REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
 _FINAL_STATUSES = (401, 403, 404, 413, 501, 505)
-_PASSING_STATUSES = (408, 429, 502, 504)  # which many try again
+_TOO_MANY = 429
+_PASSING_STATUSES = (408, _TOO_MANY, 502, 504)  # which many try again
 _OTHER_SUCCESSES = (201, 202, 204, 206)
 _IN_A_ROW = 5  # failures that are all reported
 _LIFETIME = 3  # exports in an exporter's life that each meet one passing failure
@@ -348,7 +349,7 @@ def permanent(case: Case) -> None:
         _refused_for_good(case, usual)
         if "refuse" in case.harness.faults:
             _connects_spaced(case)
-    for step in ("retry-after:0", "retry-after-date:60", "status:429", _BUSY, "reset"):
+    for step in ("retry-after:0", "retry-after-date:60", f"status:{_TOO_MANY}", _BUSY, "reset"):
         if step.partition(":")[0] in case.harness.faults:
             case.observe(f"1 attempt for status 400, {_spaced(case, step)} with {step}")
         if case.canary is not None:
@@ -391,11 +392,13 @@ def _waits_as_asked(case: Case) -> None:
         return
     own = _first_pause(case, _BUSY)
     asked = _ASKED if own is None else min(math.ceil(own / _NEARLY + _OWN_PAUSE), _ASKED_MOST)
-    own_sinks = case.harness.tier == "wire"  # others need not know the status there
-    for step in (f"retry-after:{asked}", f"retry-after:{asked}:429")[: 1 + own_sinks]:
+    steps = [f"retry-after:{asked}"]
+    if case.harness.tier == "wire":  # another harness need not know a status there
+        steps.append(f"{steps[0]}:{_TOO_MANY}")
+    for step in steps:
         waited = _first_pause(case, step)
         if waited is not None and waited < asked * _NEARLY:
-            beside = " beside status 429" if step.endswith(":429") else ""
+            beside = f" beside status {_TOO_MANY}" * (step != steps[0])
             seen = f"one came {waited:.2f} s later"
             raise Failed(f"no further attempt before Retry-After: {asked}{beside} is over", seen)
         again = "no further attempt" if waited is None else f"a further attempt {waited:.2f} s later"
@@ -408,8 +411,11 @@ def _first_pause(case: Case, step: str) -> float | None:
     before = len(case.exchanges_so_far())
     case.harness.fault(step, "ok")
     case.sent(exporter, case.batch(1), case.short_context(case.patience / 2))
-    refused, *again = case.exchanges_so_far()[before:]
-    return again[0].seconds - (refused.answered or refused.seconds) if again else None
+    exchanges = case.exchanges_so_far()[before:]
+    if len(exchanges) <= 1:
+        return None
+    refused, again, *_ = exchanges
+    return again.seconds - (refused.answered or refused.seconds)
 
 
 def _spaced(case: Case, step: str) -> int:
