@@ -535,7 +535,7 @@ class Poisoned(Canary):
     check="a failed export leaves no state behind",
     canary=Poisoned,
     derived=True,
-    after=("EXP-01", "EXP-05", "EXP-14", "EXP-15"),
+    after=("EXP-01", "EXP-05", "EXP-14"),
     needs=("read_back",),
 )
 def usable(case: Case) -> None:
@@ -549,8 +549,9 @@ def usable(case: Case) -> None:
     if not case.judged_by_sdk:
         case.raised(case.export(exporter, context=context), when=f"with {name}")
     if "status" in case.harness.faults:
-        case.harness.fault("status:400", "ok")
-        case.raised(case.sent(exporter, refused), when="with status 400")
+        case.harness.fault(_FINAL_REFUSAL)
+        case.raised(case.sent(exporter, refused, case.short_context(case.patience / 2)), when="with status 400")
+        case.harness.fault("ok")
     else:
         _cannot_write(case, exporter)
     batch = case.batch()
