@@ -68,7 +68,7 @@ class Builder:
             if not draft.errors:
                 draft.write(rest, single)
             if not draft.errors:
-                return draft.finish({place for place, _ in self.dropped})
+                return draft.finish(self.absent.union(place for place, _ in self.dropped))
             self._leave_out(draft.errors)
 
     def _matching(self) -> Iterator[_Run]:
@@ -239,7 +239,7 @@ class _Draft:
         """The constant parts.
 
         Args:
-            faulty: the places of metrics that lost points.
+            faulty: the places of metrics that have no form or lost points.
         """
         kept = self._kept
         kept.faulty = faulty

@@ -63,7 +63,7 @@ class Kept:
         contents: the keys and values of these mappings as they were encoded.
         pieces: the constant piece of each point; without a shape, its attributes.
         volatile: the writer and encoded attributes of mappings that can change unseen, by the places of the points.
-        faulty: the places of metrics that lost points, which are looked at anew each time.
+        faulty: the places of metrics that have no form or lost points, which are looked at anew each time.
         groups: the metrics by shape.
         singles: the places of the metrics that have points, but no shape.
         few: the same of an encoding of few points.
