@@ -357,8 +357,11 @@ class _Comparison:
         new, old = self._new, self._old
         start, stop = self._starts[place], self._starts[place + count]
         old_start, old_stop = self.old_starts[old_place], self.old_starts[old_place + count]
+        first, last = self._old_items[old_start], self._old_items[old_stop]
+        if start < stop and not old.may_begin(new.sources[start], old_start, first, trusted=self._trusted):
+            return None
         sources = new.sources[start:stop]
-        contents = old.contents.between(old_start, old_stop, self._old_items[old_start], self._old_items[old_stop])
+        contents = old.contents.between(old_start, old_stop, first, last)
         if self._trusted and all(map(is_, sources, old.sources[old_start:old_stop])):
             return contents
         if not contents.are_in(sources):

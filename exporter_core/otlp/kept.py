@@ -89,16 +89,24 @@ class Kept:
     surroundings: Surroundings | None = None
     layout: Layout | None = None
 
-    def holds(self, counts: list[int], mappings: Sequence[Any], *, trusted: bool) -> bool:
-        """True if the points of the same metrics are encoded as they were, but for their numbers.
+    def may_begin(self, mapping: Any, place: int, item: int, *, trusted: bool) -> bool:
+        """False if the points from a place on are encoded otherwise, as the first shows: new series mostly all are new.
 
         Args:
-            counts: the number of points of each metric.
+            mapping: the attribute mapping of the first of them, or what stands in its place.
+            place: of this point.
+            item: where its values begin in the contents.
+            trusted: take an identical mapping to be unchanged.
+        """
+        return (trusted and mapping is self.sources[place]) or self.contents.may_be(mapping, place, item)
+
+    def holds(self, mappings: Sequence[Any], *, trusted: bool) -> bool:
+        """True if as many points of the same metrics are encoded as they were, but for their numbers.
+
+        Args:
             mappings: the attribute mappings of the points.
             trusted: take an identical mapping to be unchanged.
         """
-        if counts != self.counts:
-            return False
         if trusted and all(map(is_, mappings, self.sources)):
             return True
         return self.contents.are_in(mappings) and (

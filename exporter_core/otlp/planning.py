@@ -130,10 +130,14 @@ class Plan:
         if kept.faulty or said != kept.said:
             return False
         self._points = [each.data_points for each in data]
+        if list(map(len, self._points)) != kept.counts:
+            return False
         self._all_points = list(chain.from_iterable(self._points))
-        mappings = [point.attributes for point in self._all_points]
+        first = [point.attributes for point in self._all_points[:1]]
+        if not all(kept.may_begin(mapping, 0, 0, trusted=self._trusted) for mapping in first):
+            return False
         self._current = kept
-        return kept.holds(list(map(len, self._points)), mappings, trusted=self._trusted)
+        return kept.holds([point.attributes for point in self._all_points], trusted=self._trusted)
 
     def _build(
         self, again: set[int] | frozenset[int] = frozenset(), single: set[int] | frozenset[int] = frozenset()
