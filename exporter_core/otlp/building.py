@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from exporter_core.otlp.attributes import AttributeWriter
     from exporter_core.otlp.formats import Format
     from exporter_core.otlp.kept import Said
+    from exporter_core.otlp.request import Frame
     from exporter_core.otlp.shapes import Shape
 
 _Run = tuple[int, int, int]  # the place of a metric, its place in the last encoding, and how many follow each other
@@ -41,6 +42,7 @@ class Builder:
 
     def __init__(self, metrics: Sequence[Metric], said: Said, form: Format, old: Kept, *, trusted: bool) -> None:
         self._said, self._form, self._old, self._trusted = said, form, old, trusted
+        self._few = old.few.frames
         self._frames: list[Any] = [None] * len(metrics)
         self.dropped: list[tuple[int, str]] = []
         self.absent: set[int] = set()
@@ -107,12 +109,19 @@ class Builder:
             return ()
         points = metric.data.data_points
         try:
-            self._frames[place] = self._form.metric(metric)
+            self._frames[place] = self._frame(place, metric)
         except UNREADABLE as error:
             self.dropped += [(place, str(error))] * len(points)
             self.absent.add(place)
             return ()
         return points
+
+    def _frame(self, place: int, metric: Metric) -> Frame:
+        """The frame of a metric: the one that it had among few, if the same is said of it."""
+        known = self._few.get(metric.name) if self._few and type(metric.name) is str else None
+        if known is not None and known[0] == tuple([each[place] for each in self._said]):
+            return known[1]
+        return self._form.metric(metric)
 
     def _leave_out(self, errors: Mapping[int, str]) -> None:
         """Leave out points by their places among all."""

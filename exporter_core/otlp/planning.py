@@ -132,12 +132,11 @@ class Plan:
         self._points = [each.data_points for each in data]
         if list(map(len, self._points)) != kept.counts:
             return False
-        self._all_points = list(chain.from_iterable(self._points))
-        first = [point.attributes for point in self._all_points[:1]]
-        if not all(kept.may_begin(mapping, 0, 0, trusted=self._trusted) for mapping in first):
+        points = self._all_points = list(chain.from_iterable(self._points))
+        if points and not kept.may_begin(points[0].attributes, 0, 0, trusted=self._trusted):
             return False
         self._current = kept
-        return kept.holds([point.attributes for point in self._all_points], trusted=self._trusted)
+        return kept.holds([point.attributes for point in points], trusted=self._trusted)
 
     def _build(
         self, again: set[int] | frozenset[int] = frozenset(), single: set[int] | frozenset[int] = frozenset()
