@@ -36,6 +36,7 @@ class Builder:
 
     Attributes:
         points: the points of each metric that can be encoded.
+        known: how many of them were in the last encoding, as far as that was kept.
         dropped: the place of the metric and the reason, for each that has no form and each point left out.
         absent: the places of metrics without a form, or all of whose points were left out.
     """
@@ -46,6 +47,7 @@ class Builder:
         self._frames: list[Any] = [None] * len(metrics)
         self.dropped: list[tuple[int, str]] = []
         self.absent: set[int] = set()
+        self.known = 0
         self._runs = list(self._matching())
         for place, old_place, count in self._runs:
             self._frames[place : place + count] = old.frames[old_place : old_place + count]
@@ -65,6 +67,7 @@ class Builder:
         while True:
             draft = _Draft(self._said, self._form, self._frames, self.points, self._sources)
             rest = draft.take(self._old, self._runs, again, trusted=self._trusted)
+            self.known = draft.known
             rest = [place for place in rest if place not in self.absent]
             draft.read(rest, trusted=self._trusted)
             if not draft.errors:
@@ -148,6 +151,7 @@ class _Draft:
 
     Attributes:
         errors: what is wrong with points that the format has no place for, by their places.
+        known: how many points were in the last encoding, as far as that was kept.
     """
 
     def __init__(
@@ -174,6 +178,7 @@ class _Draft:
         self._starts = list(accumulate(self._kept.counts, initial=0))
         self._contents: dict[int, Contents] = {}  # of points that follow each other, by the place of the first
         self.errors: dict[int, str] = {}
+        self.known = 0
 
     def take(self, old: Kept, runs: Sequence[_Run], again: AbstractSet[int], *, trusted: bool) -> list[int]:
         """Take what has not changed from the last encoding.
@@ -189,12 +194,15 @@ class _Draft:
         """
         rest: list[int] = []
         end = 0
-        if runs:
+        if old.firsts:
+            self.known = sum(self._known(old, runs, trusted=trusted))
+        elif runs:
             comparison = _Comparison(self._kept, old, again, trusted=trusted)
             for part in chain.from_iterable(map(comparison.comparable, runs)):
                 for (place, old_place, count), contents in comparison.unchanged(part):
                     rest += range(end, place)
                     end = place + count
+                    self.known += self._starts[end] - self._starts[place]
                     self._take(old, place, comparison.old_starts[old_place], old_place, count)
                     if contents.names:
                         self._contents[self._starts[place]] = contents
@@ -266,6 +274,17 @@ class _Draft:
             constants = list(chain.from_iterable([kept.constants[place] for place in places]))
             kept.groups.append(Group(shape, places, constants))
         return kept
+
+    def _known(self, old: Kept, runs: Sequence[_Run], *, trusted: bool) -> Iterator[int]:
+        """Yield the number of points of each metric whose first one is the same, of an encoding that kept no others."""
+        starts, items = list(accumulate(old.counts, initial=0)), old.contents.items
+        for place, old_place, count in runs:
+            for new, was in zip(range(place, place + count), range(old_place, old_place + count), strict=True):
+                points, at = self._kept.counts[new], starts[was]
+                if points and old.counts[was]:
+                    first = self._kept.sources[self._starts[new]]
+                    if old.may_begin(first, at, items[at], trusted=trusted):
+                        yield points
 
     def _take(self, old: Kept, place: int, old_start: int, old_place: int, count: int) -> None:
         kept = self._kept

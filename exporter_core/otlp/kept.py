@@ -69,6 +69,8 @@ class Kept:
         few: the same of an encoding of few points.
         surroundings: the resources and scopes.
         layout: the request but for the numbers; None if something else can change in it, too.
+        firsts: true if most points were new: of those of each metric the first is kept alone, and not how it was
+            encoded.
     """
 
     said: Said = ([], [], [], [], [], [])
@@ -88,6 +90,7 @@ class Kept:
     few: FewKept = field(default_factory=FewKept)
     surroundings: Surroundings | None = None
     layout: Layout | None = None
+    firsts: bool = False
 
     def may_begin(self, mapping: Any, place: int, item: int, *, trusted: bool) -> bool:
         """False if the points from a place on are encoded otherwise, as the first shows: new series mostly all are new.
@@ -128,6 +131,19 @@ class Kept:
             )
         except UNREADABLE:
             return False
+
+    def of_firsts(self) -> Kept:
+        """The same metrics with their first points alone, which show if the next encoding has new ones, too."""
+        starts = accumulate(self.counts, initial=0)
+        places = [start for start, count in zip(starts, self.counts, strict=False) if count]
+        return Kept(
+            said=self.said,
+            frames=self.frames,
+            counts=[min(count, 1) for count in self.counts],
+            sources=[self.sources[place] for place in places],
+            contents=self.contents.of_places(places),
+            firsts=True,
+        )
 
     def within(self, room: int) -> Kept:
         """Those metrics that fit into a room for so many series."""

@@ -127,7 +127,7 @@ class Plan:
     def _holds(self, said: Said, data: list[Any]) -> bool:
         """True if the last encoding holds but for the numbers."""
         kept = self._old
-        if kept.faulty or said != kept.said:
+        if kept.faulty or kept.firsts or said != kept.said:
             return False
         self._points = [each.data_points for each in data]
         if list(map(len, self._points)) != kept.counts:
@@ -225,6 +225,10 @@ class Plan:
         current = self._current
         if len(current.pieces) > room:
             return current.within(room)
+        if current is not self._old and self._old.said[0] and 2 * self._builder.known < len(current.pieces):
+            kept = current.of_firsts()
+            kept.surroundings = self._surroundings
+            return kept
         if current is self._old:  # other threads may be reading it
             current = replace(current)
         current.surroundings = self._surroundings
