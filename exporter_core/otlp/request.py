@@ -186,7 +186,12 @@ class Layout:
 
 
 def _before_points(befores: list[bytes], counts: list[int]) -> tuple[list[bytes], bytes]:
-    """What stands before the points of each run that has some, and behind the last; that of all runs is given."""
+    """The bytes before each run that has points, and those behind the last: the bytes before runs without move on.
+
+    Args:
+        befores: the bytes before each run, and those behind the last.
+        counts: the points of each run.
+    """
     out = []
     ahead = b""
     for before, count in zip(befores, counts, strict=False):
