@@ -138,7 +138,10 @@ class AttributeWriter:
         """The attributes of each mapping, of columns; those that are the same in all are joined once."""
         count = len(columns[0])
         parts: list[list[bytes]] = []
-        for same, group in groupby(columns, lambda column: column.count(column[0]) == count):
+        # Those that are the same in all hold one object.
+        for same, group in groupby(
+            columns, lambda column: column[0] is column[-1] and column.count(column[0]) == count
+        ):
             together = list(group)
             if same:
                 parts.append([self._separator.join([column[0] for column in together])] * count)
@@ -165,9 +168,11 @@ class AttributeWriter:
         kind = type(values[0])
         if kind not in _REMEMBERED or list(map(type, values)).count(kind) != len(values):
             return None
-        if kind is str and len(set(values[:_SAMPLE])) > _SAMPLE // 2:
+        sample = set(values[:_SAMPLE])
+        if kind is str and len(sample) > _SAMPLE // 2:
             return self._render_texts(key, values)  # most are different
-        distinct = set(values)
+        same = len(sample) == 1 and values.count(values[0]) == len(values)
+        distinct = sample if same else set(values)
         known = self._known.get((kind, key), {})
         missing = distinct.difference(known)
         if missing:
@@ -177,7 +182,7 @@ class AttributeWriter:
                 known = {**known, **pairs}
             else:
                 self._remember(kind, key, known, pairs)
-        return list(map(known.__getitem__, values))
+        return [known[values[0]]] * len(values) if same else list(map(known.__getitem__, values))
 
     def _remember(self, kind: type, key: str, known: dict[Any, bytes], pairs: dict[Any, bytes]) -> None:
         known.update(pairs)
@@ -250,9 +255,8 @@ class Contents:
         """The contents of mappings, which nobody changes meanwhile."""
         count = len(mappings)
         keys = tuple(mappings[0]) if mappings else ()
-        if list(map(len, mappings)).count(len(keys)) == count and (
-            list(chain.from_iterable(mappings)) == list(keys) * count
-        ):
+        # No mapping has a key twice: where all should have the same, as many in all are as many in each.
+        if list(chain.from_iterable(mappings)) == list(keys) * count:
             names = [keys] * count
         else:
             known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
@@ -260,9 +264,12 @@ class Contents:
         return cls(names, list(chain.from_iterable(map(dict.values, mappings))))
 
     @property
-    def items(self) -> list[int]:
+    def items(self) -> Sequence[int]:
         """The place at which the values of each mapping begin, and the one at which the last end."""
-        return list(accumulate(map(len, self.names), initial=0))
+        names = self.names
+        if names and names[0] and names.count(names[0]) == len(names):
+            return range(0, len(names) * len(names[0]) + 1, len(names[0]))
+        return list(accumulate(map(len, names), initial=0))
 
     @classmethod
     def joined(cls, parts: Sequence[Contents]) -> Contents:
@@ -300,7 +307,7 @@ class Contents:
 
     def are_in(self, mappings: Sequence[Any]) -> bool:  # mappings, or what stands in their place
         """True if as many mappings have these items in this order; a change in place within a value is not seen."""
-        if len(mappings) != len(self.names) or (mappings and not self._is_first(mappings[0])):
+        if len(mappings) != len(self.names):
             return False
         start = 0
         for at in range(0, len(self.names), _BLOCK):
@@ -308,7 +315,6 @@ class Contents:
             # Another class than dict may hand out its items as it likes.
             if list(map(type, part)).count(dict) != len(part):
                 return False
-            # No mapping has a key twice: where all should have the same, as many in all are as many in each.
             alike = names.count(names[0]) == len(names)
             keys = list(names[0]) * len(names) if alike else list(chain.from_iterable(names))
             stop = start + len(keys)
@@ -333,10 +339,13 @@ class Contents:
             start = stop
         return True
 
-    def _is_first(self, mapping: Any) -> bool:  # a mapping, or what stands in its place
-        """False if the first mapping is not this one: where series are new, it mostly is not, and no other is read."""
+    def may_be(self, mapping: Any, place: int, item: int) -> bool:  # a mapping, or what stands in its place
+        """False if a mapping is not the one of a place, whose values begin at an item.
+
+        Where series are new, the first of a metric mostly is not, and no other has to be read.
+        """
         try:
-            return type(mapping) is dict and list(mapping.values()) == self.values[: len(self.names[0])]
+            return type(mapping) is dict and list(mapping.values()) == self.values[item : item + len(self.names[place])]
         except Exception:  # noqa: BLE001 - what stands there instead of a text may raise anything when compared
             return False
 

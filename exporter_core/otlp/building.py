@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from exporter_core.otlp.attributes import AttributeWriter
     from exporter_core.otlp.formats import Format
     from exporter_core.otlp.kept import Said
+    from exporter_core.otlp.request import Frame
     from exporter_core.otlp.shapes import Shape
 
 _Run = tuple[int, int, int]  # the place of a metric, its place in the last encoding, and how many follow each other
@@ -35,15 +36,18 @@ class Builder:
 
     Attributes:
         points: the points of each metric that can be encoded.
+        known: how many of them were in the last encoding, as far as that was kept.
         dropped: the place of the metric and the reason, for each that has no form and each point left out.
         absent: the places of metrics without a form, or all of whose points were left out.
     """
 
     def __init__(self, metrics: Sequence[Metric], said: Said, form: Format, old: Kept, *, trusted: bool) -> None:
         self._said, self._form, self._old, self._trusted = said, form, old, trusted
+        self._few = old.few.frames
         self._frames: list[Any] = [None] * len(metrics)
         self.dropped: list[tuple[int, str]] = []
         self.absent: set[int] = set()
+        self.known = 0
         self._runs = list(self._matching())
         for place, old_place, count in self._runs:
             self._frames[place : place + count] = old.frames[old_place : old_place + count]
@@ -63,12 +67,13 @@ class Builder:
         while True:
             draft = _Draft(self._said, self._form, self._frames, self.points, self._sources)
             rest = draft.take(self._old, self._runs, again, trusted=self._trusted)
+            self.known = draft.known
             rest = [place for place in rest if place not in self.absent]
             draft.read(rest, trusted=self._trusted)
             if not draft.errors:
                 draft.write(rest, single)
             if not draft.errors:
-                return draft.finish({place for place, _ in self.dropped})
+                return draft.finish(self.absent.union(place for place, _ in self.dropped))
             self._leave_out(draft.errors)
 
     def _matching(self) -> Iterator[_Run]:
@@ -107,12 +112,19 @@ class Builder:
             return ()
         points = metric.data.data_points
         try:
-            self._frames[place] = self._form.metric(metric)
+            self._frames[place] = self._frame(place, metric)
         except UNREADABLE as error:
             self.dropped += [(place, str(error))] * len(points)
             self.absent.add(place)
             return ()
         return points
+
+    def _frame(self, place: int, metric: Metric) -> Frame:
+        """The frame of a metric: the one that it had among few, if the same is said of it."""
+        known = self._few.get(metric.name) if self._few and type(metric.name) is str else None
+        if known is not None and known[0] == tuple([each[place] for each in self._said]):
+            return known[1]
+        return self._form.metric(metric)
 
     def _leave_out(self, errors: Mapping[int, str]) -> None:
         """Leave out points by their places among all."""
@@ -139,6 +151,7 @@ class _Draft:
 
     Attributes:
         errors: what is wrong with points that the format has no place for, by their places.
+        known: how many points were in the last encoding, as far as that was kept.
     """
 
     def __init__(
@@ -165,6 +178,7 @@ class _Draft:
         self._starts = list(accumulate(self._kept.counts, initial=0))
         self._contents: dict[int, Contents] = {}  # of points that follow each other, by the place of the first
         self.errors: dict[int, str] = {}
+        self.known = 0
 
     def take(self, old: Kept, runs: Sequence[_Run], again: AbstractSet[int], *, trusted: bool) -> list[int]:
         """Take what has not changed from the last encoding.
@@ -180,12 +194,15 @@ class _Draft:
         """
         rest: list[int] = []
         end = 0
-        if runs:
+        if old.firsts:
+            self.known = sum(self._known(old, runs, trusted=trusted))
+        elif runs:
             comparison = _Comparison(self._kept, old, again, trusted=trusted)
             for part in chain.from_iterable(map(comparison.comparable, runs)):
                 for (place, old_place, count), contents in comparison.unchanged(part):
                     rest += range(end, place)
                     end = place + count
+                    self.known += self._starts[end] - self._starts[place]
                     self._take(old, place, comparison.old_starts[old_place], old_place, count)
                     if contents.names:
                         self._contents[self._starts[place]] = contents
@@ -239,7 +256,7 @@ class _Draft:
         """The constant parts.
 
         Args:
-            faulty: the places of metrics that lost points.
+            faulty: the places of metrics that have no form or lost points.
         """
         kept = self._kept
         kept.faulty = faulty
@@ -257,6 +274,17 @@ class _Draft:
             constants = list(chain.from_iterable([kept.constants[place] for place in places]))
             kept.groups.append(Group(shape, places, constants))
         return kept
+
+    def _known(self, old: Kept, runs: Sequence[_Run], *, trusted: bool) -> Iterator[int]:
+        """Yield the number of points of each metric whose first one is the same, of an encoding that kept no others."""
+        starts, items = list(accumulate(old.counts, initial=0)), old.contents.items
+        for place, old_place, count in runs:
+            for new, was in zip(range(place, place + count), range(old_place, old_place + count), strict=True):
+                points, at = self._kept.counts[new], starts[was]
+                if points and old.counts[was]:
+                    first = self._kept.sources[self._starts[new]]
+                    if old.may_begin(first, at, items[at], trusted=trusted):
+                        yield points
 
     def _take(self, old: Kept, place: int, old_start: int, old_place: int, count: int) -> None:
         kept = self._kept
@@ -357,8 +385,11 @@ class _Comparison:
         new, old = self._new, self._old
         start, stop = self._starts[place], self._starts[place + count]
         old_start, old_stop = self.old_starts[old_place], self.old_starts[old_place + count]
+        first, last = self._old_items[old_start], self._old_items[old_stop]
+        if start < stop and not old.may_begin(new.sources[start], old_start, first, trusted=self._trusted):
+            return None
         sources = new.sources[start:stop]
-        contents = old.contents.between(old_start, old_stop, self._old_items[old_start], self._old_items[old_stop])
+        contents = old.contents.between(old_start, old_stop, first, last)
         if self._trusted and all(map(is_, sources, old.sources[old_start:old_stop])):
             return contents
         if not contents.are_in(sources):

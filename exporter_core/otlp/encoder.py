@@ -71,7 +71,8 @@ class Requests:
 class Encoder:
     """Encodes metrics to protobuf again and again; what it encoded last time is reused where the data is unchanged.
 
-    Safe to use from many threads at once. A series that an export does not contain is forgotten with it.
+    Safe to use from many threads at once. A series that an export does not contain is forgotten with it; where most
+    series were new, all but the first of each metric are, as those of the next export mostly are new again.
 
     Args:
         trusted: recognise an attribute mapping by identity, and trust that it has not changed, as those of the SDK
@@ -137,7 +138,7 @@ class Encoder:
         return Requests(layouts, numbers, plan.dropped, plan.omitted)
 
     def _plan(self, metrics: MetricsData) -> Plan | FewPoints:
-        if has_few_points(metrics, self._form, self._max_series):
+        if has_few_points(metrics, self._form, self._kept, self._max_series):
             try:
                 few = FewPoints(metrics, self._form, self._kept, trusted=self._trusted or is_trusted(metrics))
             except NOT_ALIKE:

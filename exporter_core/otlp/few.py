@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, islice
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from exporter_core.otlp.request import Frame, Numbers
 
 FEW = 16
-"""The most metrics and the most points that are few; without attributes, as many more as the format says."""
+"""The most metrics and points that are few; without attributes, as many more as the format says, or any at first."""
 
 _attributes_of = attrgetter("attributes")
 
@@ -108,10 +109,14 @@ class FewPoints:
         return known[1]
 
 
-def has_few_points(metrics: MetricsData, form: Format, most: int) -> bool:
-    """True if there are no more metrics and points than are few, nor more points than `most`."""
+def has_few_points(metrics: MetricsData, form: Format, old: Kept, most: int) -> bool:
+    """True if there are no more metrics and points than are few, nor more points than `most`.
+
+    Without attributes any number are few in the first encoding, as a layout pays from the next one on.
+    """
     found: list[Metric] = []
-    limit = form.bare * FEW
+    first = not old.said[0] and not old.few.frames
+    limit = FEW * (inf if first else form.bare)
     for resource in metrics.resource_metrics:
         for scope in resource.scope_metrics:
             found += scope.metrics

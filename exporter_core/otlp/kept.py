@@ -63,12 +63,14 @@ class Kept:
         contents: the keys and values of these mappings as they were encoded.
         pieces: the constant piece of each point; without a shape, its attributes.
         volatile: the writer and encoded attributes of mappings that can change unseen, by the places of the points.
-        faulty: the places of metrics that lost points, which are looked at anew each time.
+        faulty: the places of metrics that have no form or lost points, which are looked at anew each time.
         groups: the metrics by shape.
         singles: the places of the metrics that have points, but no shape.
         few: the same of an encoding of few points.
         surroundings: the resources and scopes.
         layout: the request but for the numbers; None if something else can change in it, too.
+        firsts: true if most points were new: of those of each metric the first is kept alone, and not how it was
+            encoded.
     """
 
     said: Said = ([], [], [], [], [], [])
@@ -88,17 +90,26 @@ class Kept:
     few: FewKept = field(default_factory=FewKept)
     surroundings: Surroundings | None = None
     layout: Layout | None = None
+    firsts: bool = False
 
-    def holds(self, counts: list[int], mappings: Sequence[Any], *, trusted: bool) -> bool:
-        """True if the points of the same metrics are encoded as they were, but for their numbers.
+    def may_begin(self, mapping: Any, place: int, item: int, *, trusted: bool) -> bool:
+        """False if the points from a place on are encoded otherwise, as the first shows: new series mostly all are new.
 
         Args:
-            counts: the number of points of each metric.
+            mapping: the attribute mapping of the first of them, or what stands in its place.
+            place: of this point.
+            item: where its values begin in the contents.
+            trusted: take an identical mapping to be unchanged.
+        """
+        return (trusted and mapping is self.sources[place]) or self.contents.may_be(mapping, place, item)
+
+    def holds(self, mappings: Sequence[Any], *, trusted: bool) -> bool:
+        """True if as many points of the same metrics are encoded as they were, but for their numbers.
+
+        Args:
             mappings: the attribute mappings of the points.
             trusted: take an identical mapping to be unchanged.
         """
-        if counts != self.counts:
-            return False
         if trusted and all(map(is_, mappings, self.sources)):
             return True
         return self.contents.are_in(mappings) and (
@@ -120,6 +131,19 @@ class Kept:
             )
         except UNREADABLE:
             return False
+
+    def of_firsts(self) -> Kept:
+        """The same metrics with their first points alone, which show if the next encoding has new ones, too."""
+        starts = accumulate(self.counts, initial=0)
+        places = [start for start, count in zip(starts, self.counts, strict=False) if count]
+        return Kept(
+            said=self.said,
+            frames=self.frames,
+            counts=[min(count, 1) for count in self.counts],
+            sources=[self.sources[place] for place in places],
+            contents=self.contents.of_places(places),
+            firsts=True,
+        )
 
     def within(self, room: int) -> Kept:
         """Those metrics that fit into a room for so many series."""

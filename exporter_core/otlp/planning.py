@@ -127,13 +127,16 @@ class Plan:
     def _holds(self, said: Said, data: list[Any]) -> bool:
         """True if the last encoding holds but for the numbers."""
         kept = self._old
-        if kept.faulty or said != kept.said:
+        if kept.faulty or kept.firsts or said != kept.said:
             return False
         self._points = [each.data_points for each in data]
-        self._all_points = list(chain.from_iterable(self._points))
-        mappings = [point.attributes for point in self._all_points]
+        if list(map(len, self._points)) != kept.counts:
+            return False
+        points = self._all_points = list(chain.from_iterable(self._points))
+        if points and not kept.may_begin(points[0].attributes, 0, 0, trusted=self._trusted):
+            return False
         self._current = kept
-        return kept.holds(list(map(len, self._points)), mappings, trusted=self._trusted)
+        return kept.holds([point.attributes for point in points], trusted=self._trusted)
 
     def _build(
         self, again: set[int] | frozenset[int] = frozenset(), single: set[int] | frozenset[int] = frozenset()
@@ -222,6 +225,10 @@ class Plan:
         current = self._current
         if len(current.pieces) > room:
             return current.within(room)
+        if current is not self._old and self._old.said[0] and 2 * self._builder.known < len(current.pieces):
+            kept = current.of_firsts()
+            kept.surroundings = self._surroundings
+            return kept
         if current is self._old:  # other threads may be reading it
             current = replace(current)
         current.surroundings = self._surroundings

@@ -150,39 +150,56 @@ class Layout:
     def _lay(self, frame: Frame, request: Request, separator: bytes) -> tuple[int, bytes]:
         """Put all frames before the points that follow them; the bytes in all, and those behind the last point."""
         gap, pieces = len(separator), self._pieces
-        openings = request.openings
+        openings, counts = request.openings, request.counts
         closings = [each.closing for each in request.frames]
-        runs = zip(openings, request.sizes, closings, strict=True)
-        lengths = [len(opening) + size + len(closing) + gap for opening, size, closing in runs]
-        run_ends = list(accumulate(lengths, initial=0))
+        lengths = map(add, map(add, map(len, openings), map(len, closings)), request.sizes)
+        run_ends = list(accumulate([length + gap for length in lengths], initial=0))
         scope_openings, scope_ends = _enclosed(request.scopes, run_ends, gap)
         resource_openings, resource_ends = _enclosed(request.resources, scope_ends, gap)
         size = max(0, resource_ends[-1] - gap)
         ahead = opening = frame.opening(size)
+        # What stands before the points of each run, from the points of the run before it on.
+        within = [closing + separator + each for closing, each in zip(closings, openings[1:], strict=False)]
+        befores = openings[:1] + within
         scopes = zip(request.scopes, scope_openings, strict=True)
-        framed = zip(openings, closings, request.counts, strict=True)
-        at = 0
+        run = 0
         between = b""
         for resource, resource_opening in zip(request.resources, resource_openings, strict=True):
             ahead += between + resource_opening
             between = b""
             for scope, scope_opening in islice(scopes, resource.count):
                 ahead += between + scope_opening
-                between = b""
-                for run_opening, closing, count in islice(framed, scope.count):
-                    ahead += between + run_opening
-                    between = separator
-                    if count:
-                        pieces[at] = ahead + pieces[at][gap:]
-                        ahead = closing
-                        at += count
-                    else:
-                        ahead += closing
-                ahead += scope.frame.closing
                 between = separator
+                if scope.count:
+                    befores[run] = ahead + openings[run]
+                    run += scope.count
+                    ahead = closings[run - 1]
+                ahead += scope.frame.closing
             ahead += resource.frame.closing
             between = separator
+        if 0 in counts:
+            befores.append(ahead)
+            befores, ahead = _before_points(befores, counts)
+        for at, before in zip(accumulate(filter(None, counts), initial=0), befores, strict=False):
+            pieces[at] = before + pieces[at][gap:]
         return len(opening) + size + len(frame.closing), ahead + frame.closing
+
+
+def _before_points(befores: list[bytes], counts: list[int]) -> tuple[list[bytes], bytes]:
+    """The bytes before each run that has points, and those behind the last: the bytes before runs without move on.
+
+    Args:
+        befores: the bytes before each run, and those behind the last.
+        counts: the points of each run.
+    """
+    out = []
+    ahead = b""
+    for before, count in zip(befores, counts, strict=False):
+        ahead += before
+        if count:
+            out.append(ahead)
+            ahead = b""
+    return out, ahead + befores[-1]
 
 
 def _spans(request: Request) -> list[tuple[int | None, int, int]]:

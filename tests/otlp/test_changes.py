@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -240,6 +241,44 @@ def test_one_change_among_many_metrics_is_seen(build, make_encoder, change):
     encoder = make_encoder()
     for changed in (False, True, True, False, False):
         metrics = batch(changed=changed)
+        assert encoder.encode(metrics) == make_encoder().encode(metrics)
+
+
+@both
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("of", [dict, lambda attributes: BoundedAttributes(attributes=attributes)])
+def test_where_most_series_are_new_the_first_of_each_metric_is_kept_alone_until_they_stay(
+    build, make_encoder, trusted, of
+):
+    sources = [[of({"user": f"{turn}-{number}", "kind": "x"}) for number in range(40)] for turn in range(6)]
+
+    def batch(turn):
+        metrics = [build.counter(*map(build.point, part), name=f"{len(part)}") for part in (sources[turn], [])]
+        return build.data(*metrics, build.counter(*map(build.point, sources[turn][:10]), name="ten"))
+
+    encoder = make_encoder(trusted=trusted)
+    kept = []
+    for turn in (0, 1, 2, 2, 2, 3, 3, 4, 5):
+        metrics = batch(turn)
+        assert encoder.encode(metrics) == make_encoder().encode(metrics)
+        kept.append(encoder.cached_series)
+    stay = 50 if of is dict or trusted else 2  # other mappings may hand out what they like
+    assert kept == [50, 2, 2, stay, stay, 2, stay, 2, 2]
+
+
+@both
+def test_metrics_that_come_and_go_while_most_series_are_new_are_encoded_as_they_are(build, make_encoder):
+    encoder = make_encoder()
+    for turn in range(12):
+        metrics = build.data(
+            *[
+                build.counter(
+                    *[build.point({"user": f"{turn // 2}-{at}"}) for at in range(at * turn % 5)], name=f"{at}"
+                )
+                for at in range(turn % 3, 9)
+            ],
+            *[build.counter(name="\ud800")] * (turn % 2),
+        )
         assert encoder.encode(metrics) == make_encoder().encode(metrics)
 
 

@@ -427,6 +427,15 @@ def test_a_metric_whose_name_has_no_utf8_form_is_dropped_point_by_point(build, m
     assert encoded.points == 0
 
 
+@both
+def test_a_metric_without_points_whose_name_has_no_utf8_form_is_left_out_of_every_export(build, make_encoder):
+    full = build.counter(*[build.point({"number": number}) for number in range(20)])
+    encoder = make_encoder()
+    for _ in range(3):
+        encoded = encoder.encode(build.data(full, build.counter(name="\ud800")))
+        assert encoded.data == make_encoder().encode(build.data(full)).data
+
+
 def test_data_of_an_unknown_type_is_reported(build):
     encoded = Encoder().encode(build.data(Metric("odd", "", "", "data")))
     assert encoded.dropped == (DroppedPoint("odd", "data of type str has no OTLP form"),)

@@ -144,6 +144,39 @@ def test_many_metrics_without_attributes_are_written_as_with_a_layout(build, mak
         assert encoder.cached_series == encoded.points == 30 + len(sources) - len(encoded.dropped)
 
 
+@both
+def test_any_number_of_metrics_without_attributes_are_few_in_the_first_encoding_alone(build, make_encoder):
+    def batch(value, unit="1"):
+        return build.data(
+            *[replace(build.counter(build.point({}, value), name=f"{number}"), unit=unit) for number in range(200)]
+        )
+
+    encoder = make_encoder()
+    for value, unit in enumerate(("1", "1", "s", "s")):
+        metrics = batch(value, unit)
+        few_points = few.has_few_points(metrics, encoder._form, encoder._kept, 200)
+        assert few_points == (value == 0)
+        assert encoder.encode(metrics) == of_layout(make_encoder, metrics)
+    assert encoder._kept.layout is not None
+
+
+@both
+def test_no_more_metrics_without_attributes_are_few_than_may_be_kept(build, make_encoder):
+    metrics = build.data(*[build.counter(build.point({}), name=f"{number}") for number in range(200)])
+    encoder = make_encoder(max_series=199)
+    assert encoder.encode(metrics) == of_layout(make_encoder, metrics)
+    assert encoder.cached_series <= 199
+
+
+@both
+def test_a_metric_whose_name_is_no_text_is_dropped_alike_before_and_after_few(build, make_encoder):
+    good = [build.counter(build.point({}), name=f"{number}") for number in range(200)]
+    encoder = make_encoder()
+    encoder.encode(build.data(*good))
+    metrics = build.data(*good, build.counter(build.point({}), name=["list"]))
+    assert encoder.encode(metrics) == of_layout(make_encoder, metrics)
+
+
 @pytest.mark.parametrize("attributes", [{"big": 2**63}, {"cut": "\ud800"}, {7: "x"}, "text"])
 @both
 def test_a_point_among_few_that_has_no_place_in_the_format_is_dropped(build, make_encoder, attributes):
