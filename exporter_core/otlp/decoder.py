@@ -45,6 +45,7 @@ _ZERO = bytes(8)
 _varints = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]").findall
 _UNPACKED = {0x31, 0x39}  # of a histogram's bucket counts and bounds
 _KINDS = (0x2A, 0x3A, 0x4A, 0x52)  # gauge, sum, histogram, exponential histogram
+_TEMPORALITIES = {int(each): each for each in AggregationTemporality}
 # The fields of a point in the order of its constructor.
 _Fields = tuple[Any, ...]  # of several types
 _FEW = 8  # points that a constructor makes as fast
@@ -73,6 +74,8 @@ def decode(data: bytes) -> MetricsData:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
+    if at < len(data) and data[at] < 128:  # noqa: PLR2004 - the last byte has no continuation bit
+        return data[at], at + 1
     value = 0
     for size, byte in enumerate(data[at : at + MAX_VARINT_BYTES]):
         value |= (byte & 127) << 7 * size
@@ -187,8 +190,10 @@ def _metric(data: bytes) -> Metric | None:
     content: Gauge | Sum | Histogram | ExponentialHistogram
     items = _items(data)
     last = dict(items)
-    kind = next((tag for tag in _KINDS if tag in last), None)
-    if kind is None:
+    for kind in _KINDS:
+        if kind in last:
+            break
+    else:
         return None
     inner = _message(items, kind)
     points, settings = _all(inner, 0x0A), dict(inner)
@@ -209,10 +214,10 @@ def _metric(data: bytes) -> Metric | None:
 
 def _temporality(last: _Last) -> AggregationTemporality:
     value = last.get(0x10, 0)
-    try:
-        return AggregationTemporality(value)
-    except ValueError as error:
-        raise DecodeError(f"malformed OTLP data: {value} is not an aggregation temporality") from error
+    temporality = _TEMPORALITIES.get(value)
+    if temporality is None:
+        raise DecodeError(f"malformed OTLP data: {value} is not an aggregation temporality")
+    return temporality
 
 
 def _number(last: _Last, int_tag: int, double_tag: int) -> Any:  # int or float
