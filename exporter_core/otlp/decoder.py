@@ -317,7 +317,7 @@ def _histogram_point(data: bytes) -> HistogramDataPoint:
     last = dict(items)
     attributes = _all(items, 0x4A)
     # Nothing but attributes is there several times, and no number one by one.
-    once = len(items) - len(last) < max(1, len(attributes)) and not last.keys() & _UNPACKED
+    once = len(items) - len(last) < max(1, len(attributes)) and _UNPACKED.isdisjoint(last)
     return make_histogram_point(
         _attributes(attributes),
         _fixed(last, 0x11),
@@ -368,7 +368,7 @@ def _buckets(items: _Items) -> Buckets:
             counts += packed
             continue
         varints = _varints(packed)
-        if sum(map(len, varints)) != len(packed):
+        if len(b"".join(varints)) != len(packed):
             raise DecodeError("malformed OTLP data: a bucket count does not end")
         counts += map(_COUNTS.__getitem__, varints)
     return make_buckets(_zigzag(dict(items).get(0x08, 0)), tuple(counts))
