@@ -45,7 +45,7 @@ _ZERO = bytes(8)
 _varints = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]").findall
 _UNPACKED = {0x31, 0x39}  # of a histogram's bucket counts and bounds
 _KINDS = (0x2A, 0x3A, 0x4A, 0x52)  # gauge, sum, histogram, exponential histogram
-_TEMPORALITIES = {int(each): each for each in AggregationTemporality}
+TEMPORALITIES = {int(each): each for each in AggregationTemporality}
 _KEPT_PAIRS, _KEPT_BYTES = 4096, 256
 _KEPT_MESSAGE = 2048
 _UNCHANGING = {str, bool, int, float, bytes, type(None)}
@@ -236,7 +236,7 @@ def _metric(data: bytes) -> Metric | None:
 
 def _temporality(last: _Last) -> AggregationTemporality:
     value = last.get(0x10, 0)
-    temporality = _TEMPORALITIES.get(value)
+    temporality = TEMPORALITIES.get(value)
     if temporality is None:
         raise DecodeError(f"malformed OTLP data: {value} is not an aggregation temporality")
     return temporality

@@ -67,7 +67,7 @@ def decode_json(data: bytes | str) -> MetricsData:
                 return _Request(text).read()
         except (WrongError, ValueError, RecursionError):
             pass  # to read all of it value by value finds the place of what is wrong
-        return read_request(json.loads(text, parse_constant=_refuse_constant))
+        return read_request(_parsed(text))
     except (WrongError, ValueError, RecursionError) as error:
         raise DecodeError(f"malformed OTLP JSON: {error}") from error
 
