@@ -40,6 +40,7 @@ from exporter_core.otlp.decoder import (
     make_sum,
 )
 from exporter_core.otlp.json_reader import (
+    COUNTS,
     WrongError,
     read_attributes,
     read_double,
@@ -49,10 +50,9 @@ from exporter_core.otlp.json_reader import (
     read_temporality,
 )
 
-LONG = 4096
+LONG = 8192
 """The least characters of a request that is read in columns."""
 _KEPT_PAIRS, _KEPT_LENGTH = 4096, 256
-_KEPT_DIGITS, _MAX_DIGITS = 4, 19
 _Column = Sequence[str | None]
 _Columns = Sequence[_Column]
 
@@ -317,7 +317,7 @@ class _Request:
         return list(map(make_buckets, _integers(offsets), [self._counts(after) for _, _, after in parts]))
 
     def _counts(self, text: str | None) -> tuple[int, ...]:
-        return tuple(map(_COUNTS_KEPT.__getitem__, text[1:-1].split(self._form.counts))) if text else ()
+        return tuple(map(COUNTS.__getitem__, text[1:-1].split(self._form.counts))) if text else ()
 
     def _exemplars(self, column: _Column) -> list[list[Exemplar]]:
         """The exemplars of each point."""
@@ -405,19 +405,7 @@ def _can_change(text: str) -> bool:
     return "kvlist" in text or "\\" in text
 
 
-class _Counts(dict[str, int]):
-    """Digits -> integer. Keeps the short ones."""
-
-    def __missing__(self, digits: str) -> int:
-        if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-            raise ValueError("a count of another form")
-        count = int(digits)
-        if len(digits) <= _KEPT_DIGITS:
-            self[digits] = count
-        return count
-
-
-_PAIRS, _COUNTS_KEPT = _Pairs(), _Counts()
+_PAIRS = _Pairs()
 
 
 @lru_cache

@@ -54,8 +54,24 @@ _INT32, _UINT32 = range(-(1 << 31), 1 << 31), range(1 << 32)
 _INT64, _UINT64 = range(-(1 << 63), 1 << 63), range(1 << 64)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _DIGITS = 20  # of the greatest 64-bit integer
+_KEPT_DIGITS = 4
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _DOUBLE = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+class _Counts(dict[str, int]):
+    """Digits -> integer. Keeps the short ones."""
+
+    def __missing__(self, digits: str) -> int:
+        if not (digits.isdigit() and digits.isascii()) or len(digits) >= _DIGITS:
+            raise ValueError("a count of another form")
+        count = int(digits)
+        if len(digits) <= _KEPT_DIGITS:
+            self[digits] = count
+        return count
+
+
+COUNTS = _Counts()
 
 
 class WrongError(Exception):
@@ -129,10 +145,11 @@ def _unsigned(message: _Message, name: str) -> int:
 def _counts(message: _Message) -> tuple[int, ...]:
     items = message.get("bucketCounts")
     # The usual case first: digits in strings.
-    if type(items) is list and set(map(type, items)) == {str}:
-        digits = "".join(items)
-        if digits.isdigit() and digits.isascii() and min(map(len, items)) > 0 and max(map(len, items)) < _DIGITS:
-            return tuple(map(int, items))
+    if type(items) is list:
+        try:
+            return tuple(map(COUNTS.__getitem__, items))
+        except (ValueError, TypeError, AttributeError):
+            pass  # not strings of digits
     return tuple(_each(message, "bucketCounts", _uint64))
 
 
@@ -343,35 +360,36 @@ def _number_point(value: object, *, start: int | None) -> NumberDataPoint:
 
 def _histogram_point(value: object) -> HistogramDataPoint:
     message = _message(value)
-    return make_histogram_point(
-        **_distribution(message),
-        bucket_counts=_counts(message),
-        explicit_bounds=_bounds(message),
-    )
+    return make_histogram_point(*_before(message), _counts(message), _bounds(message), *_behind(message))
 
 
 def _exponential_point(value: object) -> ExponentialHistogramDataPoint:
     message = _message(value)
     return make_exponential_point(
-        **_distribution(message),
-        scale=_one(message, "scale", _int32, 0),
-        zero_count=_unsigned(message, "zeroCount"),
-        positive=_one(message, "positive", _buckets, Buckets(0, ())),
-        negative=_one(message, "negative", _buckets, Buckets(0, ())),
-        flags=_one(message, "flags", _uint32, 0),
+        *_before(message),
+        _one(message, "scale", _int32, 0),
+        _unsigned(message, "zeroCount"),
+        _one(message, "positive", _buckets, Buckets(0, ())),
+        _one(message, "negative", _buckets, Buckets(0, ())),
+        _one(message, "flags", _uint32, 0),
+        *_behind(message),
     )
 
 
-def _distribution(message: _Message) -> dict[str, Any]:  # arguments of several types
-    """Read the fields that both kinds of histogram have; an absent sum, min or max is None, in the SDK too."""
-    return {
-        "attributes": read_attributes(message),
-        "start_time_unix_nano": _unsigned(message, "startTimeUnixNano"),
-        "time_unix_nano": _unsigned(message, "timeUnixNano"),
-        "count": _unsigned(message, "count"),
-        **{name: _double(message, name) for name in ("sum", "min", "max")},
-        "exemplars": _each(message, "exemplars", _exemplar),
-    }
+def _before(message: _Message) -> tuple[Any, ...]:  # of several types
+    """The first fields of both kinds of histogram; an absent sum is None, in the SDK too."""
+    return (
+        read_attributes(message),
+        _unsigned(message, "startTimeUnixNano"),
+        _unsigned(message, "timeUnixNano"),
+        _unsigned(message, "count"),
+        _double(message, "sum"),
+    )
+
+
+def _behind(message: _Message) -> tuple[float | None, float | None, list[Exemplar]]:
+    """The last fields of both kinds of histogram; an absent min or max is None, in the SDK too."""
+    return _double(message, "min"), _double(message, "max"), _each(message, "exemplars", _exemplar)
 
 
 def _buckets(value: object) -> Buckets:
