@@ -351,7 +351,7 @@ def _counts(counts: Sequence[int]) -> bytes:
 
 @lru_cache(maxsize=256)
 def _row(size: int) -> tuple[Callable[..., bytes], bytes]:
-    """What raises if one of so many counts does not fit its field, and the field."""
+    """A function that raises if one of so many counts does not fit its field, and that field."""
     return struct.Struct(f"{size}Q").pack, b'"bucketCounts":[%b]' % b",".join([b'"%d"'] * size)
 
 
