@@ -19,19 +19,28 @@ from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Buckets,
-    ExponentialHistogram,
     ExponentialHistogramDataPoint,
-    Gauge,
-    Histogram,
     HistogramDataPoint,
     Metric,
     MetricsData,
     NumberDataPoint,
-    Sum,
 )
 
-from exporter_core.otlp.decoder import DecodeError
+from exporter_core.otlp.decoder import (
+    DecodeError,
+    make_buckets,
+    make_exemplar,
+    make_exponential,
+    make_exponential_point,
+    make_gauge,
+    make_histogram,
+    make_histogram_point,
+    make_metric,
+    make_number_point,
+    make_sum,
+)
 from exporter_core.otlp.json_reader import (
+    COUNTS,
     WrongError,
     read_attributes,
     read_double,
@@ -40,12 +49,10 @@ from exporter_core.otlp.json_reader import (
     read_request,
     read_temporality,
 )
-from exporter_core.otlp.records import records
 
-LONG = 4096
+LONG = 8192
 """The least characters of a request that is read in columns."""
 _KEPT_PAIRS, _KEPT_LENGTH = 4096, 256
-_KEPT_DIGITS, _MAX_DIGITS = 4, 19
 _Column = Sequence[str | None]
 _Columns = Sequence[_Column]
 
@@ -67,7 +74,7 @@ def decode_json(data: bytes | str) -> MetricsData:
                 return _Request(text).read()
         except (WrongError, ValueError, RecursionError):
             pass  # to read all of it value by value finds the place of what is wrong
-        return read_request(json.loads(text, parse_constant=_refuse_constant))
+        return read_request(_parsed(text))
     except (WrongError, ValueError, RecursionError) as error:
         raise DecodeError(f"malformed OTLP JSON: {error}") from error
 
@@ -247,7 +254,7 @@ class _Request:
         """All metrics that were gathered."""
         data = {kind: iter(self._data_of(kind)) for kind, rows in self._data.items() if rows}
         texts = [[_unescaped(text) if text else "" for text in column] for column in zip(*self._texts, strict=True)]
-        made = iter(records(Metric, *texts, [next(data[kind]) for kind in self._kinds if kind]))
+        made = map(make_metric, *texts, [next(data[kind]) for kind in self._kinds if kind])
         others = iter(self._others)
         return (next(made) if kind else next(others) for kind in self._kinds)
 
@@ -256,24 +263,25 @@ class _Request:
         points = _MAKERS[kind](self, list(zip(*self._rows[kind], strict=True))) if self._rows[kind] else []
         slices = [points[start:stop] for start, stop in zip(starts, stops, strict=True)]
         (make, count), settings = _TYPES[kind], zip(*map(_settings, befores, afters), strict=True)
-        return records(make, slices, *islice(settings, count))
+        return list(map(make, slices, *islice(settings, count)))
 
     def _number_points(self, columns: _Columns, *, gauge: bool = False) -> list[NumberDataPoint]:
         attributes, start_column, times, integers, doubles, exemplars, _ = columns
         starts = _integers(start_column)
-        return records(
-            NumberDataPoint,
+        made = map(
+            make_number_point,
             self._attributes.of(attributes),
             [start or None for start in starts] if gauge else starts,
             _integers(times),
             _values(integers, doubles),
             self._exemplars(exemplars),
         )
+        return list(made)
 
     def _histogram_points(self, columns: _Columns) -> list[HistogramDataPoint]:
         attributes, starts, times, totals, sums, lowest, highest, counts, bounds, exemplars, _ = columns
-        return records(
-            HistogramDataPoint,
+        made = map(
+            make_histogram_point,
             self._attributes.of(attributes),
             *map(_integers, (starts, times, totals)),
             _doubles(sums),
@@ -283,12 +291,13 @@ class _Request:
             _doubles(highest),
             self._exemplars(exemplars),
         )
+        return list(made)
 
     def _exponential_points(self, columns: _Columns) -> list[ExponentialHistogramDataPoint]:
         attributes, starts, times, totals, sums, lowest, highest, *more = columns
         scales, zeros, positive, negative, exemplars, flags = more
-        return records(
-            ExponentialHistogramDataPoint,
+        made = map(
+            make_exponential_point,
             self._attributes.of(attributes),
             *map(_integers, (starts, times, totals)),
             _doubles(sums),
@@ -300,14 +309,15 @@ class _Request:
             _doubles(highest),
             self._exemplars(exemplars),
         )
+        return list(made)
 
     def _buckets(self, column: _Column) -> list[Buckets]:
         parts = [(text or "").partition(f'"bucketCounts":{self._form.space}[') for text in column]
         offsets = [before.strip('"ofset:, ') or None for before, _, _ in parts]
-        return records(Buckets, _integers(offsets), [self._counts(after) for _, _, after in parts])
+        return list(map(make_buckets, _integers(offsets), [self._counts(after) for _, _, after in parts]))
 
     def _counts(self, text: str | None) -> tuple[int, ...]:
-        return tuple(map(_COUNTS_KEPT.__getitem__, text[1:-1].split(self._form.counts))) if text else ()
+        return tuple(map(COUNTS.__getitem__, text[1:-1].split(self._form.counts))) if text else ()
 
     def _exemplars(self, column: _Column) -> list[list[Exemplar]]:
         """The exemplars of each point."""
@@ -324,22 +334,21 @@ class _Request:
                 raise ValueError("exemplars of another form")
             sizes.append(len(rows) - before)
         attributes, times, integers, doubles, spans, traces = zip(*rows, strict=True)
-        exemplars = records(
-            Exemplar,
+        made = map(
+            make_exemplar,
             self._attributes.of(attributes),
             _values(integers, doubles),
             _integers(times),
             *([int(digits, 16) if digits else None for digits in ids] for ids in (spans, traces)),
         )
-        made = iter(exemplars)
         return [list(islice(made, size)) for size in sizes]
 
 
-_TYPES: dict[str, tuple[Any, int]] = {  # types of data, and how many settings each has
-    "gauge": (Gauge, 0),
-    "sum": (Sum, 2),
-    "histogram": (Histogram, 1),
-    "exponentialHistogram": (ExponentialHistogram, 1),
+_TYPES: dict[str, tuple[Any, int]] = {  # what makes the data, and how many settings each has
+    "gauge": (make_gauge, 0),
+    "sum": (make_sum, 2),
+    "histogram": (make_histogram, 1),
+    "exponentialHistogram": (make_exponential, 1),
 }
 _MAKERS: dict[str, Any] = {  # methods that make points of that kind
     "gauge": partial(_Request._number_points, gauge=True),
@@ -396,19 +405,7 @@ def _can_change(text: str) -> bool:
     return "kvlist" in text or "\\" in text
 
 
-class _Counts(dict[str, int]):
-    """Digits -> integer. Keeps the short ones."""
-
-    def __missing__(self, digits: str) -> int:
-        if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-            raise ValueError("a count of another form")
-        count = int(digits)
-        if len(digits) <= _KEPT_DIGITS:
-            self[digits] = count
-        return count
-
-
-_PAIRS, _COUNTS_KEPT = _Pairs(), _Counts()
+_PAIRS = _Pairs()
 
 
 @lru_cache

@@ -29,7 +29,7 @@ class Json:
     """Metrics as an `ExportMetricsServiceRequest` in OTLP JSON."""
 
     separator = points.SEPARATOR
-    bare = 1
+    bare = 4
     request: Frame = _Object('{"resourceMetrics":[', "]}")
 
     def __init__(self) -> None:
@@ -52,15 +52,15 @@ class Json:
         header = ""
         if scope is not None:
             name, version, attributes = scope
-            fields = (_named("name", name), _named("version", version), attributes.decode())
-            header = f'"scope":{{{",".join(filter(None, fields))}}},'
+            fields = _named("name", name) + _named("version", version) + attributes.decode()
+            header = f'"scope":{{{fields.rstrip(",")}}},'
         return _Object(f'{{{header}"metrics":[', f"]{_url(url)}}}")
 
     def metric(self, metric: Metric) -> Frame:
         """A `Metric` and its data."""
-        texts = (_named("name", metric.name), _named("description", metric.description), _named("unit", metric.unit))
-        header = "".join(f"{field}," for field in texts if field)
-        return _Object(f'{{{header}"{_NAMES[type(metric.data)]}":{{"dataPoints":[', f"]{_settings(metric.data)}}}}}")
+        name, description, unit, data = metric.name, metric.description, metric.unit, metric.data
+        header = _named("name", name) + _named("description", description) + _named("unit", unit)
+        return _Object(f'{{{header}"{_NAMES[type(data)]}":{{"dataPoints":[', f"]{_settings(data)}}}}}")
 
     def point(self, body: bytes, rest: bytes) -> bytes:
         """A data point."""
@@ -68,7 +68,8 @@ class Json:
 
 
 def _named(name: str, value: str | None) -> str:
-    return f'"{name}":{text(value)}' if value is not None and value != "" else ""
+    """A field and a comma, or nothing."""
+    return f'"{name}":{text(value)},' if value is not None and value != "" else ""
 
 
 def _url(url: str) -> str:

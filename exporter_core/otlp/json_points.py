@@ -79,7 +79,7 @@ class Rows:
             self.add_doubles("asDouble", values)
         else:
             self._fields.append(b"%b")
-            self._columns.append([_value(value).encode() for value in values])
+            self._columns.append([_value(value) for value in values])
 
     def add_counts(self, name: str, rows: list[Sequence[int]], size: int) -> None:
         """Add a field of arrays of equally many unsigned 64-bit integers.
@@ -152,7 +152,7 @@ class JsonHistogramShape(HistogramShape):
         """The attributes and bounds of each point."""
         if not self.bounds:
             return bodies
-        ends = self.written(constants, lambda bounds: _many("explicitBounds", double, bounds).encode() + SEPARATOR)
+        ends = self.written(constants, lambda bounds: _explicit_bounds(bounds) + SEPARATOR)
         return list(map(add, bodies, ends))
 
     def with_exemplars(self, pieces: list[bytes], exemplars: list[bytes]) -> list[bytes]:
@@ -198,13 +198,18 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
     Raises:
         UnencodableError: when a number does not fit its field.
     """
-    start, time, value = point.start_time_unix_nano, point.time_unix_nano, point.value
+    start: int | None = point.start_time_unix_nano
+    time, value = point.time_unix_nano, point.value
     try:
-        check, template = _TIMED[type(value)]
-        check(start, time, value)
         if not point.exemplars and math.isfinite(value):
+            if start is None:  # as the SDK has it in a gauge
+                check, template = _WITHOUT_START[type(value)]
+                check(time, value)
+                return template % (time, value)
+            check, template = _WITH_START[type(value)]
+            check(start, time, value)
             return template % (start, time, value)
-    except (KeyError, struct.error, OverflowError):
+    except (KeyError, TypeError, struct.error, OverflowError):
         pass  # to be written field by field, or named
     return _fields(
         _exemplars(point.exemplars, exemplars),
@@ -214,14 +219,6 @@ def number_rest(point: NumberDataPoint, exemplars: AttributeWriter) -> bytes:
     )
 
 
-_TIMES = b'"startTimeUnixNano":"%d","timeUnixNano":"%d",'
-_TIMED = {
-    int: (struct.Struct("<QQq").pack, _TIMES + b'"asInt":"%d"}'),
-    float: (struct.Struct("<QQd").pack, _TIMES + b'"asDouble":%a}'),
-}
-"""Type of a value -> what raises if a number does not fit its field, and the fields."""
-
-
 def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> bytes:
     """The rest of any point of a histogram; a sum, min or max of None is left out.
 
@@ -229,14 +226,9 @@ def histogram_rest(point: HistogramDataPoint, exemplars: AttributeWriter) -> byt
         UnencodableError: when a number does not fit its field.
     """
     return _fields(
-        _many("explicitBounds", double, point.explicit_bounds),
+        _explicit_bounds(point.explicit_bounds),
         _exemplars(point.exemplars, exemplars),
-        _uint64("startTimeUnixNano", point.start_time_unix_nano),
-        _uint64("timeUnixNano", point.time_unix_nano),
-        _one("count", uint64, point.count),
-        _optional("sum", point.sum),
-        _optional("min", point.min),
-        _optional("max", point.max),
+        _distribution(point),
         _counts(point.bucket_counts),
     )
 
@@ -248,112 +240,146 @@ def exponential_rest(point: ExponentialHistogramDataPoint, exemplars: AttributeW
         UnencodableError: when a number does not fit its field.
     """
     return _fields(
-        _uint64("startTimeUnixNano", point.start_time_unix_nano),
-        _uint64("timeUnixNano", point.time_unix_nano),
-        _one("count", uint64, point.count),
-        _optional("sum", point.sum),
+        _distribution(point),
         _one("scale", int32, point.scale),
         _one("zeroCount", uint64, point.zero_count),
         _buckets("positive", point.positive),
         _buckets("negative", point.negative),
         _one("flags", uint32, point.flags),
         _exemplars(point.exemplars, exemplars),
-        _optional("min", point.min),
-        _optional("max", point.max),
     )
 
 
-def _fields(*fields: str) -> bytes:
-    return f"{','.join(filter(None, fields))}}}".encode()
-
-
-def _one(name: str, write: Callable[[Any], str], number: float) -> str:  # takes its own kind of number
+def _distribution(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> bytes:
+    """The fields that both kinds of histogram have."""
+    start, time, count = point.start_time_unix_nano, point.time_unix_nano, point.count
+    total, lowest, highest = point.sum, point.min, point.max
     try:
-        return f'"{name}":{write(number)}'
+        numbers = _checked_numbers(_pack_numbers(start, time, count, total, lowest, highest))
+        if math.isfinite(sum(numbers[3:])):
+            return _DISTRIBUTION % numbers
+    except (struct.error, OverflowError):
+        pass  # to be written field by field, or named
+    return _joined(
+        _uint64("startTimeUnixNano", start),
+        _uint64("timeUnixNano", time),
+        _one("count", uint64, count),
+        _optional("sum", total),
+        _optional("min", lowest),
+        _optional("max", highest),
+    )
+
+
+_START, _TIME = b'"startTimeUnixNano":"%d",', b'"timeUnixNano":"%d",'
+_VALUES = {int: ("q", b'"asInt":"%d"}'), float: ("d", b'"asDouble":%a}')}
+# By the type of a value, what raises if a number does not fit its field, and the fields.
+_WITH_START = {
+    kind: (struct.Struct(f"<QQ{code}").pack, _START + _TIME + form) for kind, (code, form) in _VALUES.items()
+}
+_WITHOUT_START = {kind: (struct.Struct(f"<Q{code}").pack, _TIME + form) for kind, (code, form) in _VALUES.items()}
+# Packing raises if a number does not fit its field; what is unpacked are integers and doubles, whatever was packed.
+_pack_numbers, _checked_numbers = struct.Struct("<QQQddd").pack, struct.Struct("<QQQddd").unpack
+_DISTRIBUTION = _START + _TIME + b'"count":"%d","sum":%a,"min":%a,"max":%a'
+
+
+def _joined(*fields: bytes) -> bytes:
+    return b",".join(filter(None, fields))
+
+
+def _fields(*fields: bytes) -> bytes:
+    return _joined(*fields) + b"}"
+
+
+def _one(name: str, write: Callable[[Any], str], number: float) -> bytes:  # takes its own kind of number
+    try:
+        return f'"{name}":{write(number)}'.encode()
     except UnencodableError as error:
         raise UnencodableError(f"{name}: {error}") from error
 
 
-def _uint64(name: str, number: int | None) -> str:
-    return "" if number is None else _one(name, uint64, number)
+def _uint64(name: str, number: int | None) -> bytes:
+    return b"" if number is None else _one(name, uint64, number)
 
 
-def _optional(name: str, number: float | None) -> str:
-    return "" if number is None else _one(name, double, number)
+def _optional(name: str, number: float | None) -> bytes:
+    return b"" if number is None else _one(name, double, number)
 
 
-def _many(name: str, write: Callable[[Any], str], numbers: Sequence[float]) -> str:  # takes its own kind of number
+def _many(name: str, write: Callable[[Any], str], numbers: Sequence[float]) -> bytes:  # takes its own kind of number
     try:
-        return f'"{name}":[{",".join(map(write, numbers))}]' if numbers else ""
+        return f'"{name}":[{",".join(map(write, numbers))}]'.encode() if numbers else b""
     except UnencodableError as error:
         raise UnencodableError(f"{name}: {error}") from error
 
 
-def _value(value: float) -> str:
-    return f'"asInt":{_checked(int64, value)}' if isinstance(value, int) else f'"asDouble":{_checked(double, value)}'
-
-
-def _checked(write: Callable[[Any], str], value: float) -> str:  # takes its own kind of number
+def _value(value: float) -> bytes:
     try:
-        return write(value)
+        return (f'"asInt":{int64(value)}' if isinstance(value, int) else f'"asDouble":{double(value)}').encode()
     except UnencodableError as error:
         raise UnencodableError(f"value: {error}") from error
 
 
-def _buckets(name: str, buckets: Buckets) -> str:
+def _explicit_bounds(bounds: Sequence[float]) -> bytes:
+    try:
+        return _written_bounds(array("d", list(bounds)).tobytes())
+    except (TypeError, OverflowError):
+        return _many("explicitBounds", double, bounds)  # names what is wrong
+
+
+@lru_cache(maxsize=256)
+def _written_bounds(packed: bytes) -> bytes:
+    return _many("explicitBounds", double, array("d", packed))
+
+
+def _buckets(name: str, buckets: Buckets) -> bytes:
     if not buckets.bucket_counts:
-        return ""
-    return f'"{name}":{{{_one("offset", int32, buckets.offset)},{_counts(buckets.bucket_counts)}}}'
+        return b""
+    return b'"%b":{%b,%b}' % (name.encode(), _one("offset", int32, buckets.offset), _counts(buckets.bucket_counts))
 
 
-def _counts(counts: Sequence[int]) -> str:
-    if set(map(type, counts)) == {int}:
-        try:
-            return f'"bucketCounts":[{",".join(map(_DIGITS.__getitem__, counts))}]'
-        except UnencodableError:
-            pass  # to be named
-    return _many("bucketCounts", uint64, counts)
+def _counts(counts: Sequence[int]) -> bytes:
+    size = len(counts)
+    if not size:
+        return b""
+    check, template = _row(size)
+    try:
+        check(*counts)
+        return template % (*counts,)
+    except struct.error:
+        return _many("bucketCounts", uint64, counts)  # names what is wrong
 
 
-class _Digits(dict[int, str]):
-    """Unsigned integer -> JSON. Keeps the small ones."""
-
-    def __missing__(self, number: int) -> str:
-        digits = uint64(number)
-        if number < _KEPT_COUNTS:
-            self[number] = digits
-        return digits
-
-
-_DIGITS = _Digits()
-_KEPT_COUNTS = 4096
+@lru_cache(maxsize=256)
+def _row(size: int) -> tuple[Callable[..., bytes], bytes]:
+    """A function that raises if one of so many counts does not fit its field, and that field."""
+    return struct.Struct(f"{size}Q").pack, b'"bucketCounts":[%b]' % b",".join([b'"%d"'] * size)
 
 
 def write_exemplars(rows: Iterable[Sequence[Exemplar]], writer: AttributeWriter) -> list[bytes]:
     """The exemplars of each point; nothing for one that has none."""
-    return [_exemplars(row, writer).encode() if row else b"" for row in rows]
+    return [_exemplars(row, writer) for row in rows]
 
 
-def _exemplars(exemplars: Iterable[Exemplar] | None, writer: AttributeWriter) -> str:
-    items = ",".join([f"{{{_exemplar(exemplar, writer)}}}" for exemplar in exemplars or ()])
-    return f'"exemplars":[{items}]' if items else ""
+def _exemplars(exemplars: Sequence[Exemplar] | None, writer: AttributeWriter) -> bytes:
+    if not exemplars:
+        return b""
+    return b'"exemplars":[%b]' % b",".join([b"{%b}" % _exemplar(exemplar, writer) for exemplar in exemplars])
 
 
-def _exemplar(exemplar: Exemplar, writer: AttributeWriter) -> str:
-    fields = (
+def _exemplar(exemplar: Exemplar, writer: AttributeWriter) -> bytes:
+    return _joined(
         _uint64("timeUnixNano", exemplar.time_unix_nano),
         _value(exemplar.value),
         _id("spanId", exemplar.span_id, 8),
         _id("traceId", exemplar.trace_id, 16),
-        writer.of(exemplar.filtered_attributes).decode(),
+        writer.of(exemplar.filtered_attributes),
     )
-    return ",".join(filter(None, fields))
 
 
-def _id(name: str, number: int | None, size: int) -> str:
+def _id(name: str, number: int | None, size: int) -> bytes:
     if number is None:
-        return ""
+        return b""
     try:
-        return f'"{name}":"{number.to_bytes(size, "big").hex()}"'
+        return f'"{name}":"{number.to_bytes(size, "big").hex()}"'.encode()
     except OverflowError as error:
         raise UnencodableError(f"{name}: {short(number)} does not fit {size} bytes") from error

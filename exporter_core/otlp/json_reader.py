@@ -30,7 +30,22 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporter_core.otlp.decoder import MAX_NESTING
+from exporter_core.otlp.decoder import (
+    MAX_NESTING,
+    TEMPORALITIES,
+    make_buckets,
+    make_exemplar,
+    make_exponential,
+    make_exponential_point,
+    make_gauge,
+    make_histogram,
+    make_histogram_point,
+    make_metric,
+    make_number_point,
+    make_resource_metrics,
+    make_scope_metrics,
+    make_sum,
+)
 from exporter_core.otlp.wire import short
 
 _T = TypeVar("_T")
@@ -39,8 +54,24 @@ _INT32, _UINT32 = range(-(1 << 31), 1 << 31), range(1 << 32)
 _INT64, _UINT64 = range(-(1 << 63), 1 << 63), range(1 << 64)
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _DIGITS = 20  # of the greatest 64-bit integer
+_KEPT_DIGITS = 4
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _DOUBLE = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+class _Counts(dict[str, int]):
+    """Digits -> integer. Keeps the short ones."""
+
+    def __missing__(self, digits: str) -> int:
+        if not (digits.isdigit() and digits.isascii()) or len(digits) >= _DIGITS:
+            raise ValueError("a count of another form")
+        count = int(digits)
+        if len(digits) <= _KEPT_DIGITS:
+            self[digits] = count
+        return count
+
+
+COUNTS = _Counts()
 
 
 class WrongError(Exception):
@@ -87,6 +118,22 @@ def _each(message: _Message, name: str, read: Callable[[Any], _T]) -> list[_T]: 
     return read_items
 
 
+def _named(message: _Message, name: str) -> str:
+    value = message.get(name)
+    # The usual case first: ASCII.
+    if type(value) is str and value.isascii():
+        return value
+    return _one(message, name, _text, "")
+
+
+def _double(message: _Message, name: str) -> float | None:
+    value = message.get(name)
+    # The usual case first: a number with a point.
+    if type(value) is float and math.isfinite(value):
+        return value
+    return _one(message, name, read_double, None)
+
+
 def _unsigned(message: _Message, name: str) -> int:
     value = message.get(name)
     # The usual case first: digits in a string.
@@ -98,10 +145,11 @@ def _unsigned(message: _Message, name: str) -> int:
 def _counts(message: _Message) -> tuple[int, ...]:
     items = message.get("bucketCounts")
     # The usual case first: digits in strings.
-    if type(items) is list and set(map(type, items)) == {str}:
-        digits = "".join(items)
-        if digits.isdigit() and digits.isascii() and min(map(len, items)) > 0 and max(map(len, items)) < _DIGITS:
-            return tuple(map(int, items))
+    if type(items) is list:
+        try:
+            return tuple(map(COUNTS.__getitem__, items))
+        except (ValueError, TypeError, AttributeError):
+            pass  # not strings of digits
     return tuple(_each(message, "bucketCounts", _uint64))
 
 
@@ -207,24 +255,26 @@ def read_request(value: object) -> MetricsData:
 
 def _resource_metrics(value: object) -> ResourceMetrics:
     message = _message(value)
-    url = _one(message, "schemaUrl", _text, "")
-    resource = _one(message, "resource", lambda inner: Resource(read_attributes(inner), url), Resource({}, url))
-    return ResourceMetrics(resource, _each(message, "scopeMetrics", _scope_metrics), url)
+    url = _named(message, "schemaUrl")
+    resource = _one(message, "resource", lambda inner: Resource(read_attributes(inner), url), None)
+    scopes = _each(message, "scopeMetrics", _scope_metrics)
+    return make_resource_metrics(resource or Resource({}, url), scopes, url)
 
 
 def _scope_metrics(value: object) -> ScopeMetrics:
     message = _message(value)
-    url = _one(message, "schemaUrl", _text, "")
-    scope = _one(message, "scope", lambda inner: _scope(inner, url), InstrumentationScope("", None, url, {}))
+    url = _named(message, "schemaUrl")
+    scope = _one(message, "scope", lambda inner: _scope(inner, url), None)
     metrics = message.get("metrics")
     # No JSON is a tuple: these metrics are read already.
     read = metrics if isinstance(metrics, tuple) else _each(message, "metrics", read_metric)
-    return ScopeMetrics(scope, [metric for metric in read if metric is not None], url)
+    found = [metric for metric in read if metric is not None]
+    return make_scope_metrics(scope or InstrumentationScope("", None, url, {}), found, url)
 
 
 def _scope(value: object, url: str) -> InstrumentationScope:
     message = _message(value)
-    name, version = _one(message, "name", _text, ""), _one(message, "version", _text, "")
+    name, version = _named(message, "name"), _named(message, "version")
     return InstrumentationScope(name, version or None, url, read_attributes(message))
 
 
@@ -232,31 +282,30 @@ def read_metric(value: object) -> Metric | None:
     """A metric; None for one without data, or with a summary."""
     message = _message(value)
     for kind, read in _DATA.items():
-        data = _one(message, kind, read, None)
+        data = _one(message, kind, read, None) if kind in message else None
         if data is not None:
-            name, description, unit = (_one(message, field, _text, "") for field in ("name", "description", "unit"))
-            return Metric(name, description, unit, data)
+            return make_metric(_named(message, "name"), _named(message, "description"), _named(message, "unit"), data)
     return None
 
 
 def _gauge(value: object) -> Gauge:
-    return Gauge(_each(_message(value), "dataPoints", lambda point: _number_point(point, start=None)))
+    return make_gauge(_each(_message(value), "dataPoints", lambda point: _number_point(point, start=None)))
 
 
 def _sum(value: object) -> Sum:
     message = _message(value)
     points = _each(message, "dataPoints", lambda point: _number_point(point, start=0))
-    return Sum(points, read_temporality(message), read_monotonic(message))
+    return make_sum(points, read_temporality(message), read_monotonic(message))
 
 
 def _histogram(value: object) -> Histogram:
     message = _message(value)
-    return Histogram(_each(message, "dataPoints", _histogram_point), read_temporality(message))
+    return make_histogram(_each(message, "dataPoints", _histogram_point), read_temporality(message))
 
 
 def _exponential(value: object) -> ExponentialHistogram:
     message = _message(value)
-    return ExponentialHistogram(_each(message, "dataPoints", _exponential_point), read_temporality(message))
+    return make_exponential(_each(message, "dataPoints", _exponential_point), read_temporality(message))
 
 
 _DATA: dict[str, Callable[[Any], Gauge | Sum | Histogram | ExponentialHistogram | None]] = {  # each reads JSON
@@ -269,6 +318,9 @@ _DATA: dict[str, Callable[[Any], Gauge | Sum | Histogram | ExponentialHistogram 
 
 def read_temporality(message: _Message) -> AggregationTemporality:
     """The temporality in the data of a metric."""
+    plain = message.get("aggregationTemporality")
+    if type(plain) is int and plain in TEMPORALITIES:
+        return TEMPORALITIES[plain]
 
     def read(value: object) -> AggregationTemporality:
         try:
@@ -285,15 +337,21 @@ def read_monotonic(message: _Message) -> bool:
 
 
 def _number(message: _Message) -> int | float:
-    double = _one(message, "asDouble", read_double, None) if "asDouble" in message else None
-    return _one(message, "asInt", _int64, 0) if double is None else double
+    double = _double(message, "asDouble") if "asDouble" in message else None
+    if double is not None:
+        return double
+    plain = message.get("asInt")
+    # The usual case first: digits in a string.
+    if type(plain) is str and plain.isdigit() and plain.isascii() and len(plain) < _DIGITS - 1:  # signed
+        return int(plain)
+    return _one(message, "asInt", _int64, 0)
 
 
 def _number_point(value: object, *, start: int | None) -> NumberDataPoint:
     message = _message(value)
-    return NumberDataPoint(
+    return make_number_point(
         read_attributes(message),
-        _unsigned(message, "startTimeUnixNano") or start,  # type: ignore[arg-type] # so are the SDK's gauges
+        _unsigned(message, "startTimeUnixNano") or start,  # so are the SDK's gauges
         _unsigned(message, "timeUnixNano"),
         _number(message),
         _each(message, "exemplars", _exemplar),
@@ -302,45 +360,46 @@ def _number_point(value: object, *, start: int | None) -> NumberDataPoint:
 
 def _histogram_point(value: object) -> HistogramDataPoint:
     message = _message(value)
-    return HistogramDataPoint(
-        **_distribution(message),
-        bucket_counts=_counts(message),
-        explicit_bounds=_bounds(message),
-    )
+    return make_histogram_point(*_before(message), _counts(message), _bounds(message), *_behind(message))
 
 
 def _exponential_point(value: object) -> ExponentialHistogramDataPoint:
     message = _message(value)
-    return ExponentialHistogramDataPoint(
-        **_distribution(message),
-        scale=_one(message, "scale", _int32, 0),
-        zero_count=_unsigned(message, "zeroCount"),
-        positive=_one(message, "positive", _buckets, Buckets(0, ())),
-        negative=_one(message, "negative", _buckets, Buckets(0, ())),
-        flags=_one(message, "flags", _uint32, 0),
+    return make_exponential_point(
+        *_before(message),
+        _one(message, "scale", _int32, 0),
+        _unsigned(message, "zeroCount"),
+        _one(message, "positive", _buckets, Buckets(0, ())),
+        _one(message, "negative", _buckets, Buckets(0, ())),
+        _one(message, "flags", _uint32, 0),
+        *_behind(message),
     )
 
 
-def _distribution(message: _Message) -> dict[str, Any]:  # arguments of several types
-    """Read the fields that both kinds of histogram have; an absent sum, min or max is None, in the SDK too."""
-    return {
-        "attributes": read_attributes(message),
-        "start_time_unix_nano": _unsigned(message, "startTimeUnixNano"),
-        "time_unix_nano": _unsigned(message, "timeUnixNano"),
-        "count": _unsigned(message, "count"),
-        **{name: _one(message, name, read_double, None) for name in ("sum", "min", "max")},
-        "exemplars": _each(message, "exemplars", _exemplar),
-    }
+def _before(message: _Message) -> tuple[Any, ...]:  # of several types
+    """The first fields of both kinds of histogram; an absent sum is None, in the SDK too."""
+    return (
+        read_attributes(message),
+        _unsigned(message, "startTimeUnixNano"),
+        _unsigned(message, "timeUnixNano"),
+        _unsigned(message, "count"),
+        _double(message, "sum"),
+    )
+
+
+def _behind(message: _Message) -> tuple[float | None, float | None, list[Exemplar]]:
+    """The last fields of both kinds of histogram; an absent min or max is None, in the SDK too."""
+    return _double(message, "min"), _double(message, "max"), _each(message, "exemplars", _exemplar)
 
 
 def _buckets(value: object) -> Buckets:
     message = _message(value)
-    return Buckets(_one(message, "offset", _int32, 0), _counts(message))
+    return make_buckets(_one(message, "offset", _int32, 0), _counts(message))
 
 
 def _exemplar(value: object) -> Exemplar:
     message = _message(value)
-    return Exemplar(
+    return make_exemplar(
         read_attributes(message, "filteredAttributes"),
         _number(message),
         _unsigned(message, "timeUnixNano"),
@@ -351,14 +410,16 @@ def _exemplar(value: object) -> Exemplar:
 
 def read_attributes(value: object, name: str = "attributes", depth: int = 0) -> dict[str, Any]:  # values of any type
     """The attributes in a message."""
+    message = _message(value)
+    plain = _plain_attributes(message.get(name, []))
+    if plain is not None:
+        return plain
 
     def pair(item: object) -> tuple[str, Any]:
         message = _message(item)
-        return _one(message, "key", _text, ""), _one(message, "value", lambda inner: _value(inner, depth), None)
+        return _named(message, "key"), _one(message, "value", lambda inner: _value(inner, depth), None)
 
-    message = _message(value)
-    plain = _plain_attributes(message.get(name))
-    return dict(_each(message, name, pair)) if plain is None else plain
+    return dict(_each(message, name, pair))
 
 
 def _plain_attributes(items: Any) -> dict[str, Any] | None:

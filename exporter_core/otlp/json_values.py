@@ -22,12 +22,15 @@ _UINT32 = range(1 << 32)
 def attribute_writer(before: bytes = b"", after: bytes = b"", empty: bytes = b"") -> AttributeWriter:
     """Writes attributes as the items of an array of `KeyValue`."""
 
+    def render(key: object, value: object) -> bytes:
+        return utf8(_key_value(key, value, 0))
+
     def render_texts(key: str, texts: Iterable[str]) -> list[bytes]:
         name = text(key)
         return [f'{{"key":{name},"value":{{"stringValue":{encode_basestring(value)}}}}}'.encode() for value in texts]
 
     return AttributeWriter(
-        lambda key, value: _key_value(key, value, 0).encode(),
+        render,
         render_texts,
         separator=b",",
         before=before,
@@ -91,14 +94,15 @@ def _integer(value: int, allowed: range, what: str) -> str:
 
 
 def _key_value(key: object, value: object, depth: int) -> str:
+    """An attribute; a text without a UTF-8 form is left in it, for the whole to be refused."""
     if not isinstance(key, str):
         raise UnencodableError(f"a key is a text, not {type(key).__name__}")
-    return f'{{"key":{text(key)},"value":{_any_value(value, depth)}}}'
+    return f'{{"key":{encode_basestring(key)},"value":{_any_value(value, depth)}}}'
 
 
 def _any_value(value: object, depth: int) -> str:  # noqa: PLR0911 - one return a type
     if isinstance(value, str):
-        return f'{{"stringValue":{text(value)}}}'
+        return f'{{"stringValue":{encode_basestring(value)}}}'
     if value is None:
         return "{}"
     if isinstance(value, bool):

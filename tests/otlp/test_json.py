@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from dataclasses import replace
 from http import HTTPStatus
 from unittest import mock
 
@@ -328,6 +329,53 @@ def test_an_integer_attribute_has_up_to_64_bits(digits):
 def test_an_integer_attribute_of_anything_else_is_refused(digits):
     with pytest.raises(DecodeError, match=r"resourceMetrics\[0\]\.resource\.attributes\[1\]\.value\.intValue"):
         decode_json(_with_integer(digits))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("count", 2**64, "count: an integer of 65 bits does not fit an unsigned 64-bit integer"),
+        ("time_unix_nano", -1, "timeUnixNano: -1 does not fit an unsigned 64-bit integer"),
+        ("sum", "x", "sum: 'x' does not fit a double"),
+        ("max", 10**400, "max: an integer of 1329 bits does not fit a double"),
+        ("bucket_counts", (1, -1), "bucketCounts: -1 does not fit an unsigned 64-bit integer"),
+        ("bucket_counts", [1.0], "bucketCounts: expected an integer, not float"),
+        ("explicit_bounds", (1.0, "x"), "explicitBounds: 'x' does not fit a double"),
+    ],
+)
+def test_what_does_not_fit_in_a_histogram_is_named(build, field, value, said):
+    point = replace(HistogramDataPoint({}, 1, 2, 3, 4.0, (1, 2), (0.5,), 1.0, 3.0), **{field: value})
+    metrics = build.data(Metric("m", "", "", Histogram([point], AggregationTemporality.CUMULATIVE)))
+    assert [dropped.reason for dropped in JsonEncoder().encode(metrics).dropped] == [said]
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1), (-0.0, True), (0, 1.0), (-math.inf, math.nan)])
+def test_equal_bounds_are_written_as_they_are(build, bounds):
+    point = HistogramDataPoint({}, 1, 2, 3, None, (1, 1, 1), bounds, None, 3)
+    metrics = build.data(Metric("m", "", "", Histogram([point], AggregationTemporality.CUMULATIVE)))
+    (metric,) = decode_json(encode_json(metrics)).resource_metrics[0].scope_metrics[0].metrics
+    decoded = metric.data.data_points[0]
+    assert repr(decoded.explicit_bounds) == repr(tuple(map(float, bounds)))
+    assert repr((decoded.sum, decoded.min, decoded.max)) == "(None, None, 3.0)"
+
+
+def _histogram(**fields):
+    metric = {"name": "m", "histogram": {"dataPoints": [fields], "aggregationTemporality": 2}}
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]})
+
+
+def test_bucket_counts_are_read_in_every_spelling():
+    spellings = [["1", "0020", str(2**64 - 1)], [1, 20, 2**64 - 1], [1.0, "20", 2**64 - 1], ["1", 20.0, str(2**64 - 1)]]
+    for counts in spellings:
+        (metric,) = decode_json(_histogram(bucketCounts=counts)).resource_metrics[0].scope_metrics[0].metrics
+        found = metric.data.data_points[0].bucket_counts
+        assert repr(found) == f"(1, 20, {2**64 - 1})"
+
+
+@pytest.mark.parametrize("count", ["-1", "", "x", "٣", "1.5", str(2**64), -1, True, None, [], {}])
+def test_a_wrong_bucket_count_is_named_with_its_place(count):
+    with pytest.raises(DecodeError, match=r"dataPoints\[0\]\.bucketCounts\[1\]: expected an unsigned 64-bit"):
+        decode_json(_histogram(bucketCounts=["1", count]))
 
 
 def test_members_of_enumerations_are_the_integers_that_they_are(build):

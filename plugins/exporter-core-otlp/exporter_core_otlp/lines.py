@@ -54,6 +54,7 @@ class LineFile:
         mode: int | None = None,
     ) -> None:
         self._path = path
+        self._name = str(path)  # which the system takes sooner than a Path
         self._begins = begins
         self._max_bytes = max_bytes
         self._max_old_files = max_old_files
@@ -133,11 +134,11 @@ class LineFile:
 
     def _open(self) -> int:
         if self._mode is None:
-            return os.open(self._path, _FLAGS, 0o666)
+            return os.open(self._name, _FLAGS, 0o666)
         try:
-            descriptor = os.open(self._path, _FLAGS | os.O_EXCL, self._mode)
+            descriptor = os.open(self._name, _FLAGS | os.O_EXCL, self._mode)
         except FileExistsError:
-            return os.open(self._path, _FLAGS, self._mode)
+            return os.open(self._name, _FLAGS, self._mode)
         try:
             os.fchmod(descriptor, self._mode)  # the umask may have taken some of it
         except BaseException:
@@ -147,7 +148,7 @@ class LineFile:
 
     def _leads_to(self, status: os.stat_result) -> bool:
         try:
-            return os.path.samestat(os.stat(self._path), status)  # noqa: PTH116 - beside fstat
+            return os.path.samestat(os.stat(self._name), status)  # noqa: PTH116 - beside fstat
         except FileNotFoundError:
             return False
 
