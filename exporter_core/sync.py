@@ -247,6 +247,22 @@ class Latch:
         return True
 
 
+class _Held:
+    """Holds a turn in a block: half the cost of a generator, in every export."""
+
+    __slots__ = ("_context", "_turn")
+
+    def __init__(self, turn: Turn, context: Context) -> None:
+        self._turn, self._context = turn, context
+
+    def __enter__(self) -> None:
+        while not self._turn.take(self._context):
+            self._context.raise_if_done()
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.give_back()
+
+
 class Turn:
     """A lock whose waiters give up when their context is done."""
 
@@ -278,12 +294,6 @@ class Turn:
         self._lock.release()
         self._waiters.wake()
 
-    @contextmanager
-    def held(self, context: Context) -> Iterator[None]:
+    def held(self, context: Context) -> _Held:
         """Hold the turn in the block; raises the context's error when that is done before the turn is free."""
-        while not self.take(context):
-            context.raise_if_done()
-        try:
-            yield
-        finally:
-            self.give_back()
+        return _Held(self, context)
