@@ -138,7 +138,7 @@ class Encoder:
         return Requests(layouts, numbers, plan.dropped, plan.omitted)
 
     def _plan(self, metrics: MetricsData) -> Plan | FewPoints:
-        if has_few_points(metrics, self._form, self._kept, self._max_series):
+        if has_few_points(metrics, self._kept, self._max_series):
             try:
                 few = FewPoints(metrics, self._form, self._kept, trusted=self._trusted or is_trusted(metrics))
             except NOT_ALIKE:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from exporter_core.otlp.request import Frame, Numbers
 
 FEW = 16
-"""The most metrics and points that are few; without attributes, as many more as the format says, or any at first."""
+"""The most metrics and points that are few."""
+_BARE = 4  # times as many are few where no point has attributes: writing each anew takes little there
 
 _attributes_of = attrgetter("attributes")
 
@@ -109,14 +110,14 @@ class FewPoints:
         return known[1]
 
 
-def has_few_points(metrics: MetricsData, form: Format, old: Kept, most: int) -> bool:
+def has_few_points(metrics: MetricsData, old: Kept, most: int) -> bool:
     """True if there are no more metrics and points than are few, nor more points than `most`.
 
     Without attributes any number are few in the first encoding, as a layout pays from the next one on.
     """
     found: list[Metric] = []
-    first = not old.said[0] and not old.few.frames
-    limit = FEW * (inf if first else form.bare)
+    is_first = not old.said[0] and not old.few.frames
+    limit = FEW * (inf if is_first else _BARE)
     for resource in metrics.resource_metrics:
         for scope in resource.scope_metrics:
             found += scope.metrics

@@ -39,10 +39,6 @@ class Format(Protocol):
         """The bytes between siblings; every point begins with it."""
 
     @property
-    def bare(self) -> int:
-        """The factor by which more points are few where none has attributes: writing each anew takes little there."""
-
-    @property
     def request(self) -> Frame:
         """The outermost frame."""
 

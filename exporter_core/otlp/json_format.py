@@ -29,7 +29,6 @@ class Json:
     """Metrics as an `ExportMetricsServiceRequest` in OTLP JSON."""
 
     separator = points.SEPARATOR
-    bare = 4
     request: Frame = _Object('{"resourceMetrics":[', "]}")
 
     def __init__(self) -> None:

@@ -64,7 +64,6 @@ class Protobuf:
     """Metrics as a serialized `ExportMetricsServiceRequest`."""
 
     separator = b""
-    bare = 4
     request: Frame = _Bare()
 
     def __init__(self) -> None:

@@ -154,7 +154,7 @@ def test_any_number_of_metrics_without_attributes_are_few_in_the_first_encoding_
     encoder = make_encoder()
     for value, unit in enumerate(("1", "1", "s", "s")):
         metrics = batch(value, unit)
-        few_points = few.has_few_points(metrics, encoder._form, encoder._kept, 200)
+        few_points = few.has_few_points(metrics, encoder._kept, 200)
         assert few_points == (value == 0)
         assert encoder.encode(metrics) == of_layout(make_encoder, metrics)
     assert encoder._kept.layout is not None
