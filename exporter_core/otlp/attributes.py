@@ -72,7 +72,7 @@ class AttributeWriter:
         empty: bytes = b"",
     ) -> None:
         self._render, self._render_texts = render, render_texts
-        self._separator, self._before, self._after, self._empty = separator, before, after, empty
+        self._separator, self._before, self._after, self.empty = separator, before, after, empty
         # By type and key, for 1, 1.0 and True are equal.
         self._known: dict[tuple[type, str], dict[Any, bytes]] = {}
         self._count = 0
@@ -84,7 +84,7 @@ class AttributeWriter:
             UnencodableError: when a key or value has no place in the format.
         """
         if not attributes:
-            return self._empty
+            return self.empty
         pairs = [self._pair(key, value) for key, value in attributes.items()]
         return self._before + self._separator.join(pairs) + self._after
 
@@ -113,7 +113,7 @@ class AttributeWriter:
     def _alike(self, keys: tuple[Any, ...], contents: Contents) -> Written:
         """The encoded attributes of mappings with these keys in this order, key by key."""
         if not keys:
-            return Written([self._empty] * len(contents.names))
+            return Written([self.empty] * len(contents.names))
         if list(map(type, keys)).count(str) < len(keys):
             return self._one_by_one(contents)
         immutable = True

@@ -95,7 +95,7 @@ class FewPoints:
             for point in data.data_points:
                 source = point.attributes
                 sources.append(source)
-                body = self._attributes(way.attributes, source) if source else way.attributes.of(None)
+                body = self._attributes(way.attributes, source) if source else way.attributes.empty
                 content += form.point(body, way.rest(point, exemplars))
             content = content[gap:]
             yield frame.opening(len(content)) + content + frame.closing
