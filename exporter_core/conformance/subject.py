@@ -33,7 +33,7 @@ from exporter_core.errors import ExporterNotFoundError, SetupError, UnsupportedC
 from exporter_core.exporter import ExporterConfig
 from exporter_core.forking import call_after_fork
 from exporter_core.guard import GuardedExporter
-from exporter_core.masking import secrets_of
+from exporter_core.masking import masker_for, secrets_of
 from exporter_core.untrusted import place_of
 from exporter_core.validation import problems_of
 
@@ -83,8 +83,8 @@ class Subject:
         """Build the exporter with these options, raw or behind the guard. Raises the constructor's error."""
         spied = _spied(self.exporter_class, journal)
         if mode == "guarded":
-            # copy: False, as everywhere by default
-            return GuardedExporter(factory=lambda: spied(options), name=self.target)
+            # As the registry builds it; copy: False, as everywhere by default.
+            return GuardedExporter(factory=lambda: spied(options), name=self.target, masker=masker_for(options))
         exporter = spied(options)
         return SdkDriver(exporter) if isinstance(exporter, InboundExporter) else Raw(exporter)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.context import Context
 
 
@@ -20,8 +21,8 @@ class ByName(NamedTuple):
     """The backend, as a clause uses it."""
 
     lookups: Lookups
-    export: Callable[[Context], ObservedCall]
-    """Starts an export of a fresh exporter to it."""
+    export: Callable[..., ObservedCall]
+    """Starts an export of a fresh exporter to it, with a context, and of a batch if one is given."""
     seconds: float
     """The time of an export whose look-ups work."""
 
@@ -37,8 +38,8 @@ def reached_by_name(case: Case) -> Iterator[ByName | None]:
         yield None
         return
 
-    def export(context: Context) -> ObservedCall:
-        return case.send(case.exporter(named), case.batch(), context)
+    def export(context: Context, batch: TokenBatch | None = None) -> ObservedCall:
+        return case.send(case.exporter(named), batch or case.batch(), context)
 
     with lookups_of_name() as lookups:
         control = export(case.long_context())

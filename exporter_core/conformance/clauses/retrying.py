@@ -13,6 +13,7 @@ from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.by_name import reached_by_name
 from exporter_core.conformance.clauses.canary import Canary, Swallows
 from exporter_core.conformance.clauses.parts import parts_of
+from exporter_core.conformance.observe.clock import local_time
 from exporter_core.conformance.observe.connecting import no_network, watched_connects
 from exporter_core.conformance.observe.harness import FILE_FAULTS
 from exporter_core.conformance.observe.journal import outcome_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
@@ -54,6 +56,8 @@ _TRYING = 0.5  # seconds in which an exporter may go on trying what may get bett
 _ASKED, _ASKED_MOST = 1, 3  # seconds that a backend asks to wait
 _NEARLY, _OWN_PAUSE = 0.9, 0.4  # the part of them that is near enough, and seconds for a pause that is random
 _STORM = 60  # attempts within that time
+_LATER, _AHEAD = "retry-after-date:60", "AHEAD-5"  # a minute, and a zone as POSIX writes it, some hours east
+_REFUSED, _OF_MANY = 130, 200  # points whose number takes two bytes, and those of a batch with so many
 
 
 class GivesUp(Canary):
@@ -109,6 +113,19 @@ def transient(case: Case) -> None:
             if case.sent(case.exporter(), case.batch()).succeeded:
                 _tries_again(case, "a date in Retry-After", "retry-after-date:0")
         _each_part(case)
+        if case.capabilities.holds:
+            _in_shutdown(case)
+
+
+def _in_shutdown(case: Case) -> None:
+    """Hold a batch, and shut down with a backend that answers 503 once."""
+    exporter, batch = case.exporter(), case.batch()
+    case.harness.fault("ok")
+    case.accepted(exporter, batch)
+    case.harness.fault(_BUSY, "ok")
+    stopping = case.shut_down(exporter)
+    if stopping.error is not None:
+        raise Failed(f"a retry after {_BUSY} in a shutdown that delivers", describe_call(stopping)) from stopping.error
 
 
 def _tries_again(case: Case, what: str, *steps: str, context: Context | None = None) -> None:
@@ -256,21 +273,27 @@ def _unknown_name(case: Case) -> None:
         if backend is None:
             return
         backend.lookups.fail()
-        call = backend.export(case.short_context(_TRYING))
+        batch = case.batch()
+        call = backend.export(case.short_context(_TRYING), batch)
         ended = _has_ended(case, call, _NAMELESS)
-    if ended:
+    if ended and not _has_gone_through(case, call, batch):
         case.raised(call, when=_NAMELESS)
 
 
 def _no_network(case: Case) -> None:
     """Export where no network leads to the backend; what C code connects is not seen."""
     case.harness.fault("ok")
-    exporter = case.exporter()
+    exporter, batch = case.exporter(), case.batch()
     with no_network() as refused:
-        call = case.send(exporter, case.batch(), case.short_context(_TRYING))
+        call = case.send(exporter, batch, case.short_context(_TRYING))
         ended = _has_ended(case, call, _CUT_OFF)
-    if refused and ended:
+    if refused and ended and not _has_gone_through(case, call, batch):
         case.raised(call, when=_CUT_OFF)
+
+
+def _has_gone_through(case: Case, call: ObservedCall, batch: TokenBatch) -> bool:
+    """True if the batch arrived all the same, over a connection or by an address that the process has kept."""
+    return call.succeeded and case.has_arrived(batch)
 
 
 def _each_status(case: Case) -> None:
@@ -349,9 +372,14 @@ def permanent(case: Case) -> None:
         _refused_for_good(case, usual)
         if "refuse" in case.harness.faults:
             _connects_spaced(case)
-    for step in ("retry-after:0", "retry-after-date:60", f"status:{_TOO_MANY}", _BUSY, "reset"):
+    for step in ("retry-after:0", _LATER, f"status:{_TOO_MANY}", _BUSY, "reset"):
         if step.partition(":")[0] in case.harness.faults:
-            case.observe(f"1 attempt for status 400, {_spaced(case, step)} with {step}")
+            with local_time(_AHEAD):  # whoever takes the date for local time finds it over
+                attempts = _spaced(case, step)
+            case.observe(f"1 attempt for status 400, {attempts} with {step}")
+            if step == _LATER and attempts > usual and not case.capabilities.holds:
+                seen = f"{attempts} attempts in {_TRYING:g} s"
+                raise Failed("no further attempt before the date in Retry-After is over", seen)
         if case.canary is not None:
             return
 
@@ -461,8 +489,8 @@ class Conceals(Swallows):
 )
 def partial(case: Case) -> None:
     """Export five points to a backend that refuses two of them: it raises, with the count; likewise where it refuses
-    one of a batch's several requests, of which the others arrive. A partial success without a refused point is a
-    success with a warning.
+    one of a batch's several requests, of which the others arrive, and where it refuses many points. A partial success
+    without a refused point is a success with a warning.
 
     The SDK's interface has no count: there an exporter fails, or logs a warning.
     """
@@ -479,6 +507,7 @@ def partial(case: Case) -> None:
         return
     _counted(case, call, 2)
     if case.canary is None:
+        _many_refused(case)
         exporter = case.exporter()  # what a failure leaves is another clause's business
         case.harness.fault("partial:0", "ok")
         call = case.sent(exporter, case.batch())
@@ -498,6 +527,17 @@ def partial(case: Case) -> None:
         if parts.places:
             case.harness.fault("partial:1")
             _counted(case, case.sent(exporter, parts.make()), parts.requests)
+
+
+def _many_refused(case: Case) -> None:
+    """Export a batch of which many points are refused, if it is sent in one request."""
+    if not case.counts_requests:
+        return
+    exporter, before = case.exporter(), case.harness.requests()
+    case.harness.fault(f"partial:{_REFUSED}", "ok")
+    call = case.sent(exporter, case.batch(_OF_MANY))
+    if case.harness.requests() == before + 1:
+        _counted(case, call, _REFUSED)
 
 
 def _counted(case: Case, call: ObservedCall, points: int) -> None:
@@ -563,6 +603,7 @@ def usable(case: Case) -> None:
         raise Failed("an error of export is final: nothing of it is sent later", "what had been refused arrived later")
     if case.canary is None and {"ok", "status"} <= case.harness.faults:
         _told_once(case)
+        _after_partial(case)
         if case.harness.tier == "wire" and "reset" in case.harness.faults:
             _stored_and_reset(case)
         _after_many(case)
@@ -598,6 +639,23 @@ def _told_once(case: Case) -> None:
         if again.error is not None:
             expected = f"{again.name} succeeds after an export whose failure was raised"
             raise Failed(expected, describe_call(again)) from again.error
+
+
+def _after_partial(case: Case) -> None:
+    """Export again after a batch some of whose points were refused: that was said once."""
+    if "partial" not in case.harness.faults:
+        return
+    exporter, batch = case.exporter(), case.batch()
+    case.harness.fault("partial:1", "ok")
+    if case.sent(exporter, case.batch()).error is None:
+        return  # another clause's business
+    case.harness.fault("ok")
+    again = case.sent(exporter, batch)
+    if again.error is not None:
+        raise Failed(
+            "export succeeds after one of whose points some were refused", describe_call(again)
+        ) from again.error
+    case.delivered(batch, expected="an export after one of whose points some were refused is delivered")
 
 
 def _stored_and_reset(case: Case) -> None:
@@ -752,7 +810,8 @@ def nonsense(case: Case) -> None:
     if not can:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot answer with nonsense")
     if "redirect" in can and case.harness.tier == "wire":
-        can.append("redirect:303")  # who follows that asks for a page, and delivers nothing
+        # Who follows the first asks for a page, and delivers nothing. An empty message is a success, if it is whole.
+        can += ["redirect:303", "truncate:empty"]
     if case.sink_kind == "otlp_http":
         can.append("garbage:html")  # OTLP's success is a message of its own, and not a page with status 200
     for step in can:

@@ -264,8 +264,10 @@ class SinkHarness(_OnSink[_NetworkSink]):
 
 def _for_grpc(step: str) -> str:
     before, _, status = step.rpartition(":")
-    has_status = before == "status" or before.startswith("retry-after:")
-    return f"{before}:{_GRPC_CODES.get(status, status)}" if has_status else step
+    if before == "status":
+        return f"{before}:{_GRPC_CODES.get(status, status)}"
+    # Whoever has too many requests says so with the time to wait, or else it is not tried again.
+    return f"{before}:RESOURCE_EXHAUSTED" if before.startswith("retry-after:") and status == "429" else step
 
 
 class FileSinkHarness(_OnSink[sinks.FileSink]):

@@ -45,7 +45,7 @@ class Fault:
     """One fault, read.
 
     ``status`` is an HTTP status or the name of a gRPC status code; ``seconds`` belongs to ``retry-after`` and ``drip``;
-    ``points`` to ``partial``; ``html`` to ``garbage``; ``stored`` to ``reset``.
+    ``points`` to ``partial``; ``html`` to ``garbage``; ``stored`` to ``reset``; ``empty`` to ``truncate``.
     """
 
     text: str
@@ -54,6 +54,7 @@ class Fault:
     seconds: float = 0.0
     points: int = 0
     html: bool = False
+    empty: bool = False
     stored: bool = False
 
     def __str__(self) -> str:
@@ -75,6 +76,7 @@ def parse(text: str, supported: Collection[str], *, grpc: bool = False) -> Fault
         "seconds": _seconds,
         "points": int,
         "html": bool,
+        "empty": bool,
         "stored": bool,
     }
     try:
@@ -124,6 +126,7 @@ _FORMS: Final = {
     "redirect": "redirect(:(?P<status>[^:]+))?",
     "garbage": "garbage(:(?P<html>html))?",
     "reset": "reset(:(?P<stored>stored))?",
+    "truncate": "truncate(:(?P<empty>empty))?",
 }
 """The kinds that take arguments, as regular expressions with a group for each field of a Fault."""
 
@@ -139,4 +142,5 @@ _SPELLINGS: Final = {
     "redirect": "redirect or redirect:CODE",
     "garbage": "garbage or garbage:html",
     "reset": "reset or reset:stored",
+    "truncate": "truncate or truncate:empty",
 }

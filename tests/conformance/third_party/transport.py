@@ -8,7 +8,9 @@ import json
 import os
 import select
 import socket
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -190,8 +192,13 @@ def judge(answer: Answer) -> None:
 
 def retry_after(answer: Answer) -> float:
     """Return the seconds that the backend asks to wait."""
+    asked = answer.headers.get("retry-after", "0")
     try:
-        return float(answer.headers.get("retry-after", 0))
+        return float(asked)
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
     except ValueError:
         return 0.0
 

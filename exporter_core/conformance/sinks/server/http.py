@@ -211,7 +211,7 @@ class HttpServer(NetworkServer):
                 answer = self.success(entry)
                 answer.status = 200
                 entry.update(status=200)
-                wire.write(answer.line() + answer.rest(missing=64) + b"\0" * 32)
+                wire.write(answer.line() + answer.rest(missing=64) + b"\0" * (0 if fault.empty else 32))
             case "redirect":
                 return self._answer(wire, entry, Answer(int(fault.status), headers={"Location": _ELSEWHERE}))
             case "status":
