@@ -457,11 +457,11 @@ class WallClock(Canary):
     check="time.monotonic() or context.remaining(), never time.time()",
     canary=WallClock,
     derived=True,
-    heeds=("EXP-06",),
+    heeds=("EXP-06", "SHD-04"),
     needs=("gate", "deadline"),
 )
 def wall_clock(case: Case) -> None:
-    """Step the clock back while a deadline runs, and forward while there is time left."""
+    """Step the clock back while a deadline runs, a shutdown's too, and forward while there is time left."""
     ignores_deadline = case.failed.get("EXP-06") is Verdict.FAIL  # whatever the clock says
     if not ignores_deadline:
         case.shut()
@@ -481,8 +481,24 @@ def wall_clock(case: Case) -> None:
     case.succeeded(call)
     if "status" in case.harness.faults and case.canary is None:
         _in_backoff(case)
+    if not ("SHD-04" in case.failed or case.judged_by_sdk or case.canary is not None):
+        _in_shutdown(case)
     if ignores_deadline:
         raise VerdictError(Verdict.BLOCKED, "EXP-06 failed first: it keeps no deadline, whatever the clock says")
+
+
+def _in_shutdown(case: Case) -> None:
+    """Step the clock back while a shutdown with a deadline waits for an export at the shut gate."""
+    exporter = case.exporter()
+    with stepped_clock() as step:
+        export = case.send_to_gate(exporter)
+        context = case.short_context(_MORE)
+        stopping = case.start("shutdown", lambda: exporter.shutdown(context), context)
+        case.until(lambda: stopping.over, seconds=_UNDER_WAY)
+        step(-3600.0)
+        if not case.until(lambda: stopping.over) or case.is_late(stopping):
+            raise Failed("shutdown ends at its deadline although the clock went back an hour", describe_call(stopping))
+    case.open_for(export)
 
 
 def _in_backoff(case: Case) -> None:

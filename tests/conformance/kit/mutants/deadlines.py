@@ -153,3 +153,18 @@ class WallClock(ReferenceExporter):
                 return
         context.raise_if_done()
         raise DeadlineExceededError("the wall clock says that it is late")
+
+
+@killed_by("EXP-12", "shutdown")
+class ShutdownByTheWallClock(ReferenceExporter):
+    """Counts the deadline of a shutdown on the wall clock."""
+
+    def shutdown(self, context: Context) -> None:
+        remaining = context.remaining()
+        end = time.time() + (3600 if remaining is None else remaining)
+        self._close_for_calls()
+        got = self._turn.take_if_free()
+        while not got and time.time() < end and not is_cancelled(context):
+            got = self._turn.take(Context.with_timeout(POLL))
+        self._release(got=got)
+        context.raise_if_done()
