@@ -357,38 +357,29 @@ def hung(case: Case) -> None:
     if "retry-after" in case.harness.faults and case.canary is None:
         _stopped_in_backoff(case)
     if case.canary is None and not case.judged_by_sdk:  # the SDK calls shutdown once
-        _beside_shutdown(case, "shutdown", partial(_sent_to_gate, case))
-        if case.capabilities.holds:  # else an export is in flight, and there is one at a time
-            _beside_shutdown(case, "export", partial(_flush_at_gate, case))
+        _beside_shutdown(case)
 
 
-def _beside_shutdown(case: Case, name: str, in_flight: Callable[[], _InFlight | None]) -> None:
-    """Make the call while a shutdown with much time waits for what is at the shut gate: it ends at its deadline, or at
-    once.
+def _beside_shutdown(case: Case) -> None:
+    """Shut down while another shutdown with much time waits for what is at the shut gate: it ends at its deadline, or
+    at once; likewise an export where data is held. Elsewhere one is in flight, and there is one at a time.
+
+    What is refused at once on a busy machine is late in itself: only one that does not end says that it waits.
     """
-    waiting: list[ObservedCall] = []
-
-    def set_free() -> None:
-        if waiting:
-            case.open_for(*waiting)
-            waiting.clear()
-
-    def begun(context: Context) -> ObservedCall:
-        set_free()
-        case.shut()
-        found = in_flight()
-        if found is None:
-            raise VerdictError(Verdict.INCONCLUSIVE, "nothing waits at the gate")
-        waiting.extend([found.running, case.started("shutdown", partial(found.exporter.shutdown, case.long_context()))])
-        if name == "export":
-            return case.started("export", partial(found.exporter.export, context, found.batch.metrics), context)
-        return case.started("shutdown", partial(found.exporter.shutdown, context), context)
-
-    call = case.attempted(lambda: begun(case.short_context()))
-    if call is not None:
-        case.ends_with_context(call, f"{name} ends at its deadline beside a shutdown that waits", begun)
-        case.observe(f"{name} beside a shutdown that waits: {describe_call(call)}{call.late}")
-    set_free()
+    case.shut()
+    found = _flush_at_gate(case) if case.capabilities.holds else _sent_to_gate(case)
+    if found is None:
+        return
+    exporter, metrics = found.exporter, found.batch.metrics
+    waiting = case.started("shutdown", partial(exporter.shutdown, case.long_context()))
+    context = case.short_context()
+    calls = [case.start("shutdown", partial(exporter.shutdown, context), context)]
+    if case.capabilities.holds:
+        calls.append(case.start("export", partial(exporter.export, context, metrics), context))
+    for call in calls:
+        case.ends(call, f"{call.name} ends at its deadline beside a shutdown that waits")
+        case.observe(f"{call.name} beside a shutdown that waits: {describe_call(call)}")
+    case.open_for(found.running, waiting)
 
 
 def _stopped_in_backoff(case: Case) -> None:
