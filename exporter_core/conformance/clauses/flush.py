@@ -140,6 +140,16 @@ def _beside_a_hung_one(case: Case) -> None:
 
 def _after_deadline(case: Case) -> None:
     """Flush with a deadline that passes at the gate, and again once that is open: that raises, or delivers."""
+    found = flushed_too_late(case)
+    if found is not None and case.flush(found[0]).error is None:
+        case.delivered(found[1], expected="a flush after one that ended at its deadline raises, or delivers the rest")
+
+
+def flushed_too_late(case: Case) -> tuple[Driven, TokenBatch] | None:
+    """Hold a batch, let a flush's deadline pass at the shut gate, and open that: the exporter holds the batch still.
+
+    None if the flush ends in another way, which is another clause's business.
+    """
     for seconds in (SHORT, _TRYING):  # a busy machine may not get to the gate in the shorter one
         exporter, batch = case.exporter(), case.batch()
         case.accepted(exporter, batch)
@@ -150,12 +160,10 @@ def _after_deadline(case: Case) -> None:
         ended = case.until(lambda: first.over, seconds=_TRYING + seconds)  # noqa: B023 - as above
         case.open()
         if not ended or first.error is None or not case.until(lambda: case.journal.is_idle):
-            return  # another clause's business
+            return None
         if has_entered:
             break
-    again = case.flush(exporter)
-    if again.error is None:
-        case.delivered(batch, expected="a flush after one that ended at its deadline raises, or delivers the rest")
+    return exporter, batch
 
 
 @clause(

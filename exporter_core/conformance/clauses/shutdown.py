@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from exporter_core.conformance.base_case import describe_call
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Holds, HoldsUntilFlush, Leaks, Serialised, Swallows
+from exporter_core.conformance.clauses.flush import flushed_too_late
 from exporter_core.conformance.resources import Resources, kept_by_multiprocessing, without_room
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.conformance.scheduled import exercised
@@ -68,7 +69,9 @@ class DropsBuffer(Holds):
     needs=("read_back",),
 )
 def flushes(case: Case) -> None:
-    """Export some batches, shut down, and read back."""
+    """Export some batches, shut down, and read back. If the exporter holds data, then shut down with a batch whose
+    flush ended at its deadline, with one that the backend refuses for good, and with one of which it refuses points.
+    """
     exporter = case.exporter()
     batches = [case.batch() for _ in range(_HELD)]
     for batch in batches:
@@ -76,19 +79,38 @@ def flushes(case: Case) -> None:
     case.succeeded(case.shut_down(exporter))
     case.delivered(*batches, expected="every accepted point has arrived when shutdown returns")
     if case.capabilities.holds and not case.judged_by_sdk and case.canary is None:
+        if case.harness.gated:
+            _after_late_flush(case)
         _reports_failure(case)
 
 
+def _after_late_flush(case: Case) -> None:
+    """Shut down with a batch held whose flush ended at its deadline, with the gate open: it raises, or delivers."""
+    found = flushed_too_late(case)
+    if found is not None and case.shut_down(found[0]).error is None:
+        case.delivered(
+            found[1], expected="a shutdown after a flush that ended at its deadline raises, or delivers the rest"
+        )
+
+
 def _reports_failure(case: Case) -> None:
-    """Shut down with a batch held that the backend refuses for good: it raises."""
-    step = next((one for one in ("status:400", "full", "refuse") if one.partition(":")[0] in case.harness.faults), None)
-    if step is None:
-        return
+    """Shut down with a batch held that the backend refuses for good, or some points of it: it raises."""
+    final = next(
+        (one for one in ("status:400", "full", "refuse") if one.partition(":")[0] in case.harness.faults), None
+    )
+    if final is not None:
+        _raises_after(case, final)
+    # An exporter of the SDK may log a partial success.
+    if {"partial", "ok"} <= case.harness.faults and not case.subject.of_the_sdk:
+        _raises_after(case, "partial:2", "ok")
+
+
+def _raises_after(case: Case, *steps: str) -> None:
     exporter = case.exporter()
-    case.harness.fault(step)
+    case.harness.fault(*steps)
     call = case.export(exporter)
     if call.error is None:
-        case.raised(case.shut_down(exporter), when=f"as what it holds is refused with {step}")
+        case.raised(case.shut_down(exporter), when=f"as what it holds is refused with {steps[0]}")
 
 
 @clause(
@@ -326,13 +348,38 @@ class ShutdownJoins(Serialised):
 )
 def hung(case: Case) -> None:
     """Shut down while an export waits at the shut gate: one shutdown has a deadline, another is cancelled; then while
-    one waits to try again, as the backend asked it to.
+    one waits to try again, as the backend asked it to. Last, shut down with a deadline while another shutdown
+    waits for what is at the gate; where data is held, export so as well.
     """
     _stopped(case, "at its deadline")
     if case.cancellable:
         _stopped(case, "when it is cancelled")
     if "retry-after" in case.harness.faults and case.canary is None:
         _stopped_in_backoff(case)
+    if case.canary is None and not case.judged_by_sdk:  # the SDK calls shutdown once
+        _beside_shutdown(case)
+
+
+def _beside_shutdown(case: Case) -> None:
+    """Shut down while another shutdown with much time waits for what is at the shut gate: it ends at its deadline, or
+    at once; likewise an export where data is held. Elsewhere one is in flight, and there is one at a time.
+
+    What is refused at once on a busy machine is late in itself: only one that does not end says that it waits.
+    """
+    case.shut()
+    found = _flush_at_gate(case) if case.capabilities.holds else _sent_to_gate(case)
+    if found is None:
+        return
+    exporter, metrics = found.exporter, found.batch.metrics
+    waiting = case.started("shutdown", partial(exporter.shutdown, case.long_context()))
+    context = case.short_context()
+    calls = [case.start("shutdown", partial(exporter.shutdown, context), context)]
+    if case.capabilities.holds:
+        calls.append(case.start("export", partial(exporter.export, context, metrics), context))
+    for call in calls:
+        case.ends(call, f"{call.name} ends at its deadline beside a shutdown that waits")
+        case.observe(f"{call.name} beside a shutdown that waits: {describe_call(call)}")
+    case.open_for(found.running, waiting)
 
 
 def _stopped_in_backoff(case: Case) -> None:
@@ -679,6 +726,11 @@ class _InFlight(NamedTuple):
     """The export, or the flush."""
     is_held: bool = True
     """True if an export has accepted the batch."""
+
+
+def _sent_to_gate(case: Case) -> _InFlight:
+    exporter, batch = case.exporter(), case.batch()
+    return _InFlight(exporter, batch, case.send_to_gate(exporter, batch))
 
 
 def _export_at_gate(case: Case) -> _InFlight:

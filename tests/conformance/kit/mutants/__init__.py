@@ -9,6 +9,7 @@ from kit.mutants import (  # noqa: F401 - they list themselves
     deadlines,
     depth,
     endings,
+    held,
     interface,
     lives,
     racing,
