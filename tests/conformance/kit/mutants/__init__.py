@@ -1,4 +1,17 @@
 """Deliberately wrong exporters: the reference exporters, each with one fault that one clause is there to find."""
 
 from kit.mutant import MUTANTS as MUTANTS
-from kit.mutants import amounts, answers, branches, data, deadlines, depth, endings, interface, lives, racing, shutdown  # noqa: F401 - they list themselves
+from kit.mutants import (  # noqa: F401 - they list themselves
+    amounts,
+    answers,
+    branches,
+    data,
+    data_later,
+    deadlines,
+    depth,
+    endings,
+    interface,
+    lives,
+    racing,
+    shutdown,
+)
