@@ -39,17 +39,31 @@ class HoldsReference(HoldsUntilFlush):
     needs=("read_back",),
 )
 def reused(case: Case) -> None:
-    """Change a batch after export has returned, flush, and compare what arrived; change one between two attempts."""
+    """Change a batch after export has returned, flush, and compare what arrived; change one between two attempts. The
+    lists inside its points are changed too: exemplars, counts of buckets, bounds.
+    """
     exporter = case.exporter()
     batch = case.batch()
     case.accepted(exporter, batch)
     _poison(batch.metrics)
     case.succeeded(case.flush(exporter))
     case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
+    if case.capabilities.holds and case.canary is None:
+        _with_every_kind(case, exporter)
     if case.harness.gated and case.capabilities.holds and case.canary is None:
         _while_held(case, exporter)
     if case.harness.gated and "status" in case.harness.faults:
         _between_attempts(case, exporter)
+
+
+def _with_every_kind(case: Case, exporter: Driven) -> None:
+    """Spoil a batch of every kind of point, in all its lists."""
+    batch = case.rich()
+    if case.export(exporter, batch).error is not None:
+        return  # another clause's business
+    _poison(batch.metrics)
+    if case.flush(exporter).error is None:
+        case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
 
 
 def _while_held(case: Case, exporter: Driven) -> None:
@@ -83,6 +97,10 @@ def _poison(metrics: MetricsData) -> None:
             attributes: Any = point.attributes
             attributes.clear()
             attributes["poisoned"] = True
+            for part in _parts(point):
+                for value in vars(part).values():
+                    if isinstance(value, list):
+                        value.clear()
         points: Any = metric.data.data_points
         points.clear()
 
@@ -142,12 +160,17 @@ def _thaw(metrics: MetricsData) -> None:
     """Put a list in the place of each tuple: exemplars, buckets, bounds and attributes, as callers may have them."""
     for metric in metrics_in(metrics):
         for point in metric.data.data_points:
-            for part in (point, getattr(point, "positive", None), getattr(point, "negative", None), *point.exemplars):
-                for name, value in vars(part).items() if part is not None else ():
+            for part in (*_parts(point), *point.exemplars):
+                for name, value in vars(part).items():
                     if isinstance(value, tuple):
                         object.__setattr__(part, name, list(value))
             attributes: Any = point.attributes
             attributes.update({key: list(value) for key, value in attributes.items() if isinstance(value, tuple)})
+
+
+def _parts(point: object) -> list[object]:
+    """A point, and its buckets where it has some of their own."""
+    return [point, *(part for name in ("positive", "negative") if (part := getattr(point, name, None)) is not None)]
 
 
 class _Part(NamedTuple):

@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 
 from exporter_core.conformance.clause import clause
 from exporter_core.conformance.clauses.canary import Canary, Swallows
-from exporter_core.conformance.observe.logs import recorded_logs
+from exporter_core.conformance.observe.logs import recorded_logs, standard_files, written_past_python
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.errors import ExporterCoreError, ExporterError
 from exporter_core.guard import GuardedExporter
@@ -23,11 +23,12 @@ from exporter_core.masking import secrets_of
 from exporter_core.reader import PeriodicReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.descriptors import FileIdentity
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
@@ -35,6 +36,8 @@ _INTERVAL = 0.01  # seconds
 _BRIEF = 0.1  # seconds of a deadline that passes while nobody answers
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _TELLING = 4  # characters of a secret that is looked for: fewer are anywhere
+_BETWEEN_BYTES = ("", " ", ":", "-", ",", ", ", "\\x", ", 0x", " 0x", " \\x")
+"""What stands between the bytes of a dump."""
 _LEAVE = 60.0  # seconds that the reader may take to shut down
 
 
@@ -134,12 +137,16 @@ class TellsSecret(Canary):
 )
 def errors(case: Case) -> None:
     """Look at the errors of a cancelled export, of a refused one, of one whose connection was reset, of a partial
-    success, of one that ended at its deadline, and of one after a shutdown; and at what is logged, warned of and
-    printed from the making of an exporter to its shutdown, further attempts included.
+    success, of one that ended at its deadline, and of one after a shutdown; and at what is logged, warned of, printed
+    and written to standard output and error past Python, from the making of an exporter to its shutdown, further
+    attempts included. A secret counts in the forms of headers, URLs and dumps, too.
 
     In the SDK's interface an answer has no type and no cause: there it is logs and exceptions that carry no secret.
     """
-    with _heard() as logged:
+    standard = standard_files()
+    if case.has_harness:
+        case.harness.config()  # a harness may have taken the place of one of them
+    with _heard(standard) as logged:
         exporter = case.exporter()
         case.export(exporter)
         case.flush(exporter)
@@ -159,7 +166,7 @@ def errors(case: Case) -> None:
     for step in ("status:401", "reset") if case.has_harness else ():
         if step.partition(":")[0] in case.harness.faults:
             case.harness.fault(step)
-            with _heard() as logged:
+            with _heard(standard) as logged:
                 call = case.sent(case.exporter(), case.batch(), case.short_context(_TRYING))
             error = case.raised(call, when=f"with {step}")
             _look(case, error, logged)
@@ -167,8 +174,8 @@ def errors(case: Case) -> None:
             if step == "reset" and error.__cause__ is None and not call.overrun and not case.subject.of_the_sdk:
                 raise Failed("the cause is chained", f"{type(error).__name__} has no __cause__")
     if case.canary is None and case.has_harness and "ok" in case.harness.faults:
-        _in_every_branch(case)
-    with _heard() as logged:
+        _in_every_branch(case, standard)
+    with _heard(standard) as logged:
         case.shut_down(exporter)
         call = case.export(exporter)
     _tells_nothing(case, logged)
@@ -176,13 +183,13 @@ def errors(case: Case) -> None:
         _tells_no_secret(case, call.error)
 
 
-def _in_every_branch(case: Case) -> None:
+def _in_every_branch(case: Case, standard: Mapping[int, FileIdentity]) -> None:
     """Look at what is told where a failure passes, where it is one in part, and at a deadline."""
     for steps in ("status:503 ok", "partial:1 ok", "hang"):
         if not {step.partition(":")[0] for step in steps.split()} <= case.harness.faults:
             continue
         case.harness.fault(*steps.split())
-        with _heard() as logged:
+        with _heard(standard) as logged:
             call = case.send(case.exporter(), case.batch(), case.short_context(_BRIEF if steps == "hang" else _TRYING))
             case.until(lambda: call.over, seconds=2 * _TRYING)  # noqa: B023 - awaited here
         case.harness.fault("ok")
@@ -192,17 +199,21 @@ def _in_every_branch(case: Case) -> None:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Everything that is logged, warned of and printed in the block, by any thread."""
+def _heard(standard: Mapping[int, FileIdentity]) -> Iterator[list[str]]:
+    """Everything that is logged, warned of and printed in the block, by any thread, past Python too."""
     before, printed = (sys.stdout, sys.stderr), io.StringIO()
-    with recorded_logs() as texts, warnings.catch_warnings(record=True) as warned:
+    with (
+        written_past_python(standard) as written,
+        recorded_logs() as texts,
+        warnings.catch_warnings(record=True) as warned,
+    ):
         warnings.simplefilter("always")
         sys.stdout = sys.stderr = printed
         try:
             yield texts
         finally:
             sys.stdout, sys.stderr = before
-            texts.extend([*(str(one.message) for one in warned), printed.getvalue()])
+            texts.extend([*(str(one.message) for one in warned), printed.getvalue(), written()])
 
 
 def _secrets(case: Case) -> set[str]:
@@ -259,10 +270,10 @@ def _tells(case: Case, texts: Sequence[str]) -> bool:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """The secret as it is, and as headers, URLs and dumps have it: Base64 of a text that it stands in, too."""
+    """The secret as it is, and as headers, URLs and dumps have it; Base64 of a text that it stands in, too."""
     data = secret.encode()
     yield from (secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1])
-    longer = [data.hex(), data.hex().upper()]
+    longer = [sep.join(f"{byte:{form}}" for byte in data) for sep in _BETWEEN_BYTES for form in ("02x", "02X")]
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before in range(3):
             whole = (before + len(data)) * 8 // 6  # the characters that what follows has no part in

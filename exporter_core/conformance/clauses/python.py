@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import threading
+import time
 import tracemalloc
 import warnings
 import weakref
@@ -66,7 +67,9 @@ class InheritsLock(Serialised):
     needs=("read_back",),
 )
 def forks(case: Case) -> None:
-    """Fork while idle, with data held, and while an export waits at the gate; child and parent export."""
+    """Fork while idle, with data held, and while an export waits at the gate; child and parent export. The request that
+    waits at the gate is answered, and a child that is forked after a shutdown exports nothing.
+    """
     exporter, held = case.exporter(), case.batch()
     case.succeeded(case.sent(exporter, case.batch()))
     case.accepted(exporter, held)
@@ -75,19 +78,61 @@ def forks(case: Case) -> None:
     case.delivered(held, expected="the parent delivers what it holds, and the child none of it", once=True)
     if case.harness.gated:
         _mid_export(case, exporter)
+    if case.canary is None:
+        _stays_shut_down(case)
+
+
+def _stays_shut_down(case: Case) -> None:
+    """Fork after a shutdown: an export in the child raises, as one in the parent does."""
+    exporter = case.exporter()
+    case.shut_down(exporter)
+    if case.export(exporter).error is None:
+        return  # another clause's business
+
+    def child() -> str:
+        case.harness.after_fork()
+        call = case.export(exporter)
+        return describe_call(call) if call.error is None else ""
+
+    seen = in_child(case, child)
+    if seen:
+        raise Failed("an export in a child that was forked after a shutdown raises", seen)
+    case.observe("a child that was forked after a shutdown exported nothing")
 
 
 def _mid_export(case: Case, exporter: Driven) -> None:
     *firsts, second = (case.batch() for _ in range(2 + case.capabilities.holds))
+    before, began = len(case.exchanges_so_far()), time.monotonic()
     parked = _parked(case, exporter, firsts)
+    waiting = len(case.exchanges_so_far())
     try:
         _child_exports(case, exporter, "in mid-export", inherited=True)
     finally:
         case.open()
+    seconds = time.monotonic() - began
     case.ends(parked, "the parent's export ends once the gate is open")
     case.succeeded(parked)
+    if case.canary is None and _was_cut(case, before, waiting) and not _is_cut_alone(case, seconds):
+        expected = "the request that the parent waits for is answered, whatever a child does meanwhile"
+        raise Failed(expected, "it was cut off, and sent again")
     case.succeeded(case.sent(exporter, second))
     case.delivered(*firsts, second, expected="the parent's exports go on, and the child sends none of them", once=True)
+
+
+def _was_cut(case: Case, start: int, end: int) -> bool:
+    """True if one of these requests was not stored, although others were."""
+    found = case.exchanges_so_far()
+    return any(one.stored for one in found) and not all(one.stored for one in found[start:end])
+
+
+def _is_cut_alone(case: Case, seconds: float) -> bool:
+    """True if an export that waits at the gate twice as long is sent again without any fork: it has a limit."""
+    exporter, before = case.exporter(), len(case.exchanges_so_far())
+    parked = _parked(case, exporter, [case.batch()])
+    waiting = len(case.exchanges_so_far())
+    parked.wait(2 * seconds)
+    case.open_for(parked)
+    return _was_cut(case, before, waiting)
 
 
 def _parked(case: Case, exporter: Driven, batches: Sequence[TokenBatch]) -> ObservedCall:

@@ -75,7 +75,7 @@ _MODULES: Final = (
 )
 """Those that are patched for a whole process, now and then."""
 _WATCHED_ELSEWHERE: Final = frozenset(
-    {"putenv", "unsetenv", "excepthook", "seed", "setstate", "_logRecordFactory", "SIG_DFL", "SIG_IGN"}
+    {"putenv", "unsetenv", "excepthook", "seed", "setstate", "addLevelName", "_logRecordFactory", "SIG_DFL", "SIG_IGN"}
 )
 _GLOBALS: Final = (
     ("the meter provider of OpenTelemetry", "opentelemetry.metrics._internal", "_METER_PROVIDER"),
@@ -90,6 +90,8 @@ _SETTINGS: Final = (bool, int, float, str, bytes, tuple)
 """The types of what a module has for a setting; None stands for what is made when it is needed."""
 _HANDLERS_OF_ERRORS: Final = ("strict", "ignore", "replace", "backslashreplace", "surrogateescape", "xmlcharrefreplace")
 _LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+PRIORITY: Final = "the priority of the process"
+"""The name of what is to be put back, where that is allowed."""
 _PACKAGES: Final = ("site-packages", "dist-packages")
 """The folders in which a package that is imported may put its own on the import path."""
 
@@ -220,6 +222,7 @@ def _table() -> dict[str, Callable[[], object]]:
         "the names of the levels of logging": lambda: [logging.getLevelName(level) for level in _LEVELS],
         "the handlers of errors of codecs": lambda: [codecs.lookup_error(name) for name in _HANDLERS_OF_ERRORS],
         "the start method of multiprocessing": _start_method,
+        PRIORITY: lambda: os.getpriority(os.PRIO_PROCESS, 0),
         "the user": lambda: (os.getuid(), os.geteuid(), os.getgid(), os.getegid(), sorted(os.getgroups())),
         "the process group": lambda: (os.getpgid(0), os.getsid(0)),
         "the timers of the process": lambda: [signal.getitimer(n) for n in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],

@@ -25,13 +25,14 @@ import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from exporter_core.conformance.observe import first_state
-from exporter_core.conformance.observe.first_state import PLANTED, State, changed_in_thread, state_of_thread
+from exporter_core.conformance.observe.first_state import PLANTED, PRIORITY, State, changed_in_thread, state_of_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 
 def _directory() -> Path | None:
@@ -49,6 +50,8 @@ _STACK: Final = (8 << 20) + (1 << 16)
 _ODD: Final = 13
 """Makes a limit that nobody else would choose."""
 _NO_LIMIT: Final = 1 << 31  # open files
+_IMPORTING: Final = "<frozen importlib._bootstrap>"
+"""The name of the file of the code that runs a module that is imported."""
 _LOGGERS: Final = ("asyncio", "concurrent.futures", "opentelemetry", "py.warnings", "urllib3")
 """Loggers of other libraries, whose records are the application's to choose from."""
 
@@ -67,7 +70,7 @@ def watched_process(*, output: bool) -> Iterator[Callable[[], list[str]]]:
 
     ``output`` is True to look for what is written to standard output as well.
     """
-    watches = [_first, _settings, _hooks, _logging, _loggers, _warnings, _opener, _random, _environment]
+    watches = [_first, _settings, _hooks, _logging, _levels, _loggers, _warnings, _opener, _random, _environment]
     watches += [_standard_input, _standard_error, *[_output] * output, _descriptors]
     watches += [_signals] * (threading.current_thread() is threading.main_thread())
     with ExitStack() as stack:
@@ -79,7 +82,10 @@ def watched_process(*, output: bool) -> Iterator[Callable[[], list[str]]]:
 
 @contextmanager
 def _first() -> Iterator[Callable[[], list[str]]]:
-    """Compare with the state before the first exporter was built; where nobody remembers it, with the present one."""
+    """Compare with the state before the first exporter was built; where nobody remembers it, with the present one.
+
+    The priority is put back, where the process may have a better one than it has.
+    """
     state = first_state.first or State.now()
 
     def look() -> list[str]:
@@ -87,7 +93,11 @@ def _first() -> Iterator[Callable[[], list[str]]]:
         is_replaced = policy is not type(None) and policy.__module__.partition(".")[0] != "asyncio"
         return state.changed() + ["the policy of asyncio"] * is_replaced
 
-    yield look
+    try:
+        yield look
+    finally:
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, cast("int", state.values[PRIORITY]))
 
 
 @contextmanager
@@ -196,6 +206,41 @@ def _logging() -> Iterator[Callable[[], list[str]]]:
         logging.setLogRecordFactory(factory)
         level, root.handlers, root.manager.disable = before
         root.setLevel(level)
+
+
+@contextmanager
+def _levels() -> Iterator[Callable[[], list[str]]]:
+    """Notice that a level of logging is named, other than by a module that is imported."""
+    named: list[int] = []
+    by_level, by_name, function = dict(logging._levelToName), dict(logging._nameToLevel), logging.addLevelName
+
+    def name_level(level: int, levelName: str) -> None:  # noqa: N803 - as the function has it
+        if not _is_in_import():
+            named.append(level)
+        function(level, levelName)
+
+    def look() -> list[str]:
+        levels = ", ".join(map(str, dict.fromkeys(named)))
+        return [f"the names of the levels of logging ({levels})"] * bool(named)
+
+    logging.addLevelName = name_level
+    try:
+        yield look
+    finally:
+        logging.addLevelName = function
+        for level in named:
+            now = logging._levelToName.pop(level, "")
+            logging._nameToLevel.pop(now, None)
+        logging._levelToName.update(by_level)
+        logging._nameToLevel.update(by_name)
+
+
+def _is_in_import() -> bool:
+    """True if the calling code is run by the import of a module."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename != _IMPORTING:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

@@ -15,4 +15,5 @@ from kit.mutants import (  # noqa: F401 - they list themselves
     racing,
     replies,
     shutdown,
+    traces,
 )
