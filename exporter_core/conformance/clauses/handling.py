@@ -37,7 +37,7 @@ _BRIEF = 0.1  # seconds of a deadline that passes while nobody answers
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _TELLING = 4  # characters of a secret that is looked for: fewer are anywhere
 _BETWEEN_BYTES = ("", " ", ":", "-", ",", ", ", "\\x", ", 0x", " 0x", " \\x")
-"""What stands between the bytes of a dump."""
+"""The texts between the bytes of a dump."""
 _LEAVE = 60.0  # seconds that the reader may take to shut down
 
 

@@ -366,7 +366,8 @@ def _beside_shutdown(case: Case) -> None:
 
     What is refused at once on a busy machine is late in itself: only one that does not end says that it waits.
     """
-    case.shut()
+    if case.capabilities.holds:
+        case.shut()
     found = _flush_at_gate(case) if case.capabilities.holds else _sent_to_gate(case)
     if found is None:
         return

@@ -58,7 +58,7 @@ def recorded_logs(level: int = logging.DEBUG) -> Iterator[list[str]]:
 
 
 def standard_files() -> dict[int, FileIdentity]:
-    """What standard output and error lead to, by their descriptors; without those that are closed."""
+    """The files of standard output and error, by their descriptors; without those that are closed."""
     found = {}
     for number in (1, 2):
         with suppress(OSError):
