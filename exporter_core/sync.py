@@ -248,7 +248,7 @@ class Latch:
 
 
 class _Held:
-    """Holds a turn in a block: half the cost of a generator, in every export."""
+    """Holds a turn in a block; every export enters one, and a generator would cost more."""
 
     __slots__ = ("_context", "_turn")
 

@@ -52,7 +52,7 @@ def _waits_for_others() -> dict[int, tuple[int, int]] | None:
 
 
 def _never_ends(frame: FrameType) -> bool:
-    timeout = frame.f_locals.get("timeout")
-    if frame.f_code in _LOOPS:
-        return timeout in (None, -1)
-    return frame.f_code in _WAITS and (timeout is None or timeout > _FAR)
+    if frame.f_code not in _WAITS | _LOOPS:
+        return False
+    timeout = frame.f_locals["timeout"]
+    return timeout in (None, -1) if frame.f_code in _LOOPS else timeout is None or timeout > _FAR

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up what it holds
 _WORDS = "The metrics may be reused once this returns: what is kept is copied. They are never changed."
+_AS_GIVEN = "what arrives is what was handed over, not what became of it later"
 
 
 class HoldsReference(HoldsUntilFlush):
@@ -47,7 +48,7 @@ def reused(case: Case) -> None:
     case.accepted(exporter, batch)
     _poison(batch.metrics)
     case.succeeded(case.flush(exporter))
-    case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
+    case.delivered(batch, expected=_AS_GIVEN, whole=True)
     if case.capabilities.holds and case.canary is None:
         _with_every_kind(case, exporter)
     if case.harness.gated and case.capabilities.holds and case.canary is None:
@@ -63,7 +64,7 @@ def _with_every_kind(case: Case, exporter: Driven) -> None:
         return  # another clause's business
     _poison(batch.metrics)
     if case.flush(exporter).error is None:
-        case.delivered(batch, expected="what arrives is what was handed over, not what became of it later", whole=True)
+        case.delivered(batch, expected=_AS_GIVEN, whole=True)
 
 
 def _while_held(case: Case, exporter: Driven) -> None:

@@ -481,7 +481,7 @@ def wall_clock(case: Case) -> None:
     case.succeeded(call)
     if "status" in case.harness.faults and case.canary is None:
         _in_backoff(case)
-    if not ("SHD-04" in case.failed or case.judged_by_sdk or case.canary is not None):
+    if case.canary is None and not case.judged_by_sdk and "SHD-04" not in case.failed:
         _in_shutdown(case)
     if ignores_deadline:
         raise VerdictError(Verdict.BLOCKED, "EXP-06 failed first: it keeps no deadline, whatever the clock says")

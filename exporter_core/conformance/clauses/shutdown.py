@@ -368,7 +368,9 @@ def _beside_shutdown(case: Case) -> None:
     """
     if case.capabilities.holds:
         case.shut()
-    found = _flush_at_gate(case) if case.capabilities.holds else _sent_to_gate(case)
+        found = _flush_at_gate(case)
+    else:
+        found = _sent_to_gate(case)
     if found is None:
         return
     exporter, metrics = found.exporter, found.batch.metrics
