@@ -144,6 +144,7 @@ def _unmodified(case: Case, exporter: Driven) -> None:
     batch = case.rich()
     _thaw(batch.metrics)
     before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
+    fields = [(thing, set(vars(thing))) for thing in _things(batch.metrics)]
     case.export(exporter, batch)
     case.flush(exporter)
     after = list(flatten(batch.metrics))
@@ -155,6 +156,24 @@ def _unmodified(case: Case, exporter: Driven) -> None:
     changed = _difference(frame, list(_frame(batch.metrics)))
     if changed:
         raise Failed("the batch is as it was", changed)
+    for thing, names in fields:
+        added = set(vars(thing)).difference(names)
+        if added:
+            seen = f"a {type(thing).__name__} has a further attribute, {', '.join(sorted(map(repr, added)))}"
+            raise Failed("the batch is as it was", seen)
+
+
+def _things(metrics: MetricsData) -> Iterator[object]:
+    """Everything in the batch that could get an attribute, from the batch itself to the exemplars of its points."""
+    for of_resource in metrics.resource_metrics:
+        yield from (of_resource, of_resource.resource)
+        for of_scope in of_resource.scope_metrics:
+            yield of_scope
+            for metric in of_scope.metrics:
+                yield from (metric, metric.data)
+                for point in metric.data.data_points:
+                    yield from (*_parts(point), *point.exemplars)
+    yield metrics
 
 
 def _thaw(metrics: MetricsData) -> None:

@@ -22,7 +22,9 @@ from exporter_core.conformance.observe.clock import EVERY, local_time, stepped_c
 from exporter_core.conformance.observe.tokens import TokenBatch, metrics_in, unlike
 from exporter_core.conformance.resources import Resources
 from exporter_core.conformance.run.verdicts import Failed, VerdictError
+from exporter_core.conformance.sinks.records import digest
 from exporter_core.context import Context
+from exporter_core.masking import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +59,8 @@ _HELD = 120  # batches
 _HEAVY = 10  # batches that are held, of as many points of a hundred thousand bytes: more than some count as room
 _LONG = 15.0  # seconds for amounts; what takes longer is not looked at
 _SOON = 10.0  # seconds that the delivery of many batches may take
+_ANOTHER = "2"  # ends another secret, which the first one is the beginning of
+_SCHEMES = ("", "Bearer ", "Token ")  # of headers that have the secret itself
 _DELIVER = "Deliver the metrics, or accept them for delivery by the next force_flush or shutdown; return when done."
 
 
@@ -481,7 +485,8 @@ class SendsToTheFirst(Canary):
 )
 def independent(case: Case) -> None:
     """Make two exporters with a backend each: each delivers to its own, also where both have accepted before either
-    delivers, and the second one still does so after the first one's shutdown.
+    delivers, and the second one still does so after the first one's shutdown. Make one with another secret: neither
+    sends the other one's.
     """
     harnesses = case.harness, case.other_harness()
     exporters = [case.exporter(harness) for harness in harnesses]
@@ -501,6 +506,44 @@ def independent(case: Case) -> None:
         raise Failed(expected, describe_call(call)) from call.error
     _is_at(harnesses[1], last, "an export after the shutdown of another exporter arrives")
     case.observe("two exporters delivered, each to its own backend, and one after the shutdown of the other")
+    if case.canary is None:
+        _with_secrets_of_their_own(case)
+
+
+def _with_secrets_of_their_own(case: Case) -> None:
+    """Make an exporter with another secret between two exports of one, and compare the headers of their requests."""
+    exporter, secret = case.exporter(), case.harness.secret
+    with_another = case.pointing(lambda text: text.replace(secret, f"{secret}{_ANOTHER}")) if secret else None
+    if with_another is None or case.sent(exporter, case.batch()).error is not None:
+        return
+    own = _last_headers(case)
+    try:
+        other = case.exporter(with_another)
+    except Exception:  # noqa: BLE001 - its options, or its constructor, do not allow this secret
+        return
+    calls = [case.sent(exporter, case.batch())]
+    later = _last_headers(case)
+    calls.append(case.sent(other, case.batch()))
+    of_other = _last_headers(case)
+    if any(call.error is not None for call in calls):
+        return  # another clause's business
+    for name, value in later.items():
+        if own.get(name) != value == of_other.get(name):
+            expected = "an exporter goes on with its own secret once another one is made"
+            raise Failed(expected, f"its {name} is that of the other one's requests")
+    taken = {digest(f"{scheme}{secret}") for scheme in _SCHEMES}
+    for name, value in of_other.items():
+        if value in taken:
+            raise Failed("an exporter sends its own secret", f"its {name} has that of one that was made before")
+
+
+def _last_headers(case: Case) -> dict[str, str]:
+    """The headers of the latest request that hold a secret, each as its digest."""
+    last = max(case.exchanges_so_far(), key=lambda one: one.seconds, default=None)
+    if last is None:
+        return {}
+    secret = {name.lower() for name, value in last.headers if MASK in value}
+    return {name: value for name, value in last.digests if name in secret}
 
 
 def _is_at(harness: Harness, batch: TokenBatch, expected: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import sys
 import threading
 import traceback
@@ -36,6 +37,8 @@ _INTERVAL = 0.01  # seconds
 _BRIEF = 0.1  # seconds of a deadline that passes while nobody answers
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _TELLING = 4  # characters of a secret that is looked for: fewer are anywhere
+_MOST = 3 / 4  # of a secret's characters in a row, which tell it
+_PLAIN = frozenset(" /:")  # characters of texts of which a part may be told, such as of an address
 _BETWEEN_BYTES = ("", " ", ":", "-", ",", ", ", "\\x", ", 0x", " 0x", " \\x")
 """The texts between the bytes of a dump."""
 _LEAVE = 60.0  # seconds that the reader may take to shut down
@@ -139,7 +142,7 @@ def errors(case: Case) -> None:
     """Look at the errors of a cancelled export, of a refused one, of one whose connection was reset, of a partial
     success, of one that ended at its deadline, and of one after a shutdown; and at what is logged, warned of, printed
     and written to standard output and error past Python, from the making of an exporter to its shutdown, further
-    attempts included. A secret counts in the forms of headers, URLs and dumps, too.
+    attempts included. A secret counts in the forms of headers, URLs and dumps, too, and so does most of it.
 
     In the SDK's interface an answer has no type and no cause: there it is logs and exceptions that carry no secret.
     """
@@ -270,9 +273,12 @@ def _tells(case: Case, texts: Sequence[str]) -> bool:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """The secret as it is, and as headers, URLs and dumps have it; Base64 of a text that it stands in, too."""
+    """The secret as it is, most of it, and as headers, URLs and dumps have it; Base64 of a text that it stands in."""
     data = secret.encode()
     yield from (secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1])
+    most = max(2 * _TELLING, math.ceil(len(secret) * _MOST))
+    if not _PLAIN.intersection(secret):
+        yield from (secret[start : start + most] for start in range(len(secret) - most + 1))
     longer = [sep.join(f"{byte:{form}}" for byte in data) for sep in _BETWEEN_BYTES for form in ("02x", "02X")]
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before in range(3):

@@ -45,6 +45,9 @@ _ODD_INTERVAL = 0.0052  # seconds
 _TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up what it holds
 _CYCLES = 8
 _SAME, _EXPORTS = 300, 4  # points of a batch, and exports of it
+_REFUSED = ("status:400", "full", "refuse")  # ways to let an export fail for good, the best first
+_ROUNDS, _IN_ROUND = 12, 100  # of exports of one point, after each of which the objects are counted
+_LONG = 5.0  # seconds
 _NOTHING = 2048  # bytes that the journal, among others, keeps of an export
 _CHANGED = "changed: "
 _BOUNDS = 3  # how many times a child's own patience its parent has
@@ -235,6 +238,7 @@ class NonDaemonThread(Canary):
     check="threads are daemons, or are ended by shutdown; no concurrent.futures executor with work that never ends",
     canary=NonDaemonThread,
     hygiene=True,
+    after=("KND-01",),
     needs=("gate",),
 )
 def exits(case: Case) -> None:
@@ -273,7 +277,7 @@ def exits(case: Case) -> None:
 def growth(case: Case) -> None:
     """Make, use and shut down some exporters, and let some go without a shutdown: none of those that were shut down is
     kept. Then export the same series again and again, every second time to a backend that refuses it, and look at the
-    memory, the threads and the descriptors.
+    memory, the threads and the descriptors; and a thousand times the same point, as long as each time leaves something.
     """
     kept: list[weakref.ref[object]] = []
 
@@ -307,6 +311,7 @@ def growth(case: Case) -> None:
     case.observe(f"nothing grew over {_CYCLES} exporters")
     if case.canary is None and case.has_harness and case.harness.tier == "wire":  # whose memory is another process's
         _keeps_nothing(case)
+        _leaves_no_trace(case)
 
 
 def _keeps_nothing(case: Case) -> None:
@@ -319,7 +324,7 @@ def _keeps_nothing(case: Case) -> None:
     (metric,) = of_scope.metrics
     points = pickle.dumps(metric.data.data_points)
     sizes, opened = list[int](), list[int]()
-    refuses = "status" in case.harness.faults
+    refused = next((step for step in _REFUSED if step.partition(":")[0] in case.harness.faults), None)
 
     def metrics() -> MetricsData:
         """The same series in objects of their own, which an exporter that keeps them keeps each time."""
@@ -329,12 +334,14 @@ def _keeps_nothing(case: Case) -> None:
     def fill() -> None:
         for _ in range(3):  # the first time, what is kept for good is made
             for number in range(_EXPORTS):
-                is_refused = refuses and number % 2 == 1
-                if refuses:
-                    case.harness.fault("status:400" if is_refused else "ok")
+                is_refused = refused is not None and number % 2 == 1
+                if refused is not None:
+                    case.harness.fault(refused if is_refused else "ok")
                 with suppress(Exception) if is_refused else nullcontext():
                     exporter.export(Context.with_timeout(case.patience), metrics())
                     exporter.force_flush(Context.with_timeout(case.patience))
+            if refused is not None:
+                case.harness.fault("ok")
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
             now = Resources.now()
@@ -359,6 +366,34 @@ def _keeps_nothing(case: Case) -> None:
             "memory does not grow with the number of exports", f"{kept:.0f} bytes more with each, of {sent} bytes sent"
         )
     case.observe(f"memory did not grow with {3 * _EXPORTS} exports")
+
+
+def _leaves_no_trace(case: Case) -> None:
+    """Export the same point again and again, more often than a list of the latest may be long: not each of them leaves
+    an object behind. It ends as soon as some have left fewer.
+    """
+    exporter, metrics, events = case.exporter(), case.batch(1).metrics, len(case.journal.events)
+    blocks, until = list[int](), time.monotonic() + _LONG
+
+    def fill() -> None:
+        for _ in range(_ROUNDS):
+            for _ in range(_IN_ROUND):
+                exporter.export(Context.with_timeout(case.patience), metrics)
+            exporter.force_flush(Context.with_timeout(case.patience))
+            del case.journal.events[events:]
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
+            more = [later - sooner for sooner, later in itertools.pairwise(blocks)]
+            if (more and more[-1] < _IN_ROUND) or time.monotonic() > until:
+                return
+
+    call = case.start("export", fill)
+    case.until(lambda: call.over)
+    case.shut_down(exporter)
+    if call.succeeded and len(blocks) == _ROUNDS:
+        more = (blocks[-1] - blocks[0]) // (_IN_ROUND * (_ROUNDS - 1))
+        expected = "no export leaves something behind for good"
+        raise Failed(expected, f"{more} objects more with each of {_IN_ROUND * _ROUNDS} exports of the same point")
 
 
 class SetsSwitchInterval(Canary):

@@ -55,6 +55,9 @@ class Exchange(NamedTuple):
     """The status that was sent."""
     problems: tuple[str, ...] = ()
     """Violations of its protocol, a line each."""
+    digests: tuple[tuple[str, str], ...] = ()
+    """Name and :func:`~exporter_core.conformance.sinks.records.digest` of each header, to compare secret ones by; no
+    report shows them."""
 
 
 class Journal:

@@ -235,6 +235,7 @@ class SinkHarness(_OnSink[_NetworkSink]):
                 answered=None if one.answered is None else one.answered.ns / 1e9,
                 answer=None if one.status is None else str(one.status),
                 problems=one.problems,
+                digests=one.digests,
             )
 
     def _make(self, directory: Path) -> _NetworkSink:  # noqa: ARG002 - a file sink needs it

@@ -207,7 +207,7 @@ def _wire_log(exchanges: Sequence[Exchange], events: Sequence[Event]) -> list[di
     since = _clock(events)
     return [
         {
-            **one._asdict(),
+            **{name: value for name, value in one._asdict().items() if name != "digests"},
             "seconds": since(one.seconds),
             "stored": since(one.stored),
             "answered": since(one.answered),

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from exporter_core.conformance.observe.tokens import Point
+    from exporter_core.context import Context
     from kit.memory import Response, Wait
 
 _TRACE = 5
+_UNTOLD = 4  # characters
 
 
 @killed_by("DAT-01", "corrupted")
@@ -96,6 +98,27 @@ class DumpsItsRequest(ReferenceExporter):
         return ExporterError(f"{failure} to {f'Bearer {SECRET}'.encode().hex(' ')}")
 
 
+@killed_by("HND-02", "in its text")
+class TellsMostOfIt(ReferenceExporter):
+    """Ends the words of a failure with its secret but for the last characters."""
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        failure = super()._failure_of(response)
+        if failure is None or isinstance(failure, PartialSuccessError):
+            return failure
+        return ExporterError(f"{failure} to {SECRET[:-_UNTOLD]}***")
+
+
+@killed_by("DAT-02", "a Resource has a further attribute")
+class NotesOnTheResource(ReferenceExporter):
+    """Keeps on the caller's resource what it has made of it."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        for of_resource in metrics.resource_metrics:
+            vars(of_resource.resource)["_made"] = dict(of_resource.resource.attributes)
+        super()._deliver(context, metrics)
+
+
 @killed_by("PY-01", "it returned")
 class ChildBeginsAnew(ReferenceExporter):
     """Takes exports again in a child that was forked after its shutdown."""
@@ -140,11 +163,14 @@ class ChildCutsConnection(ReferenceExporter):
                 yield wait
                 continue
             self._ends = self._ends or socket.socketpair()
-            while not wait.ready():
-                yield replace(wait, seconds=POLL)
+            is_answered = False
+            while not is_answered:
+                is_answered = wait.ready()  # an answer that comes after the cut does not arrive
                 if self._is_cut():
                     exchange.close()
                     raise ConnectionResetError("the connection was shut down")
+                if not is_answered:
+                    yield replace(wait, seconds=POLL)
 
     def _is_cut(self) -> bool:
         assert self._ends is not None
