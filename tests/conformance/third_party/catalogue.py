@@ -107,6 +107,13 @@ RIGHT = (
     Entry("right_blind_http", "GzipStream", clauses=SOCKETS),
     Entry("right_blind_http", "ScopePool", clauses=SOCKETS),
     Entry("right_blind_holding", "SpoolFolder", clauses=SOCKETS),
+    Entry("right_keen_http", "Pool", clauses=SOCKETS),
+    Entry("right_keen_http", "CountedPool", clauses=SOCKETS),
+    Entry("right_keen_http", "CachedLookup", clauses=SOCKETS),
+    Entry("right_keen_holding", "Held", clauses=SOCKETS),
+    Entry("right_keen_async", "Aio", clauses=SOCKETS),
+    Entry("right_keen_local", "Filed"),
+    Entry("right_keen_grpc", "Rpc", clauses=SOCKETS),
 )
 
 
