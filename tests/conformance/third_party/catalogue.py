@@ -1179,4 +1179,50 @@ WRONG = (
         },
         clauses=SOCKETS,
     ),
+    *made_from(
+        "wrong_keen_content",
+        "Filed",
+        {
+            "FalsyStart": "EXP-02",
+            "MinusZero": "EXP-02",
+            "Nfc": "EXP-02",
+            "Cuts4096": "EXP-02",
+            "TrimsBuckets": "EXP-02",
+            "StripsText": "EXP-02",
+            "DropsEmptySequence": "EXP-02",
+            "Keeps128": "EXP-02",
+            "NanosThroughFloat": "EXP-02",
+            "FalsyMin": "EXP-02",
+            "NeedsTrace": "EXP-02",
+            "TemporalityOnce": "EXP-02",
+        },
+    ),
+    *made_from(
+        "wrong_keen_files",
+        "Filed",
+        {
+            "IgnoresShortWrite": "EXP-14",
+            "TornLine": "EXP-17",
+            "Memoises": "DAT-02",
+            "DupLeak": "SHD-02",
+        },
+    ),
+    *made_from(
+        "wrong_keen_grpc",
+        "Rpc",
+        {
+            "ExhaustedIsImpatient": "EXP-15",
+            "SharedAggregation": "KND-03",
+            "TemporalityIsACoroutine": "INT-01",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_keen_grpc",
+        "Pool",
+        {
+            "Unspecified": "KND-01",
+        },
+        clauses=SOCKETS,
+    ),
 )
