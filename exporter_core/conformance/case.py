@@ -60,6 +60,7 @@ WORKING_CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
 """The clauses about each operation itself; the first of them fails for a call that hangs until it is cancelled, if none
 has failed."""
 _NEVER_OF_CALLS = ("KND", "DAT", "PY")  # families that are about something else, whatever the backend does
+_REFUSALS = ("status:400", "full", "refuse")  # the best first
 _MOMENT = 0.02  # seconds for what a clause cannot see; see Case.started
 _OWN_LIMIT = 5.3  # seconds after which most time-outs that an exporter has of its own are over
 
@@ -207,6 +208,12 @@ class Case(BaseCase):
         if not (self.subject.options or getattr(self.subject.harness, "pointed", False)):
             return False
         return self.counts_requests and not self.harness.requests() and not self.harness.connections()
+
+    @property
+    def refusal(self) -> str | None:
+        """The step of a fault script by which a delivery fails for good; None if the harness knows none."""
+        faults = self.harness.faults if self.has_harness else ()
+        return next((step for step in _REFUSALS if step.partition(":")[0] in faults), None)
 
     @property
     def counts_requests(self) -> bool:

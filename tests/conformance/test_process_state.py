@@ -35,7 +35,7 @@ def change_signal():
 CHANGES = {
     "the working directory": lambda: os.chdir("/"),
     "the umask": lambda: os.umask(0),
-    "the locale": lambda: locale.setlocale(locale.LC_ALL, "C.UTF-8"),
+    "the locale": lambda: locale.setlocale(locale.LC_ALL, "C"),
     "the default time-out of sockets": lambda: socket.setdefaulttimeout(1),
     "the recursion limit": lambda: sys.setrecursionlimit(5000),
     "the garbage collector, which is off": gc.disable,

@@ -120,7 +120,7 @@ def test_what_a_sink_cannot_read_has_to_be_decoded(run):
 
 def test_the_faults_are_those_of_the_sink():
     assert set(FAULTS) - OtlpHttp.faults == set()
-    assert set(FAULTS) - OtlpGrpc.faults == {"redirect", "retry-after-date"}
+    assert set(FAULTS) - OtlpGrpc.faults == {"redirect", "retry-after-date", "stall"}
     assert set(FAULTS) - Lines.faults == {"partial"}
 
 

@@ -27,6 +27,7 @@ _TIMES_LONGER = 4
 _HELD = 120  # batches, which is more than some queues have room for
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
+_HEAVY = 2.0  # seconds in which a heavy batch is sent
 _SLOW = 0.7  # seconds until a slow answer comes: a whole deadline after it is noticeably late
 _AFTER_SLOW = ("retry-after:1", 1.9), ("status:503", 1.4), ("status:503", 2.5)
 """Slow answers, and seconds of a deadline that leaves time for another attempt after each; the last for long pauses."""
@@ -123,7 +124,10 @@ def _nobody_reads(case: Case) -> None:
         return case.send(case.exporter(), batch, context)
 
     batch = case.tokens.heavy()
-    call = export(case.short_context(_FURTHER[0]))
+    usual = case.send(case.exporter(), batch, case.short_context(_HEAVY))
+    case.until(lambda: usual.over)
+    # Most of the time goes by before the first byte is sent.
+    call = export(case.short_context(_FURTHER[0] + (2 * usual.seconds if usual.succeeded else 0.0)))
     case.ends_with_context(call, "export ends at its deadline while the backend read nothing of it", export)
     case.observe(f"the backend read nothing: {describe_call(call)}{call.late}")
     case.harness.fault("ok")
@@ -159,10 +163,15 @@ def _without_room(case: Case) -> None:
     needs=("deadline",),
 )
 def dripping(case: Case) -> None:
-    """Export with a short deadline to a backend that sends its answer a byte at a time, for ever."""
+    """Export with a short deadline to a backend that sends its answer a byte at a time, for ever; then to one that
+    sends the head of its answer alone.
+    """
     case.harness.fault("drip")
     # Each byte comes long before this deadline: a time-out for each read goes on for ever.
     _ends_at_its_deadline(case, case.with_request_in_flight(at_least=_MORE)[1], "while the answer dripped")
+    if "stall" in case.harness.faults and case.canary is None:
+        case.harness.fault("stall")
+        _ends_at_its_deadline(case, case.with_request_in_flight()[1], "while the body of the answer did not come")
 
 
 @clause(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _WAITING = 1.3  # seconds of a flush's deadline: more than one that waits for a second
 _TRYING = 0.5  # seconds for a flush to end whose deadline has passed
-_FINAL = ("status:400", "full", "refuse")  # failures that no further attempt mends
+_REFUSED = "status:400"
 _WORDS = "Return when everything accepted before is delivered, or raise."
 _HONOURS = "Safe beside every other operation and itself. Honours the deadline and the cancellation of the context."
 
@@ -244,7 +244,7 @@ def reported(case: Case) -> None:
     """Export and flush to a backend that refuses for good: the export or the flush raises."""
     if not case.capabilities.holds:
         raise VerdictError(Verdict.NOT_APPLICABLE, "it holds nothing, so that no flush delivers anything")
-    step = next((step for step in _FINAL if step.partition(":")[0] in case.harness.faults), None)
+    step = case.refusal
     if step is None:
         raise VerdictError(Verdict.UNOBSERVABLE, "the harness cannot let a delivery fail for good")
     exporter, batch = case.exporter(), case.batch()
@@ -253,14 +253,14 @@ def reported(case: Case) -> None:
     if call.error is None:
         call = case.flush(exporter)
     case.raised(call, when=f"with {step.replace(':', ' ')}")
-    if step == _FINAL[0] and case.canary is None:
+    if step == _REFUSED and case.canary is None:
         _one_of_three(case)
 
 
 def _one_of_three(case: Case) -> None:
     """Hold three batches, of which the backend refuses the first request: each is delivered, or reported."""
     exporter, batches, calls = case.exporter(), [case.batch() for _ in range(3)], []
-    case.harness.fault(_FINAL[0], "ok")
+    case.harness.fault(_REFUSED, "ok")
     calls += [case.export(exporter, batch) for batch in batches]
     for _ in batches:
         calls.append(case.flush(exporter))

@@ -16,7 +16,7 @@ import time
 import tracemalloc
 import warnings
 import weakref
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,7 +34,7 @@ from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
 from exporter_core.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
@@ -45,7 +45,6 @@ _ODD_INTERVAL = 0.0052  # seconds
 _TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up what it holds
 _CYCLES = 8
 _SAME, _EXPORTS = 300, 4  # points of a batch, and exports of it
-_REFUSED = ("status:400", "full", "refuse")  # ways to let an export fail for good, the best first
 _ROUNDS, _IN_ROUND = 12, 100  # of exports of one point, after each of which the objects are counted
 _LONG = 5.0  # seconds
 _NOTHING = 2048  # bytes that the journal, among others, keeps of an export
@@ -324,7 +323,7 @@ def _keeps_nothing(case: Case) -> None:
     (metric,) = of_scope.metrics
     points = pickle.dumps(metric.data.data_points)
     sizes, opened = list[int](), list[int]()
-    refused = next((step for step in _REFUSED if step.partition(":")[0] in case.harness.faults), None)
+    refused = case.refusal
 
     def metrics() -> MetricsData:
         """The same series in objects of their own, which an exporter that keeps them keeps each time."""
@@ -430,9 +429,9 @@ def leaves_process_alone(case: Case) -> None:
     with watched_process(output=elsewhere) as changed:
         exporter = case.exporter()
         case.sent(exporter, case.batch())
-        if case.has_harness and "status" in case.harness.faults:
-            case.harness.fault("status:400", "ok")
-            case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
+        with _refusing(case) as refuses:
+            if refuses:
+                case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
         case.flush(exporter)
         case.shut_down(exporter)
         found = changed()
@@ -449,7 +448,7 @@ def _changed_on_main_thread(case: Case) -> list[str]:
     """Use an exporter on the main thread of a forked child, where signals can be handled: what it has changed there."""
 
     def child() -> str:
-        with watched_process(output=False) as changed:
+        with watched_process(output=False, collects=False) as changed:
             exporter = case.exporter()
             if case.has_harness and "hang" in case.harness.faults:
                 case.harness.fault("hang", "ok")
@@ -472,11 +471,25 @@ def _use(case: Case, exporter: Driven) -> None:
             operation(context)
 
     call(lambda context: exporter.export(context, case.batch().metrics))
-    if case.has_harness and "status" in case.harness.faults:
-        case.harness.fault("status:400", "ok")
-        call(lambda context: exporter.export(context, case.batch().metrics))
+    with _refusing(case) as refuses:
+        if refuses:
+            call(lambda context: exporter.export(context, case.batch().metrics))
+            call(exporter.force_flush)
     call(exporter.force_flush)
     call(exporter.shutdown)
+
+
+@contextmanager
+def _refusing(case: Case) -> Iterator[bool]:
+    """Let the backend refuse in the block whatever is delivered; False if it cannot."""
+    if case.refusal is None:
+        yield False
+        return
+    case.harness.fault(case.refusal)
+    try:
+        yield True
+    finally:
+        case.harness.fault("ok")
 
 
 def _changed_in_thread(case: Case) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
-    from exporter_core.conformance.observe.journal import ObservedCall
+    from exporter_core.conformance.observe.journal import Exchange, ObservedCall
     from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
@@ -40,13 +40,16 @@ _REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
 _FINAL_STATUSES = (401, 403, 404, 413, 501, 505)
 _TOO_MANY = 429
 _PASSING_STATUSES = (408, _TOO_MANY, 502, 504)  # which many try again
+_OTLP, _OTLP_HTTP = "otlp", "otlp_http"  # kinds of sinks
+_RETRYABLE = (_TOO_MANY, 502, 504)  # by the specification of OTLP/HTTP, beside 503
 _OTHER_SUCCESSES = (201, 202, 204, 206)
 _IN_A_ROW = 5  # failures that are all reported
 _LIFETIME = 3  # exports in an exporter's life that each meet one passing failure
 _GROWN, _LONG_PAUSE = 2.5, 0.2  # times that the last pause is the first, and seconds that it takes at least
 _FOR_GOOD, _RENEWED = (401, 403, 404), 2  # statuses, and attempts that they may be met with
+_TOO_LARGE = 413  # for which a batch of one point cannot be divided
 _CONNECTS = 30  # attempts to connect in half a second are a storm, where each may try some addresses
-_BURST, _BURST_SECONDS = 6, 0.05  # so many attempts within this time are a storm
+_BURST, _BURST_SECONDS = 6, 0.05  # so many attempts with less than this time between them are a storm
 _NONSENSE = ("redirect", "garbage", "truncate")
 _MORE_THAN_A_POOL, _ENDED = 33, 12  # exports that fail, by refusals and by deadlines
 _QUICK = 0.2  # seconds in which an export is refused
@@ -55,6 +58,8 @@ _PASSING = 0.3  # seconds in which an exporter may try what passes
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _ASKED, _ASKED_MOST = 1, 3  # seconds that a backend asks to wait
 _NEARLY, _OWN_PAUSE = 0.9, 0.4  # the part of them that is near enough, and seconds for a pause that is random
+_TIMES_SHORTER = 10  # than usual are pauses of another kind
+_ANSWERED = 0.03  # seconds for an exporter to read an answer, and to wait
 _STORM = 60  # attempts within that time
 _LATER, _AHEAD = "retry-after-date:60", "AHEAD-5"  # a minute, and a zone as POSIX writes it, some hours east
 _REFUSED, _OF_MANY = 130, 200  # points whose number takes two bytes, and those of a batch with so many
@@ -82,8 +87,8 @@ class GivesUp(Canary):
 )
 def transient(case: Case) -> None:
     """Export to a backend that answers 503 once, then to one that resets the connection once: both batches arrive.
-    Likewise without a deadline, with a date in Retry-After, and where one of a batch's several requests meets 503; in
-    an exporter's life the pauses do not grow.
+    Likewise without a deadline, with a date in Retry-After, and where one of a batch's several requests meets 503; over
+    OTLP/HTTP, with each status that may be tried again; in an exporter's life the pauses do not grow.
     """
     exporter = case.exporter()
     batches = []
@@ -112,6 +117,8 @@ def transient(case: Case) -> None:
             case.harness.fault("retry-after:0", "ok")
             if case.sent(case.exporter(), case.batch()).succeeded:
                 _tries_again(case, "a date in Retry-After", "retry-after-date:0")
+        for status in _RETRYABLE if case.sink_kind == _OTLP_HTTP else ():
+            _tries_again(case, f"status {status}", f"status:{status}")
         _each_part(case)
         if case.capabilities.holds:
             _in_shutdown(case)
@@ -151,8 +158,7 @@ def _pauses_alike(case: Case, exporter: Driven) -> None:
             if call.error is not None:
                 when = f"a retry after {_BUSY} in export {number + 3} of an exporter's life"
                 raise Failed(when, describe_call(call)) from call.error
-            times = [(each.seconds, each.answered or each.seconds) for each in case.exchanges_so_far()[before:]]
-            pauses += [later[0] - sooner[1] for sooner, later in itertools.pairwise(times)][:1]
+            pauses += _pauses(case.exchanges_so_far()[before:])[:1]
         grow = len(pauses) >= _LIFETIME and all(later > sooner for sooner, later in itertools.pairwise(pauses))
         if not grow or pauses[-1] < max(_LONG_PAUSE, _GROWN * pauses[0]):
             return
@@ -355,9 +361,10 @@ class Retries(Canary):
 )
 def permanent(case: Case) -> None:
     """Count the attempts when the backend answers 400, and 401, 403 and 404, which may be tried once more with renewed
-    credentials; look at the pause that Retry-After asks for, beside 503 and 429, which is longer than that of the
-    exporter's own; at those between attempts when it answers 503 with Retry-After: 0, or with a date there, 429, 503
-    and resets connections, and at those when it refuses them.
+    credentials, and 413; look at the pause that Retry-After asks for, beside 503 and 429, which is longer than that of
+    the exporter's own; at those between attempts when it answers 503 with Retry-After: 0, or with a date there, 429,
+    503 and resets connections, also once an export was cancelled between two of them, and at those when it refuses
+    connections.
     """
     case.succeeded(case.sent(case.exporter(), case.batch(1)))
     usual = case.harness.requests()  # those that an exporter sends besides a batch, such as a greeting, are no attempts
@@ -382,11 +389,44 @@ def permanent(case: Case) -> None:
                 raise Failed("no further attempt before the date in Retry-After is over", seen)
         if case.canary is not None:
             return
+    if case.cancellable:
+        _spaced_after_cancellation(case)
+
+
+def _spaced_after_cancellation(case: Case) -> None:
+    """Cancel an export between two attempts: the next one's pauses are like those before.
+
+    Pauses are random in many exporters: they are another's if they are so twice.
+    """
+    for _ in range(2):
+        exporter = case.exporter()
+        case.harness.fault(_BUSY)
+        usual, before = _pauses_of(case, exporter), case.harness.requests()
+        call = case.send(exporter, case.batch(), case.background_context())
+        case.until(lambda: call.over or case.harness.requests() > before)  # noqa: B023 - awaited here
+        call.wait(_ANSWERED)
+        call.cancel()
+        if not case.until(lambda: call.over):  # noqa: B023 - as above
+            return  # another clause's business
+        pauses = _pauses_of(case, exporter)
+        if not usual or len(pauses) <= 1 or _TIMES_SHORTER * max(pauses) >= min(usual):
+            return
+    longest, shortest = 1000 * max(pauses), 1000 * min(usual)
+    seen = f"{longest:.1f} ms at most between {len(pauses) + 1} of them, and {shortest:.1f} ms at least before"
+    raise Failed("attempts are spaced, also after an export that was cancelled between two of them", seen)
+
+
+def _pauses_of(case: Case, exporter: Driven) -> list[float]:
+    """Seconds between the attempts of an export that fails."""
+    before = len(case.exchanges_so_far())
+    call = case.send(exporter, case.batch(), case.short_context(_TRYING))
+    case.until(lambda: call.over)
+    return _pauses(case.exchanges_so_far()[before:])
 
 
 def _refused_for_good(case: Case, usual: int) -> None:
     """Export to a backend that refuses whoever asks: with the same credentials that is final, as is a wrong path."""
-    for status in _FOR_GOOD:
+    for status in (*_FOR_GOOD, *[_TOO_LARGE] * (case.sink_kind == _OTLP_HTTP)):
         before = case.harness.requests()
         case.harness.fault(f"status:{status}")
         call = case.send(case.exporter(), case.batch(1), case.short_context(case.patience / 2))
@@ -439,11 +479,7 @@ def _first_pause(case: Case, step: str) -> float | None:
     before = len(case.exchanges_so_far())
     case.harness.fault(step, "ok")
     case.sent(exporter, case.batch(1), case.short_context(case.patience / 2))
-    exchanges = case.exchanges_so_far()[before:]
-    if len(exchanges) <= 1:
-        return None
-    refused, again, *_ = exchanges
-    return again.seconds - (refused.answered or refused.seconds)
+    return next(iter(_pauses(case.exchanges_so_far()[before:])), None)
 
 
 def _spaced(case: Case, step: str) -> int:
@@ -457,11 +493,19 @@ def _spaced(case: Case, step: str) -> int:
         raise Failed("attempts are spaced", f"{attempts} attempts in {_TRYING:g} s with {step}")
     case.ends(call, "export ends at its deadline")
     case.raised(call, when=f"with {step}")
-    times = [one.seconds for one in case.harness.wire_log()][before:]
-    for first, last in zip(times, times[_BURST - 1 :], strict=False):
-        if last - first < _BURST_SECONDS:
-            raise Failed("attempts are spaced", f"{_BURST} attempts in {1000 * (last - first):.0f} ms with {step}")
+    pauses = _pauses(list(case.harness.wire_log())[before:])
+    for start in range(len(pauses) - _BURST + 2):
+        paused = sum(pauses[start : start + _BURST - 1])
+        if paused < _BURST_SECONDS:
+            raise Failed("attempts are spaced", f"{_BURST} attempts, {1000 * paused:.0f} ms apart in all, with {step}")
     return attempts
+
+
+def _pauses(exchanges: Sequence[Exchange]) -> list[float]:
+    """Seconds between each answer and the next request."""
+    return [
+        max(0.0, later.seconds - (sooner.answered or sooner.seconds)) for sooner, later in itertools.pairwise(exchanges)
+    ]
 
 
 class Conceals(Swallows):
@@ -489,7 +533,8 @@ class Conceals(Swallows):
 )
 def partial(case: Case) -> None:
     """Export five points to a backend that refuses two of them: it raises, with the count; likewise where it refuses
-    one of a batch's several requests, of which the others arrive, and where it refuses many points. A partial success
+    one of a batch's several requests, of which the others arrive, where it refuses many points, and where it gives no
+    reason. A partial success
     without a refused point is a success with a warning.
 
     The SDK's interface has no count: there an exporter fails, or logs a warning.
@@ -508,6 +553,9 @@ def partial(case: Case) -> None:
     _counted(case, call, 2)
     if case.canary is None:
         _many_refused(case)
+        if case.sink_kind.startswith(_OTLP):
+            case.harness.fault("partial:1:silent", "ok")
+            _counted(case, case.sent(case.exporter(), case.batch()), 1)
         exporter = case.exporter()  # what a failure leaves is another clause's business
         case.harness.fault("partial:0", "ok")
         call = case.sent(exporter, case.batch())

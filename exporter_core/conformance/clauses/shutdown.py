@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
-_FAILURES = ("status:400", "reset", "garbage", "truncate", "partial:1", "refuse", "hang")
+_FAILURES = ("status:400", "reset", "garbage", "truncate", "partial:1", "full", "quota", "refuse", "hang")
 _LARGE = 2_000  # points of a batch that an exporter may treat in another way
 _NO_ROOM = "a full disk"  # where the harness cannot mend what it breaks
 _EXPORTS = 3  # before a shutdown
@@ -95,11 +95,8 @@ def _after_late_flush(case: Case) -> None:
 
 def _reports_failure(case: Case) -> None:
     """Shut down with a batch held that the backend refuses for good, or some points of it: it raises."""
-    final = next(
-        (one for one in ("status:400", "full", "refuse") if one.partition(":")[0] in case.harness.faults), None
-    )
-    if final is not None:
-        _raises_after(case, final)
+    if case.refusal is not None:
+        _raises_after(case, case.refusal)
     # An exporter of the SDK may log a partial success.
     if {"partial", "ok"} <= case.harness.faults and not case.subject.of_the_sdk:
         _raises_after(case, "partial:2", "ok")
@@ -136,8 +133,7 @@ def releases(case: Case) -> None:
             raise VerdictError(Verdict.INCONCLUSIVE, f"it may have opened nothing: export, {describe_call(call)}")
         case.succeeded(case.shut_down(exporter))
         _released(case, before)
-        if left():
-            raise Failed("nothing remains after shutdown", f"temporary files: {', '.join(left())}")
+        _leaves_no_files(left)
     case.observe(f"nothing remains (export: {describe_call(call)})")
     if case.canary is None:
         for step in ("ok", *_FAILURES):
@@ -176,8 +172,7 @@ def _ended_beside(case: Case, seconds: float | None) -> bool:
 @contextmanager
 def _temporary_files(case: Case) -> Iterator[Callable[[], list[str]]]:
     """Give the process a folder of its own for temporary files in the block; the function lists what is in it."""
-    folder, before = case.directory / "temporary", tempfile.tempdir
-    folder.mkdir()
+    folder, before = Path(tempfile.mkdtemp(prefix="temporary-", dir=case.directory)), tempfile.tempdir
     tempfile.tempdir = str(folder)
     try:
         yield lambda: sorted(
@@ -195,20 +190,28 @@ def _nothing_remains_after(case: Case, step: str) -> bool:
 
     False if an export does not end, which is another clause's business.
     """
+    when = f"after exports that met {step} and a shutdown"
     for number in range(2):
         gc.collect()
         before = Resources.now()  # the harness is set up by now; to read a large batch back each time takes long
-        exporter = case.exporter()
-        if not _has_failed(case, exporter, step) or not _has_failed(case, exporter, step):
-            return False
-        # What is held may hang as well, for as long as a shutdown has time for it.
-        case.shut_down(exporter, case.short_context(_FAILING) if step == "hang" else None)
-        case.forget()
-        del exporter
-        gc.collect()
-        if number:
-            _released(case, before, f"after exports that met {step} and a shutdown")
+        with _temporary_files(case) as left:
+            exporter = case.exporter()
+            if not _has_failed(case, exporter, step) or not _has_failed(case, exporter, step):
+                return False
+            # What is held may hang as well, for as long as a shutdown has time for it.
+            case.shut_down(exporter, case.short_context(_FAILING) if step == "hang" else None)
+            case.forget()
+            del exporter
+            gc.collect()
+            if number:
+                _released(case, before, when)
+                _leaves_no_files(left, when)
     return True
+
+
+def _leaves_no_files(left: Callable[[], list[str]], when: str = "after shutdown") -> None:
+    if left():
+        raise Failed(f"nothing remains {when}", f"temporary files: {', '.join(left())}")
 
 
 def _has_failed(case: Case, exporter: Driven, step: str) -> bool:

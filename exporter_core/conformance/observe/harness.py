@@ -32,6 +32,7 @@ FAULTS = (
     "silence",
     "reset",
     "drip",
+    "stall",
     "truncate",
     "partial",
     "redirect",

@@ -32,6 +32,7 @@ from exporter_core.conformance.observe.first_state import PLANTED, PRIORITY, Sta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import FrameType
 
 
@@ -65,12 +66,14 @@ class _Planted(logging.NullHandler):
 
 
 @contextmanager
-def watched_process(*, output: bool) -> Iterator[Callable[[], list[str]]]:
+def watched_process(*, output: bool, collects: bool = True) -> Iterator[Callable[[], list[str]]]:
     """Plant values of the checker's own for the block; the function returns what was changed since, in words.
 
-    ``output`` is True to look for what is written to standard output as well.
+    ``output`` is True to look for what is written to standard output as well; ``collects`` is False to turn the garbage
+    collector off.
     """
-    watches = [_first, _settings, _hooks, _logging, _levels, _loggers, _warnings, _opener, _random, _environment]
+    watches: list[Callable[[], AbstractContextManager[Callable[[], list[str]]]]] = [_first, _settings, _hooks, _logging]
+    watches += [partial(_collector, is_on=collects), _levels, _loggers, _warnings, _opener, _random, _environment]
     watches += [_standard_input, _standard_error, *[_output] * output, _descriptors]
     watches += [_signals] * (threading.current_thread() is threading.main_thread())
     with ExitStack() as stack:
@@ -130,7 +133,7 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
     table: tuple[tuple[str, Callable[[], Any], Callable[[Any], object], Any], ...] = (  # Any: of each its own type
         *([("the working directory", _directory, os.chdir, _DIRECTORY)] if _DIRECTORY else []),
         ("the umask", umask, lambda value: os.umask(int(value, 8)), "026"),
-        ("the locale", partial(locale.setlocale, locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL), "C"),
+        ("the locale", partial(locale.setlocale, locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL), _locale()),
         ("the default time-out of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout, None),
         ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, sys.getrecursionlimit() + _ODD),
         ("the garbage collector's thresholds", gc.get_threshold, lambda value: gc.set_threshold(*value), (713, 11, 11)),
@@ -141,24 +144,46 @@ def _settings() -> Iterator[Callable[[], list[str]]]:
     before = [
         (set_to, value) for _, read, set_to, _ in table if (value := read()) is not None or read is not _directory
     ]
-    collects, frozen = gc.isenabled(), gc.get_freeze_count()
     try:
         planted = []
         for name, read, set_to, value in table:
             set_to(value)
             planted.append((name, read, read()))
-        gc.enable()
-
-        def look() -> list[str]:
-            changed = [f"{name} ({value!r}, now {read()!r})" for name, read, value in planted if read() != value]
-            changed += ["the garbage collector, which was told to freeze"] * (gc.get_freeze_count() > frozen)
-            return changed + ["the garbage collector, which is off"] * (not gc.isenabled())
-
-        yield look
+        yield lambda: [f"{name} ({value!r}, now {read()!r})" for name, read, value in planted if read() != value]
     finally:
         for set_to, value in before:
             set_to(value)
-        (gc.enable if collects else gc.disable)()
+
+
+@contextmanager
+def _collector(*, is_on: bool) -> Iterator[Callable[[], list[str]]]:
+    """Let the garbage collector be on or off, and not frozen further."""
+    was_on, frozen = gc.isenabled(), gc.get_freeze_count()
+    _collect(is_on)
+
+    def look() -> list[str]:
+        switched = [f"the garbage collector, which is {'off' if is_on else 'on'}"] * (gc.isenabled() is not is_on)
+        return switched + ["the garbage collector, which was told to freeze"] * (gc.get_freeze_count() > frozen)
+
+    try:
+        yield look
+    finally:
+        _collect(was_on)
+
+
+def _collect(is_on: bool) -> None:
+    (gc.enable if is_on else gc.disable)()
+
+
+def _locale() -> str:
+    """A locale that programs rarely set, if the system has it."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        return locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    except locale.Error:
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 @contextmanager

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count, islice
+from string import ascii_letters, digits
 from types import NoneType
 from typing import Any, Final, TypeVar
 
@@ -348,6 +350,12 @@ _FORMS: Final[tuple[tuple[type, Callable[[Any], object]], ...]] = (  # Any: as a
 )
 
 
+@cache
+def _incompressible(characters: int) -> str:
+    """A text of which compression leaves most."""
+    return "".join(random.Random(characters).choices(ascii_letters + digits, k=characters))  # noqa: S311 - no secret
+
+
 def _one_scope(metrics: list[Metric]) -> MetricsData:
     scope = InstrumentationScope("conformance", "1.0", "", {"scope.attribute": "kept"})
     resource = Resource({"service.name": "conformance", "resource.number": 3})
@@ -392,8 +400,8 @@ class Tokens:
         return TokenBatch(made, tuple(Point(token, {}) for token in tokens))
 
     def heavy(self, points: int = 64, characters: int = 100_000) -> TokenBatch:
-        """A gauge with few points and long texts: more than the buffers of a connection hold."""
-        text = "x" * characters
+        """A gauge with few points and long texts: compressed, too, more than the buffers of a connection hold."""
+        text = _incompressible(characters)
         data = [NumberDataPoint(self.identified(text=text), _START, _NOW, index) for index in range(points)]
         made = _one_scope([Metric("conformance.heavy", "", "1", Gauge(data))])
         return TokenBatch(made, tuple(Point(str(point.attributes[TOKEN]), {}) for point in data if point.attributes))

@@ -45,7 +45,8 @@ class Fault:
     """One fault, read.
 
     ``status`` is an HTTP status or the name of a gRPC status code; ``seconds`` belongs to ``retry-after`` and ``drip``;
-    ``points`` to ``partial``; ``html`` to ``garbage``; ``stored`` to ``reset``; ``empty`` to ``truncate``.
+    ``points`` and ``silent`` belong to ``partial``, ``html`` to ``garbage``, ``stored`` to ``reset`` and ``empty`` to
+    ``truncate``.
     """
 
     text: str
@@ -56,6 +57,7 @@ class Fault:
     html: bool = False
     empty: bool = False
     stored: bool = False
+    silent: bool = False
 
     def __str__(self) -> str:
         return self.text
@@ -78,6 +80,7 @@ def parse(text: str, supported: Collection[str], *, grpc: bool = False) -> Fault
         "html": bool,
         "empty": bool,
         "stored": bool,
+        "silent": bool,
     }
     try:
         return Fault(text, kind, **{name: read[name](value) for name, value in given.items()})
@@ -122,7 +125,7 @@ _FORMS: Final = {
     "retry-after": f"retry-after{_RETRY_AFTER}",
     "retry-after-date": f"retry-after-date{_RETRY_AFTER}",
     "drip": rf"drip(:(?P<seconds>step|(?!0*\.?0*$){_NUMBER}))?",
-    "partial": r"partial:(?P<points>\d+)",
+    "partial": r"partial:(?P<points>\d+)(:(?P<silent>silent))?",
     "redirect": "redirect(:(?P<status>[^:]+))?",
     "garbage": "garbage(:(?P<html>html))?",
     "reset": "reset(:(?P<stored>stored))?",
@@ -138,7 +141,7 @@ _SPELLINGS: Final = {
     "retry-after": "retry-after:SECONDS or retry-after:SECONDS:CODE",
     "retry-after-date": "retry-after-date:SECONDS or retry-after-date:SECONDS:CODE",
     "drip": "drip, drip:SECONDS or drip:step",
-    "partial": "partial:POINTS",
+    "partial": "partial:POINTS or partial:POINTS:silent",
     "redirect": "redirect or redirect:CODE",
     "garbage": "garbage or garbage:html",
     "reset": "reset or reset:stored",

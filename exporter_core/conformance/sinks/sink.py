@@ -23,7 +23,7 @@ Sinks = TypeVarTuple("Sinks")
 _Answer = TypeVar("_Answer")
 
 _UNSEEN: Final = frozenset({"ok", "hang", "refuse", "blackhole", "silence", "reset", "truncate", "garbage"})
-_HTTP: Final = _UNSEEN | {"status", "retry-after", "retry-after-date", "drip", "redirect"}
+_HTTP: Final = _UNSEEN | {"status", "retry-after", "retry-after-date", "drip", "stall", "redirect"}
 
 
 class Sink:

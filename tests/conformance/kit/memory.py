@@ -50,7 +50,7 @@ class Wait:
     """Something that a client has to wait for."""
 
     kind: str
-    """``"connect"``, ``"response"``, ``"piece"`` or ``"pause"``, which is the client's own, before another attempt."""
+    """``"connect"``, ``"response"``, ``"piece"``, ``"body"`` or ``"pause"``, the client's own before it tries again."""
     waiters: list[Context]
     """The backend's, which it ends when the gate opens, or for a pause at the end."""
     ready: Callable[[], bool]
@@ -118,7 +118,9 @@ class MemoryHarness(Harness):
             yield from self._hold("response", lambda: self.is_closed)
         while step == "drip" and not self.is_closed:
             yield Wait("piece", self._waiters, lambda: self.is_closed, _PIECE)
-        if step in ("reset", "hang", "silence", "drip"):
+        if step == "stall":
+            yield from self._hold("body", lambda: self.is_closed)
+        if step in ("reset", "hang", "silence", "drip", "stall"):
             raise ConnectionResetError("connection reset by the backend")
         answers = {
             "status": lambda: Response(int(number), f"rejected: token {SECRET}"),

@@ -59,12 +59,12 @@ def _ids_to_base64(value: Any) -> None:  # Any: JSON
                 _ids_to_base64(item)
 
 
-def response(rejected: int | None) -> ExportMetricsServiceResponse:
-    """A response, with a partial success unless ``rejected`` is None."""
+def response(rejected: int | None, message: str = "") -> ExportMetricsServiceResponse:
+    """A response, with a partial success and its message unless ``rejected`` is None."""
     answer = ExportMetricsServiceResponse()
     if rejected is not None:
         answer.partial_success.rejected_data_points = rejected
-        answer.partial_success.error_message = "scripted"
+        answer.partial_success.error_message = message
     return answer
 
 

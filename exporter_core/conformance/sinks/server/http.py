@@ -110,8 +110,8 @@ class HttpServer(NetworkServer):
         except RefusedError as error:  # kept as it is, since nothing says what it is
             entry.problem(str(error))
 
-    def success(self, entry: Entry, rejected: int | None = None) -> Answer:  # noqa: ARG002 - for those that override it
-        """The answer to a stored request; ``rejected`` points were not stored (None: no partial success)."""
+    def success(self, entry: Entry, partial: Fault | None = None) -> Answer:  # noqa: ARG002 - for those that override it
+        """The answer to a stored request, of which the points of a ``partial`` fault were not stored."""
         return replace(self._success)
 
     def failure(self, entry: Entry, status: int, message: str) -> Answer:  # noqa: ARG002 - for those that override it
@@ -181,7 +181,7 @@ class HttpServer(NetworkServer):
         if fault.kind == "partial":
             entry.rejected = min(fault.points, len(entry.points))
         entry.update(stored=self.stamp())
-        answer = self.success(entry, fault.points if fault.kind == "partial" else None)
+        answer = self.success(entry, fault if fault.kind == "partial" else None)
         return self._answer(wire, entry, answer, begun=fault.kind == "drip")
 
     async def _drip(self, wire: Wire, entry: Entry, fault: Fault) -> bool:
@@ -212,6 +212,12 @@ class HttpServer(NetworkServer):
                 answer.status = 200
                 entry.update(status=200)
                 wire.write(answer.line() + answer.rest(missing=64) + b"\0" * (0 if fault.empty else 32))
+            case "stall":
+                answer = self.success(entry)
+                entry.update(status=answer.status)
+                answer.body = b""
+                wire.write(answer.line() + answer.rest(missing=64))
+                await self.until(wire.gone)
             case "redirect":
                 return self._answer(wire, entry, Answer(int(fault.status), headers={"Location": _ELSEWHERE}))
             case "status":

@@ -131,7 +131,7 @@ class OtlpGrpcServer(NetworkServer):
         entry.update(stored=self.stamp(), status="OK")
         entry.update(answered=self.stamp())
         self.changed()
-        return decode_otlp.response(rejected)
+        return decode_otlp.response(rejected, "" if fault.silent else "scripted")
 
     async def _abort(self, entry: Entry, fault: Fault, context: Any) -> None:
         code = grpc.StatusCode[str(fault.status) or "UNAVAILABLE"]

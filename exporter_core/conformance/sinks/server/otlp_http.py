@@ -20,6 +20,7 @@ from exporter_core.conformance.sinks.server.http import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exporter_core.conformance.sinks.faults import Fault
     from exporter_core.conformance.sinks.server.core import Entry
 
 _JSON, _PROTOBUF = "application/json", "application/x-protobuf"
@@ -46,11 +47,14 @@ class OtlpHttpServer(HttpServer):
             raise RefusedError(f"not an ExportMetricsServiceRequest: {error}") from None
         entry.decode = lambda: decode_otlp.points(message)
 
-    def success(self, entry: Entry, rejected: int | None = None) -> Answer:
+    def success(self, entry: Entry, partial: Fault | None = None) -> Answer:
         """An ExportMetricsServiceResponse."""
-        partial = {"rejectedDataPoints": str(rejected), "errorMessage": "scripted"}
-        value = {} if rejected is None else {"partialSuccess": partial}
-        return _answer(entry, 200, value, decode_otlp.response(rejected).SerializeToString())
+        if partial is None:
+            return _answer(entry, 200, {}, decode_otlp.response(None).SerializeToString())
+        message = "" if partial.silent else "scripted"
+        told = {"errorMessage": message} if message else {}
+        value = {"partialSuccess": {"rejectedDataPoints": str(partial.points), **told}}
+        return _answer(entry, 200, value, decode_otlp.response(partial.points, message).SerializeToString())
 
     def failure(self, entry: Entry, status: int, message: str) -> Answer:
         """A google.rpc.Status, as the OTLP specification wants it."""

@@ -23,6 +23,7 @@ from exporter_core.conformance.sinks.server.http import Answer, HttpServer, Refu
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from exporter_core.conformance.sinks.faults import Fault
     from exporter_core.conformance.sinks.server.core import Entry
 
 _STALE: Final = bytes.fromhex("020000000000f07f")
@@ -146,7 +147,7 @@ class RemoteWriteServer(HttpServer):
             found += dict.fromkeys(identity_in(point.attributes, names) for point in entry.stored_points())
         return found
 
-    def success(self, entry: Entry, rejected: int | None = None) -> Answer:  # noqa: ARG002 - it knows no partial success
+    def success(self, entry: Entry, partial: Fault | None = None) -> Answer:  # noqa: ARG002 - it knows no partial success
         """No content, as Prometheus answers; for 2.0 with the numbers of what was stored."""
         if _V2 not in entry.header("content-type"):
             return Answer(204)

@@ -59,6 +59,11 @@ class PerReadTimeout(_OtherContext, kind="piece", other=lambda _context: Context
     """Has a time-out for each read alone."""
 
 
+@killed_by("EXP-07", "export had not ended")
+class HeadIsEnough(_OtherContext, kind="body", other=cancellation_only):
+    """Waits without a deadline for the rest of an answer once it has begun; a cancellation ends it."""
+
+
 @killed_by("EXP-08", "export had not ended")
 class NoConnectTimeout(_OtherContext, kind="connect", other=cancellation_only):
     """Connects without a time-out; a cancellation ends it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exporter_core.errors import PartialSuccessError
+from exporter_core.errors import ExporterCoreError, PartialSuccessError
 from kit.mutant import killed_by
 from kit.reference import BufferingExporter, ReferenceExporter
 
@@ -60,3 +60,21 @@ class ReadsNoDates(ReferenceExporter):
     def _exchange(self, points: Sequence[Point]) -> Generator[Wait, None, Response]:
         response = yield from super()._exchange(points)
         return replace(response, retry_after=None) if response.retry_after == 60 else response
+
+
+@killed_by("EXP-15", "ms at least before")
+class StormsOnceEnded(ReferenceExporter):
+    """Tries again at once, twelve times, when the context of an earlier export has ended between two attempts."""
+
+    attempts = 12
+    _has_ended = False
+
+    def _wait(self, context: Context, wait: Wait) -> None:
+        if wait.kind == "pause" and self._has_ended:
+            return
+        try:
+            super()._wait(context, wait)
+        except ExporterCoreError:
+            if wait.kind == "pause":
+                self._has_ended = True
+            raise

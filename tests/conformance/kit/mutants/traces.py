@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
+import locale
 import logging
 import os
 import socket
+import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -74,6 +77,39 @@ class NamesALevel(ReferenceExporter):
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)
         logging.addLevelName(_TRACE, "TRACE")
+
+
+@killed_by("PY-05", "the garbage collector, which is on")
+class TurnsCollectorOn(ReferenceExporter):
+    """Turns the garbage collector off while it delivers, and on afterwards, however it was."""
+
+    def _deliver(self, context: Context, metrics: MetricsData) -> None:
+        gc.disable()
+        try:
+            super()._deliver(context, metrics)
+        finally:
+            gc.enable()
+
+
+@killed_by("PY-05", "the locale")
+class SetsPlainLocale(ReferenceExporter):
+    """Sets the locale in which numbers have a point."""
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        locale.setlocale(locale.LC_ALL, "C")
+
+
+@killed_by("SHD-02", "temporary files")
+class LeavesWhatFailed(ReferenceExporter):
+    """Leaves a temporary file with what could not be delivered."""
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        failure = super()._failure_of(response)
+        if failure is not None:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", delete=False) as kept:
+                kept.write(str(failure))
+        return failure
 
 
 @killed_by("HND-02", "was logged, warned of or printed")
