@@ -63,6 +63,9 @@ _ATTRIBUTES: Final[dict[str, Any]] = {  # Any: whatever an attribute can be
     "integers": (3, _LEAST, 1),
     "numbers": (0.5, -0.0, 1.0),
     "ключ": "a name that is not ASCII",
+    "_hidden": "a name that begins as internal ones do",
+    "a-b c$": "a name with marks",
+    "0": "a name that is a number",
 }
 """Every type that the metrics API takes, each name telling the type."""
 _BEYOND: Final[dict[str, Any]] = {  # Any: as above

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.conformance.case import Case
+    from exporter_core.conformance.observe.tokens import TokenBatch
     from exporter_core.conformance.subject import Driven
     from exporter_core.context import Context
 
@@ -41,7 +42,8 @@ class HoldsReference(HoldsUntilFlush):
 )
 def reused(case: Case) -> None:
     """Change a batch after export has returned, flush, and compare what arrived; change one between two attempts. The
-    lists inside its points are changed too: exemplars, counts of buckets, bounds.
+    lists inside its points are changed too: exemplars, counts of buckets, bounds. Export what was exported before, with
+    other attributes in the same mappings.
     """
     exporter = case.exporter()
     batch = case.batch()
@@ -49,12 +51,23 @@ def reused(case: Case) -> None:
     _poison(batch.metrics)
     case.succeeded(case.flush(exporter))
     case.delivered(batch, expected=_AS_GIVEN, whole=True)
+    if case.canary is None:
+        _changed_in_place(case)
     if case.capabilities.holds and case.canary is None:
         _with_every_kind(case, exporter)
     if case.harness.gated and case.capabilities.holds and case.canary is None:
         _while_held(case, exporter)
     if case.harness.gated and "status" in case.harness.faults:
         _between_attempts(case, exporter)
+
+
+def _changed_in_place(case: Case) -> None:
+    """Export a batch twice, with other attributes of its points the second time."""
+    exporter, batch = case.exporter(), case.batch()
+    case.succeeded(case.sent(exporter, batch))
+    changed = case.tokens.changed_in_place(batch)
+    case.succeeded(case.sent(exporter, changed))
+    case.delivered(changed, expected="what was changed in place since its last export arrives as it is now", whole=True)
 
 
 def _with_every_kind(case: Case, exporter: Driven) -> None:
@@ -128,20 +141,20 @@ class Annotates(Canary):
     derived=True,
 )
 def unmodified(case: Case) -> None:
-    """Compare a batch whose sequences are lists before and after its export, one that fails and one that is tried again
-    too.
+    """Compare a batch whose sequences are lists before and after its export, one of metrics without points, one that
+    fails and one that is tried again too.
     """
     exporter = case.exporter()
-    _unmodified(case, exporter)
+    _unmodified(case, exporter, case.rich())
+    _unmodified(case, exporter, case.tokens.hollow())
     if case.has_harness and "status" in case.harness.faults and case.canary is None:
         for steps in (("status:400", "ok"), ("status:503", "ok")):
             case.harness.fault(*steps)
-            _unmodified(case, exporter)
+            _unmodified(case, exporter, case.rich())
     case.observe("the batch is as it was")
 
 
-def _unmodified(case: Case, exporter: Driven) -> None:
-    batch = case.rich()
+def _unmodified(case: Case, exporter: Driven, batch: TokenBatch) -> None:
     _thaw(batch.metrics)
     before, frame = copy.deepcopy(batch.points), list(_frame(batch.metrics))
     fields = [(thing, set(vars(thing))) for thing in _things(batch.metrics)]

@@ -344,17 +344,41 @@ def _again(case: Case) -> Callable[[Context], ObservedCall]:
 )
 def cancelled_in_flight(case: Case) -> None:
     """Cancel an export that waits at the shut gate: it ends before the gate opens; likewise one whose first attempt was
-    answered 503, and whose second one hangs; one that is connecting; one of which the backend reads nothing; and one
-    that waits for the answer to the second of a batch's several requests.
+    answered 503, and whose second one hangs; one that is connecting; one of which the backend reads nothing; one that
+    waits for the answer to the second of a batch's several requests; and where data is held, one that waits for room.
     """
     call = case.send_to_gate(case.exporter(), context=case.background_context())
     call.cancel()
     case.ends_with_context(call, "export ends when it is cancelled", _again(case))
     case.raised(call, when="when it was cancelled, while the gate was shut")
+    if case.capabilities.holds and case.canary is None:
+        _cancelled_without_room(case)
     if {"status", "hang"} <= case.harness.faults and case.canary is None:
         case.open()
         _in_a_further_attempt(case)
         _in_another_phase(case)
+
+
+def _cancelled_without_room(case: Case) -> None:
+    """Export until there is no more room while nothing is delivered, and cancel the next export, which waits for it."""
+    exporter, events = case.exporter(), len(case.journal.events)
+
+    def begun(context: Context) -> ObservedCall:
+        batch = case.batch(1)
+        return case.started("export", lambda: exporter.export(context, batch.metrics), context)
+
+    for _ in range(_HELD):
+        filling = begun(case.short_context())
+        if not case.until(lambda: filling.over) or filling.error is not None:  # noqa: B023 - awaited here
+            break
+    else:
+        return
+    del case.journal.events[events:]  # hundreds
+    call = begun(case.background_context())
+    if not call.over:  # else it is refused at once
+        call.cancel()
+        case.ends_with_context(call, "export ends when it is cancelled while there is no room", begun)
+    case.observe(f"cancelled while there was no room: {describe_call(call)}{call.late}")
 
 
 def _in_another_phase(case: Case) -> None:

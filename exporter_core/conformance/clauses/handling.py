@@ -166,7 +166,7 @@ def errors(case: Case) -> None:
     if not case.judged_by_sdk:
         context = case.done_contexts()[1][1]
         _look(case, case.raised(case.export(exporter, context=context)))
-    for step in ("status:401", "reset") if case.has_harness else ():
+    for step in ("status:401", "full", "reset") if case.has_harness else ():
         if step.partition(":")[0] in case.harness.faults:
             case.harness.fault(step)
             with _heard(standard) as logged:
@@ -177,6 +177,7 @@ def errors(case: Case) -> None:
             if step == "reset" and error.__cause__ is None and not call.overrun and not case.subject.of_the_sdk:
                 raise Failed("the cause is chained", f"{type(error).__name__} has no __cause__")
     if case.canary is None and case.has_harness and "ok" in case.harness.faults:
+        case.harness.fault("ok")
         _in_every_branch(case, standard)
     with _heard(standard) as logged:
         case.shut_down(exporter)

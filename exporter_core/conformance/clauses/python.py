@@ -16,7 +16,7 @@ import time
 import tracemalloc
 import warnings
 import weakref
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from exporter_core.conformance.subject import Driven
 
 _ODD_INTERVAL = 0.0052  # seconds
+_FAILURES = ("status:400", "full", "reset", "refuse")  # the best first: one that a request meets
+_TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up what it holds
 _CYCLES = 8
 _SAME, _EXPORTS = 300, 4  # points of a batch, and exports of it
@@ -151,7 +153,7 @@ def _parked(case: Case, exporter: Driven, batches: Sequence[TokenBatch]) -> Obse
 
 
 def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool = False) -> None:
-    batch = case.batch()
+    batch, before = case.batch(), case.exchanges_so_far()
 
     def child() -> str:
         case.harness.after_fork()
@@ -168,6 +170,11 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
     seen = in_child(case, child, case.open if shared else None)
     if seen:
         raise Failed(f"a child that was forked {when} exports", seen)
+    if not inherited and case.canary is None:
+        parents = {one.connection for one in before} - {None}
+        if parents.intersection(one.connection for one in case.exchanges_so_far()[len(before) :]):
+            expected = f"a child that was forked {when} exports over a connection of its own"
+            raise Failed(expected, "its request came over one of its parent's")
     case.observe(f"a child that was forked {when} exported")
 
 
@@ -323,7 +330,8 @@ def _keeps_nothing(case: Case) -> None:
     (metric,) = of_scope.metrics
     points = pickle.dumps(metric.data.data_points)
     sizes, opened = list[int](), list[int]()
-    refused = case.refusal
+    can = case.harness.faults if "ok" in case.harness.faults else ()
+    refused = next((step for step in _FAILURES if step.partition(":")[0] in can), None)
 
     def metrics() -> MetricsData:
         """The same series in objects of their own, which an exporter that keeps them keeps each time."""
@@ -429,9 +437,8 @@ def leaves_process_alone(case: Case) -> None:
     with watched_process(output=elsewhere) as changed:
         exporter = case.exporter()
         case.sent(exporter, case.batch())
-        with _refusing(case) as refuses:
-            if refuses:
-                case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
+        for _ in _failures(case):
+            case.sent(exporter, case.batch(), case.short_context(_TRYING))
         case.flush(exporter)
         case.shut_down(exporter)
         found = changed()
@@ -448,7 +455,7 @@ def _changed_on_main_thread(case: Case) -> list[str]:
     """Use an exporter on the main thread of a forked child, where signals can be handled: what it has changed there."""
 
     def child() -> str:
-        with watched_process(output=False, collects=False) as changed:
+        with watched_process(output=False, bare=True) as changed:
             exporter = case.exporter()
             if case.has_harness and "hang" in case.harness.faults:
                 case.harness.fault("hang", "ok")
@@ -464,32 +471,30 @@ def _changed_on_main_thread(case: Case) -> list[str]:
 
 def _use(case: Case, exporter: Driven) -> None:
     """Export, let an export fail, flush and shut down, all on this thread."""
-    context = case.short_context(case.patience / 2)
 
-    def call(operation: Callable[[Context], object]) -> None:
+    def call(operation: Callable[[Context], object], seconds: float = case.patience / 2) -> None:
         with suppress(Exception):  # another clause's business
-            operation(context)
+            operation(case.short_context(seconds))
 
-    call(lambda context: exporter.export(context, case.batch().metrics))
-    with _refusing(case) as refuses:
-        if refuses:
-            call(lambda context: exporter.export(context, case.batch().metrics))
-            call(exporter.force_flush)
+    def export(context: Context) -> None:
+        exporter.export(context, case.batch().metrics)
+
+    call(export)
+    for _ in _failures(case):
+        call(export, _TRYING)
+        call(exporter.force_flush, _TRYING)
     call(exporter.force_flush)
     call(exporter.shutdown)
 
 
-@contextmanager
-def _refusing(case: Case) -> Iterator[bool]:
-    """Let the backend refuse in the block whatever is delivered; False if it cannot."""
-    if case.refusal is None:
-        yield False
-        return
-    case.harness.fault(case.refusal)
-    try:
-        yield True
-    finally:
-        case.harness.fault("ok")
+def _failures(case: Case) -> Iterator[str]:
+    """Let the backend refuse requests, and then connections, as long as the caller has the step."""
+    faults = case.harness.faults if case.has_harness else frozenset[str]()
+    for step in dict.fromkeys((case.refusal or "refuse", "refuse")):
+        if {"ok", step.partition(":")[0]} <= faults:
+            case.harness.fault(step)
+            yield step
+            case.harness.fault("ok")
 
 
 def _changed_in_thread(case: Case) -> list[str]:

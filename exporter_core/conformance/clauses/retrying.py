@@ -534,7 +534,7 @@ class Conceals(Swallows):
 def partial(case: Case) -> None:
     """Export five points to a backend that refuses two of them: it raises, with the count; likewise where it refuses
     one of a batch's several requests, of which the others arrive, where it refuses many points, and where it gives no
-    reason. A partial success
+    reason. Points that have no form in the exporter's format are reported, too. A partial success
     without a refused point is a success with a warning.
 
     The SDK's interface has no count: there an exporter fails, or logs a warning.
@@ -553,6 +553,7 @@ def partial(case: Case) -> None:
     _counted(case, call, 2)
     if case.canary is None:
         _many_refused(case)
+        _unfit(case)
         if case.sink_kind.startswith(_OTLP):
             case.harness.fault("partial:1:silent", "ok")
             _counted(case, case.sent(case.exporter(), case.batch()), 1)
@@ -586,6 +587,14 @@ def _many_refused(case: Case) -> None:
     call = case.sent(exporter, case.batch(_OF_MANY))
     if case.harness.requests() == before + 1:
         _counted(case, call, _REFUSED)
+
+
+def _unfit(case: Case) -> None:
+    """Export points that few formats have a form for: a success means that they have arrived in one."""
+    batch = case.tokens.unfit()
+    case.harness.fault("ok")
+    if case.sent(case.exporter(), batch).error is None:
+        case.delivered(batch, expected="a point without a form in the exporter's format is reported")
 
 
 def _counted(case: Case, call: ObservedCall, points: int) -> None:
@@ -813,16 +822,17 @@ def _usable_after(case: Case, when: str, given_up: Callable[[], tuple[Driven, Ob
         return
     exporter, call = attempted
     ended = case.until(lambda: call.over, seconds=_TRYING)
-    refuses = "status" in case.harness.faults and case.canary is None
-    if refuses:
-        case.harness.fault(_FINAL_REFUSAL)  # for what comes next: the answer to what stands there is a success
+    refusal = case.refusal if case.canary is None and "ok" in case.harness.faults else None
+    if refusal == _FINAL_REFUSAL:
+        case.harness.fault(refusal)  # for what comes next: the answer to what stands there is a success
     case.open()
     # Raw, an async def export may still be cleaning up; behind the guard, one that ignores its context still runs.
     usual = ended and call.error is not None and case.until(lambda: case.journal.is_idle)
-    if refuses:
+    if refusal is not None:
         if usual:
+            case.harness.fault(refusal)
             refused = case.sent(exporter, case.batch(), case.short_context(case.patience / 2))
-            case.raised(refused, when=f"with status 400 after one that ended {when}")
+            case.raised(refused, when=f"with {refusal.replace(':', ' ')} after one that ended {when}")
         case.harness.fault("ok")
     if not usual:
         case.journal.stamp("note", f"it did not end {when}, which is another clause's business")

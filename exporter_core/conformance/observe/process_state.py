@@ -66,14 +66,15 @@ class _Planted(logging.NullHandler):
 
 
 @contextmanager
-def watched_process(*, output: bool, collects: bool = True) -> Iterator[Callable[[], list[str]]]:
+def watched_process(*, output: bool, bare: bool = False) -> Iterator[Callable[[], list[str]]]:
     """Plant values of the checker's own for the block; the function returns what was changed since, in words.
 
-    ``output`` is True to look for what is written to standard output as well; ``collects`` is False to turn the garbage
-    collector off.
+    ``output`` is True to look for what is written to standard output as well; ``bare`` is True for a process without
+    a handler of log records, and whose garbage collector is off.
     """
-    watches: list[Callable[[], AbstractContextManager[Callable[[], list[str]]]]] = [_first, _settings, _hooks, _logging]
-    watches += [partial(_collector, is_on=collects), _levels, _loggers, _warnings, _opener, _random, _environment]
+    watches: list[Callable[[], AbstractContextManager[Callable[[], list[str]]]]] = [_first, _settings, _hooks]
+    watches += [partial(_logging, handled=not bare), _policy]
+    watches += [partial(_collector, is_on=not bare), _levels, _loggers, _warnings, _opener, _random, _environment]
     watches += [_standard_input, _standard_error, *[_output] * output, _descriptors]
     watches += [_signals] * (threading.current_thread() is threading.main_thread())
     with ExitStack() as stack:
@@ -91,16 +92,25 @@ def _first() -> Iterator[Callable[[], list[str]]]:
     """
     state = first_state.first or State.now()
 
-    def look() -> list[str]:
-        policy = type(getattr(asyncio.events, "_event_loop_policy", None))
-        is_replaced = policy is not type(None) and policy.__module__.partition(".")[0] != "asyncio"
-        return state.changed() + ["the policy of asyncio"] * is_replaced
-
     try:
-        yield look
+        yield state.changed
     finally:
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, cast("int", state.values[PRIORITY]))
+
+
+@contextmanager
+def _policy() -> Iterator[Callable[[], list[str]]]:
+    """Let asyncio have a policy of the checker's own, of the kind that it has by default."""
+    events: Any = asyncio.events  # Any: its policy is private
+    before = events._event_loop_policy
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.14
+        own = events._event_loop_policy = type(asyncio.get_event_loop_policy())()
+    try:
+        yield lambda: ["the policy of asyncio"] * (events._event_loop_policy is not own)
+    finally:
+        events._event_loop_policy = before
 
 
 @contextmanager
@@ -206,10 +216,10 @@ def _hooks() -> Iterator[Callable[[], list[str]]]:
 
 
 @contextmanager
-def _logging() -> Iterator[Callable[[], list[str]]]:
+def _logging(*, handled: bool) -> Iterator[Callable[[], list[str]]]:
     root = logging.root
     before = root.level, root.handlers, root.manager.disable
-    own: list[logging.Handler] = [_Planted()]
+    own: list[logging.Handler] = [_Planted()] * handled
     root.handlers, root.manager.disable = list(own), 1
     factory = logging.getLogRecordFactory()
     own_factory = partial(factory)

@@ -77,6 +77,7 @@ FIELDS = frozenset(
 
 _Made = TypeVar("_Made")
 
+_BEYOND: Final = 2**80
 _TRIES = 200  # objects that are made for a place
 _NAMED = 3  # items that differ which are named
 _SHOWN = 120  # characters of a value that are shown
@@ -413,6 +414,24 @@ class Tokens:
             for point in metric.data.data_points:
                 object.__setattr__(point, "time_unix_nano", point.time_unix_nano + _SECOND)
         return TokenBatch(data, tuple(flatten(data)))
+
+    def changed_in_place(self, batch: TokenBatch) -> TokenBatch:
+        """The same objects, with another identity and another text in the attributes of each point."""
+        for metric in metrics_in(batch.metrics):
+            for point in metric.data.data_points:
+                attributes: Any = point.attributes  # made here, of dictionaries
+                attributes.update(self.identified(text="changed"))
+        return TokenBatch(batch.metrics, tuple(flatten(batch.metrics)))
+
+    def unfit(self) -> TokenBatch:
+        """A plain point, one of a number that few formats have room for, and two of texts that are not Unicode."""
+        data = [
+            NumberDataPoint(self.identified(), _START, _NOW, 1),
+            NumberDataPoint(self.identified(), _START, _NOW, _BEYOND),
+            NumberDataPoint(self.identified(number=_BEYOND), _START, _NOW, 1),
+            NumberDataPoint(self.identified(text="half\ud800"), _START, _NOW, 1),
+        ]
+        return self.of([Metric("conformance.unfit", "", "1", Gauge(data))])
 
     def empty(self) -> TokenBatch:
         """A batch without anything."""

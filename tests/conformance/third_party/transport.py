@@ -231,8 +231,11 @@ def post(context: Context, attempt: Callable[[Context], Answer], *, attempts: in
 
 
 def encode(metrics: MetricsData) -> bytes:
-    """Return the batch as OTLP's JSON."""
-    return JsonEncoder().encode(metrics).data
+    """Return the batch as OTLP's JSON; ExporterError for points that have no form there."""
+    encoded = JsonEncoder().encode(metrics)
+    if encoded.dropped:
+        raise ExporterError(f"{len(encoded.dropped)} points have no form in OTLP: {encoded.dropped[0]}")
+    return encoded.data
 
 
 def wait_until(condition: Condition, context: Context, predicate: Callable[[], bool]) -> bool:

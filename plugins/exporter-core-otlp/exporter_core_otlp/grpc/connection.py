@@ -80,6 +80,13 @@ class CallEnd:
     """True if it ended before the server had the whole request."""
 
 
+class _Http2(H2Connection):
+    """HTTP/2 for one call at a time."""
+
+    MAX_CLOSED_STREAMS = 64
+    """Calls that are over and still known, as something may come for them late; h2 keeps 65,536, over days."""
+
+
 class GrpcConnection(Connection[bytes, CallEnd]):
     """A connection to a gRPC server.
 
@@ -95,7 +102,7 @@ class GrpcConnection(Connection[bytes, CallEnd]):
         self._headers = headers
         self._frames = Frames()
         self._unsent: list[memoryview] = []
-        self._h2 = H2Connection(H2Configuration(client_side=True))
+        self._h2 = _Http2(H2Configuration(client_side=True))
         self._h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
         self._h2.initiate_connection()
 
