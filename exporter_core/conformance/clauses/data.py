@@ -147,10 +147,11 @@ def unmodified(case: Case) -> None:
     exporter = case.exporter()
     _unmodified(case, exporter, case.rich())
     _unmodified(case, exporter, case.tokens.hollow())
-    if case.has_harness and "status" in case.harness.faults and case.canary is None:
-        for steps in (("status:400", "ok"), ("status:503", "ok")):
-            case.harness.fault(*steps)
-            _unmodified(case, exporter, case.rich())
+    if case.refusal is not None and "ok" in case.harness.faults and case.canary is None:
+        case.harness.fault(case.refusal)
+        _unmodified(case, exporter, case.rich())
+        case.harness.fault(*["status:503"] * ("status" in case.harness.faults), "ok")
+        _unmodified(case, exporter, case.rich())
     case.observe("the batch is as it was")
 
 

@@ -71,8 +71,8 @@ class InheritsLock(Serialised):
     needs=("read_back",),
 )
 def forks(case: Case) -> None:
-    """Fork while idle, with data held, and while an export waits at the gate; child and parent export. The request that
-    waits at the gate is answered, and a child that is forked after a shutdown exports nothing.
+    """Fork while idle, with data held, while an export waits at the gate, and while one connects; child and parent
+    export. The request that waits at the gate is answered, and a child that is forked after a shutdown exports nothing.
     """
     exporter, held = case.exporter(), case.batch()
     case.succeeded(case.sent(exporter, case.batch()))
@@ -83,6 +83,7 @@ def forks(case: Case) -> None:
     if case.harness.gated:
         _mid_export(case, exporter)
     if case.canary is None:
+        _while_connecting(case)
         _stays_shut_down(case)
 
 
@@ -102,6 +103,20 @@ def _stays_shut_down(case: Case) -> None:
     if seen:
         raise Failed("an export in a child that was forked after a shutdown raises", seen)
     case.observe("a child that was forked after a shutdown exported nothing")
+
+
+def _while_connecting(case: Case) -> None:
+    """Fork while an export connects to a backend that does not answer at first; the child exports."""
+    if case.harness.tier != "wire" or "blackhole" not in case.harness.faults:
+        return
+    exporter = case.exporter()
+    case.harness.fault("blackhole")
+    call = case.send(exporter, case.batch())
+    call.wait(_TAKEN)
+    if not call.over:
+        _child_exports(case, exporter, "while an export connected", begun=lambda: case.harness.fault("ok"))
+    case.harness.fault("ok")
+    case.ends(call, "the parent's export ends once it can connect")
 
 
 def _mid_export(case: Case, exporter: Driven) -> None:
@@ -152,7 +167,17 @@ def _parked(case: Case, exporter: Driven, batches: Sequence[TokenBatch]) -> Obse
     return flush
 
 
-def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool = False) -> None:
+def _child_exports(
+    case: Case,
+    exporter: Driven,
+    when: str,
+    *,
+    inherited: bool = False,
+    begun: Callable[[], object] | None = None,
+) -> None:
+    """Fail unless a forked child exports; ``inherited`` says that an export of its parent's stands at the gate, and
+    ``begun`` is called in the parent once it is there.
+    """
     batch, before = case.batch(), case.exchanges_so_far()
 
     def child() -> str:
@@ -167,7 +192,7 @@ def _child_exports(case: Case, exporter: Driven, when: str, *, inherited: bool =
 
     # Where the gate is outside this process, a child cannot open its own copy; the parent's opens for both.
     shared = inherited and case.harness.entered() is None
-    seen = in_child(case, child, case.open if shared else None)
+    seen = in_child(case, child, case.open if shared else begun)
     if seen:
         raise Failed(f"a child that was forked {when} exports", seen)
     if not inherited and case.canary is None:
@@ -369,9 +394,8 @@ def _keeps_nothing(case: Case) -> None:
     kept = min(later - sooner for sooner, later in itertools.pairwise(sizes)) / (_EXPORTS // 2)
     sent = max((one.size for one in case.exchanges_so_far()), default=0)
     if kept > max(2 * _NOTHING, sent / 2):
-        raise Failed(
-            "memory does not grow with the number of exports", f"{kept:.0f} bytes more with each, of {sent} bytes sent"
-        )
+        of_sent = f", of {sent} bytes sent" if sent else ""
+        raise Failed("memory does not grow with the number of exports", f"{kept:.0f} bytes more with each{of_sent}")
     case.observe(f"memory did not grow with {3 * _EXPORTS} exports")
 
 

@@ -41,6 +41,9 @@ _FINAL_STATUSES = (401, 403, 404, 413, 501, 505)
 _TOO_MANY = 429
 _PASSING_STATUSES = (408, _TOO_MANY, 502, 504)  # which many try again
 _OTLP, _OTLP_HTTP = "otlp", "otlp_http"  # kinds of sinks
+_OTLP_GRPC = "otlp_grpc"
+_CODES = ("CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "OUT_OF_RANGE", "DATA_LOSS")
+"""The status codes of gRPC that no HTTP status of the others stands for."""
 _RETRYABLE = (_TOO_MANY, 502, 504)  # by the specification of OTLP/HTTP, beside 503
 _OTHER_SUCCESSES = (201, 202, 204, 206)
 _IN_A_ROW = 5  # failures that are all reported
@@ -303,9 +306,9 @@ def _has_gone_through(case: Case, call: ObservedCall, batch: TokenBatch) -> bool
 
 
 def _each_status(case: Case) -> None:
-    for status in (*_FINAL_STATUSES, *_PASSING_STATUSES):
+    for status in (*_FINAL_STATUSES, *_PASSING_STATUSES, *(_CODES if case.sink_kind == _OTLP_GRPC else ())):
         case.harness.fault(f"status:{status}")
-        seconds = case.patience / 2 if status in _FINAL_STATUSES else _PASSING
+        seconds = _PASSING if status in _PASSING_STATUSES else case.patience / 2
         call = case.send(case.exporter(), case.batch(), case.short_context(seconds))
         if not _has_ended(case, call, f"with status {status}", seconds + _PASSING):
             return
@@ -870,8 +873,8 @@ def nonsense(case: Case) -> None:
     if "redirect" in can and case.harness.tier == "wire":
         # Who follows the first asks for a page, and delivers nothing. An empty message is a success, if it is whole.
         can += ["redirect:303", "truncate:empty"]
-    if case.sink_kind == "otlp_http":
-        can.append("garbage:html")  # OTLP's success is a message of its own, and not a page with status 200
+    if case.sink_kind in (_OTLP_HTTP, _OTLP_GRPC):
+        can.append("garbage:html")  # OTLP's success is a message of its own, and not a page with status 200 or OK
     for step in can:
         case.harness.fault(step)
         before = case.harness.requests()
@@ -892,7 +895,7 @@ def _was_delivered_elsewhere(case: Case) -> bool:
     """True if a redirect was followed with the batch itself, and the answer there, a page with status 200, is a success
     of the protocol: of any but OTLP.
     """
-    if case.sink_kind == "otlp_http":
+    if case.sink_kind == _OTLP_HTTP:
         return False
     last = case.exchanges_so_far()[-1:]
     return any(one.request.startswith("POST") and one.size and one.answer == "200" for one in last)

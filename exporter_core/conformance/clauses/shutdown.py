@@ -44,6 +44,7 @@ _BACKING_OFF = 0.2  # seconds of a deadline that is over before
 _FAILING = 0.2  # seconds in which an export fails
 _LOOK = 0.002  # seconds between two looks of a canary
 _ENDED = 2.5  # seconds for it to have ended; whoever takes longer is not looked at after failures
+_UNWINDING = 1.0  # seconds in which a call has ended that a shutdown has ended
 _BESIDE = 0.05  # seconds in which a shutdown has begun
 _OTHERS = 32  # descriptors that are not the exporter's
 _QUIET = 0.5  # seconds for what might still send; an exporter that keeps something for longer is looked at as it is
@@ -165,6 +166,10 @@ def _ended_beside(case: Case, seconds: float | None) -> bool:
     context = case.long_context() if seconds is None else case.short_context(seconds)
     stopping = case.start("shutdown", partial(exporter.shutdown, context))
     case.until(lambda: stopping.over, seconds=_BESIDE if seconds is None else _ENDED)
+    if seconds is None and stopping.succeeded and not case.judged_by_sdk:
+        if not case.until(lambda: running.over, seconds=_UNWINDING):
+            expected = "shutdown with time left returns when nothing is in flight any more"
+            raise Failed(expected, "it returned while an export was still before the gate")
     case.open()
     return case.until(lambda: stopping.over and running.over and case.journal.is_idle)
 

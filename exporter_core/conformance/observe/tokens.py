@@ -383,6 +383,11 @@ class Tokens:
         self._prefix = prefix
         self._numbers = count(1)
 
+    def has_made(self, token: str) -> bool:
+        """True if a batch of its own has a point with this identity."""
+        prefix, _, number = token.rpartition("-")
+        return prefix == self._prefix and number.isdecimal()
+
     def batch(self, points: int = 3) -> TokenBatch:
         """A plain batch: a gauge with so many points."""
         data = [NumberDataPoint(self._attributes(), _START, _NOW, float(index)) for index in range(points)]

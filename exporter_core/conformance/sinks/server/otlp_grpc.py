@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import add_MetricsServiceServicer_to_server
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from exporter_core.conformance.sinks.server import decode_otlp
 from exporter_core.conformance.sinks.server.core import GARBAGE, Entry, NetworkServer
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.sinks.faults import Fault
 
-_PATH = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+_SERVICE = "opentelemetry.proto.collector.metrics.v1.MetricsService"
+_PATH = f"/{_SERVICE}/Export"
+_SIGN_IN = b"<!doctype html><title>Sign in</title><p>Sign in to go on."
 _DRIPPED = 4000  # bytes of padding that a drip has to go through; gRPC allows 8192 of metadata
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
 
@@ -39,7 +41,13 @@ class OtlpGrpcServer(NetworkServer):
 
     async def start(self) -> None:
         """Start the gRPC server behind the front."""
-        add_MetricsServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]  # generated code
+        export = grpc.unary_unary_rpc_method_handler(
+            self.export,
+            request_deserializer=ExportMetricsServiceRequest.FromString,
+            response_serializer=lambda answer: answer,  # bytes, which need not be a message
+        )
+        service = grpc.method_handlers_generic_handler(_SERVICE, {"Export": export})
+        self._server.add_generic_rpc_handlers((service,))
         await self._server.start()
 
     async def stop(self) -> None:
@@ -86,7 +94,7 @@ class OtlpGrpcServer(NetworkServer):
         finally:
             wire.close()
 
-    async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the service's method. Any: grpc's own
+    async def export(self, request: Any, context: Any) -> bytes:  # Any: grpc's own
         """Serve one request as the script says."""
         wire = self._wires[int(context.peer().rpartition(":")[2])]
         metadata = [
@@ -105,7 +113,10 @@ class OtlpGrpcServer(NetworkServer):
                 await self._abort(entry, fault, context)
             case "truncate":
                 self._faults[wire] = (fault, 0)
-                return decode_otlp.response(None)
+                return decode_otlp.response(None).SerializeToString()
+            case "garbage" if fault.html:
+                entry.update(answered=self.stamp(), status="OK")
+                return _SIGN_IN
             case "drip":
                 begun = self.drips_finished
                 self._faults[wire] = (fault, begun)
@@ -114,15 +125,8 @@ class OtlpGrpcServer(NetworkServer):
                 self._faults.pop(wire, None)
             case "ok" | "partial":
                 pass
-            case kind:  # reset, garbage, hang; and refuse, blackhole or silence on a connection that exists
-                if kind == "reset":
-                    if fault.stored:
-                        entry.update(stored=self.stamp())
-                    wire.reset()
-                    self.changed()
-                elif kind == "garbage":
-                    wire.write(GARBAGE)
-                    wire.close()
+            case _:  # reset, garbage, hang; and refuse, blackhole or silence on a connection that exists
+                self._break(wire, entry, fault)
                 await self.until(lambda: False)
         if wire.gone():
             raise asyncio.CancelledError
@@ -131,7 +135,17 @@ class OtlpGrpcServer(NetworkServer):
         entry.update(stored=self.stamp(), status="OK")
         entry.update(answered=self.stamp())
         self.changed()
-        return decode_otlp.response(rejected, "" if fault.silent else "scripted")
+        return decode_otlp.response(rejected, "" if fault.silent else "scripted").SerializeToString()
+
+    def _break(self, wire: Wire, entry: Entry, fault: Fault) -> None:
+        if fault.kind == "reset":
+            if fault.stored:
+                entry.update(stored=self.stamp())
+            wire.reset()
+            self.changed()
+        elif fault.kind == "garbage":
+            wire.write(GARBAGE)
+            wire.close()
 
     async def _abort(self, entry: Entry, fault: Fault, context: Any) -> None:
         code = grpc.StatusCode[str(fault.status) or "UNAVAILABLE"]
