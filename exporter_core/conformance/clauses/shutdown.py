@@ -166,10 +166,10 @@ def _ended_beside(case: Case, seconds: float | None) -> bool:
     context = case.long_context() if seconds is None else case.short_context(seconds)
     stopping = case.start("shutdown", partial(exporter.shutdown, context))
     case.until(lambda: stopping.over, seconds=_BESIDE if seconds is None else _ENDED)
-    if seconds is None and stopping.succeeded and not case.judged_by_sdk:
-        if not case.until(lambda: running.over, seconds=_UNWINDING):
-            expected = "shutdown with time left returns when nothing is in flight any more"
-            raise Failed(expected, "it returned while an export was still before the gate")
+    is_done = seconds is None and stopping.succeeded and not case.judged_by_sdk
+    if is_done and not case.until(lambda: running.over, seconds=_UNWINDING):
+        expected = "shutdown with time left returns when nothing is in flight any more"
+        raise Failed(expected, "it returned while an export was still before the gate")
     case.open()
     return case.until(lambda: stopping.over and running.over and case.journal.is_idle)
 
