@@ -79,6 +79,8 @@ _BEYOND: Final[dict[str, Any]] = {  # Any: as above
 """Further values, which OTLP carries."""
 _RESERVED: Final = ("time", "timestamp", "name", "unit", "type", "le", "quantile", "host", "source", "id", "message")
 """Names that formats have a use of their own for."""
+_SDK: Final = {"telemetry.sdk.name": "opentelemetry", "telemetry.sdk.language": "python", "host.name": "localhost"}
+"""What every resource of a program says."""
 _LONG_NAME: Final = "conformance.long." + "n" * 238  # 255 characters, which the API allows
 _BACK: Final = (1_698_539_400, 1_699_162_200)  # seconds, when the clocks of Europe and of North America go back
 _HOUR: Final = 3600
@@ -153,7 +155,8 @@ def every_kind(identified: Callable[..., dict[str, Any]]) -> MetricsData:
         ScopeMetrics(InstrumentationScope("conformance", "1.0", _SCHEMA, attributes), [*gauges, *sums], _SCHEMA),
         ScopeMetrics(InstrumentationScope("conformance.ünïcode"), distributions, ""),
     ]
-    resource = Resource({"service.name": "conformance ⚙", "resource.number": 3, **_ATTRIBUTES}, _SCHEMA)
+    about = {"service.name": "conformance ⚙", "resource.number": 3, **_SDK, **_ATTRIBUTES}
+    resource = Resource(about, _SCHEMA)
     # Each differs from the one before in one part of its identity.
     named: dict[str, Any] = {"service.name": "conformance.other"}  # Any: as above
     others = [Resource(named), Resource({**named, "service.instance.id": "2"}), Resource({})]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TIMES_LONGER = 4
 _HELD = 120  # batches, which is more than some queues have room for
+_ROOM = 20_000  # characters of each
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
 _HEAVY = 2.0  # seconds in which a heavy batch is sent
@@ -138,7 +139,7 @@ def _without_room(case: Case) -> None:
     exporter, events = case.exporter(), len(case.journal.events)
     seconds = SHORT
     for number in range(_HELD):
-        batch, context = case.batch(1), case.short_context(seconds)
+        batch, context = case.tokens.heavy(1, _ROOM), case.short_context(seconds)
         call = case.start("export", lambda: exporter.export(context, batch.metrics), context)  # noqa: B023 - awaited here
         expected = f"export ends at its deadline after {number} others"
         case.ends(call, expected)
@@ -364,7 +365,7 @@ def _cancelled_without_room(case: Case) -> None:
     exporter, events = case.exporter(), len(case.journal.events)
 
     def begun(context: Context) -> ObservedCall:
-        batch = case.batch(1)
+        batch = case.tokens.heavy(1, _ROOM)
         return case.started("export", lambda: exporter.export(context, batch.metrics), context)
 
     for _ in range(_HELD):
@@ -535,17 +536,23 @@ def _in_shutdown(case: Case) -> None:
 
 
 def _in_backoff(case: Case) -> None:
-    """Step the clock between two attempts: where the second one succeeds without that, it succeeds with it."""
-    for seconds in (0.0, 7200.0, -7200.0):
+    """Step the clock between two attempts: where the third one, or the second, succeeds otherwise, it does so then."""
+
+    def stepped(busy: int, seconds: float) -> ObservedCall:
         exporter, before = case.exporter(), case.harness.requests()
-        case.harness.fault("status:503", "ok")
+        case.harness.fault(*["status:503"] * busy, "ok")
         with stepped_clock() as step:
             call = case.send(exporter, case.batch())
-            case.until(lambda: call.over or case.harness.requests() > before)  # noqa: B023 - awaited here
+            case.until(lambda: call.over or case.harness.requests() > before)
             step(seconds)
             case.ends(call, "export ends although the clock was stepped in its back-off")
-        if not seconds and call.error is not None:
-            return  # it tries nothing again
+        return call
+
+    busy = next((number for number in (2, 1) if stepped(number, 0.0).error is None), None)
+    if busy is None:
+        return  # it tries nothing again
+    for seconds in (7200.0, -7200.0):
+        call = stepped(busy, seconds)
         if call.error is not None:
             expected = f"a further attempt although the clock was stepped {seconds:+g} s in the back-off"
             raise Failed(expected, describe_call(call)) from call.error

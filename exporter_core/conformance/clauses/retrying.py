@@ -529,7 +529,7 @@ class Conceals(Swallows):
     "partial success is surfaced, with the count",
     words="The backend took the batch but refused some of its points: PartialSuccessError, rejected_points.",
     technique="F",
-    check="read the backend's partial success, and raise PartialSuccessError",
+    check="read the backend's partial success, count the points that the encoder drops, and raise PartialSuccessError",
     canary=Conceals,
     after=("EXP-14",),
     faults=("partial",),

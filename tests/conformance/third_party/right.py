@@ -32,7 +32,7 @@ from exporter_core import (
 )
 from exporter_core.authoring import SerialExporter, keep_untouched
 from exporter_core.exporter import Exporter
-from exporter_core.otlp import JsonEncoder, encode as encode_protobuf
+from exporter_core.otlp import Encoder
 from third_party.harnesses import (
     FileHarness,
     GrpcHarness,
@@ -671,7 +671,10 @@ class GrpcExporter(SerialExporter[GrpcConfig]):
     conformance_harness = GrpcHarness
 
     def deliver(self, context: Context, metrics: MetricsData) -> None:
-        data = encode_protobuf(metrics)
+        encoded = Encoder().encode(metrics)
+        if encoded.dropped:
+            raise ExporterError(f"{len(encoded.dropped)} points have no form in OTLP: {encoded.dropped[0]}")
+        data = encoded.data
         pause = 0.1
         for number in range(5):
             try:
@@ -748,8 +751,8 @@ class SdkExporter(MetricExporter):
 
     def send(self, metrics: MetricsData, seconds: float) -> MetricExportResult:
         """Send with retries."""
-        body = JsonEncoder().encode(metrics).data
         try:
+            body = encode(metrics)
             post(Context.with_timeout(seconds), lambda running: exchange(running, self.endpoint, body, self.token))
         except Exception:  # noqa: BLE001 - the interface has one way to say it
             return MetricExportResult.FAILURE
