@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import resource
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -100,6 +102,18 @@ def without_room() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def wake_loops() -> None:
+    """Let every running event loop of the process take a turn."""
+    for one in gc.get_objects():
+        if isinstance(one, asyncio.BaseEventLoop) and one.is_running():
+            with suppress(RuntimeError):  # it has been closed meanwhile
+                one.call_soon_threadsafe(_do_nothing)
+
+
+def _do_nothing() -> None:
+    """Return."""
 
 
 def kept_by_multiprocessing() -> dict[str, Any]:  # Any: of many kinds

@@ -105,10 +105,11 @@ def resolve(target: str, *, options: Mapping[str, Any] | None = None, harness: t
         entry = next((one for one in installed() if one.value == target), None)
     value = target if entry is None else entry.value
     exporter_class = imported(value, f"exporter {target!r}")
+    own = getattr(exporter_class, "conformance_harness", None)
     if (entry.group == SDK_GROUP) if entry else _is_of_the_sdk(exporter_class):
         exporter_class = inbound_class(exporter_class)
     if harness is None:
-        harness = _harness_of(entry) or getattr(exporter_class, "conformance_harness", None)
+        harness = _harness_of(entry) or own
     found: Any = harness  # Any: what an entry point or an attribute refers to may be anything
     if found is not None and not (isinstance(found, type) and issubclass(found, Harness)):
         raise SetupError(f"the harness of {target!r} is not a subclass of exporter_core.conformance.Harness")

@@ -166,7 +166,9 @@ def _ended_beside(case: Case, seconds: float | None) -> bool:
     context = case.long_context() if seconds is None else case.short_context(seconds)
     stopping = case.start("shutdown", partial(exporter.shutdown, context))
     case.until(lambda: stopping.over, seconds=_BESIDE if seconds is None else _ENDED)
-    is_done = seconds is None and stopping.succeeded and not case.judged_by_sdk
+    # The guard ends a coroutine that is in flight, before its exporter's shutdown.
+    is_judged = not case.judged_by_sdk and not inspect.iscoroutinefunction(case.subject.exporter_class.export)
+    is_done = seconds is None and stopping.succeeded and is_judged
     if is_done and not case.until(lambda: running.over, seconds=_UNWINDING):
         expected = "shutdown with time left returns when nothing is in flight any more"
         raise Failed(expected, "it returned while an export was still before the gate")

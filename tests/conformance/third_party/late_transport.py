@@ -16,11 +16,21 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.sdk.metrics.export import MetricsData
 from pydantic import Field, SecretStr
 
 from exporter_core import Context, ExporterConfig, ExporterError, PartialSuccessError
+from exporter_core.otlp import Encoder
 
 TRANSIENT = frozenset({429, 502, 503, 504})
+
+
+def encode(metrics: MetricsData) -> bytes:
+    """Encode; ExporterError for points that have no form in OTLP."""
+    encoded = Encoder().encode(metrics)
+    if encoded.dropped:
+        raise ExporterError(f"{len(encoded.dropped)} points have no form in OTLP: {encoded.dropped[0]}")
+    return encoded.data
 
 
 class HttpConfig(ExporterConfig):

@@ -14,8 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from exporter_core import Context, Exporter, ExporterError, ExporterShutdownError
 from exporter_core.authoring import SerialExporter, keep_untouched
-from exporter_core.otlp import encode
-from third_party.late_transport import Answer, HttpConfig, Transient, judge, literal, look_up, trust
+from third_party.late_transport import Answer, HttpConfig, Transient, encode, judge, literal, look_up, trust
 from third_party.right_late_http import OtlpHarness
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from exporter_core import Context, ExporterConfig, ExporterError, PartialSuccessError
 from exporter_core.authoring import SerialExporter, keep_untouched
 from exporter_core.conformance import SinkHarness
-from exporter_core.otlp import encode
+from third_party.late_transport import encode
 
 METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 TRANSIENT = {

@@ -12,8 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from exporter_core import Context, Exporter, ExporterError, ExporterShutdownError, PartialSuccessError
 from exporter_core.authoring import keep_untouched
 from exporter_core.conformance import Capabilities
-from exporter_core.otlp import encode
-from third_party.late_transport import HttpConfig, Sender
+from third_party.late_transport import HttpConfig, Sender, encode
 from third_party.right_late_http import OtlpHarness
 
 ALIVE: weakref.WeakSet = weakref.WeakSet()

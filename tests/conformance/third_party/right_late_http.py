@@ -5,8 +5,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from exporter_core import Context
 from exporter_core.authoring import SerialExporter, keep_untouched
 from exporter_core.conformance import SinkHarness
-from exporter_core.otlp import encode
-from third_party.late_transport import HttpConfig, Sender
+from third_party.late_transport import HttpConfig, Sender, encode
 
 SECRET = "tk-5f1e77aa90c3b2"
 

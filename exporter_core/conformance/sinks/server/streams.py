@@ -122,11 +122,14 @@ class FileServer(StreamServer):
         if not self.is_shut:
             self.sync()
             self._end_pipe()
+            # Whoever opens the name meanwhile gets the file or a full pipe: it is never gone, and never another's.
+            pipe = self._path.with_name(f"{self._path.name}.pipe")
+            os.mkfifo(pipe)
+            self._pipe = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            self._filling = _fill(self._pipe, pipe)
             self._path.touch()
-            self._path.rename(self._kept)
-            os.mkfifo(self._path)
-            self._pipe = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
-            self._filling = _fill(self._pipe, self._path)
+            self._kept.hardlink_to(self._path)
+            pipe.rename(self._path)
         return super().shut()
 
     def open(self) -> Stamp:

@@ -25,6 +25,11 @@ class TcpServer(NetworkServer):
             if not await self._take(wire, entry, fault):
                 return
 
+    def content(self) -> bytes:
+        """The bytes of each connection after those of the one before, whichever came first."""
+        stored = [entry.request for entry in self.entries if entry.request.stored]
+        return b"".join(one.body for one in sorted(stored, key=lambda one: one.connection))
+
     async def _take(self, wire: Wire, entry: Entry, fault: Fault) -> bool:
         """Take one piece of data as the script says; False if the connection is over."""
         if wire.transport is not None and self.is_shut and not wire.ended:
