@@ -232,6 +232,22 @@ def test_a_finished_drip_is_a_whole_answer_for_a_client(sink, post, aside):
     assert call.result().status == 200
 
 
+def test_a_stall_sends_the_head_of_the_answer_alone(sink):
+    sink.script("stall")
+    with socket.create_connection(("127.0.0.1", sink.port), timeout=30) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += client.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"Content-Length: 64\r\n" in answer
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+    sink.await_closed()
+    assert sink.requests()[0].stored is None
+
+
 def test_truncate_cuts_the_answer(sink, post):
     sink.script("truncate")
     with pytest.raises(http.client.IncompleteRead):

@@ -131,6 +131,22 @@ def test_a_partial_success_says_how_many_and_stores_the_rest(sink, call):
     assert [point.metric for point in sink.points()] == ["orders"]
 
 
+def test_a_partial_success_need_not_say_why(sink, call):
+    sink.script("partial:2:silent")
+    told = call().partial_success
+    assert (told.rejected_data_points, told.error_message) == (2, "")
+
+
+def test_an_answer_can_be_ok_with_a_message_that_is_none(sink, call):
+    sink.script("garbage:html", "ok")
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    (request,) = sink.requests()
+    assert (request.stored, request.status) == (None, "OK")
+    assert call() is not None
+
+
 def test_hang_never_answers(sink, begin):
     sink.script("hang")
     running = begin()

@@ -93,6 +93,14 @@ def test_a_partial_success_says_how_many_and_stores_the_rest(sink, metrics):
     assert [point.metric for point in sink.points()] == ["orders", "orders", "load", "latency"]
 
 
+def test_a_partial_success_need_not_say_why(sink, metrics):
+    sink.script("partial:2:silent")
+    body = encode_metrics(metrics).SerializeToString()
+    answer = requests.post(sink.endpoint, body, headers={"Content-Type": PROTOBUF}, timeout=30)
+    told = ExportMetricsServiceResponse.FromString(answer.content).partial_success
+    assert (told.rejected_data_points, told.error_message) == (2, "")
+
+
 def as_json(message: ExportMetricsServiceRequest) -> bytes:
     from google.protobuf.json_format import MessageToDict
 

@@ -48,6 +48,20 @@ def test_complete_lines_have_the_stamp_of_when_they_were_seen(file, path):
     assert first.seen < before < second.seen == third.seen < stamp()
 
 
+def test_nothing_is_lost_of_one_that_opens_the_file_just_when_the_gate_shuts(file, path, aside):
+    def append(number: int) -> None:
+        with path.open("ab", buffering=0) as out:
+            out.write(b"line %d\n" % number)
+
+    for number in range(50):
+        appending = aside(lambda: append(number))  # noqa: B023 - awaited here
+        with file.shut():
+            pass
+        appending.result()
+    texts = [line.text for line in file.lines() if line.text]
+    assert sorted(texts) == sorted(f"line {number}" for number in range(50))
+
+
 def test_a_file_that_was_cut_is_read_from_its_start(file, path):
     path.write_text("a long first line\n")
     file.lines()

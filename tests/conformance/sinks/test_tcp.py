@@ -49,6 +49,14 @@ def test_bytes_are_kept_in_their_order(sink):
     assert sum(request.body_size for request in sink.requests()) == len(data)
 
 
+def test_the_bytes_of_connections_that_are_open_at_once_are_kept_apart(sink):
+    with connect(sink) as first, connect(sink) as second:
+        for number, client in enumerate((first, second, first, second), start=1):
+            client.sendall(b"%d" % number)
+            sink.await_stored(number)
+    assert sink.content() == b"1324"
+
+
 def test_reset_truncate_and_garbage_are_due_with_the_first_bytes_of_a_connection(sink):
     sink.script("reset", "truncate", "garbage", "ok")
     with connect(sink) as client:
