@@ -13,6 +13,7 @@ from exporter_core.conformance.clauses.canary import Canary, IgnoresContext
 from exporter_core.conformance.clauses.parts import parts_of
 from exporter_core.conformance.observe.clock import stepped_clock
 from exporter_core.conformance.run.verdicts import Failed, Verdict, VerdictError
+from exporter_core.context import Context
 from exporter_core.errors import SetupError
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from exporter_core.conformance.case import Case
     from exporter_core.conformance.observe.journal import ObservedCall
     from exporter_core.conformance.observe.tokens import TokenBatch
-    from exporter_core.context import Context
+    from exporter_core.conformance.subject import Driven
 
 _TIMES_LONGER = 4
 _HELD = 120  # batches, which is more than some queues have room for
 _ROOM = 20_000  # characters of each
+_MANY_HELD, _FILLING = 2_100, 4.0  # small batches, which is more than most queues have room for, and seconds for them
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
 _HEAVY = 2.0  # seconds in which a heavy batch is sent
@@ -150,6 +152,27 @@ def _without_room(case: Case) -> None:
         seconds = SHORT if call.error is None else _MORE  # a busy machine needs more to get to where it waits
     del case.journal.events[events:-1]  # hundreds
     case.observe(f"{number} exports while the gate was shut: {describe_call(call)}{call.late}")
+    if call.error is None:
+        events = len(case.journal.events)
+        filling = _filling(case, exporter)
+        case.ends(filling, "export ends at its deadline though thousands are held")
+        del case.journal.events[events:]  # thousands
+        case.observe(f"small batches while the gate was shut: {describe_call(filling)}")
+
+
+def _filling(case: Case, exporter: Driven) -> ObservedCall:
+    """Export thousands of small batches, as long as that takes no time, until one raises."""
+    until = time.monotonic() + _FILLING
+
+    def fill() -> None:
+        for _ in range(_MANY_HELD):
+            call.context = Context.with_timeout(SHORT)
+            exporter.export(call.context, case.batch(1).metrics)
+            if time.monotonic() > until:
+                break
+
+    call = case.start("export", fill)
+    return call
 
 
 @clause(
@@ -373,7 +396,9 @@ def _cancelled_without_room(case: Case) -> None:
         if not case.until(lambda: filling.over) or filling.error is not None:  # noqa: B023 - awaited here
             break
     else:
-        return
+        many = _filling(case, exporter)
+        if not case.until(lambda: many.over) or many.error is None:
+            return  # there is room, or another clause's business
     del case.journal.events[events:]  # hundreds
     call = begun(case.background_context())
     if not call.over:  # else it is refused at once

@@ -6,13 +6,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from exporter_core.errors import DeadlineExceededError, PartialSuccessError
-from kit.mutant import killed_by
+from kit.mutant import cancellation_only, killed_by
 from kit.reference import BufferingExporter, ReferenceExporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from exporter_core.context import Context
+
+_ROOM = 1000  # batches
+_NEVER = 60.0  # seconds
 
 
 @killed_by("SHD-01", "lost")
@@ -76,3 +79,13 @@ class ExportWaitsForShutdown(BufferingExporter):
             self._refuse()
         with self._door:
             super().shutdown(context)
+
+
+@killed_by("EXP-06", "export had not ended")
+class HasRoomForAThousand(BufferingExporter):
+    """Waits for room beyond a thousand batches without a deadline; a cancellation ends it."""
+
+    def export(self, context: Context, metrics: MetricsData) -> None:
+        if len(self._buffer) >= _ROOM:
+            cancellation_only(context).wait(_NEVER)
+        super().export(context, metrics)
