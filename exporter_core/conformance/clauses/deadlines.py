@@ -397,7 +397,7 @@ def _cancelled_without_room(case: Case) -> None:
             break
     else:
         many = _filling(case, exporter)
-        if not case.until(lambda: many.over) or many.error is None:
+        if not case.until(lambda: many.over) or many.error is None:  # noqa: B023 - no loop variable
             return  # there is room, or another clause's business
     del case.journal.events[events:]  # hundreds
     call = begun(case.background_context())
