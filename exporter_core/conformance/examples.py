@@ -80,7 +80,7 @@ _BEYOND: Final[dict[str, Any]] = {  # Any: as above
 _RESERVED: Final = ("time", "timestamp", "name", "unit", "type", "le", "quantile", "host", "source", "id", "message")
 """Names that formats have a use of their own for."""
 _SDK: Final = {"telemetry.sdk.name": "opentelemetry", "telemetry.sdk.language": "python", "host.name": "localhost"}
-"""What every resource of a program says."""
+"""Attributes that every resource of a program has."""
 _LONG_NAME: Final = "conformance.long." + "n" * 238  # 255 characters, which the API allows
 _BACK: Final = (1_698_539_400, 1_699_162_200)  # seconds, when the clocks of Europe and of North America go back
 _HOUR: Final = 3600

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from exporter_core.context import Context
 
-_ROOM = 1000  # batches
+_ROOM = 300  # batches
 _NEVER = 60.0  # seconds
 
 
@@ -82,8 +82,8 @@ class ExportWaitsForShutdown(BufferingExporter):
 
 
 @killed_by("EXP-06", "export had not ended")
-class HasRoomForAThousand(BufferingExporter):
-    """Waits for room beyond a thousand batches without a deadline; a cancellation ends it."""
+class HasRoomForSome(BufferingExporter):
+    """Waits for room beyond some hundreds of batches without a deadline; a cancellation ends it."""
 
     def export(self, context: Context, metrics: MetricsData) -> None:
         if len(self._buffer) >= _ROOM:
