@@ -268,6 +268,13 @@ call_after_fork(prepare.cache_clear)  # the thread of the parent's loop does not
 
 
 def _spied(exporter_class: Any, journal: Journal) -> Any:  # Any: see Subject
+    """The class of all exporters of a run: a subclass whose state they share, as they do that of their own class."""
+    if exporter_class not in journal.spies:
+        journal.spies[exporter_class] = _spy(exporter_class, journal)
+    return journal.spies[exporter_class]
+
+
+def _spy(exporter_class: Any, journal: Journal) -> Any:  # Any: as above
     """A subclass that stamps each entry into export, force_flush and shutdown, and each end.
 
     Of an exporter of the SDK it is the methods of that exporter that are entered, and not those of its bridge.

@@ -64,3 +64,12 @@ def test_the_harness_of_an_exporter_of_the_sdk_is_an_attribute_of_its_class_as_w
     subject = resolve(f"{__name__}:Attributed")
     assert subject.of_the_sdk
     assert subject.harness is MemoryHarness
+
+
+def test_the_exporters_of_a_run_share_what_their_class_has(tmp_path: Path) -> None:
+    (clause,) = select(["EXP-20"])
+    case = Case(clause, resolve("kit.reference:ReferenceExporter"), "raw", Settings(), tmp_path, canary=False)
+    first, second = (getattr(case.exporter(), "exporter", None) for _ in range(2))
+    assert first is not second
+    assert type(first) is type(second)
+    case.close()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TIMES_LONGER = 4
 _HELD = 120  # batches, which is more than some queues have room for
 _ROOM = 20_000  # characters of each
-_MANY_HELD, _FILLING = 2_100, 4.0  # small batches, which is more than most queues have room for, and seconds for them
+_MANY_HELD, _FILLING = 2_100, 5.0  # small batches, which is more than most queues have room for, and seconds for them
 _HUNG = 1.0  # seconds after which an export has not ended at its short deadline
 _FURTHER = 0.3, 2.5  # seconds of a deadline by which an exporter tries again; the longer ones for long back-offs
 _HEAVY = 2.0  # seconds in which a heavy batch is sent

@@ -65,6 +65,8 @@ class Journal:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.spies: dict[type, type] = {}
+        """The classes that stamp what is entered, by those of the exporters."""
 
     def stamp(self, kind: str, text: str, seconds: float | None = None) -> int:
         """Add an event of this moment, or of an earlier one; the number of events."""
