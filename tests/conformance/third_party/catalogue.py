@@ -114,6 +114,18 @@ RIGHT = (
     Entry("right_keen_async", "Aio", clauses=SOCKETS),
     Entry("right_keen_local", "Filed"),
     Entry("right_keen_grpc", "Rpc", clauses=SOCKETS),
+    Entry("right_kept_files", "FileExporter"),
+    Entry("right_kept_files", "RightRotating"),
+    Entry("right_kept_database", "SqliteExporter", clauses=SOCKETS),
+    Entry("right_kept_database", "BatchExporter", clauses=SOCKETS),
+    Entry("right_kept_process", "ChildExporter", clauses=SOCKETS),
+    Entry("right_kept_holding", "QueueExporter"),
+    Entry("right_kept_holding", "SlowOpen"),
+    Entry("right_kept_async", "LoopPumpExporter", clauses=SOCKETS),
+    Entry("right_kept_async", "Together", clauses=SOCKETS),
+    Entry("right_kept_async", "AsyncRight", clauses=SOCKETS),
+    Entry("right_kept_sdk", "SdkFile"),
+    Entry("right_kept_sdk", "SdkQueue"),
 )
 
 
