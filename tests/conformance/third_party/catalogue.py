@@ -1264,4 +1264,33 @@ WRONG = (
             "MergesResources": "EXP-02",
         },
     ),
+    *made_from(
+        "wrong_kept_files",
+        "FileExporter",
+        {
+            "BuffersInFile": "EXP-01",
+            "GluesHalfALine": "EXP-17",
+            "IgnoresShortWrites": "EXP-14",
+            "TruncatesOnOpen": "PY-01 PY-04 EXP-01",
+            "OwnOffset": "PY-01 PY-04 EXP-01",
+            "LeaksOnError": "SHD-02 PY-03",
+            "LeavesTempFiles": "SHD-02",
+            "LeavesLockFile": "EXP-17",
+            "FsyncsQuietly": "EXP-14",
+            "KeyErrorForGauges": "KND-01",
+            "FdPerThread": "SHD-02",
+            "RaisesRuntimeError": "HND-02",
+            "ThreadPerFailure": "SHD-02 PY-03",
+            "SortsOnFailure": "DAT-02",
+            "KeepsRequestsOfFailures": "PY-03",
+        },
+    ),
+    *made_from(
+        "wrong_kept_files",
+        "RightRotating",
+        {
+            "RotatesBySecond": "EXP-01",
+            "TruncatesBeforeRotating": "EXP-01",
+        },
+    ),
 )
