@@ -1293,4 +1293,19 @@ WRONG = (
             "TruncatesBeforeRotating": "EXP-01",
         },
     ),
+    *made_from(
+        "wrong_kept_process_state",
+        "FileExporter",
+        {
+            "LeavesSignalsBlocked": "PY-05",
+            "EnablesGc": "PY-05",
+            "SetsPlainLocale": "PY-05",
+            "FiltersWarnings": "PY-05",
+            "RootWarning": "PY-05",
+            "LowersNofile": "PY-05",
+            "SetsStartMethod": "PY-05",
+            "SetsPolicy": "PY-05",
+            "DeepRecursion": "PY-05",
+        },
+    ),
 )
