@@ -1308,4 +1308,32 @@ WRONG = (
             "DeepRecursion": "PY-05",
         },
     ),
+    *made_from(
+        "wrong_kept_database",
+        "SqliteExporter",
+        {
+            "FiveSeconds": "EXP-06",
+            "LockedIsFine": "EXP-01 EXP-06 EXP-14 SHD-11",
+            "CommitsLater": "EXP-01",
+            "KeyIsTime": "EXP-01",
+            "ChecksItsThread": "EXP-01 SHD-02 EXP-06",
+            "NoRollback": "EXP-17 EXP-14 PY-01",
+            "DeafToCancel": "EXP-10",
+            "ConnectionPerThread": "SHD-02",
+            "ShutdownDoesNotWaitSync": "SHD-11 SHD-02",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_kept_database",
+        "BatchExporter",
+        {
+            "SwapsFirst": "SHD-01 FLU-01 EXP-01",
+            "AppendsFirst": "EXP-04 EXP-06",
+            "ClearsRace": "FLU-05 SHD-09",
+            "KeepsRefused": "EXP-17",
+            "OnlyFullBatches": "EXP-01",
+        },
+        clauses=SOCKETS,
+    ),
 )
