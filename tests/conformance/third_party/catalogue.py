@@ -1393,4 +1393,33 @@ WRONG = (
             "TwoThreads": "EXP-03 FLU-05 EXP-01 SHD-02",
         },
     ),
+    *made_from(
+        "wrong_kept_async",
+        "LoopPumpExporter",
+        {
+            "ResultOnly": "FLU-03",
+            "LogsSendErrors": "EXP-14 FLU-04",
+            "SwallowsCancelled": "SHD-02 SHD-04 SHD-03",
+            "StopsLoopOnly": "SHD-02",
+            "OneLoopForAll": "EXP-20 EXP-01",
+            "DoesNotWaitForTheSink": "FLU-01 EXP-01",
+            "ThreeSeconds": "FLU-01",
+            "NeverAborts": "SHD-02 PY-03",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_kept_async",
+        "AsyncRight",
+        {
+            "ShieldsSend": "EXP-04 SHD-02",
+            "CancelledIsFine": "EXP-06 EXP-10",
+            "LockOfFirstLoop": "PY-01",
+            "ShutdownDoesNotWait": "SHD-11",
+            "BlockingSend": "EXP-10",
+            "ToThread": "EXP-04 SHD-02 PY-02",
+            "TaskNotKept": "EXP-01 EXP-04",
+        },
+        clauses=SOCKETS,
+    ),
 )
