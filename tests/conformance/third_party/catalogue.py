@@ -1422,4 +1422,28 @@ WRONG = (
         },
         clauses=SOCKETS,
     ),
+    *made_from(
+        "wrong_kept_sdk",
+        "SdkQueue",
+        {
+            "TakesMillisForSeconds": "FLU-03",
+            "TrueOnTimeout": "FLU-03 FLU-01",
+            "ShutdownDrops": "SHD-01 FLU-05 SHD-09 SHD-08",
+            "LosesFlushFailure": "FLU-04 EXP-14",
+            "ShutdownFlushesForever": "SHD-04",
+        },
+    ),
+    *made_from(
+        "wrong_kept_sdk",
+        "SdkFile",
+        {
+            "ReturnsNone": "EXP-01",
+            "WarnsAfterShutdown": "SHD-06",
+            "NoSuperInit": "KND-01",
+            "AnySuccess": "EXP-14",
+            "DropsEmptyInPlace": "DAT-02",
+            "KwargNames": "EXP-01 KND-01",
+            "WrongPreferenceKeys": "KND-01",
+        },
+    ),
 )
