@@ -114,6 +114,11 @@ RIGHT = (
     Entry("right_keen_async", "Aio", clauses=SOCKETS),
     Entry("right_keen_local", "Filed"),
     Entry("right_keen_grpc", "Rpc", clauses=SOCKETS),
+    Entry("right_open_http", "HttpSerial", clauses=SOCKETS),
+    Entry("right_open_holding", "HttpQueue", clauses=SOCKETS),
+    Entry("right_open_grpc", "OneChannel", clauses=SOCKETS),
+    Entry("right_open_lines", "TcpLines", clauses=SOCKETS),
+    Entry("right_open_lines", "TcpLinesNA", clauses=SOCKETS),
 )
 
 
