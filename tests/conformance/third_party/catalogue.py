@@ -1355,4 +1355,20 @@ WRONG = (
         },
         clauses=SOCKETS,
     ),
+    *made_from(
+        "wrong_open_lines",
+        "TcpLinesNA",
+        {
+            "NoHalfClose": "EXP-01 EXP-04",
+            "CallsSendOnce": "EXP-01",
+            "SplitsLines": "EXP-02",
+            "Ascii": "EXP-02",
+            "DropsAstralCharacters": "EXP-02",
+            "ResetIsFine": "EXP-14",
+            "ClosesAtTheDeadline": "EXP-06",
+            "StartsOverWithNewLines": "EXP-03",
+            "KeepsFailedSockets": "SHD-02 PY-03",
+        },
+        clauses=SOCKETS,
+    ),
 )

@@ -13,7 +13,7 @@ from third_party.open_transport import Again, HttpClient, _quietly
 
 class TcpConfig(ExporterConfig):
     address: str
-    """host:port"""
+    """Where to send to: host and port, with a colon between them."""
 
 
 class TcpHarness(SinkHarness):
