@@ -1401,4 +1401,27 @@ WRONG = (
         },
         clauses=SOCKETS,
     ),
+    *made_from(
+        "wrong_open_rest",
+        "HttpQueue",
+        {
+            "WorkerForEver": "PY-03",
+            "LogsPartialSuccess": "EXP-16 SHD-01",
+            "WaitsForRoom": "EXP-06 EXP-10",
+            "TellsForEver": "EXP-17",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_open_rest",
+        "HttpSerial",
+        {
+            "RetryAfterMillis": "EXP-15",
+            "HasWarningsLogged": "PY-05",
+            "IgnoresSigpipe": "PY-05",
+            "CollectorOff": "PY-05",
+            "MarksPoints": "DAT-02",
+        },
+        clauses=SOCKETS,
+    ),
 )
