@@ -1305,7 +1305,7 @@ WRONG = (
             "UnboundedShutdown": "SHD-04 SHD-03",
             "WorkerDies": "EXP-04 FLU-04 EXP-17",
             "DropsWhenFull": "EXP-01",
-            "FlushSeesEmptyQueue": "FLU-01",
+            "FlushSeesEmptyQueue": "FLU-01 FLU-04 SHD-01 EXP-14",
             "FlushGivesUpQuietly": "FLU-03",
             "LooksOutsideTheLock": "SHD-09",
             "ForgetsTheFork": "PY-01 PY-04",
