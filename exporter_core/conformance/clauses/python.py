@@ -17,7 +17,7 @@ import tracemalloc
 import warnings
 import weakref
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,7 +46,9 @@ _FAILURES = ("status:400", "full", "reset", "refuse")  # the best first: one tha
 _TRYING = 0.5  # seconds in which an exporter may go on trying what may get better
 _TAKEN = 0.2  # seconds in which an exporter that delivers by itself takes up what it holds
 _CYCLES = 8
-_SAME, _EXPORTS = 300, 4  # points of a batch, and exports of it
+_SAME, _EXPORTS = 300, 4  # points of a batch, and exports of it in a round
+_LEFT = _EXPORTS // 2  # what a round leaves, if each export, or each that failed, leaves one
+_FEWEST_ROUNDS, _MOST_ROUNDS = 3, 40
 _ROUNDS, _IN_ROUND = 12, 100  # of exports of one point, after each of which the objects are counted
 _LONG = 5.0  # seconds
 _NOTHING = 2048  # bytes that the journal, among others, keeps of an export
@@ -347,39 +349,51 @@ def growth(case: Case) -> None:
         _leaves_no_trace(case)
 
 
+@dataclass
+class _Growth:
+    """The memory and the open resources of the process after each round of exports."""
+
+    sizes: list[int] = field(default_factory=list)
+    opened: list[int] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Add a round."""
+        gc.collect()
+        self.sizes.append(tracemalloc.get_traced_memory()[0])
+        now = Resources.now()
+        self.opened.append(len(now.threads) + len(now.descriptors) + len(now.children))
+
+    @property
+    def kept(self) -> int:
+        """Bytes that each round has left, at least."""
+        return min(later - sooner for sooner, later in itertools.pairwise(self.sizes))
+
+    @property
+    def left_open(self) -> int:
+        """Threads, descriptors and children that each round has left, at least."""
+        return min(later - sooner for sooner, later in itertools.pairwise(self.opened))
+
+
 def _keeps_nothing(case: Case) -> None:
     """Export the same series again and again, every second time to a backend that refuses it: what is kept of each is
     not as large as half of its request, and nothing stays open.
+
+    What has room for the latest alone is full some time, and grows no more.
     """
-    exporter = case.exporter()
-    (of_resource,) = case.batch(_SAME).metrics.resource_metrics
-    (of_scope,) = of_resource.scope_metrics
-    (metric,) = of_scope.metrics
-    points = pickle.dumps(metric.data.data_points)
-    sizes, opened = list[int](), list[int]()
+    exporter, growth, until = case.exporter(), _Growth(), time.monotonic() + _LONG
     can = case.harness.faults if "ok" in case.harness.faults else ()
     refused = next((step for step in _FAILURES if step.partition(":")[0] in can), None)
-
-    def metrics() -> MetricsData:
-        """The same series in objects of their own, which an exporter that keeps them keeps each time."""
-        copied = replace(metric, data=Gauge(pickle.loads(points)))  # noqa: S301 - the checker's own
-        return MetricsData([replace(of_resource, scope_metrics=[replace(of_scope, metrics=[copied])])])
+    make = _copies(case.batch(_SAME))
 
     def fill() -> None:
-        for _ in range(3):  # the first time, what is kept for good is made
-            for number in range(_EXPORTS):
-                is_refused = refused is not None and number % 2 == 1
-                if refused is not None:
-                    case.harness.fault(refused if is_refused else "ok")
-                with suppress(Exception) if is_refused else nullcontext():
-                    exporter.export(Context.with_timeout(case.patience), metrics())
-                    exporter.force_flush(Context.with_timeout(case.patience))
-            if refused is not None:
-                case.harness.fault("ok")
-            gc.collect()
-            sizes.append(tracemalloc.get_traced_memory()[0])
-            now = Resources.now()
-            opened.append(len(now.threads) + len(now.descriptors) + len(now.children))
+        for _ in range(_FEWEST_ROUNDS):  # in the first one, what is kept for good is made
+            _round(case, exporter, make, refused)
+            growth.look()
+        while growth.left_open < _LEFT and growth.kept > _allowed(case) and time.monotonic() < until:
+            _round(case, exporter, make, refused)
+            growth.look()
+            if len(growth.sizes) == _MOST_ROUNDS:
+                break
 
     tracemalloc.start()
     try:
@@ -390,15 +404,45 @@ def _keeps_nothing(case: Case) -> None:
     if not call.succeeded:
         return  # another clause's business
     case.shut_down(exporter)
-    more = min(later - sooner for sooner, later in itertools.pairwise(opened))
-    if more >= _EXPORTS // 2:
-        raise Failed("nothing more stays open with each export", f"{more} more after {_EXPORTS} exports")
-    kept = min(later - sooner for sooner, later in itertools.pairwise(sizes)) / (_EXPORTS // 2)
-    sent = max((one.size for one in case.exchanges_so_far()), default=0)
-    if kept > max(2 * _NOTHING, sent / 2):
-        of_sent = f", of {sent} bytes sent" if sent else ""
-        raise Failed("memory does not grow with the number of exports", f"{kept:.0f} bytes more with each{of_sent}")
-    case.observe(f"memory did not grow with {3 * _EXPORTS} exports")
+    if growth.left_open >= _LEFT:
+        raise Failed("nothing more stays open with each export", f"{growth.left_open} more after {_EXPORTS} exports")
+    exports = _EXPORTS * len(growth.sizes)
+    if growth.kept > _allowed(case):
+        seen = f"{growth.kept // _LEFT} bytes more with each of {exports}"
+        raise Failed("memory does not grow with the number of exports", seen)
+    case.observe(f"memory did not grow with {exports} exports")
+
+
+def _copies(batch: TokenBatch) -> Callable[[], MetricsData]:
+    """A function that makes the same series in objects of their own, of which an exporter may keep each."""
+    (of_resource,) = batch.metrics.resource_metrics
+    (of_scope,) = of_resource.scope_metrics
+    (metric,) = of_scope.metrics
+    points = pickle.dumps(metric.data.data_points)
+
+    def make() -> MetricsData:
+        copied = replace(metric, data=Gauge(pickle.loads(points)))  # noqa: S301 - the checker's own
+        return MetricsData([replace(of_resource, scope_metrics=[replace(of_scope, metrics=[copied])])])
+
+    return make
+
+
+def _round(case: Case, exporter: Driven, make: Callable[[], MetricsData], refused: str | None) -> None:
+    """Export and flush some times, every second time with this fault."""
+    for number in range(_EXPORTS):
+        is_refused = refused is not None and number % 2 == 1
+        if refused is not None:
+            case.harness.fault(refused if is_refused else "ok")
+        with suppress(Exception) if is_refused else nullcontext():
+            exporter.export(Context.with_timeout(case.patience), make())
+            exporter.force_flush(Context.with_timeout(case.patience))
+    if refused is not None:
+        case.harness.fault("ok")
+
+
+def _allowed(case: Case) -> float:
+    """Bytes that a round may leave: what the checker itself keeps, or half of a request for each of some exports."""
+    return _LEFT * max(2 * _NOTHING, max((one.size for one in case.exchanges_so_far()), default=0) / 2)
 
 
 def _leaves_no_trace(case: Case) -> None:
