@@ -16,6 +16,10 @@ ALSO_KILLED_BY: dict[str, set[str]] = {
     "DropsPoint": {"EXP-14"},
     "SendsTwice": {"EXP-16"},
     "KeepsCallbacks": {"PY-03"},
+    "HasRoomForAMegabyte": {"EXP-06"},
+    "DropsAtDeadline": {"SHD-01"},
+    "LeavesTheFlush": {"SHD-02"},
+    "ShutdownJoins": {"EXP-12"},
 }
 """The clauses that kill a mutant beside its own; where one's failure blocks others, they kill nothing."""
 

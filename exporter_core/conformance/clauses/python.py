@@ -508,7 +508,8 @@ def leaves_process_alone(case: Case) -> None:
         exporter = case.exporter()
         case.sent(exporter, case.batch())
         for _ in _failures(case):
-            case.sent(exporter, case.batch(), case.short_context(_TRYING))
+            failing = case.send(exporter, case.batch(), case.short_context(_TRYING))
+            case.until(lambda: failing.over, seconds=2 * _TRYING)  # noqa: B023 - awaited here
         case.flush(exporter)
         case.shut_down(exporter)
         found = changed()
