@@ -134,6 +134,7 @@ RIGHT = (
     Entry("right_wild_http", "WildHttp", clauses=SOCKETS),
     Entry("right_wild_http", "RingExporter", clauses=SOCKETS),
     Entry("right_wild_http", "SplitExporter", clauses=SOCKETS),
+    Entry("right_wild_lines", "WildTcp", clauses=SOCKETS),
 )
 
 
