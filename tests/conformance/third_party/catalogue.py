@@ -134,6 +134,7 @@ RIGHT = (
     Entry("right_wild_http", "WildHttp", clauses=SOCKETS),
     Entry("right_wild_http", "RingExporter", clauses=SOCKETS),
     Entry("right_wild_http", "SplitExporter", clauses=SOCKETS),
+    Entry("right_wild_grpc", "WildGrpc", clauses=SOCKETS),
     Entry("right_wild_lines", "WildTcp", clauses=SOCKETS),
 )
 
@@ -1693,6 +1694,24 @@ WRONG = (
             "ReopensAfterFailedClose": "EXP-17 EXP-04 EXP-13",
             "DropsScopeSchema": "EXP-02",
             "HistoryOfErrors": "PY-03",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_wild_grpc",
+        "WildGrpc",
+        {
+            "NeverCloses": "SHD-02",
+            "NoTimeoutOfTheCall": "EXP-06 EXP-10 EXP-07 EXP-08",
+            "NoCancellation": "EXP-10 SHD-04",
+            "TenSecondsPerCall": "EXP-06 EXP-07 EXP-08 EXP-10",
+            "RetriesEveryStatus": "EXP-15",
+            "IgnoresPartial": "EXP-16",
+            "ChannelOfTheClass": "EXP-20 EXP-01",
+            "ForkSupport": "PY-05",
+            "DetailsInError": "HND-02",
+            "ChannelPerExport": "PY-03",
+            "NoRetry": "EXP-13",
         },
         clauses=SOCKETS,
     ),
