@@ -1818,4 +1818,28 @@ WRONG = (
         },
         clauses=SOCKETS,
     ),
+    *made_from(
+        "wrong_wild_rest",
+        "WildHttp",
+        {
+            "SharedSession": "EXP-20",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_wild_rest",
+        "WildQueue",
+        {
+            "WaitsForRoomOf512": "EXP-06 EXP-10",
+        },
+        clauses=SOCKETS,
+    ),
+    *made_from(
+        "wrong_wild_rest",
+        "WildLoop",
+        {
+            "ClassLoop": "EXP-20 EXP-01 EXP-04",
+        },
+        clauses=SOCKETS,
+    ),
 )
