@@ -159,9 +159,10 @@ def _without_room(case: Case) -> None:
 
 def _filling(case: Case, exporter: Driven) -> ObservedCall:
     """Export thousands of small batches, as long as that takes no time, until one raises that had time enough."""
-    until = time.monotonic() + _FILLING
+    until, begun = time.monotonic() + _FILLING, threading.Event()
 
     def fill() -> None:
+        begun.wait()
         seconds = SHORT
         for _ in range(_MANY_HELD):
             call.context = Context.with_timeout(seconds)
@@ -177,6 +178,7 @@ def _filling(case: Case, exporter: Driven) -> ObservedCall:
                 break
 
     call = case.start("export", fill)
+    begun.set()
     return call
 
 
