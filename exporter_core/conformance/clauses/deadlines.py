@@ -76,22 +76,21 @@ def done_before(case: Case) -> None:
 )
 def no_response(case: Case) -> None:
     """Export with a short deadline, then with a longer one, while the gate is shut: it ends before the gate opens.
-    Where data is held, export until there is no more room; then to a backend that reads nothing, and, where a batch is
-    sent in several requests, to one that does not answer the second one.
+    Then export to a backend that reads nothing, and, where a batch is sent in several requests, to one that does not
+    answer the second one. Where data is held, export until there is no more room.
     """
     case.shut()
     _ends_at_its_deadline(case, case.blocked_at_gate()[1], "while the gate was shut")
     if case.canary is None:
         # With more time an attempt that has all of it, after others that had, is noticeably late.
         _ends_at_its_deadline(case, case.blocked_at_gate(at_least=_MORE)[1], "while the gate was shut")
-        if case.capabilities.holds:
-            _without_room(case)
+        case.open()
         if "silence" in case.harness.faults:
-            case.open()
             _nobody_reads(case)
         if {"ok", "hang"} <= case.harness.faults:
-            case.open()
             _in_a_further_request(case)
+        if case.capabilities.holds:  # last: what it holds may be delivered from then on
+            _without_room(case)
 
 
 def _in_a_further_request(case: Case) -> None:
@@ -139,6 +138,7 @@ def _nobody_reads(case: Case) -> None:
 def _without_room(case: Case) -> None:
     """Export again and again while nothing is delivered: an export that waits for room ends at its deadline."""
     exporter, events = case.exporter(), len(case.journal.events)
+    case.shut()
     seconds = SHORT
     for number in range(_HELD):
         batch, context = case.tokens.heavy(1, _ROOM), case.short_context(seconds)
@@ -382,17 +382,19 @@ def cancelled_in_flight(case: Case) -> None:
     call.cancel()
     case.ends_with_context(call, "export ends when it is cancelled", _again(case))
     case.raised(call, when="when it was cancelled, while the gate was shut")
-    if case.capabilities.holds and case.canary is None:
-        _cancelled_without_room(case)
-    if {"status", "hang"} <= case.harness.faults and case.canary is None:
+    if case.canary is None:
         case.open()
-        _in_a_further_attempt(case)
-        _in_another_phase(case)
+        if {"status", "hang"} <= case.harness.faults:
+            _in_a_further_attempt(case)
+            _in_another_phase(case)
+        if case.capabilities.holds:  # last: what it holds may be delivered from then on
+            _cancelled_without_room(case)
 
 
 def _cancelled_without_room(case: Case) -> None:
     """Export until there is no more room while nothing is delivered, and cancel the next export, which waits for it."""
     exporter, events = case.exporter(), len(case.journal.events)
+    case.shut()
 
     def begun(context: Context) -> ObservedCall:
         batch = case.tokens.heavy(1, _ROOM)
