@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import monotonic, sleep
@@ -213,8 +213,12 @@ class Case(BaseCase):
     @property
     def refusal(self) -> str | None:
         """The step of a fault script by which a delivery fails for good; None if the harness knows none."""
+        return self.first_known(_REFUSALS)
+
+    def first_known(self, steps: Iterable[str]) -> str | None:
+        """The first of these steps of a fault script that the harness knows; None if it knows none of them."""
         faults = self.harness.faults if self.has_harness else ()
-        return next((step for step in _REFUSALS if step.partition(":")[0] in faults), None)
+        return next((step for step in steps if step.partition(":")[0] in faults), None)
 
     @property
     def counts_requests(self) -> bool:

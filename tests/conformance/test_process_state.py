@@ -113,6 +113,15 @@ def test_what_was_changed_before_is_told_where_the_first_state_is_remembered(mon
         assert changed() == ["json.encoder.JSONEncoder.default"]
 
 
+def test_a_policy_of_asyncio_that_another_library_has_set_before_is_told(monkeypatch):
+    class Other(asyncio.DefaultEventLoopPolicy):
+        """A policy that is not asyncio's own."""
+
+    monkeypatch.setattr(asyncio.events, "_event_loop_policy", Other())
+    with watched_process(output=True) as changed:
+        assert changed() == ["the policy of asyncio"]
+
+
 def test_what_libraries_do_when_they_are_imported_or_called_is_no_change(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))

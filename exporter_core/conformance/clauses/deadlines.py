@@ -154,7 +154,7 @@ def _without_room(case: Case) -> None:
         call = _filling(case, exporter)
         case.ends(call, "export ends at its deadline though thousands are held")
     del case.journal.events[events:-1]  # hundreds
-    case.observe(f"{number} exports and more while the gate was shut: {describe_call(call)}{call.late}")
+    case.observe(f"after at least {number} exports while the gate was shut: {describe_call(call)}{call.late}")
 
 
 def _filling(case: Case, exporter: Driven) -> ObservedCall:

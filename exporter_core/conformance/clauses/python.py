@@ -381,8 +381,7 @@ def _keeps_nothing(case: Case) -> None:
     What has room for the latest alone is full some time, and grows no more.
     """
     exporter, growth, until = case.exporter(), _Growth(), time.monotonic() + _LONG
-    can = case.harness.faults if "ok" in case.harness.faults else ()
-    refused = next((step for step in _FAILURES if step.partition(":")[0] in can), None)
+    refused = case.first_known(_FAILURES) if "ok" in case.harness.faults else None
     make = _copies(case.batch(_SAME))
 
     def fill() -> None:
@@ -559,7 +558,7 @@ def _use(case: Case, exporter: Driven) -> None:
 
 
 def _failures(case: Case) -> Iterator[str]:
-    """Let the backend refuse requests, and then connections, as long as the caller has the step."""
+    """Let the backend refuse requests, and then connections, while the caller goes through these steps."""
     faults = case.harness.faults if case.has_harness else frozenset[str]()
     for step in dict.fromkeys((case.refusal or "refuse", "refuse")):
         if {"ok", step.partition(":")[0]} <= faults:

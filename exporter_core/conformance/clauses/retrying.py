@@ -40,8 +40,7 @@ _REFUSALS = (_FINAL_REFUSAL, "status:500", "reset", "refuse", _BUSY)
 _FINAL_STATUSES = (401, 403, 404, 413, 501, 505)
 _TOO_MANY = 429
 _PASSING_STATUSES = (408, _TOO_MANY, 502, 504)  # which many try again
-_OTLP, _OTLP_HTTP = "otlp", "otlp_http"  # kinds of sinks
-_OTLP_GRPC = "otlp_grpc"
+_OTLP, _OTLP_HTTP, _OTLP_GRPC = "otlp", "otlp_http", "otlp_grpc"  # kinds of sinks, of which the first begins two
 _CODES = ("CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "OUT_OF_RANGE", "DATA_LOSS")
 """The status codes of gRPC that no HTTP status of the others stands for."""
 _RETRYABLE = (_TOO_MANY, 502, 504)  # by the specification of OTLP/HTTP, beside 503
@@ -496,7 +495,7 @@ def _spaced(case: Case, step: str) -> int:
         raise Failed("attempts are spaced", f"{attempts} attempts in {_TRYING:g} s with {step}")
     case.ends(call, "export ends at its deadline")
     case.raised(call, when=f"with {step}")
-    pauses = _pauses(list(case.harness.wire_log())[before:])
+    pauses = _pauses(case.exchanges_so_far()[before:])
     for start in range(len(pauses) - _BURST + 2):
         paused = sum(pauses[start : start + _BURST - 1])
         if paused < _BURST_SECONDS:
@@ -537,8 +536,8 @@ class Conceals(Swallows):
 def partial(case: Case) -> None:
     """Export five points to a backend that refuses two of them: it raises, with the count; likewise where it refuses
     one of a batch's several requests, of which the others arrive, where it refuses many points, and where it gives no
-    reason. Points that have no form in the exporter's format are reported, too. A partial success
-    without a refused point is a success with a warning.
+    reason. Points that have no form in the exporter's format are reported, too. A partial success without a refused
+    point is a success with a warning.
 
     The SDK's interface has no count: there an exporter fails, or logs a warning.
     """
@@ -874,7 +873,7 @@ def nonsense(case: Case) -> None:
     if "redirect" in can and case.harness.tier == "wire":
         # Who follows the first asks for a page, and delivers nothing. An empty message is a success, if it is whole.
         can += ["redirect:303", "truncate:empty"]
-    if case.sink_kind in (_OTLP_HTTP, _OTLP_GRPC):
+    if case.sink_kind.startswith(_OTLP):
         can.append("garbage:html")  # OTLP's success is a message of its own, and not a page with status 200 or OK
     for step in can:
         case.harness.fault(step)

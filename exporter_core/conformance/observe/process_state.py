@@ -101,14 +101,15 @@ def _first() -> Iterator[Callable[[], list[str]]]:
 
 @contextmanager
 def _policy() -> Iterator[Callable[[], list[str]]]:
-    """Let asyncio have a policy of the checker's own, of the kind that it has by default."""
+    """Let asyncio have a policy of the checker's own, of the kind that it has; another library's is told as well."""
     events: Any = asyncio.events  # Any: its policy is private
     before = events._event_loop_policy
+    is_foreign = before is not None and type(before).__module__.partition(".")[0] != "asyncio"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.14
         own = events._event_loop_policy = type(asyncio.get_event_loop_policy())()
     try:
-        yield lambda: ["the policy of asyncio"] * (events._event_loop_policy is not own)
+        yield lambda: ["the policy of asyncio"] * (is_foreign or events._event_loop_policy is not own)
     finally:
         events._event_loop_policy = before
 

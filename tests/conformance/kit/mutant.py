@@ -8,14 +8,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from exporter_core.context import Context
-from exporter_core.errors import ContextCancelledError, PartialSuccessError
+from exporter_core.errors import ContextCancelledError, ExporterError, PartialSuccessError
 from kit.reference import ReferenceExporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from exporter_core.conformance.observe.tokens import Point
-    from kit.memory import MemoryHarness, Wait
+    from kit.memory import MemoryHarness, Response, Wait
 
 POLL = 0.002
 """Seconds between two looks."""
@@ -59,6 +59,18 @@ class Parametrised(ReferenceExporter):
     def __init_subclass__(cls, **values: Any) -> None:  # Any: whatever they differ in
         for name, value in values.items():
             setattr(cls, name, value)
+
+
+class Tells(Parametrised):
+    """Ends the words of a failure with what it has been told to keep for itself."""
+
+    told: str
+
+    def _failure_of(self, response: Response) -> ExporterError | None:
+        failure = super()._failure_of(response)
+        if failure is None or isinstance(failure, PartialSuccessError):
+            return failure
+        return ExporterError(f"{failure} to {self.told}")
 
 
 class Splits(ReferenceExporter):

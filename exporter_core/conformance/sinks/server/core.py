@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GARBAGE = b"\x00\xff\x16\x03 this is no answer in any protocol \x80\x81\r\n"
 """An answer that no protocol allows."""
+SIGN_IN = b"<!doctype html><title>Sign in</title><p>Sign in to go on."
+"""The page of a portal, which answers any request as if it had succeeded."""
 
 _SECRET_HEADERS = ("authorization", "cookie", "token", "key", "secret", "password", "auth", "credential", "signature")
 

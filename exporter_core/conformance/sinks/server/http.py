@@ -10,7 +10,7 @@ from http import HTTPStatus
 from http.client import responses
 from typing import TYPE_CHECKING
 
-from exporter_core.conformance.sinks.server.core import GARBAGE, Entry, NetworkServer
+from exporter_core.conformance.sinks.server.core import GARBAGE, SIGN_IN, Entry, NetworkServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ class Answer:
         return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode() + b"\r\n" + self.body
 
 
-_SIGN_IN = Answer(200, b"<!doctype html><title>Sign in</title><p>Sign in to go on.", {"Content-Type": "text/html"})
+_SIGN_IN = Answer(200, SIGN_IN, {"Content-Type": "text/html"})
 
 
 class RefusedError(Exception):

@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from exporter_core.conformance.sinks.server import decode_otlp
-from exporter_core.conformance.sinks.server.core import GARBAGE, Entry, NetworkServer
+from exporter_core.conformance.sinks.server.core import GARBAGE, SIGN_IN, Entry, NetworkServer
 from exporter_core.conformance.sinks.server.listener import HOST, Wire
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _SERVICE = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 _PATH = f"/{_SERVICE}/Export"
-_SIGN_IN = b"<!doctype html><title>Sign in</title><p>Sign in to go on."
 _DRIPPED = 4000  # bytes of padding that a drip has to go through; gRPC allows 8192 of metadata
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
 
@@ -116,7 +115,7 @@ class OtlpGrpcServer(NetworkServer):
                 return decode_otlp.response(None).SerializeToString()
             case "garbage" if fault.html:
                 entry.update(answered=self.stamp(), status="OK")
-                return _SIGN_IN
+                return SIGN_IN
             case "drip":
                 begun = self.drips_finished
                 self._faults[wire] = (fault, begun)

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from exporter_core.errors import ExporterError, PartialSuccessError
 from kit.memory import SECRET
-from kit.mutant import OWN_SECONDS, POLL, Splits, is_calm, killed_by
+from kit.mutant import OWN_SECONDS, POLL, Splits, Tells, is_calm, killed_by
 from kit.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from exporter_core.conformance.observe.tokens import Point
     from exporter_core.context import Context
-    from kit.memory import Response, Wait
+    from kit.memory import Wait
 
 _A_MINUTE = 60.0  # seconds
 _IN_A_BYTE = 128
@@ -196,14 +196,8 @@ class StartsOver(Splits):
 
 
 @killed_by("HND-02", "in its text")
-class TellsBase64(ReferenceExporter):
+class TellsBase64(Tells, told=f"Basic {base64.b64encode(f'user:{SECRET}'.encode()).decode()}"):
     """Quotes the credentials of Basic authentication."""
-
-    def _failure_of(self, response: Response) -> ExporterError | None:
-        failure = super()._failure_of(response)
-        if failure is None or isinstance(failure, PartialSuccessError):
-            return failure
-        return ExporterError(f"{failure} to Basic {base64.b64encode(f'user:{SECRET}'.encode()).decode()}")
 
 
 @killed_by("HND-02", "was logged")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.metrics.export import MetricsData
 
-from exporter_core.errors import ExporterError, PartialSuccessError
+from exporter_core.errors import ExporterError
 from kit.memory import SECRET
-from kit.mutant import POLL, killed_by
+from kit.mutant import POLL, Tells, killed_by
 from kit.reference import BufferingExporter, ReferenceConfig, ReferenceExporter
 
 if TYPE_CHECKING:
@@ -124,25 +124,13 @@ class WritesToDescriptor(ReferenceExporter):
 
 
 @killed_by("HND-02", "in its text")
-class DumpsItsRequest(ReferenceExporter):
+class DumpsItsRequest(Tells, told=f"Bearer {SECRET}".encode().hex(" ")):
     """Ends the words of a failure with a dump of what it has sent."""
-
-    def _failure_of(self, response: Response) -> ExporterError | None:
-        failure = super()._failure_of(response)
-        if failure is None or isinstance(failure, PartialSuccessError):
-            return failure
-        return ExporterError(f"{failure} to {f'Bearer {SECRET}'.encode().hex(' ')}")
 
 
 @killed_by("HND-02", "in its text")
-class TellsMostOfIt(ReferenceExporter):
+class TellsMostOfIt(Tells, told=f"{SECRET[:-_UNTOLD]}***"):
     """Ends the words of a failure with its secret but for the last characters."""
-
-    def _failure_of(self, response: Response) -> ExporterError | None:
-        failure = super()._failure_of(response)
-        if failure is None or isinstance(failure, PartialSuccessError):
-            return failure
-        return ExporterError(f"{failure} to {SECRET[:-_UNTOLD]}***")
 
 
 @killed_by("DAT-02", "a Resource has a further attribute")
